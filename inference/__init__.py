@@ -1,0 +1,1 @@
+"""From voxels to findings; knows no network and no database."""

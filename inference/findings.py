@@ -1,0 +1,144 @@
+"""The vocabulary of a reading: what a model saw, where, how large, and since when.
+
+Coordinates are DICOM patient space (LPS), millimetres, unless a name ends in ``_px``
+(column, row of a projection image).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, Self
+
+import numpy as np
+import numpy.typing as npt
+
+Point = tuple[float, float, float]
+Box = tuple[Point, Point]
+Category = Literal["new", "increased", "stable", "decreased", "resolved"]
+
+
+@dataclass(frozen=True)
+class Code:
+    """A coded concept (PS3.3 8.8): scheme designator, value, meaning."""
+
+    scheme: str
+    value: str
+    meaning: str
+
+
+@dataclass(frozen=True)
+class Model:
+    """Which weights made a reading; ``sha256`` is that of the ONNX file."""
+
+    name: str
+    version: str
+    sha256: str
+
+
+@dataclass(frozen=True, eq=False)
+class Mask:
+    """Voxels of one region, cropped: ``voxels`` is bool (slices, rows, columns),
+    ``origin`` the index of its first voxel in the volume it was drawn on."""
+
+    origin: tuple[int, int, int]
+    voxels: npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Axis:
+    """A straight measurement between two points in patient space."""
+
+    start: Point
+    end: Point
+
+    @property
+    def length_mm(self) -> float:
+        return float(np.linalg.norm(np.subtract(self.end, self.start)))
+
+
+@dataclass(frozen=True)
+class Change:
+    """A finding set against the same finding in a prior study."""
+
+    prior_study_uid: str
+    prior_date: str
+    days: int
+    category: Category
+    volume_change_percent: float | None
+    doubling_time_days: float | None
+    significant: bool
+    match_confidence: float
+    forecast: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One lesion on a volume. ``image_uid`` is the SOP Instance UID of its key slice, on which both
+    axes lie; ``frame`` is that slice's 1-based frame number in a multi-frame image, else None.
+    ``score`` and ``malignancy`` are probabilities. ``mask`` never enters JSON."""
+
+    label: str
+    code: Code
+    center_mm: Point
+    box_mm: Box
+    image_uid: str
+    score: float
+    long_axis: Axis
+    short_axis: Axis
+    volume_mm3: float
+    mean_hu: float | None = None
+    malignancy: float | None = None
+    frame: int | None = None
+    tracking_uid: str = ""
+    change: Change | None = None
+    mask: Mask | None = field(default=None, compare=False, repr=False)
+
+    @property
+    def long_axis_mm(self) -> float:
+        return self.long_axis.length_mm
+
+    @property
+    def short_axis_mm(self) -> float:
+        return self.short_axis.length_mm
+
+    def tracked_as(self, uid: str, change: Change | None = None) -> Self:
+        return replace(self, tracking_uid=uid, change=change)
+
+
+@dataclass(frozen=True)
+class ClassProbability:
+    """An image-level class."""
+
+    label: str
+    code: Code
+    probability: float
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A segmented structure that is not a lesion (an organ, a lung)."""
+
+    label: str
+    code: Code
+    volume_mm3: float | None = None
+    area_mm2: float | None = None
+    mask: Mask | None = field(default=None, compare=False, repr=False)
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What one reader found on one series. ``models`` lists every network that took part, the reader's
+    own first; ``seconds`` the time of each stage: decode, preprocess, inference, postprocess, ..."""
+
+    reader: str
+    series_uid: str
+    models: tuple[Model, ...]
+    findings: tuple[Finding, ...] = ()
+    classes: tuple[ClassProbability, ...] = ()
+    segments: tuple[Segment, ...] = ()
+    seconds: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def model(self) -> Model:
+        return self.models[0]

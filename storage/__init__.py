@@ -1,0 +1,1 @@
+"""What is remembered: domain tables, their queries, and the file archive."""

@@ -1,0 +1,11 @@
+"""Alembic's environment: runs the migrations on the connection the Database hands over."""
+
+from alembic import context
+
+from storage.tables import Base
+
+context.configure(
+    connection=context.config.attributes["connection"], target_metadata=Base.metadata, render_as_batch=True
+)
+with context.begin_transaction():
+    context.run_migrations()
