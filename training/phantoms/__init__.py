@@ -1,0 +1,1 @@
+"""Procedural patients: deterministic by seed, numpy and scipy alone."""
