@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import JSON, DateTime, ForeignKey, Index, String, UniqueConstraint
+from sqlalchemy import JSON, BigInteger, DateTime, ForeignKey, Index, String, UniqueConstraint
 from sqlalchemy.engine import Dialect
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 from sqlalchemy.types import TypeDecorator
@@ -49,7 +49,11 @@ class Study(Base):
     ``read_now`` closes it without waiting for the quiet period."""
 
     __tablename__ = "studies"
-    __table_args__ = (Index("ix_studies_open", "is_open", "last_image_at"), Index("ix_studies_recent", "last_image_at"))
+    __table_args__ = (
+        Index("ix_studies_open", "is_open", "last_image_at"),
+        Index("ix_studies_recent", "last_image_at"),
+        Index("ix_studies_read_now", "read_now"),
+    )
 
     id: Mapped[int] = mapped_column(primary_key=True)
     uid: Mapped[str] = mapped_column(String(64), unique=True)
@@ -96,7 +100,7 @@ class Instance(Base):
     sop_class: Mapped[str] = mapped_column(String(64))
     transfer_syntax: Mapped[str] = mapped_column(String(64))
     path: Mapped[str] = mapped_column(String(512))
-    size: Mapped[int]
+    size: Mapped[int] = mapped_column(BigInteger)
     sha256: Mapped[str] = mapped_column(String(64), default="")
     received_at: Mapped[datetime]
     revision: Mapped[int | None]
@@ -210,7 +214,7 @@ class Delivery(Base):
 
 
 class Event(Base):
-    """One line of a study's timeline. ``level``: info, warning, error. No patient name ever enters ``text``."""
+    """One line of a study's timeline. ``level``: info, warning, error. No patient name enters ``text``."""
 
     __tablename__ = "events"
     __table_args__ = (Index("ix_events_study", "study_uid", "id"),)

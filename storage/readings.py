@@ -1,0 +1,161 @@
+"""What was read: revisions of a study, their readings, findings and result objects."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session, selectinload
+
+from inference.findings import Finding
+from storage.database import now
+from storage.tables import FindingRow, ReadingRow, ResultObject, Revision, Study
+
+State = Literal["queued", "reading", "delivering", "delivered", "failed", "skipped", "superseded"]
+UNFINISHED: tuple[State, ...] = ("queued", "reading")
+
+
+@dataclass(frozen=True)
+class StoredObject:
+    """A result object of an earlier reading, as a later one refers to it."""
+
+    kind: str
+    sop_class: str
+    uid: str
+    path: str
+
+
+@dataclass(frozen=True)
+class StoredReading:
+    """A reading as remembered: what it depended on, and the objects made of it."""
+
+    identity: str
+    body: Mapping[str, Any]
+    objects: tuple[StoredObject, ...]
+
+
+def find_revision(session: Session, study_uid: str, number: int) -> Revision:
+    """
+    Raises:
+        LookupError: there is no such revision.
+    """
+    revision = session.scalar(
+        select(Revision).join(Study).where(Study.uid == study_uid, Revision.number == number)
+    )
+    if revision is None:
+        raise LookupError(f"study {study_uid} has no revision {number}")
+    return revision
+
+
+def unfinished(session: Session) -> list[tuple[str, int]]:
+    """(study UID, revision number) of every reading that was asked for and has not ended, oldest first."""
+    rows = session.execute(
+        select(Study.uid, Revision.number)
+        .join(Revision.study)
+        .where(Revision.state.in_(UNFINISHED))
+        .order_by(Revision.closed_at)
+    )
+    return [(uid, number) for uid, number in rows]
+
+
+def begin(session: Session, study_uid: str, number: int) -> None:
+    revision = find_revision(session, study_uid, number)
+    revision.state = "reading"
+    revision.started_at = revision.started_at or now()
+
+
+def enter_stage(session: Session, study_uid: str, number: int, stage: str) -> None:
+    find_revision(session, study_uid, number).stage = stage
+
+
+def finish(
+    session: Session, study_uid: str, number: int, state: State, *, stage: str = "", reason: str = ""
+) -> None:
+    revision = find_revision(session, study_uid, number)
+    revision.state = state
+    revision.stage = stage
+    revision.reason = reason[:2000]
+    revision.finished_at = None if state == "delivering" else now()
+
+
+def save_reading(
+    session: Session,
+    study_uid: str,
+    number: int,
+    identity: str,
+    body: Mapping[str, Any],
+    findings: Sequence[Finding],
+    key_images: Sequence[str],
+    objects: Sequence[StoredObject],
+) -> None:
+    """Remember one reader's reading of one series; saving it again replaces it."""
+    revision = find_revision(session, study_uid, number)
+    row = session.scalar(
+        select(ReadingRow).where(
+            ReadingRow.revision_pk == revision.id,
+            ReadingRow.reader == body["reader"],
+            ReadingRow.series_uid == body["series_uid"],
+        )
+    )
+    if row is None:
+        row = ReadingRow(revision_pk=revision.id, reader=body["reader"], series_uid=body["series_uid"])
+        session.add(row)
+    row.identity = identity
+    row.body = dict(body)
+    row.created_at = now()
+    row.findings = [
+        _finding_row(finding, key_image) for finding, key_image in zip(findings, key_images, strict=True)
+    ]
+    row.objects = [ResultObject(kind=o.kind, sop_class=o.sop_class, uid=o.uid, path=o.path) for o in objects]
+
+
+def readings_of(session: Session, study_uid: str, number: int) -> list[StoredReading]:
+    """The readings of one revision, in the order they were made."""
+    rows = session.scalars(
+        select(ReadingRow)
+        .join(ReadingRow.revision)
+        .join(Revision.study)
+        .where(Study.uid == study_uid, Revision.number == number)
+        .options(selectinload(ReadingRow.objects))
+        .order_by(ReadingRow.id)
+    )
+    return [_stored(row) for row in rows]
+
+
+def earlier_reading(session: Session, study_uid: str, number: int, reader: str) -> StoredReading | None:
+    """The latest reading of the same study by ``reader`` before revision ``number``."""
+    row = session.scalar(
+        select(ReadingRow)
+        .join(ReadingRow.revision)
+        .join(Revision.study)
+        .where(Study.uid == study_uid, Revision.number < number, ReadingRow.reader == reader)
+        .options(selectinload(ReadingRow.objects))
+        .order_by(Revision.number.desc(), ReadingRow.id.desc())
+        .limit(1)
+    )
+    return _stored(row) if row is not None else None
+
+
+def _stored(row: ReadingRow) -> StoredReading:
+    objects = tuple(StoredObject(o.kind, o.sop_class, o.uid, o.path) for o in row.objects)
+    return StoredReading(row.identity, row.body, objects)
+
+
+def _finding_row(finding: Finding, key_image: str) -> FindingRow:
+    x, y, z = finding.center_mm
+    return FindingRow(
+        tracking_uid=finding.tracking_uid,
+        label=finding.label,
+        x_mm=x,
+        y_mm=y,
+        z_mm=z,
+        score=finding.score,
+        long_axis_mm=finding.long_axis_mm,
+        short_axis_mm=finding.short_axis_mm,
+        volume_mm3=finding.volume_mm3,
+        mean_hu=finding.mean_hu,
+        malignancy=finding.malignancy,
+        key_image=key_image,
+    )
