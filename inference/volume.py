@@ -7,9 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from inference.errors import UnreadableSeriesError
 
-class UnreadableSeriesError(ValueError):
-    """A series that cannot be assembled soundly; the message says why, in one sentence."""
+__all__ = ["UnreadableSeriesError", "Volume"]
+
+Voxels = npt.NDArray[np.int16] | npt.NDArray[np.float32]
+Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,9 +27,35 @@ class Volume:
     notes: what was corrected on the way, one sentence each.
     """
 
-    voxels: npt.NDArray[np.int16] | npt.NDArray[np.float32]
-    affine: npt.NDArray[np.float64]
+    voxels: Voxels
+    affine: Floats
     series_uid: str
     frame_of_reference_uid: str
     images: tuple[tuple[str, int | None] | None, ...]
     notes: tuple[str, ...] = ()
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Slices, rows, columns."""
+        slices, rows, columns = self.voxels.shape
+        return slices, rows, columns
+
+    @property
+    def spacing_mm(self) -> tuple[float, float, float]:
+        """Distance between neighbouring slice planes (measured along their normal, also when the stack
+        is sheared by a gantry tilt), between rows, and between columns."""
+        _, row, column = (self.affine[:3, axis] for axis in range(3))
+        between_rows, between_columns = float(np.linalg.norm(row)), float(np.linalg.norm(column))
+        return self.voxel_mm3 / float(np.linalg.norm(np.cross(row, column))), between_rows, between_columns
+
+    @property
+    def voxel_mm3(self) -> float:
+        return abs(float(np.linalg.det(self.affine[:3, :3])))
+
+    def to_patient(self, index: npt.ArrayLike) -> Floats:
+        """LPS millimetres of (..., 3) slice, row, column indices, whole or fractional."""
+        return np.asarray(index, np.float64) @ self.affine[:3, :3].T + self.affine[:3, 3]
+
+    def to_index(self, mm: npt.ArrayLike) -> Floats:
+        """Fractional slice, row, column of (..., 3) points in LPS millimetres."""
+        return (np.asarray(mm, np.float64) - self.affine[:3, 3]) @ np.linalg.inv(self.affine[:3, :3]).T
