@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -134,3 +134,19 @@ def settle(session: Session, study_uid: str, number: int) -> str | None:
         revision.stage = ""
     revision.finished_at = now()
     return revision.state
+
+
+def retire(session: Session, destinations: Collection[str]) -> int:
+    """Give up what waits for a destination that is no longer among ``destinations``; returns how many."""
+    gone = session.execute(
+        select(Delivery, Study.uid, Revision.number)
+        .join(Revision, Delivery.revision_pk == Revision.id)
+        .join(Study, Revision.study_pk == Study.id)
+        .where(Delivery.state == "waiting", Delivery.destination.not_in(destinations))
+    ).all()
+    for delivery, study_uid, number in gone:
+        record_refused(
+            session, delivery.id, f"destination {delivery.destination!r} is no longer in the settings"
+        )
+        settle(session, study_uid, number)
+    return len(gone)

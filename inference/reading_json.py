@@ -1,0 +1,148 @@
+"""A reading as JSON, and on disk: ``reading.json`` with its masks beside it in ``masks.npz``."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from inference.findings import (
+    Axis,
+    Change,
+    ClassProbability,
+    Code,
+    Finding,
+    Mask,
+    Model,
+    Point,
+    Reading,
+    Segment,
+)
+
+Masks = Mapping[str, Mask]
+
+
+def to_json(reading: Reading) -> dict[str, Any]:
+    """The body documented as one entry of ``readings`` in ``reading.json``; masks are left out."""
+    return {
+        "reader": reading.reader,
+        "series_uid": reading.series_uid,
+        "model": asdict(reading.model),
+        "models": [asdict(model) for model in reading.models],
+        "findings": [_finding_to_json(finding) for finding in reading.findings],
+        "classes": [
+            {"label": c.label, "code": asdict(c.code), "probability": c.probability} for c in reading.classes
+        ],
+        "segments": [_segment_to_json(segment) for segment in reading.segments],
+        "seconds": dict(reading.seconds),
+    }
+
+
+def from_json(body: Mapping[str, Any], masks: Masks | None = None) -> Reading:
+    """The inverse of :func:`to_json`; ``masks`` are named ``finding/0``, ``segment/0``, ..."""
+    masks = masks or {}
+    return Reading(
+        reader=body["reader"],
+        series_uid=body["series_uid"],
+        models=tuple(Model(**model) for model in body["models"]),
+        findings=tuple(_finding(f, masks.get(f"finding/{n}")) for n, f in enumerate(body["findings"])),
+        classes=tuple(
+            ClassProbability(c["label"], Code(**c["code"]), c["probability"]) for c in body["classes"]
+        ),
+        segments=tuple(
+            Segment(s["label"], Code(**s["code"]), s["volume_mm3"], s["area_mm2"], masks.get(f"segment/{n}"))
+            for n, s in enumerate(body["segments"])
+        ),
+        seconds=body["seconds"],
+    )
+
+
+def save(reading: Reading, folder: Path) -> None:
+    """Write ``reading.json`` and ``masks.npz`` into ``folder``, which is made."""
+    folder.mkdir(parents=True, exist_ok=True)
+    arrays: dict[str, np.ndarray[Any, Any]] = {}
+    for name, mask in _masks(reading):
+        arrays[f"{name}/bits"] = np.packbits(mask.voxels)
+        arrays[f"{name}/box"] = np.array([mask.origin, mask.voxels.shape])
+    np.savez_compressed(folder / "masks.npz", allow_pickle=False, **arrays)
+    (folder / "reading.json").write_text(json.dumps(to_json(reading), indent=1))
+
+
+def load(folder: Path) -> Reading:
+    """Read back what :func:`save` wrote."""
+    masks: dict[str, Mask] = {}
+    with np.load(folder / "masks.npz") as arrays:
+        for name in sorted({key.rsplit("/", 1)[0] for key in arrays.files}):
+            origin, shape = arrays[f"{name}/box"]
+            voxels = np.unpackbits(arrays[f"{name}/bits"], count=int(np.prod(shape))).reshape(shape)
+            masks[name] = Mask((int(origin[0]), int(origin[1]), int(origin[2])), voxels.astype(bool))
+    return from_json(json.loads((folder / "reading.json").read_text()), masks)
+
+
+def _masks(reading: Reading) -> Iterator[tuple[str, Mask]]:
+    for number, finding in enumerate(reading.findings):
+        if finding.mask is not None:
+            yield f"finding/{number}", finding.mask
+    for number, segment in enumerate(reading.segments):
+        if segment.mask is not None:
+            yield f"segment/{number}", segment.mask
+
+
+def _finding_to_json(finding: Finding) -> dict[str, Any]:
+    return {
+        "label": finding.label,
+        "code": asdict(finding.code),
+        "center_mm": list(finding.center_mm),
+        "box_mm": [list(corner) for corner in finding.box_mm],
+        "image_uid": finding.image_uid,
+        "frame": finding.frame,
+        "score": finding.score,
+        "long_axis_mm": finding.long_axis_mm,
+        "short_axis_mm": finding.short_axis_mm,
+        "long_axis": [list(finding.long_axis.start), list(finding.long_axis.end)],
+        "short_axis": [list(finding.short_axis.start), list(finding.short_axis.end)],
+        "volume_mm3": finding.volume_mm3,
+        "mean_hu": finding.mean_hu,
+        "malignancy": finding.malignancy,
+        "tracking_uid": finding.tracking_uid,
+        "change": asdict(finding.change) if finding.change else None,
+    }
+
+
+def _finding(body: Mapping[str, Any], mask: Mask | None) -> Finding:
+    low, high = body["box_mm"]
+    return Finding(
+        label=body["label"],
+        code=Code(**body["code"]),
+        center_mm=_point(body["center_mm"]),
+        box_mm=(_point(low), _point(high)),
+        image_uid=body["image_uid"],
+        frame=body["frame"],
+        score=body["score"],
+        long_axis=Axis(*map(_point, body["long_axis"])),
+        short_axis=Axis(*map(_point, body["short_axis"])),
+        volume_mm3=body["volume_mm3"],
+        mean_hu=body["mean_hu"],
+        malignancy=body["malignancy"],
+        tracking_uid=body["tracking_uid"],
+        change=Change(**body["change"]) if body["change"] else None,
+        mask=mask,
+    )
+
+
+def _segment_to_json(segment: Segment) -> dict[str, Any]:
+    return {
+        "label": segment.label,
+        "code": asdict(segment.code),
+        "volume_mm3": segment.volume_mm3,
+        "area_mm2": segment.area_mm2,
+    }
+
+
+def _point(values: Any) -> Point:
+    x, y, z = values
+    return (float(x), float(y), float(z))

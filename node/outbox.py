@@ -1,0 +1,117 @@
+"""Empties the outbox: every destination at its own pace, for as long as it takes."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Mapping
+from datetime import timedelta
+from functools import partial
+from pathlib import Path
+
+from sqlalchemy.orm import Session
+
+from node.delivery import Destination, Receipt
+from node.settings import DestinationSettings
+from storage import deliveries
+from storage.database import Database, now
+from storage.deliveries import DueDelivery
+from storage.events import log_event
+
+log = logging.getLogger(__name__)
+
+LONGEST_WAIT = 5.0  # seconds between looks at the outbox, so that one filled by a person is seen
+
+
+class Outbox:
+    """One thread a destination sends what is due, and asks the database what is next.
+
+    The rows are the truth: an attempt that a crash cut short is made again, with the same object.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        root: Path,
+        destinations: Mapping[str, tuple[DestinationSettings, Destination]],
+    ) -> None:
+        self._database = database
+        self._root = root
+        self._destinations = destinations
+        self._stopping = threading.Event()
+        self._wake = {name: threading.Event() for name in destinations}
+        self._threads: list[threading.Thread] = []
+
+    def start(self) -> None:
+        for name, (settings, destination) in self._destinations.items():
+            thread = threading.Thread(
+                target=self._run, args=(settings, destination), name=f"outbox-{name}", daemon=True
+            )
+            thread.start()
+            self._threads.append(thread)
+
+    def wake(self) -> None:
+        """Something was posted."""
+        for event in self._wake.values():
+            event.set()
+
+    def stop(self) -> None:
+        self._stopping.set()
+        self.wake()
+        for thread in self._threads:
+            thread.join(timeout=10)
+
+    def _run(self, settings: DestinationSettings, destination: Destination) -> None:
+        wake = self._wake[settings.name]
+        while not self._stopping.is_set():
+            wake.clear()
+            try:
+                wait = self._empty(settings, destination)
+            except Exception:
+                log.exception("the outbox of %s could not be worked", settings.name)
+                wait = LONGEST_WAIT
+            wake.wait(min(wait, LONGEST_WAIT))
+
+    def _empty(self, settings: DestinationSettings, destination: Destination) -> float:
+        """Send what is due; returns the seconds until the next attempt is."""
+        with self._database.snapshot() as session:
+            due = deliveries.due(session, settings.name)
+            upcoming = deliveries.next_due(session, settings.name)
+        if due:
+            self._send(destination, settings, due)
+            return 0.0
+        return max(0.0, (upcoming - now()).total_seconds()) if upcoming else LONGEST_WAIT
+
+    def _send(self, destination: Destination, settings: DestinationSettings, due: list[DueDelivery]) -> None:
+        by_path = {self._root / delivery.path: delivery for delivery in due}
+        for receipt in destination.send(list(by_path)):
+            with self._database.session() as session:
+                _record(session, settings, by_path[receipt.path], receipt)
+            if self._stopping.is_set():
+                return
+
+
+def _record(session: Session, settings: DestinationSettings, delivery: DueDelivery, receipt: Receipt) -> None:
+    """Write down what became of one object, and end its revision when it was the last.
+
+    An outage that lasts is said once, not at each attempt.
+    """
+    log_here = partial(
+        log_event, session, "deliver", study_uid=delivery.study_uid, revision=delivery.revision
+    )
+    if receipt.outcome == "sent":
+        deliveries.record_sent(session, delivery.id)
+        log_here(f"{delivery.kind.upper()} is in {settings.name}")
+    elif receipt.outcome == "refused":
+        deliveries.record_refused(session, delivery.id, receipt.reason)
+        log_here(f"{delivery.kind.upper()} was refused: {receipt.reason}", level="error")
+    else:
+        pause = timedelta(seconds=settings.retry_seconds)
+        next_at = deliveries.record_failed(session, delivery.id, receipt.reason, pause)
+        if delivery.attempts == 0:
+            log_here(
+                f"{delivery.kind.upper()} could not be sent, "
+                f"next try at {next_at:%H:%M:%S} UTC: {receipt.reason}",
+                level="warning",
+            )
+    deliveries.settle(session, delivery.study_uid, delivery.revision)

@@ -1,0 +1,122 @@
+"""Durable runs: a queue of function calls whose steps are checkpointed and survive ``kill -9``.
+
+The only module that knows dbos. A step that was finished is never run again; one that was under way is run
+again from its beginning, so whatever it does to the outside has to be idempotent.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import sqlite3
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from dbos import DBOS, DBOSConfig, SetEnqueueOptions, SetWorkflowID
+from dbos._serialization import Serializer
+from sqlalchemy import make_url
+
+log = logging.getLogger(__name__)
+
+APPLICATION_VERSION = "1"  # constant, so that an upgrade finishes what the older version began
+PRIORITY = {"stat": 1, "routine": 10}  # the lower number goes first
+
+
+class StepFailedError(Exception):
+    """A step could not be done; ``reason`` is a sentence a person can act on."""
+
+    def __init__(self, stage: str, reason: str) -> None:
+        super().__init__(f"{stage}: {reason}")
+        self.stage = stage
+        self.reason = reason
+
+
+class Step(Protocol):
+    """Runs one step of a workflow by its stage's name; its value is JSON.
+
+    Raises:
+        StepFailedError: the step raised; the error is recorded with the workflow.
+    """
+
+    def __call__(self, stage: str, function: Callable[..., Any], *args: Any) -> Any: ...
+
+
+def plain_step(stage: str, function: Callable[..., Any], *args: Any) -> Any:
+    """A step without a checkpoint, for a run that has nobody to resume it."""
+    return _value(stage, _outcome(function, *args))
+
+
+class DurableQueue:
+    """Runs ``body(step, *args)`` for each enqueued key, once per key, a few at a time.
+
+    url: of the database that keeps the queue and the checkpoints.
+    executor_id: stable name of this machine, so that a restart takes up what it left.
+    """
+
+    def __init__(self, url: str, executor_id: str, body: Callable[..., None], at_once: int = 1) -> None:
+        self._url = make_url(url)
+        self._executor_id = executor_id
+        self._body = body
+        self._at_once = at_once
+
+    def start(self) -> None:
+        if self._url.get_backend_name() == "sqlite" and self._url.database:
+            with sqlite3.connect(self._url.database) as connection:
+                connection.execute("PRAGMA journal_mode=WAL")
+            connection.close()
+        config: DBOSConfig = {
+            "name": "overread",
+            "system_database_url": self._url.render_as_string(hide_password=False),
+            "application_version": APPLICATION_VERSION,
+            "executor_id": self._executor_id,
+            "serializer": _Json(),
+            "log_level": "WARNING",
+            "notification_listener_polling_interval_sec": 0.5,
+        }
+        DBOS(config=config)
+
+        @DBOS.workflow(name="run", max_recovery_attempts=None)
+        def run(*args: Any) -> None:
+            self._body(_durable_step, *args)
+
+        self._run = run
+        DBOS.launch()
+        DBOS.register_queue("runs", worker_concurrency=self._at_once, polling_interval_sec=0.2)
+
+    def enqueue(self, key: str, *args: Any, priority: str = "routine") -> None:
+        """Put a run in the queue; a key that is there already, finished or not, is not run again."""
+        with SetWorkflowID(key), SetEnqueueOptions(priority=PRIORITY[priority]):
+            DBOS.enqueue_workflow("runs", self._run, *args)
+
+    def stop(self) -> None:
+        """Stop taking up runs; what is under way is resumed by the next start."""
+        DBOS.destroy(destroy_registry=True)
+
+
+def _durable_step(stage: str, function: Callable[..., Any], *args: Any) -> Any:
+    return _value(stage, DBOS.run_step({"name": stage}, _outcome, function, *args))
+
+
+def _outcome(function: Callable[..., Any], *args: Any) -> dict[str, Any]:
+    try:
+        return {"value": function(*args)}
+    except Exception as error:
+        log.exception("a step failed")
+        return {"failed": str(error) or type(error).__name__}
+
+
+def _value(stage: str, outcome: dict[str, Any]) -> Any:
+    if "failed" in outcome:
+        raise StepFailedError(stage, outcome["failed"])
+    return outcome["value"]
+
+
+class _Json(Serializer):
+    def serialize(self, data: Any) -> str:
+        return json.dumps(data, default=repr)
+
+    def deserialize(self, serialized_data: str) -> Any:
+        return json.loads(serialized_data)
+
+    def name(self) -> str:
+        return "json"
