@@ -1,0 +1,27 @@
+"""One module per clinical task; ``READERS`` lists them by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from inference.catalogue import Catalogue
+from inference.engine import Engine
+from inference.findings import Reading
+from inference.volume import Volume
+
+
+@dataclass(frozen=True)
+class Reader:
+    """A clinical task: ``models`` names the networks it runs, its own first.
+
+    ``read`` raises UnreadableSeriesError when the volume is not one it can read, EngineError when a model
+    cannot be run. Tracking UIDs of the findings are left empty.
+    """
+
+    name: str
+    models: tuple[str, ...]
+    read: Callable[[Volume, Engine, Catalogue], Reading]
+
+
+READERS: dict[str, Reader] = {}
