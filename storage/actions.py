@@ -1,0 +1,86 @@
+"""What an administrator can ask for a study: read it now, read it again, send its results again."""
+
+from __future__ import annotations
+
+from sqlalchemy import select, update
+from sqlalchemy.orm import Session
+
+from storage.database import now
+from storage.tables import Delivery, Event, Revision, Study
+
+
+class ActionRefusedError(Exception):
+    """What was asked for cannot be done as the study stands; the message says why."""
+
+
+def read_now(session: Session, study_uid: str, asked_by: str) -> None:
+    """Close the study without waiting for its quiet period.
+
+    Raises:
+        LookupError: the study never came in.
+        ActionRefusedError: no image is waiting to be read.
+    """
+    study = _study(session, study_uid)
+    if not study.is_open:
+        raise ActionRefusedError("Every image of this study is part of a reading already. Use “Read again”.")
+    study.read_now = True
+    _record(session, study_uid, None, "receive", f"Reading now was asked for by {asked_by}.")
+
+
+def read_again(session: Session, study_uid: str, asked_by: str) -> None:
+    """Open the study once more, to be closed at once as a new revision with all its images.
+
+    Raises:
+        LookupError: the study never came in.
+        ActionRefusedError: its images are still coming in, or a reading of it is under way.
+    """
+    study = _study(session, study_uid)
+    if study.is_open:
+        raise ActionRefusedError("This study is still coming in. Use “Read now” to read it as it stands.")
+    newest = _newest_revision(session, study)
+    if newest is not None and newest.state in ("queued", "reading"):
+        raise ActionRefusedError("A reading of this study is under way already.")
+    study.is_open = True
+    study.read_now = True
+    _record(session, study_uid, None, "receive", f"Reading again was asked for by {asked_by}.")
+
+
+def send_again(session: Session, study_uid: str, asked_by: str) -> int:
+    """Put every delivery of the newest revision back into the queue, due at once; returns how many.
+
+    Raises:
+        LookupError: the study never came in.
+        ActionRefusedError: the study has no result to send.
+    """
+    study = _study(session, study_uid)
+    newest = _newest_revision(session, study)
+    count = 0
+    if newest is not None:
+        count = len(
+            session.scalars(
+                update(Delivery).where(Delivery.revision_pk == newest.id)
+                .values(state="waiting", attempts=0, next_at=now(), sent_at=None, last_error="")
+                .returning(Delivery.id)
+            ).all()
+        )  # fmt: skip
+    if newest is None or not count:
+        raise ActionRefusedError("This study has no result to send. Use “Read again” to make one.")
+    newest.state, newest.stage, newest.reason = "delivering", "deliver", ""
+    _record(session, study_uid, newest.number, "deliver", f"Sending again was asked for by {asked_by}.")
+    return count
+
+
+def _study(session: Session, uid: str) -> Study:
+    study = session.scalars(select(Study).where(Study.uid == uid)).one_or_none()
+    if study is None:
+        raise LookupError(f"No study {uid} has come in.")
+    return study
+
+
+def _newest_revision(session: Session, study: Study) -> Revision | None:
+    query = select(Revision).where(Revision.study_pk == study.id).order_by(Revision.number.desc()).limit(1)
+    return session.scalars(query).one_or_none()
+
+
+def _record(session: Session, study_uid: str, revision: int | None, stage: str, text: str) -> None:
+    session.add(Event(at=now(), study_uid=study_uid, revision=revision, stage=stage, level="info", text=text))
