@@ -1,0 +1,91 @@
+"""A private PostgreSQL server for the tests, on a Unix socket, without durability."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import subprocess
+import tempfile
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psycopg
+from sqlalchemy import URL, make_url
+
+from tests.programs import require
+
+
+@contextmanager
+def private_server() -> Iterator[URL]:
+    """Start a server in a temporary folder; yields the URL of its maintenance database."""
+    initdb, pg_ctl = require("initdb"), require("pg_ctl")
+    account = _account()
+    # pytest's own temporary folder is closed to other accounts, and its path too long for a socket.
+    folder = Path(tempfile.mkdtemp(prefix="overread-pg-"))
+    data = folder / "data"
+    if account:
+        shutil.chown(folder, account.pw_name)
+
+    def run(*command: str | Path) -> None:
+        done = subprocess.run(
+            command,
+            cwd=folder,
+            user=account and account.pw_uid,
+            group=account and account.pw_gid,
+            extra_groups=[] if account else None,
+            stdin=subprocess.DEVNULL,
+            stdout=(folder / "output").open("a"),
+            stderr=subprocess.STDOUT,
+        )
+        if done.returncode:
+            raise RuntimeError(f"{command[0]} failed: {(folder / 'output').read_text()}")
+
+    (folder / "output").touch()
+    try:
+        run(initdb, "--pgdata", data, "--username=overread", "--auth=trust", "--encoding=UTF8", "--no-sync")
+        options = (
+            f"-k {folder} -c listen_addresses= -c fsync=off -c full_page_writes=off -c max_connections=200"
+        )
+        run(pg_ctl, "--pgdata", data, "--wait", "--log", folder / "log", "--options", options, "start")
+        try:
+            yield URL.create(
+                "postgresql+psycopg", "overread", database="postgres", query={"host": str(folder)}
+            )
+        finally:
+            run(pg_ctl, "--pgdata", data, "--wait", "--mode=immediate", "stop")
+    finally:
+        shutil.rmtree(folder)
+
+
+@contextmanager
+def server() -> Iterator[URL]:
+    """The server at OVERREAD_TEST_POSTGRES, a URL whose account may create databases; else a private one."""
+    if named := os.environ.get("OVERREAD_TEST_POSTGRES"):
+        yield make_url(named).set(drivername="postgresql+psycopg")
+    else:
+        with private_server() as url:
+            yield url
+
+
+@contextmanager
+def new_database(server: URL) -> Iterator[URL]:
+    """Create an empty database for one test, and drop it afterwards."""
+    name = f"overread_{uuid.uuid4().hex}"
+    maintenance = server.set(drivername="postgresql").render_as_string(hide_password=False)
+    with psycopg.connect(maintenance, autocommit=True) as connection:
+        connection.execute(f'CREATE DATABASE "{name}"')
+        try:
+            yield server.set(database=name)
+        finally:
+            connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+
+
+def _account() -> pwd.struct_passwd | None:
+    """PostgreSQL refuses to run as root: then the account it was installed with, or nobody."""
+    if os.geteuid() != 0:
+        return None
+    known = {entry.pw_name: entry for entry in pwd.getpwall()}
+    return known.get("postgres") or known["nobody"]
