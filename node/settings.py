@@ -1,94 +1,277 @@
-"""One validated, frozen tree of settings: ``overread.toml`` under ``OVERREAD_*`` environment variables."""
+"""One validated, frozen tree of settings; ``settings_file`` reads it from a file and the environment.
+
+The docstring below each field is what ``overread check --print-config`` prints beside it.
+"""
 
 from __future__ import annotations
 
+import re
+import socket
+from ipaddress import ip_address
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
-AeTitle = Annotated[str, Field(pattern=r"^[^\\\x00-\x1f]{1,16}$")]
-Port = Annotated[int, Field(ge=0, le=65535)]
+
+class SettingsError(ValueError):
+    """Settings that cannot be used; each line of the message names one key, its value and what is allowed."""
+
+
+def _from_folder(path: Path, info: ValidationInfo) -> Path:
+    path = path.expanduser()
+    return (info.context["folder"] / path).resolve() if info.context else path
+
+
+def _not_true(number: Any) -> Any:
+    return repr(number) if isinstance(number, bool) else number  # else `port = true` would be port 1
+
+
+def _compiles(patterns: str | tuple[str, ...]) -> str | tuple[str, ...]:
+    for pattern in (patterns,) if isinstance(patterns, str) else patterns:
+        if pattern.startswith("~"):
+            try:
+                re.compile(pattern[1:])
+            except re.error as error:
+                raise ValueError(f"the regular expression {pattern[1:]!r} is broken: {error}") from None
+    return patterns
+
+
+def _allowed(words: str) -> dict[str, Any]:
+    return {"allowed": words}
+
+
+AE_TITLE = r"[^\\\x00-\x1f@]{1,16}"
+AeTitle = Annotated[
+    str, Field(pattern=rf"^{AE_TITLE}$", json_schema_extra=_allowed("1 to 16 characters, no backslash, no @"))
+]
+Caller = Annotated[
+    str,
+    Field(
+        pattern=rf"^(\*|{AE_TITLE})(@[^@\s]+)?$",
+        json_schema_extra=_allowed('an AE title or "*", optionally with an address: "CT1@10.0.0.5"'),
+    ),
+]
+Host = Annotated[
+    str, Field(pattern=r"^[^\s/@]+$", json_schema_extra=_allowed("a host name or an address, without a port"))
+]
+Port = Annotated[int, Field(ge=0, le=65535), BeforeValidator(_not_true)]
+Seconds = Annotated[float, Field(gt=0, le=86400), BeforeValidator(_not_true)]
+DatabaseUrl = Annotated[
+    str,
+    Field(
+        pattern=r"^$|^(sqlite|postgresql\+psycopg)://",
+        json_schema_extra=_allowed(
+            '"sqlite:///path/to/overread.db" or "postgresql+psycopg://user@host/name"'
+        ),
+    ),
+]
+Folder = Annotated[Path, AfterValidator(_from_folder)]
+Pattern = Annotated[str | tuple[str, ...], AfterValidator(_compiles)]
 ObjectKind = Literal["seg", "sr", "pr", "sc", "ko"]
 ReaderName = Literal["ct-lesions", "lung-nodules", "chest-xray", "polyps", "pet-ct"]
 
 
 class Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", validate_default=True, use_attribute_docstrings=True
+    )
 
 
 class NodeSettings(Section):
-    data_dir: Path = Path("overread-data")
+    """The node itself."""
+
+    data_dir: Folder = Path("overread-data")
+    """Where images, results and the SQLite database are kept."""
     ae_title: AeTitle = "OVERREAD"
+    """The AE title this node answers to and calls with."""
 
 
 class SourceSettings(Section):
     """A sender whose studies need another quiet period."""
 
     ae_title: AeTitle
-    quiet_seconds: Annotated[float, Field(gt=0)]
+    """The sender's AE title."""
+    quiet_seconds: Seconds
+    """Its studies are complete after this long without an image."""
 
 
 class DicomSettings(Section):
-    host: str = "127.0.0.1"
+    """The receiver."""
+
+    host: Host = "127.0.0.1"
+    """The address to listen on; "0.0.0.0" listens to the whole hospital."""
     port: Port = 11112
-    allowed_callers: tuple[str, ...] = ("*",)
-    quiet_seconds: Annotated[float, Field(gt=0)] = 10
+    """The port to listen on; 0 takes a free one."""
+    allowed_callers: tuple[Caller, ...] = ("*",)
+    """Who may send; "*" is anyone."""
+    quiet_seconds: Seconds = 10
+    """A study is complete after this long without an image."""
     sources: tuple[SourceSettings, ...] = ()
+    """Senders that need another quiet period."""
     maximum_associations: Annotated[int, Field(ge=1)] = 100
-    network_timeout: Annotated[float, Field(gt=0)] = 60
+    """How many senders may be connected at once."""
+    network_timeout: Seconds = 60
+    """A connection that stays silent for this many seconds is closed."""
 
     def quiet_seconds_for(self, calling_ae_title: str) -> float:
-        return next((s.quiet_seconds for s in self.sources if s.ae_title == calling_ae_title), self.quiet_seconds)
+        return next(
+            (s.quiet_seconds for s in self.sources if s.ae_title == calling_ae_title), self.quiet_seconds
+        )
 
 
 class WebSettings(Section):
-    host: str = "127.0.0.1"
+    """The status page, its JSON and /metrics."""
+
+    host: Host = "127.0.0.1"
+    """The address to listen on."""
     port: Port = 8080
+    """The port to listen on; 0 takes a free one."""
 
 
 class DatabaseSettings(Section):
-    url: str = "sqlite:///overread-data/overread.db"
+    """What is remembered."""
+
+    url: DatabaseUrl = Field(default="", repr=False)
+    """SQLite or PostgreSQL; not given, it is overread.db in node.data_dir. A URL with a password
+    belongs in OVERREAD_DATABASE__URL or in url_file, not here."""
+    url_file: Folder | None = None
+    """A file that holds the URL and nothing else, for a URL with a password."""
 
 
 class EngineSettings(Section):
+    """Where the models run."""
+
     kind: Literal["embedded", "triton"] = "embedded"
+    """In this process by ONNX Runtime, or on a Triton server."""
     url: str = "127.0.0.1:8001"
-    models: Path | None = None  # the model repository; None: the one that came with Overread
-    threads: Annotated[int, Field(ge=0)] = 0  # 0: as many as the machine has
+    """Triton's gRPC address; the embedded engine does not use it."""
+    models: Folder | None = None
+    """The model repository; not given, it is the one that came with Overread."""
+    threads: Annotated[int, Field(ge=0)] = 0
+    """How many threads a model may use; 0 is as many as the machine has."""
+
+
+class LogSettings(Section):
+    """What the node writes to standard error; never a patient's name."""
+
+    format: Literal["plain", "json"] = "plain"
+    """Lines for a person, or one JSON object a line for a log collector."""
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    """The least that is worth a line."""
 
 
 class Peer(Section):
     name: Annotated[str, Field(min_length=1, max_length=64)]
+    """What the status page and the log call it."""
     ae_title: AeTitle
-    host: str
-    port: Port
+    """Its AE title."""
+    host: Host
+    """Its address."""
+    port: Annotated[int, Field(ge=1, le=65535)]
+    """Its DICOM port."""
 
 
 class DestinationSettings(Peer):
-    objects: tuple[ObjectKind, ...] = ("seg", "sr")
+    """Where results go; several allowed."""
+
+    objects: Annotated[tuple[ObjectKind, ...], Field(min_length=1)] = ("seg", "sr")
+    """Which result objects it can show: segmentation, structured report, presentation state,
+    secondary capture, key object selection."""
     confirm: bool = False
-    retry_seconds: Annotated[float, Field(gt=0)] = 30  # after a failed attempt; doubles up to an hour
+    """Ask for storage commitment."""
+    retry_seconds: Seconds = 30
+    """How long to wait after a failed attempt; doubles with each, up to an hour."""
 
 
 class ArchiveSettings(Peer):
-    """Where priors are found and fetched."""
+    """Where priors are found (C-FIND) and fetched (C-MOVE or C-GET); several allowed."""
 
 
 class RouteSettings(Section):
-    """``match``: DICOM keyword to a value, a list of values, or ``~regular expression`` (case-insensitive)."""
+    """Which reader reads which series; the first match wins per reader."""
 
     reader: ReaderName
-    match: dict[str, str | tuple[str, ...]]
+    """Who reads what matches."""
+    match: Annotated[dict[str, Pattern], Field(min_length=1)]
+    """DICOM keyword to a value, a list of values, or "~regular expression" (case-insensitive)."""
     priority: Literal["routine", "stat"] = "routine"
+    """A stat reading overtakes routine ones."""
 
 
 class Settings(Section):
+    """Everything an administrator can set. Every key has a default."""
+
     node: NodeSettings = NodeSettings()
     dicom: DicomSettings = DicomSettings()
     web: WebSettings = WebSettings()
     database: DatabaseSettings = DatabaseSettings()
     engine: EngineSettings = EngineSettings()
+    log: LogSettings = LogSettings()
     destinations: tuple[DestinationSettings, ...] = ()
     archives: tuple[ArchiveSettings, ...] = ()
     routes: tuple[RouteSettings, ...] = ()
+
+    @field_validator("database")
+    @classmethod
+    def _beside_the_data(cls, database: DatabaseSettings, info: ValidationInfo) -> DatabaseSettings:
+        url = database.url
+        if not url and database.url_file:
+            url = _read_url(database.url_file)
+        if not url and "node" in info.data:
+            url = f"sqlite:///{info.data['node'].data_dir / 'overread.db'}"
+        if info.context and url.startswith("sqlite:///"):
+            url = f"sqlite:///{info.context['folder'] / url.removeprefix('sqlite:///')}"
+        return database.model_copy(update={"url": url})
+
+    @field_validator("destinations", "archives")
+    @classmethod
+    def _distinct(cls, peers: tuple[Peer, ...], info: ValidationInfo) -> tuple[Peer, ...]:
+        names = [peer.name for peer in peers]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"two are named {twice[0]!r}; give each its own name")
+        for peer in peers:
+            if "dicom" in info.data and _is_ourselves(peer, info.data["dicom"]):
+                raise ValueError(
+                    f"{peer.name!r} at {peer.host}:{peer.port} is this node itself (dicom.host and "
+                    "dicom.port); give the address of the PACS"
+                )
+        return peers
+
+    @model_validator(mode="after")
+    def _two_ports(self) -> Self:
+        if self.dicom.port and self.dicom.port == self.web.port and self.dicom.host == self.web.host:
+            raise ValueError(f"web.port and dicom.port are both {self.web.port}; give each its own")
+        return self
+
+
+def _read_url(path: Path) -> str:
+    try:
+        return path.read_text().strip()
+    except OSError as error:
+        raise ValueError(f"url_file {path} cannot be read: {error.strerror}") from None
+
+
+def _is_ourselves(peer: Peer, dicom: DicomSettings) -> bool:
+    if peer.port != dicom.port:
+        return False
+    if peer.host.lower() == dicom.host.lower():
+        return True
+    listens = _loopback(dicom.host) or dicom.host in ("0.0.0.0", "::")
+    return listens and (_loopback(peer.host) or peer.host.lower() == socket.gethostname().lower())
+
+
+def _loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"

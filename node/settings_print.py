@@ -1,0 +1,117 @@
+"""Prints a whole tree of settings as commented TOML that reads back as the same tree."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, get_args
+
+import tomlkit
+from pydantic.fields import FieldInfo
+
+from node.settings import Section, Settings
+from node.settings_words import Schema, allowed, without_password
+
+WIDTH = 100
+SAID = {"", "a path", "true or false"}  # what the value beside it already shows
+EXAMPLES = {
+    "name": '"pacs"',
+    "ae_title": '"PACS"',
+    "host": '"10.0.0.20"',
+    "port": "104",
+    "quiet_seconds": "60.0",
+    "reader": '"lung-nodules"',
+    "match": '{ Modality = "CT", StudyDescription = "~chest|lung" }',
+}
+
+
+def print_config(settings: Settings) -> str:
+    """TOML with every key, its meaning and what it allows; a key that is not set is commented out.
+
+    So is a database URL that holds a password: it stays in the environment or in ``database.url_file``.
+    """
+    settings = _without_url(settings)
+    schema = Settings.model_json_schema()
+    lines = ["# Overread's settings. A relative path is taken from this file's folder."]
+    for name, field in Settings.model_fields.items():
+        lines += ["", *_section(name, getattr(settings, name), field, schema)]
+    return "\n".join(lines) + "\n"
+
+
+def _section(name: str, value: Any, field: FieldInfo, schema: Schema) -> Iterator[str]:
+    kind = _section_kind(field)
+    yield from _comment(kind.__doc__ or "")
+    if isinstance(value, Section):
+        yield f"[{name}]"
+        yield from _keys(name, value, schema)
+        return
+    if not value:
+        yield from _example(name, kind)
+    for number, item in enumerate(value):
+        yield f"[[{name}]]"
+        yield from _keys(name, item, schema, explain=number == 0)
+
+
+def _keys(name: str, section: Section, schema: Schema, explain: bool = True) -> Iterator[str]:
+    properties = schema["$defs"][type(section).__name__]["properties"]
+    nested = []
+    for key, field in type(section).model_fields.items():
+        value = getattr(section, key)
+        if _section_kind(field) is not Section:
+            nested.append((f"{name}.{key}", value, field))
+            continue
+        if explain:
+            yield from _comment(_meaning(field, properties[key], schema))
+        yield f"# {key} =" if value in (None, "") else f"{key} = {_toml(value)}"
+    for path, value, field in nested:
+        yield from _section(path, value, field, schema)
+
+
+def _example(name: str, kind: type[Section]) -> Iterator[str]:
+    yield f"# [[{name}]]"
+    for key, field in kind.model_fields.items():
+        value = EXAMPLES[key] if field.is_required() else _toml(field.default)
+        yield from _comment(f"{key} = {value}", after=field.description or "")
+
+
+def _meaning(field: FieldInfo, property_: Schema, schema: Schema) -> str:
+    description = " ".join((field.description or "").split())
+    limits = allowed(property_, schema)
+    return f"{description} ({limits})" if limits not in SAID else description
+
+
+def _comment(text: str, after: str = "") -> list[str]:
+    lines = textwrap.wrap(text, WIDTH, initial_indent="# ", subsequent_indent="# ")
+    if after:
+        indent = lines[-1].ljust(32) + "  # "
+        lines[-1:] = textwrap.wrap(
+            after, WIDTH, initial_indent=indent, subsequent_indent="#".ljust(34) + "# "
+        )
+    return lines
+
+
+def _section_kind(field: FieldInfo) -> type[Section]:
+    """The section a field holds, alone or in a list; ``Section`` itself where it holds a plain value."""
+    for kind in (field.annotation, *get_args(field.annotation)):
+        if isinstance(kind, type) and issubclass(kind, Section):
+            return kind
+    return Section
+
+
+def _without_url(settings: Settings) -> Settings:
+    """The same without a database URL that must not be printed or that follows from ``node.data_dir``."""
+    database = settings.database
+    follows = database.url == f"sqlite:///{settings.node.data_dir / 'overread.db'}"
+    if follows or database.url_file or without_password(database.url) != database.url:
+        return settings.model_copy(update={"database": database.model_copy(update={"url": ""})})
+    return settings
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, Path):
+        value = str(value)
+    if isinstance(value, dict):
+        pairs = ", ".join(f"{tomlkit.key(key).as_string()} = {_toml(item)}" for key, item in value.items())
+        return f"{{ {pairs} }}"
+    return str(tomlkit.item(list(value) if isinstance(value, tuple) else value).as_string())
