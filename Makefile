@@ -7,7 +7,7 @@ ARGS ?=
 BIN := .venv/bin
 DONE := .venv/done
 STEP = @$(BIN)/python deploy/step.py
-PIP := $(BIN)/python -m pip install --no-input --disable-pip-version-check
+PIP := $(BIN)/python -m pip install --no-input --disable-pip-version-check --no-compile
 LOCK = $(BIN)/uv pip compile pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-annotate --no-header --group build --extra triton
 TORCH = $(shell sed -n 's/.*"\(torch==[0-9.]*\)".*/\1/p' pyproject.toml)

@@ -89,7 +89,7 @@ class Orthanc:
         self._put(f"/modalities/{ae_title}", {"AET": ae_title, "Host": host, "Port": port})
 
     def instances(self, **tags: str) -> list[dict[str, str]]:
-        """What ``DESCRIPTION`` says, and Orthanc's own ID, of each instance that matches, e.g. ``Modality="SEG"``."""
+        """ID in Orthanc and ``DESCRIPTION`` of each instance that matches, e.g. ``Modality="SEG"``."""
         query = {"Level": "Instance", "Query": tags, "Expand": True}
         found = httpx.post(f"{self.url}/tools/find", json=query).raise_for_status().json()
         return [self._described(instance) for instance in found]
