@@ -33,7 +33,9 @@ def _from_folder(path: Path, info: ValidationInfo) -> Path:
 
 
 def _not_true(number: Any) -> Any:
-    return repr(number) if isinstance(number, bool) else number  # else `port = true` would be port 1
+    if isinstance(number, bool):  # which Python would take for 1 or 0
+        raise ValueError(f"{str(number).lower()} is not a number")
+    return number
 
 
 def _compiles(patterns: str | tuple[str, ...]) -> str | tuple[str, ...]:

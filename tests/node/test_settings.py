@@ -150,7 +150,7 @@ def test_a_password_in_the_settings_file_is_refused_without_repeating_it(tmp_pat
         ("[dicom]\nprot = 104", ["line 2: dicom.prot = 104 is not a setting", "Did you mean port?"]),
         ("[dicon]\nport = 104", ["line 1: dicon", "Did you mean dicom?"]),
         ("[dicom]\n\nport = 70000", ["line 3: dicom.port = 70000", "a whole number from 0 to 65535"]),
-        ("[dicom]\nport = true", ["dicom.port = True"]),
+        ("[dicom]\nport = true", ["line 2: dicom.port: true is not a number"]),
         ("[dicom]\nquiet_seconds = 0", ["dicom.quiet_seconds = 0", "a number above 0"]),
         ("[dicom]\nquiet_seconds = nan", ["dicom.quiet_seconds = nan"]),
         ('[engine]\nkind = "tritom"', ["engine.kind = 'tritom'", '"embedded" or "triton"']),
