@@ -1,8 +1,26 @@
-"""Is everything this node stands on up? One probe for each part."""
+"""Is everything this node stands on up? One probe for each part, for `overread check` and the status page."""
 
 from __future__ import annotations
 
+import os
+import shutil
+import socket
+import tempfile
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
+
+from sqlalchemy import text
+from sqlalchemy.exc import SQLAlchemyError
+
+from inference.catalogue import Catalogue
+from inference.engine import Engine
+from node.settings import Settings
+from storage.database import Database
+
+LEAST_FREE_BYTES = 5 * 1024**3  # about ten chest CTs: room to finish what is under way
+LEAST_FREE_SHARE = 0.02
 
 
 @dataclass(frozen=True)
@@ -13,3 +31,119 @@ class Probe:
     ok: bool
     detail: str
     hint: str = ""
+
+
+class NodeHealth:
+    """The parts of a running node; calling it looks at each of them, the peers all at once.
+
+    listens: whether the receiver does. echoes: a C-ECHO by the name of its peer, raising RuntimeError with
+    a sentence where it fails.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        database: Database,
+        catalogue: Catalogue,
+        engine: Engine,
+        listens: Callable[[], bool],
+        echoes: Mapping[str, Callable[[], None]],
+    ) -> None:
+        self._parts: list[Callable[[], Probe]] = [
+            lambda: check_receiver(settings.node.ae_title, listens()),
+            lambda: check_database(database),
+            lambda: check_disk(settings.node.data_dir),
+            lambda: check_engine(engine, settings.engine.kind),
+            lambda: check_models(catalogue),
+            *(lambda name=name, echo=echo: check_peer(name, echo) for name, echo in echoes.items()),
+        ]
+
+    def __call__(self) -> list[Probe]:
+        with ThreadPoolExecutor(max_workers=8) as pool:
+            return list(pool.map(lambda part: part(), self._parts))
+
+
+def check_receiver(ae_title: str, listens: bool) -> Probe:
+    """Whether a running node's receiver still listens."""
+    if listens:
+        return Probe("receiver", True, f"listens as {ae_title}")
+    return Probe(
+        "receiver", False, "does not listen any more", "restart the node; its log says what happened"
+    )
+
+
+def check_database(database: Database) -> Probe:
+    """Whether the database answers."""
+    where = database.url.render_as_string(hide_password=True)
+    try:
+        with database.snapshot() as session:
+            session.execute(text("SELECT 1"))
+    except (SQLAlchemyError, OSError) as error:
+        reason = str(getattr(error, "orig", None) or error).strip().splitlines()[0]
+        if database.is_sqlite:
+            return Probe(
+                "database", False, f"{where}: {reason}", "make its folder writable, or set database.url"
+            )
+        return Probe("database", False, f"{where}: {reason}", "start PostgreSQL there, or mend database.url")
+    return Probe("database", True, where)
+
+
+def check_disk(data_dir: Path) -> Probe:
+    """Whether ``data_dir``, or the folder it will be made in, can be written to and has room."""
+    folder = data_dir
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            usage = shutil.disk_usage(folder)
+    except OSError as error:
+        hint = "give the node's user the right to write there, or set node.data_dir to another folder"
+        return Probe("disk", False, f"{data_dir} cannot be written to: {error.strerror}", hint)
+    found = f"{usage.free / 1e9:.0f} GB of {usage.total / 1e9:.0f} GB free in {data_dir}"
+    if usage.free < LEAST_FREE_BYTES or usage.free < LEAST_FREE_SHARE * usage.total:
+        return Probe("disk", False, found, "delete what is no longer needed, or move node.data_dir")
+    return Probe("disk", True, found)
+
+
+def check_engine(engine: Engine, kind: str) -> Probe:
+    """Whether the engine, of this ``kind``, can run every model."""
+    if problem := engine.health():
+        return Probe(
+            "engine", False, problem, "see engine.kind, engine.url and engine.models in the settings"
+        )
+    return Probe("engine", True, kind)
+
+
+def check_models(catalogue: Catalogue) -> Probe:
+    """Whether every model's card is sound and its weights are those the card was written for."""
+    if problems := catalogue.problems():
+        more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+        return Probe("models", False, problems[0] + more, "see `overread models list`")
+    return Probe("models", True, ", ".join(catalogue.names))
+
+
+def check_peer(name: str, echo: Callable[[], None]) -> Probe:
+    """Whether a peer answers a C-ECHO."""
+    try:
+        echo()
+    except RuntimeError as error:
+        return Probe(
+            name, False, str(error), "what could not be sent waits, and goes out when the peer answers"
+        )
+    return Probe(name, True, "answers a C-ECHO")
+
+
+def check_port(name: str, host: str, port: int) -> Probe:
+    """Whether ``host``:``port`` can be listened on; ``name`` is the settings' section, dicom or web."""
+    try:
+        family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind) as listener:
+            if os.name == "posix":  # as a server does, or a port closed a moment ago would seem taken
+                listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind(address)
+    except OSError as error:
+        detail = f"cannot listen on {host}:{port}: {error.strerror}"
+        return Probe(
+            f"{name} port", False, detail, f"end what listens there, or set {name}.host or {name}.port"
+        )
+    return Probe(f"{name} port", True, f"{host}:{port} is free" if port else f"{host}, any free port")
