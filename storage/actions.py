@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from sqlalchemy import select, update
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from storage.database import now
-from storage.tables import Delivery, Event, Revision, Study
+from storage.events import log_event
+from storage.tables import Delivery, Revision, Study
 
 
 class ActionRefusedError(Exception):
@@ -24,7 +25,7 @@ def read_now(session: Session, study_uid: str, asked_by: str) -> None:
     if not study.is_open:
         raise ActionRefusedError("Every image of this study is part of a reading already. Use “Read again”.")
     study.read_now = True
-    _record(session, study_uid, None, "receive", f"Reading now was asked for by {asked_by}.")
+    log_event(session, "receive", f"Reading now was asked for by {asked_by}.", study_uid=study_uid)
 
 
 def read_again(session: Session, study_uid: str, asked_by: str) -> None:
@@ -42,32 +43,35 @@ def read_again(session: Session, study_uid: str, asked_by: str) -> None:
         raise ActionRefusedError("A reading of this study is under way already.")
     study.is_open = True
     study.read_now = True
-    _record(session, study_uid, None, "receive", f"Reading again was asked for by {asked_by}.")
+    log_event(session, "receive", f"Reading again was asked for by {asked_by}.", study_uid=study_uid)
 
 
 def send_again(session: Session, study_uid: str, asked_by: str) -> int:
-    """Put every delivery of the newest revision back into the queue, due at once; returns how many.
+    """Put every delivery of the newest results back into the outbox, due at once; returns how many.
 
     Raises:
         LookupError: the study never came in.
         ActionRefusedError: the study has no result to send.
     """
     study = _study(session, study_uid)
-    newest = _newest_revision(session, study)
-    count = 0
-    if newest is not None:
-        count = len(
-            session.scalars(
-                update(Delivery).where(Delivery.revision_pk == newest.id)
-                .values(state="waiting", attempts=0, next_at=now(), sent_at=None, last_error="")
-                .returning(Delivery.id)
-            ).all()
-        )  # fmt: skip
-    if newest is None or not count:
+    sent = session.scalars(
+        select(Revision)
+        .where(Revision.study_pk == study.id, Revision.id.in_(select(Delivery.revision_pk)))
+        .order_by(Revision.number.desc())
+        .limit(1)
+    ).one_or_none()
+    if sent is None:
         raise ActionRefusedError("This study has no result to send. Use “Read again” to make one.")
-    newest.state, newest.stage, newest.reason = "delivering", "deliver", ""
-    _record(session, study_uid, newest.number, "deliver", f"Sending again was asked for by {asked_by}.")
-    return count
+    deliveries = session.scalars(select(Delivery).where(Delivery.revision_pk == sent.id)).all()
+    for delivery in deliveries:
+        delivery.state, delivery.attempts, delivery.next_at = "waiting", 0, now()
+        delivery.sent_at, delivery.last_error = None, ""
+    sent.state = "delivering"
+    if sent.stage in ("", "deliver"):  # what failed before is not mended by sending
+        sent.stage, sent.reason = "deliver", ""
+    text = f"Sending again was asked for by {asked_by}."
+    log_event(session, "deliver", text, study_uid=study_uid, revision=sent.number)
+    return len(deliveries)
 
 
 def _study(session: Session, uid: str) -> Study:
@@ -80,7 +84,3 @@ def _study(session: Session, uid: str) -> Study:
 def _newest_revision(session: Session, study: Study) -> Revision | None:
     query = select(Revision).where(Revision.study_pk == study.id).order_by(Revision.number.desc()).limit(1)
     return session.scalars(query).one_or_none()
-
-
-def _record(session: Session, study_uid: str, revision: int | None, stage: str, text: str) -> None:
-    session.add(Event(at=now(), study_uid=study_uid, revision=revision, stage=stage, level="info", text=text))

@@ -1,0 +1,108 @@
+"""Who may ask, and what a browser may do with the answer."""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+from collections.abc import Iterable
+from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import PlainTextResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+SAFE_METHODS = {"GET", "HEAD", "OPTIONS"}
+
+SECURITY_HEADERS = {
+    "Content-Security-Policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
+        "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+    ),
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
+}
+
+
+def visitor() -> str:
+    """The person asking, as timelines name them. Every page and every action depends on it."""
+    return "an administrator"
+
+
+class HostGuard:
+    """Answers only requests for this machine's own names (DNS rebinding) and, where a request changes
+    something, only those that come from our own pages (cross-site request forgery).
+
+    An address is never a rebound name, so every IP address is let through.
+    """
+
+    def __init__(self, app: ASGIApp, host: str) -> None:
+        self._app = app
+        self._names = {"localhost", host.lower(), socket.gethostname().lower(), socket.getfqdn().lower()}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+        host = headers.get("host", "")
+        if not self._is_ours(host):
+            names = ", ".join(sorted(self._names))
+            refusal = PlainTextResponse(
+                f"This node is not {host!r}. Ask for it by its address or one of its names: {names}.\n", 421
+            )
+            await refusal(scope, receive, send)
+        elif scope["method"] not in SAFE_METHODS and not _from_our_pages(headers, host):
+            refusal = PlainTextResponse("Another site sent this request; it was not carried out.\n", 403)
+            await refusal(scope, receive, send)
+        else:
+            await self._app(scope, receive, send)
+
+    def _is_ours(self, host: str) -> bool:
+        try:
+            name = urlsplit(f"//{host}").hostname or ""
+        except ValueError:
+            return False
+        return name in self._names or _is_address(name)
+
+
+class SecurityHeaders:
+    """Adds the headers that keep a page to itself; what is not a static file is kept by no cache."""
+
+    def __init__(self, app: ASGIApp, cacheable: Iterable[str] = ("/static/",)) -> None:
+        self._app = app
+        self._cacheable = tuple(cacheable)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        cacheable = scope["path"].startswith(self._cacheable)
+
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                headers.update(SECURITY_HEADERS)
+                headers["Cache-Control"] = "no-cache" if cacheable else "no-store"
+            await send(message)
+
+        await self._app(scope, receive, send_with_headers)
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True
+
+
+def _from_our_pages(headers: Headers, host: str) -> bool:
+    """What is no browser sends neither header, and carries nobody's login."""
+    site, origin = headers.get("sec-fetch-site"), headers.get("origin")
+    if site is not None and site not in ("same-origin", "none"):
+        return False
+    return origin is None or urlsplit(origin).netloc.lower() == host.lower()

@@ -1,0 +1,102 @@
+"""Runs the status page in a thread of its own."""
+
+from __future__ import annotations
+
+import errno
+import ipaddress
+import logging
+import socket
+import threading
+
+import uvicorn
+from fastapi import FastAPI
+
+log = logging.getLogger(__name__)
+
+STOP_SECONDS = 5.0
+
+
+class WebServerError(RuntimeError):
+    """The status page cannot be served; the message says what to do."""
+
+
+class WebServer:
+    """Serves ``app`` on ``host``:``port``; port 0 takes a free one, which ``port`` then names."""
+
+    def __init__(self, app: FastAPI, host: str, port: int) -> None:
+        self._app = app
+        self.host = host
+        self.port = port
+        self._server: uvicorn.Server | None = None
+        self._thread: threading.Thread | None = None
+
+    @property
+    def url(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"http://{host}:{self.port}/"
+
+    def start(self) -> None:
+        """Listen, and answer from now on.
+
+        Raises:
+            WebServerError: the port is taken or not allowed, or the host is not this machine's.
+        """
+        listener = _listen(self.host, self.port)
+        self.port = listener.getsockname()[1]
+        config = uvicorn.Config(
+            self._app,
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            lifespan="on",
+            timeout_graceful_shutdown=2,
+            h11_max_incomplete_event_size=64 * 1024,
+        )
+        self._server = uvicorn.Server(config)
+        self._thread = threading.Thread(
+            target=self._server.run, kwargs={"sockets": [listener]}, name="web", daemon=True
+        )
+        self._thread.start()
+        log.info("status page at %s", self.url)
+
+    def stop(self) -> None:
+        """Finish what is being answered, end the live pages, and close the port."""
+        if self._server is None or self._thread is None:
+            return
+        self._app.state.stopping.set()
+        self._server.should_exit = True
+        self._thread.join(STOP_SECONDS)
+        self._server = self._thread = None
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    try:
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    except socket.gaierror as error:
+        raise WebServerError(
+            f"web.host {host!r} is not a known name; use an address of this machine, such as 127.0.0.1"
+        ) from error
+    if not ipaddress.ip_address(address[0]).is_loopback:
+        raise WebServerError(
+            f"web.host {host!r} would show patients' studies to the whole network, and this page asks for no "
+            "login; keep 127.0.0.1 and put a proxy with a login in front, or use an SSH tunnel"
+        )
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind(address)
+        listener.listen(128)
+    except OSError as error:
+        listener.close()
+        raise WebServerError(_why_not(host, port, error)) from error
+    return listener
+
+
+def _why_not(host: str, port: int, error: OSError) -> str:
+    if error.errno == errno.EADDRINUSE:
+        return f"web.port {port} is taken on {host}; stop what listens there, or choose another port"
+    if error.errno == errno.EACCES:
+        return f"web.port {port} needs privileges; choose one from 1024 up"
+    if error.errno == errno.EADDRNOTAVAIL:
+        return f"web.host {host!r} is no address of this machine; 127.0.0.1 is"
+    return f"the status page cannot listen on {host}:{port}: {error.strerror}"
