@@ -1,0 +1,147 @@
+"""Every coded concept a result object carries, once: scheme, value, meaning and where it comes from.
+
+The meaning is the one PS3.16 prints for the code. A code that is not in PS3.16 names its own source.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from highdicom.sr import CodedConcept
+
+from inference.findings import Category, Code
+
+PS3_16 = "PS3.16"
+SNOMED = "SNOMED CT International Edition"
+LOINC = "LOINC"
+UCUM = "UCUM"
+OWN = "docs/conformance.md"
+OWN_SCHEME = "99OVERREAD"
+
+
+@dataclass(frozen=True)
+class Term:
+    """A row of the table. ``source``: the publication in which the code and its meaning can be looked up."""
+
+    scheme: str
+    value: str
+    meaning: str
+    source: str = PS3_16
+
+    @property
+    def concept(self) -> CodedConcept:
+        return CodedConcept(self.value, self.scheme, self.meaning)
+
+    @property
+    def code(self) -> Code:
+        return Code(self.scheme, self.value, self.meaning)
+
+
+# What was found (PS3.3 Segmented Property Type, TID 1500 Finding)
+PULMONARY_NODULE = Term("SCT", "786838002", "Pulmonary nodule", SNOMED)
+NODULE = Term("SCT", "27925004", "Nodule")
+LESION = Term("SCT", "52988006", "Lesion")
+NEOPLASM = Term("SCT", "108369006", "Neoplasm")
+POLYP_OF_COLON = Term("SCT", "68496003", "Polyp of colon")
+PLEURAL_EFFUSION = Term("SCT", "60046008", "Pleural effusion")
+PULMONARY_EDEMA = Term("SCT", "19242006", "Pulmonary edema")
+PNEUMOTHORAX = Term("SCT", "36118008", "Pneumothorax")
+CARDIOMEGALY = Term("SCT", "8186001", "Cardiomegaly", SNOMED)
+ATELECTASIS = Term("SCT", "46621007", "Atelectasis", SNOMED)
+LUNG_CONSOLIDATION = Term("SCT", "95436008", "Lung consolidation", SNOMED)
+NORMAL = Term("SCT", "17621005", "Normal")
+ABNORMAL = Term("SCT", "263654008", "Abnormal")
+
+# Categories of a segment (CID 7150)
+MORPHOLOGICALLY_ABNORMAL = Term("SCT", "49755003", "Morphologically Abnormal Structure")
+ANATOMICAL_STRUCTURE = Term("SCT", "91723000", "Anatomical Structure")
+
+# Where (CID 4, CID 244)
+LUNG = Term("SCT", "39607008", "Lung")
+LIVER = Term("SCT", "10200004", "Liver")
+COLON = Term("SCT", "71854001", "Colon")
+CHEST = Term("SCT", "51185008", "Chest", "PS3.16 CID 4031")
+RIGHT = Term("SCT", "24028007", "Right")
+LEFT = Term("SCT", "7771000", "Left")
+
+# How large, how dense, how sure
+VOLUME = Term("SCT", "118565006", "Volume")
+AREA = Term("SCT", "42798000", "Area")
+LONG_AXIS = Term("SCT", "103339001", "Long axis")
+SHORT_AXIS = Term("SCT", "103340004", "Short axis")
+ATTENUATION = Term("DCM", "112031", "Attenuation Coefficient")
+MEAN = Term("SCT", "373098007", "Mean")
+PROBABILITY_OF_CANCER = Term("DCM", "111047", "Probability of cancer")
+CERTAINTY_OF_FINDING = Term("DCM", "111012", "Certainty of Finding")
+PROBABILITY = Term("DCM", "122157", "Probability")
+
+# Since when
+FRACTIONAL_CHANGE = Term("DCM", "125314", "Fractional Change")
+DOUBLING_TIME = Term(OWN_SCHEME, "VDT", "Volume doubling time", OWN)
+DIFFERENCE_IN_SIZE = Term("SCT", "442714003", "Difference in size")
+INCREASE_IN_SIZE = Term("SCT", "15454001", "Increase in size")
+DECREASE_IN_SIZE = Term("SCT", "19776001", "Decrease in size")
+NO_SIGNIFICANT_CHANGE = Term("SCT", "129723006", "No significant changes in the finding")
+NEW_FINDING = Term("SCT", "129721008", "New finding")
+CHANGE: dict[Category, Term] = {
+    "new": NEW_FINDING,
+    "increased": INCREASE_IN_SIZE,
+    "stable": NO_SIGNIFICANT_CHANGE,
+    "decreased": DECREASE_IN_SIZE,
+}
+
+# Present or not (CID 240), and the outcome of an algorithm (CID 6047)
+PRESENT = Term("SCT", "52101004", "Present")
+ABSENT = Term("SCT", "272519000", "Absent")
+UNDETERMINED = Term("SCT", "373068000", "Undetermined")
+WITHOUT_FINDINGS = Term("DCM", "111241", "All algorithms succeeded; without findings")
+
+# Units
+CUBIC_MILLIMETRE = Term("UCUM", "mm3", "cubic millimeter")
+SQUARE_MILLIMETRE = Term("UCUM", "mm2", "square millimeter")
+MILLIMETRE = Term("UCUM", "mm", "millimeter", UCUM)
+HOUNSFIELD = Term("UCUM", "[hnsf'U]", "Hounsfield unit")
+PERCENT = Term("UCUM", "%", "Percent")
+DAY = Term("UCUM", "d", "day")
+NO_UNITS = Term("UCUM", "1", "no units")
+
+# Procedures (CID 100 as the validators know it)
+CT_UNSPECIFIED = Term("LN", "25045-6", "CT unspecified body region")
+IMAGING_PROCEDURE = Term("SCT", "363679005", "Imaging procedure")
+
+# The document, the device, the algorithm
+MEASUREMENT_REPORT = Term("DCM", "126000", "Imaging Measurement Report")
+KEY_OBJECTS = Term("DCM", "113000", "Of Interest")
+ARTIFICIAL_INTELLIGENCE = Term("DCM", "123110", "Artificial Intelligence")
+PROCESSING_EQUIPMENT = Term("DCM", "109102", "Processing Equipment")
+DERIVATION = Term("DCM", "121401", "Derivation")
+SEGMENTATION = Term("DCM", "113076", "Segmentation")
+SOURCE_IMAGE = Term("DCM", "121322", "Source image for image processing operation")
+FINDING = Term("DCM", "121071", "Finding")
+ENGLISH = Term("RFC5646", "en-US", "English (United States)", "PS3.16 CID 5000")
+
+TABLE: dict[str, Term] = {name: term for name, term in list(globals().items()) if isinstance(term, Term)}
+_BY_CODE = {(term.scheme, term.value): term for term in TABLE.values()}
+
+SITES: dict[Term, Term] = {
+    PULMONARY_NODULE: LUNG,
+    POLYP_OF_COLON: COLON,
+    PLEURAL_EFFUSION: CHEST,
+    PULMONARY_EDEMA: LUNG,
+    PNEUMOTHORAX: CHEST,
+    ATELECTASIS: LUNG,
+    LUNG_CONSOLIDATION: LUNG,
+}
+
+
+def concept_of(code: Code) -> CodedConcept:
+    """The concept of a reader's code, with the meaning the table prints; a site's own model may use codes
+    the table does not know, which go out as they are."""
+    known = _BY_CODE.get((code.scheme, code.value))
+    return known.concept if known else CodedConcept(code.value, code.scheme, code.meaning[:64])
+
+
+def site_of(code: Code) -> Term | None:
+    """The anatomic site that a finding's code itself implies, if it does."""
+    known = _BY_CODE.get((code.scheme, code.value))
+    return SITES.get(known) if known else None

@@ -1,0 +1,192 @@
+"""One set of result objects in the making: what all of them share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Self
+
+import highdicom as hd
+import pydicom
+from pydicom import Dataset
+from pydicom.uid import UID
+from pydicom.valuerep import DA, DT, TM
+
+from inference.findings import Model, Reading
+from inference.volume import Volume
+from node.results import codes
+from node.results.identity import SOFTWARE_VERSION, result_uid
+from node.results.source import Sources
+
+MANUFACTURER = "Overread"
+DISCLAIMER = "AI result, not verified"
+IMPLEMENTATION_CLASS_UID = UID("2.25.146240843146461640293105706217906412533")
+SERIES_NUMBERS = {"seg": 9001, "sr": 9002, "pr": 9003, "sc": 9004, "ko": 9005}
+_CONTENTS = {
+    "seg": "segmentation",
+    "sr": "measurements",
+    "pr": "presentation",
+    "sc": "summary",
+    "ko": "key images",
+}
+
+
+@dataclass(frozen=True)
+class Predecessor:
+    """A result object of an earlier edition, which a new one succeeds."""
+
+    study_uid: str
+    series_uid: str
+    sop_class: str
+    sop_instance_uid: str
+
+    @classmethod
+    def from_file(cls, path: Path) -> Self:
+        header = pydicom.dcmread(path, stop_before_pixels=True)
+        return cls(
+            str(header.StudyInstanceUID),
+            str(header.SeriesInstanceUID),
+            str(header.SOPClassUID),
+            str(header.SOPInstanceUID),
+        )
+
+
+@dataclass(frozen=True)
+class ResultFile:
+    """A result object on disk. ``kind``: seg, sr, pr, sc or ko."""
+
+    kind: str
+    sop_class: str
+    sop_instance_uid: str
+    path: Path
+
+
+@dataclass(frozen=True, eq=False)
+class Edition:
+    """A reading, the images it was made from, and the moment its results are dated with.
+
+    identity: hash of all that the objects' bytes depend on, ``when`` excepted: whoever makes an edition
+        again gives the same ``when``.
+    """
+
+    reading: Reading
+    volume: Volume
+    sources: Sources
+    identity: str
+    when: datetime
+    predecessors: tuple[Predecessor, ...] = ()
+
+    def uid(self, role: str) -> str:
+        return result_uid(role, self.identity)
+
+    def series_uid(self, kind: str) -> str:
+        return self.uid(f"series-{kind}")
+
+    def series_description(self, kind: str) -> str:
+        return f"Overread {self.reading.reader}: {_CONTENTS[kind]}"[:64]
+
+    def slice_of(self, sop_instance_uid: str, frame: int | None) -> int:
+        """The index in the volume of an image, or of one frame of a multi-frame image.
+
+        Raises:
+            ValueError: the volume has no such slice.
+        """
+        for index, image in enumerate(self.volume.images):
+            if image is not None and image[0] == sop_instance_uid and frame in (None, image[1]):
+                return index
+        raise ValueError(
+            f"image {sop_instance_uid}, frame {frame}, is not part of series {self.volume.series_uid}"
+        )
+
+    @cached_property
+    def model_names(self) -> str:
+        return ", ".join(f"{model.name} {model.version}" for model in self.reading.models)
+
+    def algorithms(self) -> hd.AlgorithmIdentificationSequence:
+        """Algorithm Identification macro (PS3.3 10.16) of the reader's own model."""
+        model = self.reading.model
+        return hd.AlgorithmIdentificationSequence(
+            name=model.name,
+            family=codes.ARTIFICIAL_INTELLIGENCE.concept,
+            version=model.version,
+            source=MANUFACTURER,
+            parameters={"weights": f"sha256:{model.sha256}"},
+        )
+
+    def equipment(self) -> list[hd.ContributingEquipment]:
+        return [self._equipment_of(model) for model in self.reading.models]
+
+    def _equipment_of(self, model: Model) -> hd.ContributingEquipment:
+        return hd.ContributingEquipment(
+            manufacturer=MANUFACTURER,
+            purpose_of_reference=codes.PROCESSING_EQUIPMENT.concept,
+            manufacturer_model_name=model.name[:64],
+            software_versions=model.version[:64],
+            contribution_description=f"weights sha256:{model.sha256}",
+        )
+
+    def device_serial_number(self) -> str:
+        return self.reading.model.sha256[:16] or "0"
+
+    def settle(self, instance: Dataset) -> Dataset:
+        """Replaces, in place, all that a library drew from the clock or from chance; dates the object with
+        ``when``, keeps the source's character set and request, and says that no one has verified it."""
+        source = self.sources.first
+        moment = self.when.astimezone(UTC) if self.when.tzinfo else self.when
+        date, time = DA(moment.date()), TM(moment.time().replace(tzinfo=None))
+        for keyword in ("InstanceCreation", "Content", "Series"):
+            if f"{keyword}Date" in instance or keyword != "Content":
+                instance[f"{keyword}Date"] = _element(f"{keyword}Date", date)
+                instance[f"{keyword}Time"] = _element(f"{keyword}Time", time)
+        instance.ContentQualification = "RESEARCH"
+        for item in instance.get("ContributingEquipmentSequence", []):
+            if "ContributionDateTime" in item and item.get("PurposeOfReferenceCodeSequence") is not None:
+                item.ContributionDateTime = DT(moment.replace(tzinfo=None))
+        if "SpecificCharacterSet" in source:
+            instance.SpecificCharacterSet = source.SpecificCharacterSet
+        else:
+            instance.pop("SpecificCharacterSet", None)
+        for keyword in ("StudyDescription", "PatientAge", "IssuerOfPatientID"):
+            if keyword in source and keyword not in instance:
+                instance[keyword] = source[keyword]
+        self._settle_file_meta(instance)
+        return instance
+
+    def _settle_file_meta(self, instance: Dataset) -> None:
+        instance.file_meta.ImplementationClassUID = IMPLEMENTATION_CLASS_UID
+        instance.file_meta.ImplementationVersionName = f"OVERREAD {SOFTWARE_VERSION}"[:16]
+
+    def requests(self) -> list[Dataset]:
+        """Items of the Referenced Request Sequence (PS3.3 C.17.2), one per request the images answer."""
+        source = self.sources.first
+        attributes: Sequence[Dataset] = source.get("RequestAttributesSequence") or []
+        if not attributes and not source.AccessionNumber:
+            return []
+        return [self._request(item) for item in attributes or [Dataset()]]
+
+    def _request(self, attributes: Dataset) -> Dataset:
+        source, item = self.sources.first, Dataset()
+        item.StudyInstanceUID = source.StudyInstanceUID
+        item.ReferencedStudySequence = []
+        item.AccessionNumber = attributes.get("AccessionNumber") or source.AccessionNumber
+        item.PlacerOrderNumberImagingServiceRequest = ""
+        item.FillerOrderNumberImagingServiceRequest = ""
+        item.RequestedProcedureID = attributes.get("RequestedProcedureID", "")
+        item.RequestedProcedureDescription = attributes.get("RequestedProcedureDescription", "")
+        item.RequestedProcedureCodeSequence = attributes.get("RequestedProcedureCodeSequence", [])
+        return item
+
+
+def save(instance: Dataset, path: Path) -> None:
+    """Writes whole or not at all; ``path``'s folder is made."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_suffix(".part")
+    instance.save_as(part, enforce_file_format=True)
+    part.replace(path)
+
+
+def _element(keyword: str, value: object) -> pydicom.DataElement:
+    return pydicom.DataElement(keyword, "DA" if keyword.endswith("Date") else "TM", value)

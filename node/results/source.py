@@ -1,0 +1,214 @@
+"""Headers of the images a reading was made from, made safe to build results on.
+
+Scanners and gateways leave out attributes that DICOM requires, or fill them with values it does not know.
+A result object carries the patient and study of its source, so those gaps are closed here, on a copy in
+memory: required attributes that are absent become empty, values that are no DICOM become empty, and
+nothing that identifies the patient is ever shortened or altered.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pydicom
+from pydicom import Dataset
+from pydicom.errors import InvalidDicomError
+from pydicom.tag import Tag
+from pydicom.valuerep import DA, TM
+
+from inference.volume import Volume
+from node.results.identity import result_uid
+
+_TYPE_2 = (
+    "PatientName",
+    "PatientID",
+    "PatientBirthDate",
+    "PatientSex",
+    "StudyDate",
+    "StudyTime",
+    "StudyID",
+    "AccessionNumber",
+    "ReferringPhysicianName",
+)
+_DATES = ("PatientBirthDate", "StudyDate", "SeriesDate", "AcquisitionDate", "ContentDate")
+_TIMES = ("PatientBirthTime", "StudyTime", "SeriesTime", "AcquisitionTime", "ContentTime")
+_SOP_INSTANCE_UID = Tag("SOPInstanceUID")
+
+
+class UnusableSourceError(ValueError):
+    """A source image that no result object can refer to; the message says why and what to do."""
+
+
+@dataclass(frozen=True, eq=False)
+class Sources:
+    """The headers a set of results is built on.
+
+    headers: by SOP Instance UID, those that were asked for.
+    first: the one that patient and study are taken from; always the same for the same images.
+    """
+
+    headers: Mapping[str, Dataset]
+    first: Dataset
+
+    def __getitem__(self, sop_instance_uid: str) -> Dataset:
+        return self.headers[sop_instance_uid]
+
+
+def read_sources(paths: Sequence[Path], volume: Volume, wanted: Iterable[str] | None = None) -> Sources:
+    """Reads the headers of ``volume``'s images among ``paths`` and makes them safe.
+
+    Args:
+        wanted: SOP Instance UIDs whose headers are needed; None: all. The first image's is always read.
+
+    Raises:
+        UnusableSourceError: an image of the volume is in none of the files, or lacks its Study Instance UID.
+    """
+    located = _locate(paths)
+    images = sorted({image[0] for image in volume.images if image is not None})
+    missing = [uid for uid in images if uid not in located]
+    if missing or not images:
+        raise UnusableSourceError(
+            f"{len(missing)} of {len(images)} images of series {volume.series_uid} are in none of the "
+            f"{len(paths)} files given; pass every file the volume was loaded from."
+        )
+    needed = {images[0], *(images if wanted is None else wanted)}
+    headers = {uid: sanitised(_header(located[uid]), volume) for uid in sorted(needed)}
+    return Sources(headers, headers[images[0]])
+
+
+def sanitised(header: Dataset, volume: Volume) -> Dataset:
+    """Closes the gaps of one header, in place, and returns it.
+
+    Raises:
+        UnusableSourceError: no Study Instance UID; there is nothing a result could belong to.
+    """
+    if not header.get("StudyInstanceUID"):
+        raise UnusableSourceError(
+            f"Image {header.get('SOPInstanceUID', '?')} has no Study Instance UID, so its results belong to "
+            "no study; send it again from a source that sets (0020,000D)."
+        )
+    _drop_bulk(header)
+    _mend_character_set(header)
+    for keyword in _TYPE_2:
+        if keyword not in header:
+            setattr(header, keyword, "")
+    if header.PatientSex not in ("M", "F", "O"):
+        header.PatientSex = ""
+    for keyword in _DATES:
+        _empty_unless(header, keyword, DA)
+    for keyword in _TIMES:
+        _empty_unless(header, keyword, TM)
+    if "FrameOfReferenceUID" not in header or not header.FrameOfReferenceUID:
+        header.FrameOfReferenceUID = volume.frame_of_reference_uid or result_uid(
+            "frame-of-reference", volume.series_uid
+        )
+    if not header.get("Modality"):
+        header.Modality = "OT"
+    if "NumberOfFrames" in header and "SharedFunctionalGroupsSequence" in header:
+        _share_orientation(header, volume)
+    else:
+        _mend_plane(header, volume)
+    return header
+
+
+def column_direction(volume: Volume, axis: int) -> np.ndarray:
+    """Unit vector, LPS, along which an index axis (0 slices, 1 rows, 2 columns) runs."""
+    step = volume.affine[:3, axis]
+    return step / np.linalg.norm(step)
+
+
+def image_orientation(volume: Volume) -> list[float]:
+    """Image Orientation (Patient): the direction of increasing column, then of increasing row."""
+    return [float(cosine) + 0.0 for axis in (2, 1) for cosine in np.round(column_direction(volume, axis), 10)]
+
+
+def pixel_spacing(volume: Volume) -> list[float]:
+    """Pixel Spacing, mm: between rows, then between columns."""
+    return [round(float(np.linalg.norm(volume.affine[:3, axis])), 8) for axis in (1, 2)]
+
+
+def slice_spacing(volume: Volume) -> float:
+    """Distance between adjacent planes along their normal, mm; in a tilted stack less than centre to centr"""
+    normal = np.cross(column_direction(volume, 2), column_direction(volume, 1))
+    return round(abs(float(volume.affine[:3, 0] @ normal)), 8)
+
+
+def plane_position(volume: Volume, index: int) -> list[float]:
+    """Image Position (Patient), mm, of one slice: the centre of its first pixel."""
+    return [round(float(mm), 6) + 0.0 for mm in volume.affine[:3] @ (index, 0, 0, 1)]
+
+
+def _locate(paths: Sequence[Path]) -> dict[str, Path]:
+    located: dict[str, Path] = {}
+    for path in sorted(paths):
+        try:
+            header = pydicom.dcmread(
+                path, specific_tags=[_SOP_INSTANCE_UID], stop_before_pixels=True, force=True
+            )
+        except (InvalidDicomError, OSError, EOFError):
+            continue
+        if "SOPInstanceUID" in header:
+            located.setdefault(str(header.SOPInstanceUID), path)
+    return located
+
+
+def _header(path: Path) -> Dataset:
+    return pydicom.dcmread(path, stop_before_pixels=True, force=True)
+
+
+def _drop_bulk(header: Dataset) -> None:
+    for tag in [tag for tag in list(header.keys()) if tag.is_private or 0x6000 <= tag.group <= 0x60FF]:
+        del header[tag]
+    for keyword in ("IconImageSequence", "OriginalAttributesSequence", "ReferencedImageSequence"):
+        header.pop(Tag(keyword), None)
+
+
+def _mend_character_set(header: Dataset) -> None:
+    if "SpecificCharacterSet" in header and not header.SpecificCharacterSet:
+        del header.SpecificCharacterSet
+    if "SpecificCharacterSet" not in header and not str(header.get("PatientName", "")).isascii():
+        header.SpecificCharacterSet = "ISO_IR 100"  # what pydicom reads undeclared bytes as
+
+
+def _empty_unless(header: Dataset, keyword: str, parse: type[DA] | type[TM]) -> None:
+    value = header.get(keyword)
+    if not value:
+        return
+    try:
+        parse(str(value))
+    except ValueError:
+        setattr(header, keyword, "")
+
+
+def _mend_plane(header: Dataset, volume: Volume) -> None:
+    index = next(
+        (k for k, image in enumerate(volume.images) if image and image[0] == header.SOPInstanceUID), None
+    )
+    if index is None:
+        return
+    if not header.get("PixelSpacing"):
+        header.PixelSpacing = pixel_spacing(volume)
+    if not header.get("ImagePositionPatient"):
+        header.ImagePositionPatient = plane_position(volume, index)
+    header.ImageOrientationPatient = image_orientation(volume)
+    if not header.get("SliceThickness"):
+        header.SliceThickness = slice_spacing(volume)
+    if "SpacingBetweenSlices" in header and not header.SpacingBetweenSlices:
+        del header.SpacingBetweenSlices
+
+
+def _share_orientation(header: Dataset, volume: Volume) -> None:
+    """highdicom looks for orientation and pixel measures among the shared functional groups only."""
+    shared = header.SharedFunctionalGroupsSequence[0]
+    if "PlaneOrientationSequence" not in shared:
+        orientation = Dataset()
+        orientation.ImageOrientationPatient = image_orientation(volume)
+        shared.PlaneOrientationSequence = [orientation]
+    if "PixelMeasuresSequence" not in shared:
+        measures = Dataset()
+        measures.PixelSpacing = pixel_spacing(volume)
+        measures.SliceThickness = slice_spacing(volume)
+        shared.PixelMeasuresSequence = [measures]
