@@ -1,0 +1,136 @@
+"""The `overread` command. Each command imports what it needs when it is called."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from node.commands.group import CommandGroup
+
+if TYPE_CHECKING:
+    from node.settings import Settings
+
+app = typer.Typer(
+    cls=CommandGroup,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="A clinical AI node: reads the studies a PACS routes to it and sends DICOM SEG and SR back.",
+)
+models = typer.Typer(
+    no_args_is_help=True, help="The models: what is installed, and does it answer as recorded?"
+)
+app.add_typer(models, name="models")
+
+Config = Annotated[
+    Path | None,
+    typer.Option(
+        "--config", "-c", envvar="OVERREAD_CONFIG", help="Settings file; else ./overread.toml if any."
+    ),
+]
+
+
+def _settings(config: Path | None) -> Settings:
+    from node.settings_file import load_settings
+
+    return load_settings(config)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        print(f"overread {version('overread')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _overread(
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    """Options that stand before any command."""
+
+
+@app.command(epilog="Example: overread serve --config overread.toml")
+def serve(config: Config = None) -> None:
+    """Run the node: receive, read, deliver, until Ctrl-C or SIGTERM."""
+    from node.commands.serve import serve
+
+    serve(_settings(config))
+
+
+@app.command(epilog="Example: overread check --config overread.toml")
+def check(
+    config: Config = None,
+    print_config: Annotated[
+        bool, typer.Option("--print-config", help="Print every setting as commented TOML, and check nothing.")
+    ] = False,
+) -> None:
+    """Verify settings, disk, database, models, engine, ports and every DICOM peer."""
+    settings = _settings(config)
+    if print_config:
+        from node.settings_print import print_config as printed
+
+        print(printed(settings), end="")
+        return
+    from node.commands.check import check
+
+    check(settings)
+
+
+@app.command(epilog="Example: overread read ./study --prior ./last-year --out ./results")
+def read(
+    study: Annotated[
+        Path, typer.Argument(metavar="STUDY_DIR", exists=True, help="Folder with one study's DICOM files.")
+    ],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the result objects and reading.json.")],
+    prior: Annotated[
+        list[Path] | None,
+        typer.Option("--prior", "-p", exists=True, help="An earlier study of the patient; may be repeated."),
+    ] = None,
+    config: Config = None,
+) -> None:
+    """Read one study offline, without a server."""
+    from node.commands.read import read
+
+    read(study, prior or [], out, _settings(config))
+
+
+@app.command(epilog="Example: overread send ./study --to 127.0.0.1:11112")
+def send(
+    paths: Annotated[
+        list[Path], typer.Argument(metavar="PATH…", exists=True, help="DICOM files, or folders.")
+    ],
+    to: Annotated[
+        str | None, typer.Option(metavar="HOST:PORT", help="Else the node of the settings.")
+    ] = None,
+    aec: Annotated[str | None, typer.Option(help="AE title to call; else that of the settings.")] = None,
+    aet: Annotated[str, typer.Option(help="AE title to call with.")] = "OVERREAD-SEND",
+    config: Config = None,
+) -> None:
+    """Send DICOM files to a node, as a PACS would."""
+    from node.commands.send import peer_at, send
+
+    send(paths, peer_at(to, aec, _settings(config)), aet)
+
+
+@models.command("list", epilog="Example: overread models list")
+def models_list(config: Config = None) -> None:
+    """List the installed models."""
+    from node.commands.models import list_models
+
+    list_models(_settings(config))
+
+
+@models.command("verify", epilog="Example: overread models verify")
+def models_verify(config: Config = None) -> None:
+    """Run every model on its recorded sample and compare."""
+    from node.commands.models import verify_models
+
+    verify_models(_settings(config))

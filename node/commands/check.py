@@ -1,0 +1,124 @@
+"""`overread check`: everything a node needs, looked at before it is started."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from http.client import HTTPConnection, HTTPException
+from pathlib import Path
+
+from rich.table import Table
+from sqlalchemy import make_url
+
+from inference.catalogue import Catalogue, CatalogueError
+from inference.engine import EngineError, open_engine
+from node.commands.terminal import console, progress
+from node.delivery import DicomDestination
+from node.health import (
+    Probe,
+    check_database,
+    check_disk,
+    check_engine,
+    check_models,
+    check_peer,
+    check_port,
+)
+from node.settings import Peer, Settings
+from storage.database import Database
+
+ECHO_SECONDS = 5
+
+
+class CheckError(RuntimeError):
+    """Something is wrong; the table says what."""
+
+
+def check(settings: Settings) -> None:
+    """Print one line for each part.
+
+    Raises:
+        CheckError: one of them would keep a node from working.
+    """
+    with progress() as bar:
+        bar.add_task("checking", total=None)
+        probes = list(_probes(settings))
+    table = Table("", "part", "found", "what to do", show_lines=False)
+    for probe in probes:
+        mark, style = ("ok", "green") if probe.ok else ("NO", "bold red")
+        table.add_row(mark, probe.name, probe.detail, probe.hint, style=None if probe.ok else style)
+    console().print(table)
+    if wrong := [probe.name for probe in probes if not probe.ok]:
+        raise CheckError(f"not ready: {', '.join(wrong)}.")
+
+
+def _probes(settings: Settings) -> Iterator[Probe]:
+    yield Probe("settings", True, f"{settings.node.ae_title}, data in {settings.node.data_dir}")
+    yield check_disk(settings.node.data_dir)
+    yield _database(settings.database.url)
+    yield from _models(settings)
+    yield from _ports(settings)
+    for kind, peers in (("destination", settings.destinations), ("archive", settings.archives)):
+        for peer in peers:
+            yield check_peer(f"{kind} {peer.name}", _echo(peer, settings))
+    if not settings.destinations:
+        yield Probe("destinations", True, "none: results stay here, and on the status page")
+
+
+def _database(url: str) -> Probe:
+    where = make_url(url)
+    if where.get_backend_name() == "sqlite" and where.database and not Path(where.database).exists():
+        folder = check_disk(Path(where.database).parent)
+        detail = f"{where.database} will be made" if folder.ok else folder.detail
+        return Probe("database", folder.ok, detail, folder.hint)
+    database = Database(url)
+    try:
+        return check_database(database)
+    finally:
+        database.close()
+
+
+def _models(settings: Settings) -> Iterator[Probe]:
+    try:
+        catalogue = Catalogue(settings.engine.models)
+    except CatalogueError as error:
+        yield Probe("models", False, str(error), "name the model repository in engine.models")
+        return
+    yield check_models(catalogue)
+    try:
+        engine = open_engine(settings.engine, catalogue)
+    except EngineError as error:
+        yield Probe("engine", False, str(error), "see engine.kind and engine.url in the settings")
+        return
+    try:
+        yield check_engine(engine, settings.engine.kind)
+    finally:
+        engine.close()
+
+
+def _ports(settings: Settings) -> Iterator[Probe]:
+    ports = [
+        check_port("dicom", settings.dicom.host, settings.dicom.port),
+        check_port("web", settings.web.host, settings.web.port),
+    ]
+    if not all(probe.ok for probe in ports) and (page := _running_node(settings)):
+        yield Probe("ports", True, f"a node is running; its status page is {page}")
+    else:
+        yield from ports
+
+
+def _running_node(settings: Settings) -> str | None:
+    """The address of the status page, if it is an Overread that answers there."""
+    host, port = settings.web.host, settings.web.port
+    connection = HTTPConnection(host, port, timeout=ECHO_SECONDS)
+    try:
+        connection.request("GET", "/api/health")
+        answer = json.load(connection.getresponse())
+    except (OSError, HTTPException, ValueError):
+        return None
+    finally:
+        connection.close()
+    return f"http://{host}:{port}/" if isinstance(answer, dict) and "probes" in answer else None
+
+
+def _echo(peer: Peer, settings: Settings) -> Callable[[], None]:
+    return DicomDestination(peer, settings.node.ae_title, timeout=ECHO_SECONDS).echo

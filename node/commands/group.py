@@ -1,0 +1,43 @@
+"""How every command ends: with its result, or with one sentence that says what to do."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import typer
+from typer.core import TyperGroup
+
+OURS = {"node", "inference", "storage", "training"}
+
+
+class CommandGroup(TyperGroup):
+    """Turns errors into sentences, unless ``--debug`` (anywhere on the line) asks for the traceback."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        if "--debug" in args:
+            args = ["--debug", *(arg for arg in args if arg != "--debug")]
+        return super().parse_args(ctx, args)
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except Exception as error:
+            if ctx.params.get("debug") or type(error).__module__.split(".")[0] in {"typer", "click"}:
+                raise
+            print(f"overread: {sentence(error)}", file=sys.stderr)
+            raise typer.Exit(1) from error
+
+
+def sentence(error: Exception) -> str:
+    """What to tell a person. Our own errors say it themselves."""
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename or 'the system'}: {error.strerror}."
+    if isinstance(error, ModuleNotFoundError):
+        extra = (
+            "train" if error.name in {"torch", "onnx", "onnxscript", "sklearn", "matplotlib"} else "triton"
+        )
+        return f"{error.name} is not installed; `pip install 'overread[{extra}]'` brings it."
+    if type(error).__module__.split(".")[0] in OURS:
+        return str(error)
+    return f"unexpected {type(error).__name__}: {error}. --debug shows where it happened."

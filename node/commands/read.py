@@ -1,0 +1,52 @@
+"""`overread read`: one study, offline, to result objects and ``reading.json`` in a folder."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from node.commands.findings_table import findings_table
+from node.commands.terminal import console, progress
+from node.offline import read_study
+from node.settings import Settings
+
+
+class OutputError(RuntimeError):
+    """The results have nowhere to go."""
+
+
+def read(study: Path, priors: Sequence[Path], out: Path, settings: Settings) -> None:
+    """Read ``study`` against ``priors``, and print what was found and written.
+
+    Raises:
+        OutputError: ``out`` cannot be written to; nothing was read.
+    """
+    _make_writable(out)
+    with progress() as bar:
+        task = bar.add_task("reading", total=1.0)
+        readings = read_study(
+            study,
+            priors,
+            out,
+            settings,
+            lambda stage, done: bar.update(task, description=stage, completed=done),
+        )
+    terminal = console()
+    terminal.print(findings_table(readings))
+    for reading in readings:
+        for written in reading["objects"]:
+            terminal.print(f"  {written['path']}")
+    terminal.print(f"  {out / 'reading.json'}")
+
+
+def _make_writable(out: Path) -> None:
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=out):
+            pass
+    except OSError as error:
+        raise OutputError(
+            f"--out {out} cannot be written to: {os.strerror(error.errno or 0)}; choose another folder."
+        ) from error

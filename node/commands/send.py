@@ -1,0 +1,94 @@
+"""`overread send`: DICOM files to a node or a PACS."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from pydicom.errors import InvalidDicomError
+from pydicom.filereader import read_file_meta_info
+from pydicom.uid import MediaStorageDirectoryStorage
+
+from node.commands.terminal import console, progress
+from node.delivery import DicomDestination, Receipt
+from node.settings import Peer, Settings
+
+
+class SendError(RuntimeError):
+    """Nothing could be sent, or not everything was; the message says what and why."""
+
+
+def send(paths: Sequence[Path], peer: Peer, calling_ae_title: str) -> None:
+    """Send every DICOM file under ``paths`` and print what became of them.
+
+    Raises:
+        SendError: there was none, or not all were taken.
+    """
+    files, skipped = _dicom_files(paths)
+    out = console()
+    if skipped:
+        out.print(f"Skipped {_files(len(skipped))} that cannot be sent; the first: {skipped[0]}")
+    if not files:
+        raise SendError(f"there is no DICOM file in {', '.join(map(str, paths))}; nothing was sent.")
+    receipts = list(_with_bar(files, DicomDestination(peer, calling_ae_title)))
+    tally = Counter((receipt.outcome, receipt.reason) for receipt in receipts)
+    for (outcome, reason), count in tally.most_common():
+        out.print(f"{outcome:>8} {count:>6}" + (f"  {reason}" if reason else ""))
+    if lost := sum(count for (outcome, _), count in tally.items() if outcome != "sent"):
+        first = next(receipt.path for receipt in receipts if receipt.outcome != "sent")
+        raise SendError(f"{lost} of {_files(len(files))} did not arrive; the first: {first}")
+
+
+def peer_at(address: str | None, ae_title: str | None, settings: Settings) -> Peer:
+    """``host:port`` as a peer; without one, the node that these settings describe.
+
+    Raises:
+        SendError: not a host and a port.
+    """
+    if address is None:
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.dicom.host, settings.dicom.host)
+        port = settings.dicom.port
+    else:
+        host, _, number = address.rpartition(":")
+        host = host.strip("[]")
+        port = int(number) if number.isascii() and number.isdigit() else 0
+        if not host or not 0 < port < 65536:
+            raise SendError(f"--to {address!r} is not HOST:PORT, for instance 127.0.0.1:11112.")
+    return Peer(name="receiver", ae_title=ae_title or settings.node.ae_title, host=host, port=port)
+
+
+def _dicom_files(paths: Sequence[Path]) -> tuple[list[Path], list[str]]:
+    """The DICOM files under ``paths``, and why each other file is not one."""
+    files, skipped = [], []
+    for path in _every_file(paths):
+        try:
+            sop_class = read_file_meta_info(path).get("MediaStorageSOPClassUID")
+        except InvalidDicomError:
+            skipped.append(f"{path} (not a DICOM file)")
+        except OSError as error:
+            skipped.append(f"{path} ({error.strerror})")
+        else:
+            if sop_class == MediaStorageDirectoryStorage:
+                skipped.append(f"{path} (the index of a medium)")
+            else:
+                files.append(path)
+    return files, skipped
+
+
+def _every_file(paths: Sequence[Path]) -> Iterator[Path]:
+    for path in paths:
+        yield from sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
+
+
+def _with_bar(files: Sequence[Path], destination: DicomDestination) -> Iterator[Receipt]:
+    peer = destination.peer
+    with progress("files") as bar:
+        task = bar.add_task(f"to {peer.ae_title} at {peer.host}:{peer.port}", total=len(files))
+        for receipt in destination.send(files):
+            bar.advance(task)
+            yield receipt
+
+
+def _files(count: int) -> str:
+    return f"{count} file" if count == 1 else f"{count} files"

@@ -1,0 +1,41 @@
+"""What the node logs, and how: lines for a person or JSON for a collector, never a patient's name."""
+
+from __future__ import annotations
+
+import json
+import logging
+import warnings
+
+from node.settings import LogSettings
+
+# Libraries that quote what they meet in a data set; from them only what has gone wrong is wanted.
+QUOTING = {"pydicom": logging.ERROR, "pynetdicom": logging.WARNING, "highdicom": logging.WARNING}
+TALKATIVE = ("dbos", "alembic", "uvicorn", "asyncio", "PIL", "matplotlib")
+
+
+class JsonLines(logging.Formatter):
+    """One object a line: at, level, logger, text and, of an error, its traceback."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        line = {
+            "at": self.formatTime(record, "%Y-%m-%dT%H:%M:%S%z"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "text": record.getMessage(),
+        }
+        if record.exc_info:
+            line["traceback"] = self.formatException(record.exc_info)
+        return json.dumps(line, ensure_ascii=False)
+
+
+def set_up_logging(settings: LogSettings) -> None:
+    """Log to standard error from now on."""
+    handler = logging.StreamHandler()
+    plain = logging.Formatter("%(asctime)s %(levelname)-7s %(name)s: %(message)s", "%Y-%m-%d %H:%M:%S")
+    handler.setFormatter(JsonLines() if settings.format == "json" else plain)
+    logging.basicConfig(level=settings.level.upper(), handlers=[handler], force=True)
+    for name, level in QUOTING.items():
+        logging.getLogger(name).setLevel(level)
+    for name in TALKATIVE:
+        logging.getLogger(name).setLevel(logging.WARNING)
+    warnings.filterwarnings("ignore", module="pydicom")  # they quote values, names among them
