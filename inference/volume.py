@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import os
+from collections import defaultdict
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
+from inference.decode import Voxels, digest, rescale, room, stored_frames
 from inference.errors import UnreadableSeriesError
+from inference.geometry import repeated, stack
+from inference.header import Slice, read_slices
 
-__all__ = ["UnreadableSeriesError", "Volume"]
+__all__ = ["UnreadableSeriesError", "Volume", "load_volume"]
 
-Voxels = npt.NDArray[np.int16] | npt.NDArray[np.float32]
 Floats = npt.NDArray[np.float64]
 
 
@@ -59,3 +67,88 @@ class Volume:
     def to_index(self, mm: npt.ArrayLike) -> Floats:
         """Fractional slice, row, column of (..., 3) points in LPS millimetres."""
         return (np.asarray(mm, np.float64) - self.affine[:3, 3]) @ np.linalg.inv(self.affine[:3, :3]).T
+
+
+def load_volume(paths: Sequence[Path], threads: int = 0) -> Volume:
+    """One CT or PET series, from its files in any order.
+
+    What is corrected and what is refused: ``inference.geometry.stack``. Values are rescaled per slice: CT
+    to HU (int16 where the rescaling is whole, nothing below -1024), PET to its unit (float32).
+
+    Args:
+        threads: that decode; 0 for as many as the machine has cores.
+
+    Raises:
+        UnreadableSeriesError: the files are no sound volume; says why and what to do.
+    """
+    if not paths:
+        raise UnreadableSeriesError("There are no files to read.")
+    with ThreadPoolExecutor(threads or os.cpu_count() or 1) as pool:
+        slices = sorted(
+            (item for part in pool.map(read_slices, paths) for item in part),
+            key=lambda item: (item.sop_uid, item.frame or 0),
+        )
+        distinct = _distinct(slices, pool)
+        stacked = stack(distinct)
+        present = [(number, item) for number, item in enumerate(stacked.slices) if item is not None]
+        first = present[0][1]
+        voxels = room(len(stacked.slices), [item for _, item in present])
+        shares = _shares(present, threads or os.cpu_count() or 1)
+        for _ in pool.map(lambda share: _read(voxels, share), shares):
+            pass
+    _interpolate(voxels, [number for number, _ in present])
+    twice = len(slices) - len(distinct)
+    notes = (f"{twice} image{'s' * (twice > 1)} sent twice left out.",) if twice else ()
+    return Volume(
+        voxels=voxels,
+        affine=stacked.affine,
+        series_uid=first.series_uid,
+        frame_of_reference_uid=first.frame_of_reference_uid,
+        images=tuple(None if item is None else (item.sop_uid, item.frame) for item in stacked.slices),
+        notes=notes + stacked.notes,
+    )
+
+
+Numbered = tuple[int, Slice]
+
+
+def _distinct(slices: list[Slice], pool: ThreadPoolExecutor) -> list[Slice]:
+    """Without those that repeat another one's place and values."""
+    repeats: set[int] = set()
+    for group in repeated(slices):
+        seen: set[bytes] = set()
+        for item, values in zip(group, pool.map(digest, group), strict=True):
+            if values in seen:
+                repeats.add(id(item))
+            seen.add(values)
+    return [item for item in slices if id(item) not in repeats]
+
+
+def _shares(present: Sequence[Numbered], threads: int) -> list[list[Numbered]]:
+    """What is decoded together: the slices of one file, or a part of a multi-frame image."""
+    files: defaultdict[Path, list[Numbered]] = defaultdict(list)
+    for number, item in present:
+        files[item.path].append((number, item))
+    shares = []
+    for together in files.values():
+        together.sort(key=lambda numbered: numbered[1].frame or 0)
+        length = -(-len(together) // threads)
+        shares += [together[start : start + length] for start in range(0, len(together), length)]
+    return shares
+
+
+def _read(voxels: Voxels, share: Sequence[Numbered]) -> None:
+    frames = stored_frames(share[0][1].path, [item.frame for _, item in share])
+    for (number, item), stored in zip(share, frames, strict=True):
+        rescale(stored, item, out=voxels[number])
+
+
+def _interpolate(voxels: Voxels, present: Sequence[int]) -> None:
+    """Fills the slices between those present, linearly."""
+    for before, after in pairwise(present):
+        for number in range(before + 1, after):
+            share = (number - before) / (after - before)
+            between = (1 - share) * voxels[before].astype(np.float32) + share * voxels[after].astype(
+                np.float32
+            )
+            voxels[number] = np.rint(between) if voxels.dtype == np.int16 else between

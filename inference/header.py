@@ -1,0 +1,215 @@
+"""What the header of an image says about each of its slices, checked before anything is built on it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pydicom
+from pydicom import Dataset
+from pydicom.errors import InvalidDicomError
+from pydicom.multival import MultiValue
+
+from inference.errors import UnreadableSeriesError
+
+Numbers = tuple[float, ...]
+
+_SPACING_MM = (0.05, 20.0)
+_PASSES = (
+    "TemporalPositionIdentifier",
+    "TemporalPositionIndex",
+    "AcquisitionNumber",
+    "FrameAcquisitionNumber",
+    "StackID",
+    "NominalPercentageOfCardiacPhase",
+    "TriggerTime",
+    "FrameReferenceTime",
+    "ConvolutionKernel",
+    "KVP",
+    "AcquisitionTime",
+)
+_TAGS = [
+    *_PASSES,
+    "SOPInstanceUID",
+    "SeriesInstanceUID",
+    "FrameOfReferenceUID",
+    "Modality",
+    "ImageType",
+    "Rows",
+    "Columns",
+    "NumberOfFrames",
+    "SamplesPerPixel",
+    "PhotometricInterpretation",
+    "PixelSpacing",
+    "ImagePositionPatient",
+    "ImageOrientationPatient",
+    "RescaleSlope",
+    "RescaleIntercept",
+    "SharedFunctionalGroupsSequence",
+    "PerFrameFunctionalGroupsSequence",
+]
+
+
+@dataclass(frozen=True)
+class Slice:
+    """One plane of a series.
+
+    frame: 1-based in a multi-frame image, else None.
+    position, orientation: PS3.3 C.7.6.2; the orientation's two directions are made exactly orthonormal.
+    spacing: between rows, between columns, mm.
+    passes: keyword and value of what tells apart several passes over the same positions.
+    """
+
+    path: Path
+    frame: int | None
+    sop_uid: str
+    series_uid: str
+    frame_of_reference_uid: str
+    modality: str
+    image_type: tuple[str, ...]
+    shape: tuple[int, int]
+    position: Numbers
+    orientation: Numbers
+    spacing: tuple[float, float]
+    slope: float
+    intercept: float
+    passes: tuple[tuple[str, str], ...]
+
+    @property
+    def is_localizer(self) -> bool:
+        return bool({"LOCALIZER", "SCOUT", "TOPOGRAM"} & set(self.image_type))
+
+
+def read_slices(path: Path) -> tuple[Slice, ...]:
+    """The slices of one file: one, or as many as a multi-frame image has frames.
+
+    Raises:
+        UnreadableSeriesError: not DICOM, not a CT or PET image, or its geometry is missing or absurd.
+    """
+    try:
+        image = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=_TAGS)
+    except InvalidDicomError:
+        raise UnreadableSeriesError(f"{path.name} is not a DICOM file; leave it out of the study.") from None
+    except (OSError, EOFError, ValueError, TypeError, AttributeError, NotImplementedError) as error:
+        raise UnreadableSeriesError(f"{path.name} cannot be read ({error}); send it again.") from error
+    try:
+        return tuple(_slices(path, image))
+    except (ValueError, TypeError, AttributeError, NotImplementedError, IndexError) as error:
+        if isinstance(error, UnreadableSeriesError):
+            raise
+        raise UnreadableSeriesError(f"{path.name} has a damaged header ({error}).") from error
+
+
+def _slices(path: Path, image: Dataset) -> Iterator[Slice]:
+    _check_image(path, image)
+    per_frame = image.get("PerFrameFunctionalGroupsSequence")
+    if per_frame is None:
+        if int(image.get("NumberOfFrames") or 1) > 1:
+            raise UnreadableSeriesError(
+                f"{path.name} has several frames but says nothing about where they lie."
+            )
+        yield _slice(path, image, None, (image,))
+        return
+    if len(per_frame) != int(image.get("NumberOfFrames") or 1):
+        raise UnreadableSeriesError(
+            f"{path.name} has {image.NumberOfFrames} frames but describes {len(per_frame)}; send it again."
+        )
+    shared = image.get("SharedFunctionalGroupsSequence") or [Dataset()]
+    for number, groups in enumerate(per_frame, start=1):
+        yield _slice(path, image, number, (*_macros(groups), *_macros(shared[0]), image))
+
+
+def _check_image(path: Path, image: Dataset) -> None:
+    modality = image.get("Modality") or "an unnamed modality"
+    if modality not in ("CT", "PT"):
+        raise UnreadableSeriesError(f"{path.name} is {modality}; only CT and PET are read as a volume.")
+    if not image.get("Rows") or not image.get("Columns"):
+        raise UnreadableSeriesError(f"{path.name} holds no image.")
+    photometric = str(image.get("PhotometricInterpretation") or "")
+    if int(image.get("SamplesPerPixel") or 1) != 1 or not photometric.startswith("MONOCHROME"):
+        raise UnreadableSeriesError(
+            f"{path.name} is a {photometric or 'colour'} picture, not {modality} values; send the originals."
+        )
+    for keyword in ("SOPInstanceUID", "SeriesInstanceUID"):
+        if not image.get(keyword):
+            raise UnreadableSeriesError(f"{path.name} has no {keyword}, so no result could refer to it.")
+
+
+def _macros(groups: Dataset) -> list[Dataset]:
+    """The first item of each functional group (PS3.3 C.7.6.16)."""
+    return [element.value[0] for element in groups if element.VR == "SQ" and len(element.value)]
+
+
+def _slice(path: Path, image: Dataset, frame: int | None, sources: tuple[Dataset, ...]) -> Slice:
+    def find(keyword: str) -> object:
+        return next((source[keyword].value for source in sources if keyword in source), None)
+
+    name = path.name if frame is None else f"Frame {frame} of {path.name}"
+    position = _numbers(name, "ImagePositionPatient", find("ImagePositionPatient"), 3)
+    directions = _numbers(name, "ImageOrientationPatient", find("ImageOrientationPatient"), 6)
+    between_rows, between_columns = _numbers(name, "PixelSpacing", find("PixelSpacing"), 2)
+    low, high = _SPACING_MM
+    if not (low <= between_rows <= high and low <= between_columns <= high):
+        raise UnreadableSeriesError(
+            f"{name} has a PixelSpacing of {between_rows:g} x {between_columns:g} mm, "
+            f"which cannot be true (allowed: {low:g} to {high:g})."
+        )
+    slope, intercept = find("RescaleSlope"), find("RescaleIntercept")
+    if slope is None or intercept is None:
+        raise UnreadableSeriesError(
+            f"{name} has no RescaleSlope or no RescaleIntercept: its values have no unit."
+        )
+    (slope,), (intercept,) = (
+        _numbers(name, keyword, value, 1)
+        for keyword, value in (("RescaleSlope", slope), ("RescaleIntercept", intercept))
+    )
+    kind = find("FrameType") or image.get("ImageType") or ()
+    return Slice(
+        path=path,
+        frame=frame,
+        sop_uid=str(image.SOPInstanceUID),
+        series_uid=str(image.SeriesInstanceUID),
+        frame_of_reference_uid=str(image.get("FrameOfReferenceUID") or ""),
+        modality=str(image.Modality),
+        image_type=tuple(str(part).strip().upper() for part in _parts(kind)),
+        shape=(int(image.Rows), int(image.Columns)),
+        position=position,
+        orientation=_orthonormal(name, directions),
+        spacing=(between_rows, between_columns),
+        slope=slope,
+        intercept=intercept,
+        passes=tuple((keyword, str(value)) for keyword in _PASSES if (value := find(keyword)) is not None),
+    )
+
+
+def _parts(value: object) -> list[Any]:
+    """The values of an element, whether it holds one or several."""
+    return list(value) if isinstance(value, MultiValue | list | tuple) else [value]
+
+
+def _numbers(name: str, keyword: str, value: object, count: int) -> Numbers:
+    if value is None or value == "":
+        raise UnreadableSeriesError(f"{name} has no {keyword}; send the original images.")
+    try:
+        numbers = tuple(float(part) for part in _parts(value))
+    except (TypeError, ValueError):
+        numbers = ()
+    if len(numbers) != count or not all(map(math.isfinite, numbers)):
+        raise UnreadableSeriesError(f"{name} has a {keyword} of {value}, not of {count} finite number(s).")
+    return numbers
+
+
+def _orthonormal(name: str, directions: Numbers) -> Numbers:
+    row, column = np.array(directions[:3]), np.array(directions[3:])
+    lengths = np.linalg.norm(row), np.linalg.norm(column)
+    if max(abs(lengths[0] - 1), abs(lengths[1] - 1), abs(row @ column)) > 0.01:
+        raise UnreadableSeriesError(
+            f"{name} has an ImageOrientationPatient of {list(directions)}: no two directions at right angles."
+        )
+    row = row / lengths[0]
+    column = column - (column @ row) * row
+    return (*row.tolist(), *(column / np.linalg.norm(column)).tolist())
