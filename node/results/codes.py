@@ -111,6 +111,7 @@ IMAGING_PROCEDURE = Term("SCT", "363679005", "Imaging procedure")
 
 # The document, the device, the algorithm
 MEASUREMENT_REPORT = Term("DCM", "126000", "Imaging Measurement Report")
+DEVICE = Term("DCM", "121007", "Device")
 KEY_OBJECTS = Term("DCM", "113000", "Of Interest")
 ARTIFICIAL_INTELLIGENCE = Term("DCM", "123110", "Artificial Intelligence")
 PROCESSING_EQUIPMENT = Term("DCM", "109102", "Processing Equipment")
@@ -132,6 +133,15 @@ SITES: dict[Term, Term] = {
     ATELECTASIS: LUNG,
     LUNG_CONSOLIDATION: LUNG,
 }
+
+TARGETS: dict[str, Term] = {
+    "lung-nodules": PULMONARY_NODULE,
+    "ct-lesions": LESION,
+    "polyps": POLYP_OF_COLON,
+    "pet-ct": LESION,
+    "chest-xray": ABNORMAL,
+}
+"""What each reader looks for: what its report calls absent when it found nothing."""
 
 
 def concept_of(code: Code) -> CodedConcept:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import cached_property
 from pathlib import Path
 from typing import Self
 
@@ -24,6 +23,7 @@ from node.results.source import Sources
 MANUFACTURER = "Overread"
 DISCLAIMER = "AI result, not verified"
 IMPLEMENTATION_CLASS_UID = UID("2.25.146240843146461640293105706217906412533")
+_SR_CLASSES = "1.2.840.10008.5.1.4.1.1.88."
 SERIES_NUMBERS = {"seg": 9001, "sr": 9002, "pr": 9003, "sc": 9004, "ko": 9005}
 _CONTENTS = {
     "seg": "segmentation",
@@ -101,9 +101,24 @@ class Edition:
             f"image {sop_instance_uid}, frame {frame}, is not part of series {self.volume.series_uid}"
         )
 
-    @cached_property
-    def model_names(self) -> str:
-        return ", ".join(f"{model.name} {model.version}" for model in self.reading.models)
+    def key_image_uids(self) -> list[str]:
+        """SOP Instance UIDs of the findings' key images, each once, in the findings' order; without findings,
+        of the middle image that was sent."""
+        uids = list(dict.fromkeys(finding.image_uid for finding in self.reading.findings))
+        sent = [image[0] for image in self.volume.images if image is not None]
+        return uids or [sent[len(sent) // 2]]
+
+    def predecessor_references(self, sr_only: bool = False) -> list[Dataset]:
+        """Items that name the predecessors, study by study and series by series (PS3.3 10.5)."""
+        studies: dict[str, dict[str, list[Dataset]]] = {}
+        for predecessor in self.predecessors:
+            if sr_only and not predecessor.sop_class.startswith(_SR_CLASSES):
+                continue
+            item = Dataset()
+            item.ReferencedSOPClassUID = predecessor.sop_class
+            item.ReferencedSOPInstanceUID = predecessor.sop_instance_uid
+            studies.setdefault(predecessor.study_uid, {}).setdefault(predecessor.series_uid, []).append(item)
+        return [_study_reference(study_uid, series) for study_uid, series in studies.items()]
 
     def algorithms(self) -> hd.AlgorithmIdentificationSequence:
         """Algorithm Identification macro (PS3.3 10.16) of the reader's own model."""
@@ -186,6 +201,18 @@ def save(instance: Dataset, path: Path) -> None:
     part = path.with_suffix(".part")
     instance.save_as(part, enforce_file_format=True)
     part.replace(path)
+
+
+def _study_reference(study_uid: str, series: dict[str, list[Dataset]]) -> Dataset:
+    study = Dataset()
+    study.StudyInstanceUID = study_uid
+    study.ReferencedSeriesSequence = []
+    for series_uid, instances in series.items():
+        item = Dataset()
+        item.SeriesInstanceUID = series_uid
+        item.ReferencedSOPSequence = instances
+        study.ReferencedSeriesSequence.append(item)
+    return study
 
 
 def _element(keyword: str, value: object) -> pydicom.DataElement:

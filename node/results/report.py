@@ -1,0 +1,280 @@
+"""Findings become Comprehensive 3D SR documents on TID 1500 Measurement Report, one per template family.
+
+Outlines (TID 1410): every finding with its outline on its key slice; what viewers draw.
+Volumes (TID 1411): every finding with its segment; what measurement software reads. It names all other
+objects of its edition, and is the root of the set.
+Classes (TID 1501): what was found in the image as a whole.
+
+Each measurement carries the line or outline it was taken from, so that a reader of either document can
+draw it. No document mixes templates: validators, and readers, pick one for the whole document.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from highdicom import sr
+from highdicom.coding_schemes import CodingSchemeIdentificationItem
+from highdicom.sr.value_types import NumContentItem
+from pydicom import Dataset
+
+from inference.findings import Finding
+from node.results import codes
+from node.results.edition import MANUFACTURER, SERIES_NUMBERS, Edition
+from node.results.identity import SOFTWARE_VERSION, result_uid
+from node.results.outline import Points, axis_on_image, box_on_image, outlines
+
+Group = (
+    sr.PlanarROIMeasurementsAndQualitativeEvaluations
+    | sr.VolumetricROIMeasurementsAndQualitativeEvaluations
+    | sr.MeasurementsAndQualitativeEvaluations
+)
+_SEGMENTATION_CLASS = "1.2.840.10008.5.1.4.1.1.66.4"
+_OWN_SCHEME = CodingSchemeIdentificationItem(
+    designator=codes.OWN_SCHEME, name="Overread", responsible_organization=MANUFACTURER
+)
+
+
+def outline_report(edition: Edition) -> sr.Comprehensive3DSR:
+    """TID 1410: one planar measurement group per finding, on its key slice.
+
+    Raises:
+        ValueError: no findings; use ``negative_report``.
+    """
+    if not edition.reading.findings:
+        raise ValueError("a report of outlines needs at least one finding")
+    groups = []
+    for number, finding in enumerate(edition.reading.findings, 1):
+        place = _place(edition, finding)
+        group = sr.PlanarROIMeasurementsAndQualitativeEvaluations(
+            referenced_region=sr.ImageRegion(
+                sr.GraphicTypeValues.POLYLINE,
+                place.outline,
+                source_image=sr.SourceImageForRegion(
+                    place.header.SOPClassUID, place.header.SOPInstanceUID, place.frames
+                ),
+            ),
+            **_common(edition, number, finding),
+        )
+        _show_where_measured(group, place)
+        groups.append(group)
+    return _document(edition, groups, role="sr-outlines", number=1)
+
+
+def volume_report(
+    edition: Edition, segmentation: Dataset, related: Iterable[Dataset] = ()
+) -> sr.Comprehensive3DSR:
+    """TID 1411: one volumetric measurement group per finding that has a segment in ``segmentation``.
+
+    Args:
+        related: further objects of the edition, which this document names as evidence.
+    """
+    groups = []
+    segment_numbers = {
+        segment.TrackingUID: segment.SegmentNumber
+        for segment in segmentation.SegmentSequence
+        if "TrackingUID" in segment
+    }
+    for number, finding in enumerate(edition.reading.findings, 1):
+        if finding.tracking_uid not in segment_numbers:
+            continue
+        group = sr.VolumetricROIMeasurementsAndQualitativeEvaluations(
+            referenced_segment=sr.ReferencedSegment(
+                sop_class_uid=_SEGMENTATION_CLASS,
+                sop_instance_uid=segmentation.SOPInstanceUID,
+                segment_number=segment_numbers[finding.tracking_uid],
+                source_series=sr.SourceSeriesForSegmentation(edition.volume.series_uid),
+            ),
+            **_common(edition, number, finding),
+        )
+        _show_where_measured(group, _place(edition, finding))
+        groups.append(group)
+    return _document(edition, groups, role="sr-volumes", number=2, evidence=[segmentation, *related])
+
+
+def negative_report(edition: Edition) -> sr.Comprehensive3DSR:
+    """TID 1501: the reader ran to its end, and what it looks for is absent."""
+    target = codes.TARGETS.get(edition.reading.reader, codes.LESION)
+    group = sr.MeasurementsAndQualitativeEvaluations(
+        tracking_identifier=sr.TrackingIdentifier(
+            uid=edition.uid("tracking-absent"), identifier=f"No {target.meaning.lower()}"
+        ),
+        algorithm_id=_algorithm(edition),
+        qualitative_evaluations=[sr.QualitativeEvaluation(target.concept, codes.ABSENT.concept)],
+    )
+    return _document(edition, [group], role="sr-negative", number=1)
+
+
+@dataclass(frozen=True, eq=False)
+class _Place:
+    """A finding on its key slice: outline and axes in pixel coordinates, and the image they lie on."""
+
+    outline: Points
+    long_axis: Points
+    short_axis: Points
+    header: Dataset
+    frames: list[int] | None
+
+    def line_of(self, concept: sr.CodedConcept) -> Points:
+        """What a measurement was taken from: its axis, or else the outline."""
+        axes = {codes.LONG_AXIS.value: self.long_axis, codes.SHORT_AXIS.value: self.short_axis}
+        return axes.get(concept.value, self.outline)
+
+
+def _place(edition: Edition, finding: Finding) -> _Place:
+    index = edition.slice_of(finding.image_uid, finding.frame)
+    drawn = outlines(finding.mask, index) if finding.mask is not None else []
+    return _Place(
+        outline=drawn[0] if drawn else box_on_image(finding.box_mm, edition.volume),
+        long_axis=axis_on_image(finding.long_axis, edition.volume),
+        short_axis=axis_on_image(finding.short_axis, edition.volume),
+        header=edition.sources[finding.image_uid],
+        frames=None if finding.frame is None else [finding.frame],
+    )
+
+
+def _common(edition: Edition, number: int, finding: Finding) -> dict[str, Any]:
+    """What the groups of every template say of a finding."""
+    site = codes.site_of(finding.code)
+    return {
+        "tracking_identifier": sr.TrackingIdentifier(
+            uid=finding.tracking_uid, identifier=f"{finding.label} {number}"
+        ),
+        "finding_category": codes.MORPHOLOGICALLY_ABNORMAL.concept,
+        "finding_type": codes.concept_of(finding.code),
+        "finding_sites": [sr.FindingSite(site.concept)] if site else None,
+        "algorithm_id": _algorithm(edition),
+        "measurements": _measurements(finding),
+        "qualitative_evaluations": _evaluations(finding),
+    }
+
+
+def _measurements(finding: Finding) -> list[sr.Measurement]:
+    change = finding.change
+    values: list[tuple[codes.Term, float | None, codes.Term, codes.Term | None]] = [
+        (codes.VOLUME, finding.volume_mm3, codes.CUBIC_MILLIMETRE, None),
+        (codes.LONG_AXIS, finding.long_axis_mm, codes.MILLIMETRE, None),
+        (codes.SHORT_AXIS, finding.short_axis_mm, codes.MILLIMETRE, None),
+        (codes.ATTENUATION, finding.mean_hu, codes.HOUNSFIELD, codes.MEAN),
+        (codes.PROBABILITY_OF_CANCER, _percent(finding.malignancy), codes.PERCENT, None),
+        (codes.CERTAINTY_OF_FINDING, _percent(finding.score), codes.PERCENT, None),
+        (codes.FRACTIONAL_CHANGE, change.volume_change_percent if change else None, codes.PERCENT, None),
+        (codes.DOUBLING_TIME, change.doubling_time_days if change else None, codes.DAY, None),
+    ]
+    return [
+        sr.Measurement(
+            name=name.concept,
+            value=round(float(value), 1),
+            unit=unit.concept,
+            derivation=derivation.concept if derivation else None,
+        )
+        for name, value, unit, derivation in values
+        if value is not None
+    ]
+
+
+def _percent(probability: float | None) -> float | None:
+    return None if probability is None else 100 * probability
+
+
+def _evaluations(finding: Finding) -> list[sr.QualitativeEvaluation] | None:
+    if finding.change is None or finding.change.category not in codes.CHANGE:
+        return None
+    return [
+        sr.QualitativeEvaluation(
+            codes.DIFFERENCE_IN_SIZE.concept, codes.CHANGE[finding.change.category].concept
+        )
+    ]
+
+
+def _show_where_measured(group: Group, place: _Place) -> None:
+    """Gives each measurement of a group the line it was taken from, INFERRED FROM a SCOORD (TID 320).
+
+    highdicom refuses this on construction; the Comprehensive 3D SR IOD and both templates allow it.
+    """
+    for item in group[0].ContentSequence:
+        if not isinstance(item, NumContentItem):
+            continue
+        line = sr.CoordinatesForMeasurement(
+            graphic_type=sr.GraphicTypeValues.POLYLINE,
+            graphic_data=place.line_of(item.name),
+            source_image=sr.SourceImageForRegion(
+                place.header.SOPClassUID, place.header.SOPInstanceUID, place.frames
+            ),
+        )
+        item.ContentSequence = sr.ContentSequence([line, *item.get("ContentSequence", [])])
+
+
+def _algorithm(edition: Edition) -> sr.AlgorithmIdentification:
+    """TID 4019."""
+    model = edition.reading.model
+    return sr.AlgorithmIdentification(
+        name=model.name,
+        version=model.version,
+        parameters=[f"weights sha256:{model.sha256}"],
+        manufacturer=MANUFACTURER,
+        family=codes.ARTIFICIAL_INTELLIGENCE.concept,
+    )
+
+
+def _observer(edition: Edition) -> sr.ObservationContext:
+    model = edition.reading.model
+    return sr.ObservationContext(
+        observer_device_context=sr.ObserverContext(
+            observer_type=codes.DEVICE.concept,
+            observer_identifying_attributes=sr.DeviceObserverIdentifyingAttributes(
+                uid=result_uid("device", f"{model.name}|{model.version}|{model.sha256}"),
+                name=model.name,
+                manufacturer_name=MANUFACTURER,
+                model_name=model.name,
+                serial_number=edition.device_serial_number(),
+            ),
+        )
+    )
+
+
+def _document(
+    edition: Edition,
+    groups: Sequence[Group],
+    role: str,
+    number: int,
+    evidence: Iterable[Dataset] = (),
+) -> sr.Comprehensive3DSR:
+    images = [edition.sources[uid] for uid in edition.key_image_uids()]
+    procedure = codes.CT_UNSPECIFIED if images[0].Modality == "CT" else codes.IMAGING_PROCEDURE
+    content = sr.MeasurementReport(
+        observation_context=_observer(edition),
+        procedure_reported=procedure.concept,
+        imaging_measurements=groups,
+        title=codes.MEASUREMENT_REPORT.concept,
+        language_of_content_item_and_descendants=sr.LanguageOfContentItemAndDescendants(
+            codes.ENGLISH.concept
+        ),
+        referenced_images=images,
+    )
+    document = sr.Comprehensive3DSR(
+        evidence=[*images, *evidence],
+        content=content,
+        series_instance_uid=edition.series_uid("sr"),
+        series_number=SERIES_NUMBERS["sr"],
+        sop_instance_uid=edition.uid(role),
+        instance_number=number,
+        manufacturer=MANUFACTURER,
+        manufacturer_model_name=edition.reading.model.name[:64],
+        software_versions=SOFTWARE_VERSION,
+        device_serial_number=edition.device_serial_number(),
+        series_description=edition.series_description("sr"),
+        is_complete=True,
+        is_final=False,
+        is_verified=False,
+        requested_procedures=edition.requests() or None,
+        contributing_equipment=edition.equipment(),
+        coding_schemes=[_OWN_SCHEME],
+        specific_character_set=None,
+    )
+    if predecessors := edition.predecessor_references(sr_only=True):
+        document.PredecessorDocumentsSequence = predecessors
+    edition.settle(document)
+    return document
