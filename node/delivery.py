@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal, Protocol, Self
 
 from pydicom import dcmread
 from pydicom.errors import InvalidDicomError
@@ -81,6 +81,9 @@ class DicomDestination:
             _end(association)
         if getattr(status, "Status", None) != 0x0000:
             raise DeliveryError(f"{self._name} does not answer a C-ECHO")
+
+    def with_timeout(self, seconds: float) -> Self:
+        return replace(self, timeout=seconds)
 
     def _send_batch(self, batch: Sequence[_Outgoing]) -> Iterator[Receipt]:
         ae = self._application_entity()

@@ -31,6 +31,7 @@ class StoredObject:
 class StoredReading:
     """A reading as remembered: what it depended on, and the objects made of it."""
 
+    id: int
     identity: str
     body: Mapping[str, Any]
     objects: tuple[StoredObject, ...]
@@ -60,10 +61,14 @@ def unfinished(session: Session) -> list[tuple[str, int]]:
     return [(uid, number) for uid, number in rows]
 
 
-def begin(session: Session, study_uid: str, number: int) -> None:
+def begin(session: Session, study_uid: str, number: int) -> bool:
+    """Take up a revision; False when a later one has made it needless."""
     revision = find_revision(session, study_uid, number)
+    if revision.state not in UNFINISHED:
+        return False
     revision.state = "reading"
     revision.started_at = revision.started_at or now()
+    return True
 
 
 def enter_stage(session: Session, study_uid: str, number: int, stage: str) -> None:
@@ -91,17 +96,7 @@ def save_reading(
     objects: Sequence[StoredObject],
 ) -> None:
     """Remember one reader's reading of one series; saving it again replaces it."""
-    revision = find_revision(session, study_uid, number)
-    row = session.scalar(
-        select(ReadingRow).where(
-            ReadingRow.revision_pk == revision.id,
-            ReadingRow.reader == body["reader"],
-            ReadingRow.series_uid == body["series_uid"],
-        )
-    )
-    if row is None:
-        row = ReadingRow(revision_pk=revision.id, reader=body["reader"], series_uid=body["series_uid"])
-        session.add(row)
+    row = _reading_row(session, study_uid, number, body["reader"], body["series_uid"])
     row.identity = identity
     row.body = dict(body)
     row.created_at = now()
@@ -109,6 +104,15 @@ def save_reading(
         _finding_row(finding, key_image) for finding, key_image in zip(findings, key_images, strict=True)
     ]
     row.objects = [ResultObject(kind=o.kind, sop_class=o.sop_class, uid=o.uid, path=o.path) for o in objects]
+
+
+def repeat_reading(session: Session, study_uid: str, number: int, earlier: StoredReading) -> None:
+    """Let an earlier reading, with its findings and objects, stand for this revision too."""
+    source = session.get_one(ReadingRow, earlier.id)
+    row = _reading_row(session, study_uid, number, source.reader, source.series_uid)
+    row.identity, row.body, row.created_at = source.identity, source.body, source.created_at
+    row.findings = [FindingRow(**_values(finding)) for finding in source.findings]
+    row.objects = [ResultObject(**_values(made)) for made in source.objects]
 
 
 def readings_of(session: Session, study_uid: str, number: int) -> list[StoredReading]:
@@ -138,9 +142,29 @@ def earlier_reading(session: Session, study_uid: str, number: int, reader: str) 
     return _stored(row) if row is not None else None
 
 
+def _reading_row(session: Session, study_uid: str, number: int, reader: str, series_uid: str) -> ReadingRow:
+    revision = find_revision(session, study_uid, number)
+    row = session.scalar(
+        select(ReadingRow).where(
+            ReadingRow.revision_pk == revision.id,
+            ReadingRow.reader == reader,
+            ReadingRow.series_uid == series_uid,
+        )
+    )
+    if row is None:
+        row = ReadingRow(revision_pk=revision.id, reader=reader, series_uid=series_uid)
+        session.add(row)
+    return row
+
+
+def _values(row: FindingRow | ResultObject) -> dict[str, Any]:
+    own = {"id", "reading_pk"}
+    return {column.key: getattr(row, column.key) for column in row.__table__.columns if column.key not in own}
+
+
 def _stored(row: ReadingRow) -> StoredReading:
     objects = tuple(StoredObject(o.kind, o.sop_class, o.uid, o.path) for o in row.objects)
-    return StoredReading(row.identity, row.body, objects)
+    return StoredReading(row.id, row.identity, row.body, objects)
 
 
 def _finding_row(finding: Finding, key_image: str) -> FindingRow:

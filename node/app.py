@@ -1,0 +1,136 @@
+"""Composes a running node from its settings, and stops it cleanly."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+from contextlib import ExitStack
+from functools import partial
+from typing import Self
+
+from sqlalchemy import make_url
+
+from inference.catalogue import Catalogue
+from inference.engine import open_engine
+from node.delivery import DicomDestination
+from node.health import NodeHealth
+from node.intake.completion import Completion
+from node.intake.receiver import Receiver
+from node.outbox import Outbox
+from node.reading import read_study
+from node.reading_room import ReadingRoom
+from node.settings import Settings
+from node.web.app import create_app
+from node.web.server import WebServer
+from node.workflow import DurableQueue, Step
+from storage import deliveries, readings
+from storage.archive import Archive
+from storage.database import Database
+from storage.intake import ClosedStudy
+
+ECHO_SECONDS = 5
+
+
+class Node:
+    """Receives, reads and delivers, from ``start`` to ``stop``.
+
+    The parts are started against the way of a study, from the outbox to the receiver, and stopped along it:
+    nothing is accepted before all that comes after is up.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.dicom_port = settings.dicom.port
+        self.web_port = settings.web.port
+        self._running = ExitStack()
+
+    @property
+    def status_url(self) -> str:
+        return f"http://{self.settings.web.host}:{self.web_port}/"
+
+    def start(self) -> Self:
+        """
+        Raises:
+            RuntimeError: a part cannot be started; the message says which, why, and what to do. Those that
+                were started before it are stopped again.
+        """
+        with ExitStack() as running:
+            self._start(running)
+            self._running = running.pop_all()
+        return self
+
+    def stop(self) -> None:
+        """Finish what may not be cut short; the rest goes on at the next start."""
+        self._running.close()
+
+    def _start(self, running: ExitStack) -> None:
+        settings = self.settings
+        settings.node.data_dir.mkdir(parents=True, exist_ok=True)
+        archive = Archive(settings.node.data_dir)
+        database = Database(settings.database.url)
+        running.callback(database.close)
+        database.upgrade()
+        catalogue = Catalogue(settings.engine.models)
+        engine = open_engine(settings.engine, catalogue)
+        running.callback(engine.close)
+        room = ReadingRoom(settings, database, archive, catalogue, engine)
+
+        peers = {
+            peer.name: DicomDestination(peer, settings.node.ae_title)
+            for peer in (*settings.destinations, *settings.archives)
+        }
+        outbox = Outbox(database, archive.root, {d.name: (d, peers[d.name]) for d in settings.destinations})
+        queue = DurableQueue(_queue_url(settings), _executor_id(settings), _reading(room, outbox))
+        completion = Completion(database, settings.dicom, partial(_enqueue, queue))
+        receiver = Receiver(settings.dicom, settings.node.ae_title, archive, database)
+        echoes = {name: peer.with_timeout(ECHO_SECONDS).echo for name, peer in peers.items()}
+        health = NodeHealth(settings, database, catalogue, engine, lambda: receiver.listens, echoes)
+        page = create_app(settings, database, archive.root, health)
+        web = WebServer(page, settings.web.host, settings.web.port)
+
+        with database.session() as session:
+            deliveries.retire(session, [d.name for d in settings.destinations])
+        for part in (outbox, queue):
+            running.callback(part.stop)
+            part.start()
+        _take_up(database, queue)
+        for part in (completion, web, receiver):
+            running.callback(part.stop)
+            part.start()
+        self.dicom_port, self.web_port = receiver.port, web.port
+
+
+def _reading(room: ReadingRoom, outbox: Outbox) -> Callable[..., None]:
+    def read(step: Step, study_uid: str, revision: int) -> None:
+        read_study(room, step, study_uid, revision)
+        outbox.wake()
+
+    return read
+
+
+def _enqueue(queue: DurableQueue, closed: ClosedStudy) -> None:
+    queue.enqueue(_key(closed.study_uid, closed.revision_number), closed.study_uid, closed.revision_number)
+
+
+def _take_up(database: Database, queue: DurableQueue) -> None:
+    """Queue what was closed before a crash and never queued; what the queue knows already is left alone."""
+    with database.snapshot() as session:
+        unfinished = readings.unfinished(session)
+    for study_uid, revision in unfinished:
+        queue.enqueue(_key(study_uid, revision), study_uid, revision)
+
+
+def _key(study_uid: str, revision: int) -> str:
+    return f"{study_uid}/{revision}"
+
+
+def _queue_url(settings: Settings) -> str:
+    """The queue lives beside the database: in a file of its own, or in the same PostgreSQL."""
+    url = make_url(settings.database.url)
+    if url.get_backend_name() == "sqlite":
+        return f"sqlite:///{settings.node.data_dir / 'workflow.db'}"
+    return settings.database.url
+
+
+def _executor_id(settings: Settings) -> str:
+    return f"{settings.node.ae_title}@{socket.gethostname()}"

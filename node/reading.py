@@ -1,0 +1,36 @@
+"""How a study is read: the whole product on one screen.
+
+A PACS sent a study and fell quiet. Its series are looked over and each reader that is installed gets the
+series that suits it; what it finds is measured, written as DICOM objects, and posted to every destination.
+Each line below that calls ``step`` is checkpointed: after a crash the reading goes on behind the last one.
+"""
+
+from __future__ import annotations
+
+from node import steps
+from node.reading_room import ReadingRoom
+from node.workflow import Step, StepFailedError
+
+
+def read_study(room: ReadingRoom, step: Step, study_uid: str, revision: int) -> None:
+    """Read one revision of a study, from its images to its results in the outbox.
+
+    A reader that fails keeps no other's results back: they are delivered, and the study ends failed with
+    the stage and the reason of the first failure.
+    """
+    job = steps.Job(study_uid, revision)
+    failures: list[tuple[str, str]] = []
+    try:
+        assignments = step("select", steps.select_series, room, job)
+        for assignment in assignments:
+            try:
+                step("infer", steps.infer, room, job, assignment)
+                step("results", steps.write_results, room, job, assignment)
+            except StepFailedError as failure:
+                failures.append((failure.stage, failure.reason))
+        if assignments:
+            step("deliver", steps.deliver, room, job, failures)
+    except StepFailedError as failure:
+        step("fail", steps.fail, room, job, failure.stage, failure.reason)
+    finally:
+        room.forget_volume()
