@@ -29,7 +29,7 @@ def read_now(session: Session, study_uid: str, asked_by: str) -> None:
 
 
 def read_again(session: Session, study_uid: str, asked_by: str) -> None:
-    """Open the study once more, to be closed at once as a new revision with all its images.
+    """Have the study closed once more, as a new revision with all its images.
 
     Raises:
         LookupError: the study never came in.
@@ -39,9 +39,8 @@ def read_again(session: Session, study_uid: str, asked_by: str) -> None:
     if study.is_open:
         raise ActionRefusedError("This study is still coming in. Use “Read now” to read it as it stands.")
     newest = _newest_revision(session, study)
-    if newest is not None and newest.state in ("queued", "reading"):
+    if study.read_now or (newest is not None and newest.state in ("queued", "reading")):
         raise ActionRefusedError("A reading of this study is under way already.")
-    study.is_open = True
     study.read_now = True
     log_event(session, "receive", f"Reading again was asked for by {asked_by}.", study_uid=study_uid)
 

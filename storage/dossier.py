@@ -201,9 +201,10 @@ def _series(session: Session, study_key: int, readings: Iterable[ReadingRow]) ->
 
 
 def _choices(reading: ReadingRow, series_uid: str) -> Iterable[Choice]:
-    for choice in reading.body.get("choices", ()):
-        if choice.get("series_uid") == series_uid:
-            yield Choice(reading.reader, series_uid == reading.series_uid, str(choice.get("reason", "")))
+    reasons = {c.get("series_uid"): str(c.get("reason", "")) for c in reading.body.get("choices", ())}
+    read = series_uid == reading.series_uid
+    if read or series_uid in reasons:
+        yield Choice(reading.reader, read, reasons.get(series_uid, ""))
 
 
 def _revision(session: Session, row: Revision, events: Iterable[EventRecord]) -> RevisionRecord:

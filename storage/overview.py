@@ -122,7 +122,9 @@ AnyRow = Row[*tuple[Any, ...]]
 
 _newest = aliased(Revision)
 _state: ColumnElement[str] = case(
-    (Study.is_open, literal("receiving")), else_=func.coalesce(_newest.state, literal("stored"))
+    (Study.is_open, literal("receiving")),
+    (Study.read_now, literal("queued")),  # asked to be read again
+    else_=func.coalesce(_newest.state, literal("stored")),
 )
 
 
@@ -204,7 +206,8 @@ def _matching(query: AnySelect, wanted: StudyFilter) -> AnySelect:
     elif wanted.state is not None:
         query = query.where(Study.is_open.is_(False), _state == wanted.state)
         if wanted.state not in ("delivered", "stored"):  # few among many: found by their own index
-            query = query.where(Study.id.in_(select(Revision.study_pk).where(Revision.state == wanted.state)))
+            in_it = Study.id.in_(select(Revision.study_pk).where(Revision.state == wanted.state))
+            query = query.where(or_(in_it, Study.read_now) if wanted.state == "queued" else in_it)
     if wanted.text:
         columns = (Patient.patient_id, Study.accession_number, Study.description, Study.source, Study.uid)
         query = query.where(or_(*(column.icontains(wanted.text, autoescape=True) for column in columns)))
@@ -254,7 +257,7 @@ def _study_line(
         uid=study.uid,
         state=state,
         stage="receive" if receiving else revision.stage if revision is not None else "",
-        reason=revision.reason if revision is not None and not receiving else "",
+        reason=revision.reason if revision is not None and state == revision.state else "",
         revision=revision.number if revision is not None else None,
         since=study.last_image_at if receiving or revision is None else _in_state_since(revision),
         patient_id=patient_id,

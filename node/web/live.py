@@ -19,7 +19,7 @@ Value = TypeVar("Value")
 
 
 async def changes(mark: ChangeMark, seen: str, stopping: Event) -> AsyncIterator[str]:
-    """An event ``changed`` whenever the database no longer bears the mark last ``seen``, once a second at most."""
+    """An event ``changed`` when the database no longer bears the mark last ``seen``; one a second at most."""
     silent_since = time.monotonic()
     while not stopping.is_set():
         current = await run_in_threadpool(mark.read)

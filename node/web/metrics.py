@@ -65,7 +65,9 @@ class NodeFigures(Collector):
         yield GaugeMetricFamily("overread_oldest_delivery_waiting_seconds", "Age of the oldest of them.", age)
         if last_image is not None:
             yield GaugeMetricFamily(
-                "overread_last_image_timestamp_seconds", "When the last image came in.", last_image.timestamp()
+                "overread_last_image_timestamp_seconds",
+                "When the last image came in.",
+                last_image.timestamp(),
             )
         buckets = [(str(bound), count) for bound, count in zip(TURNAROUND_BOUNDS, taken.at_most, strict=True)]
         yield HistogramMetricFamily(

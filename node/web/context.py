@@ -1,0 +1,102 @@
+"""What every page and every call of the API works with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Event
+from typing import Literal
+
+from fastapi import Request
+
+from node.health import Probe
+from node.settings import Settings
+from node.web.live import Sparing
+from node.web.queries import StudyQuery
+from storage import actions
+from storage.changes import ChangeMark
+from storage.database import Database
+from storage.overview import (
+    SourceLine,
+    StudyLine,
+    StudyPage,
+    StudyState,
+    Waiting,
+    count_by_state,
+    list_sources,
+    list_studies,
+    waiting_deliveries,
+)
+
+Action = Literal["read-now", "read-again", "send-again"]
+ACTIONS = {"read-now": actions.read_now, "read-again": actions.read_again, "send-again": actions.send_again}
+
+
+@dataclass(frozen=True)
+class Situation:
+    """The sums over all studies."""
+
+    counts: dict[StudyState, int]
+    waiting: Waiting
+    sources: tuple[SourceLine, ...]
+
+    @property
+    def total(self) -> int:
+        return sum(self.counts.values())
+
+
+@dataclass(frozen=True)
+class Board:
+    """The list as asked for, beside the sums."""
+
+    page: StudyPage
+    situation: Situation
+
+    @property
+    def studies(self) -> tuple[StudyLine, ...]:
+        return self.page.studies
+
+
+class Context:
+    """The node as the status page sees it; ``health`` is looked at anew after a few seconds."""
+
+    def __init__(
+        self, settings: Settings, database: Database, data_dir: Path, probes: Callable[[], Sequence[Probe]]
+    ) -> None:
+        self.settings = settings
+        self.database = database
+        self.data_dir = data_dir.resolve()
+        self.mark = ChangeMark(database)
+        self.stopping = Event()
+        self.health = Sparing(lambda: tuple(probes()), least_age=5.0)
+        self._situation = Sparing(self._sum)
+
+    def board(self, query: StudyQuery) -> Board:
+        with self.database.snapshot() as session:
+            page = list_studies(session, query.filter, query.older, query.limit)
+        return Board(page, self._situation())
+
+    def carry_out(self, action: Action, study_uid: str, asked_by: str) -> None:
+        """
+        Raises:
+            LookupError: the study never came in.
+            ActionRefusedError: it cannot be done as the study stands.
+        """
+        with self.database.session() as session:
+            ACTIONS[action](session, study_uid, asked_by)
+
+    def key_image(self, written: str) -> Path | None:
+        """The picture at a path as written in the database; None if it is gone or lies elsewhere."""
+        path = (self.data_dir / written).resolve()
+        inside = path.is_relative_to(self.data_dir) and path.suffix == ".png"
+        return path if inside and path.is_file() else None
+
+    def _sum(self) -> Situation:
+        with self.database.snapshot() as session:
+            return Situation(count_by_state(session), waiting_deliveries(session), list_sources(session))
+
+
+def context(request: Request) -> Context:
+    found: Context = request.app.state.context
+    return found

@@ -1,0 +1,125 @@
+"""The pages. Each is whole without its script; with it, the part that changes is fetched anew and swapped."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, HTTPException, Request, Response
+from fastapi.responses import FileResponse, RedirectResponse, StreamingResponse
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+
+from node.web.access import visitor
+from node.web.api import Node, Visitor
+from node.web.context import Action
+from node.web.live import changes
+from node.web.presentation import page_templates
+from node.web.queries import StudyQuery, as_text, study_query
+from storage.actions import ActionRefusedError
+from storage.dossier import key_image_path, study_dossier
+from storage.overview import list_refusals
+
+router = APIRouter(include_in_schema=False, dependencies=[Depends(visitor)])
+templates = page_templates()
+
+LIVING = {"studies", "study", "refusals", "health"}  # pages of which a part is fetched anew
+
+
+@router.get("/")
+@router.get("/studies")
+def studies(request: Request, node: Node, query: Annotated[StudyQuery, Depends(study_query)]) -> Response:
+    mark = node.mark.read()
+    board = node.board(query)
+    return _page(request, "studies", mark=mark, board=board, query=query, older=as_text(board.page.older))
+
+
+@router.get("/studies/{uid}")
+def study(request: Request, node: Node, uid: str) -> Response:
+    return _study_page(request, node, uid)
+
+
+@router.post("/studies/{uid}/{action}")
+def act(request: Request, node: Node, uid: str, action: Action, asked_by: Visitor) -> Response:
+    try:
+        node.carry_out(action, uid, asked_by)
+    except LookupError as error:
+        raise HTTPException(404, str(error)) from error
+    except ActionRefusedError as error:
+        return _study_page(request, node, uid, notice=str(error), status_code=409)
+    return RedirectResponse(f"/studies/{uid}", status_code=303)
+
+
+@router.get("/studies/{uid}/findings/{finding}.png")
+def key_image(node: Node, uid: str, finding: int) -> Response:
+    with node.database.snapshot() as session:
+        written = key_image_path(session, uid, finding)
+    path = node.key_image(written) if written else None
+    if path is None:
+        raise HTTPException(404, "This finding has no key image, or it is no longer kept.")
+    return FileResponse(path, media_type="image/png")
+
+
+@router.get("/refusals")
+def refusals(request: Request, node: Node) -> Response:
+    mark = node.mark.read()
+    with node.database.snapshot() as session:
+        return _page(request, "refusals", mark=mark, refusals=list_refusals(session))
+
+
+@router.get("/health")
+def health(request: Request, node: Node) -> Response:
+    probes = node.health()
+    well = all(probe.ok for probe in probes)
+    return _page(request, "health", mark=node.mark.read(), probes=probes, status_code=200 if well else 503)
+
+
+@router.get("/health/sign")
+def health_sign(request: Request, node: Node) -> Response:
+    """The sign at the top of every page."""
+    return templates.TemplateResponse(request, "_sign.html", {"probes": node.health()})
+
+
+@router.get("/live")
+async def live(request: Request, node: Node, seen: str = "") -> Response:
+    seen = request.headers.get("last-event-id", seen)
+    return StreamingResponse(changes(node.mark, seen, node.stopping), media_type="text/event-stream")
+
+
+@router.get("/metrics")
+def metrics(request: Request) -> Response:
+    return Response(generate_latest(request.app.state.metrics), media_type=CONTENT_TYPE_LATEST)
+
+
+@router.get("/api/docs")
+def api_description(request: Request) -> Response:
+    return _page(request, "api", api=request.app.openapi())
+
+
+def problem(request: Request, status: int, sentence: str) -> Response:
+    """A page that says what went wrong."""
+    return _page(request, "problem", status=status, sentence=sentence, status_code=status)
+
+
+def _study_page(request: Request, node: Node, uid: str, notice: str = "", status_code: int = 200) -> Response:
+    mark = node.mark.read()
+    with node.database.snapshot() as session:
+        dossier = study_dossier(session, uid)
+    if dossier is None:
+        raise HTTPException(404, f"No study {uid} has come in.")
+    shown = next((revision for revision in dossier.revisions if revision.readings), None)
+    sent = next((revision for revision in dossier.revisions if revision.deliveries), None)
+    return _page(
+        request, "study", mark=mark, dossier=dossier, study=dossier.study, shown=shown, sent=sent,
+        notice=notice, status_code=status_code,
+    )  # fmt: skip
+
+
+def _page(request: Request, name: str, *, status_code: int = 200, **values: Any) -> Response:
+    """The page ``name``, or only the part of it that lives when the script asks for that part."""
+    values |= {"settings": request.app.state.context.settings, "page": name}
+    if name in LIVING and _wants_part(request):
+        return templates.TemplateResponse(request, f"_{name}.html", values)
+    return templates.TemplateResponse(request, f"{name}.html", values, status_code=status_code)
+
+
+def _wants_part(request: Request) -> bool:
+    return "hx-request" in request.headers and "hx-history-restore-request" not in request.headers

@@ -1,0 +1,114 @@
+"""How values look on a page: words for states, numbers with their units, moments as ages."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from fastapi.templating import Jinja2Templates
+from markupsafe import Markup
+
+from storage.database import now
+from storage.overview import StudyState
+
+TEMPLATES = Path(__file__).parent / "templates"
+
+STATE_MEANINGS: Mapping[StudyState, str] = {
+    "receiving": "Images are still arriving.",
+    "queued": "Complete, and waiting for its turn.",
+    "reading": "The models are at work.",
+    "delivering": "Read; results are on their way.",
+    "delivered": "Every result is where it should be.",
+    "failed": "Something went wrong; the reason is given.",
+    "skipped": "No reader reads this; the rule is given.",
+    "superseded": "A newer revision took its place.",
+    "stored": "Kept, without a reading asked for.",
+}
+
+STAGE_WORDS = {
+    "receive": "receiving",
+    "select": "choosing series",
+    "infer": "inference",
+    "compare": "comparing with priors",
+    "results": "writing results",
+    "deliver": "sending",
+    "node": "node",
+}
+
+OBJECT_WORDS = {
+    "seg": "Segmentation (SEG)",
+    "sr": "Structured report (SR)",
+    "pr": "Presentation state (PR)",
+    "sc": "Summary image (SC)",
+    "ko": "Key objects (KO)",
+}
+
+ROUNDING = ((60, 1, "s"), (3600, 60, "min"), (48 * 3600, 3600, "h"), (float("inf"), 86400, "d"))
+
+
+def page_templates() -> Jinja2Templates:
+    """The templates, with every value escaped and these words and filters at hand."""
+    templates = Jinja2Templates(directory=TEMPLATES)
+    templates.env.trim_blocks = templates.env.lstrip_blocks = True
+    templates.env.globals.update(
+        state_meanings=STATE_MEANINGS, stage_words=STAGE_WORDS, object_words=OBJECT_WORDS
+    )
+    templates.env.filters.update(
+        age=age, moment=moment, dicom_date=dicom_date, volume=volume, percent=percent, size=size,
+        signed_percent=signed_percent, days=days,
+    )  # fmt: skip
+    return templates
+
+
+def age(value: datetime) -> Markup:
+    """How long ago; the page keeps it up to date, and shows the moment itself on hovering."""
+    return _time(value, "age", span((now() - value).total_seconds()))
+
+
+def moment(value: datetime) -> Markup:
+    """The moment in the reader's own time zone; UTC where the page may not run its script."""
+    return _time(value, "moment", f"{value:%Y-%m-%d %H:%M:%S} UTC")
+
+
+def span(seconds: float) -> str:
+    """``42 s``, ``7 min``, ``26 h``, ``3 d``; a moment to come counts as now."""
+    seconds = max(0.0, seconds)
+    return next(f"{int(seconds / unit)} {word}" for below, unit, word in ROUNDING if seconds < below)
+
+
+def dicom_date(value: str) -> str:
+    """``20260131`` as ``2026-01-31``; anything else as it is (PS3.5 6.2, DA)."""
+    return f"{value[:4]}-{value[4:6]}-{value[6:]}" if len(value) == 8 and value.isdigit() else value
+
+
+def volume(mm3: float) -> str:
+    """``523 mm³``, from 10,000 mm³ on ``12.4 cm³``."""
+    return f"{mm3 / 1000:,.1f} cm³" if mm3 >= 10_000 else f"{mm3:,.0f} mm³"
+
+
+def percent(probability: float) -> str:
+    return f"{100 * probability:.0f} %"
+
+
+def signed_percent(value: float) -> str:
+    return f"{value:+.0f} %".replace("-", "\N{MINUS SIGN}")
+
+
+def days(value: float) -> str:
+    return f"{value:,.0f} days"
+
+
+def size(count: float) -> str:
+    """Bytes as ``1.4 GB`` (powers of 1000)."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:.0f} {unit}" if unit in ("B", "kB") else f"{count:.1f} {unit}"
+        count /= 1000
+    return f"{count:.1f} TB"
+
+
+def _time(value: datetime, show: str, text: str) -> Markup:
+    attributes: dict[str, Any] = {"at": value.isoformat(), "show": show, "text": text}
+    return Markup('<time datetime="{at}" data-show="{show}" title="{at}">{text}</time>').format(**attributes)

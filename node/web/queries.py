@@ -1,0 +1,101 @@
+"""What may be asked of the list of studies, in the address of a page or of the API alike."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date, datetime, time, timedelta
+from typing import Annotated
+from urllib.parse import urlencode
+
+from fastapi import HTTPException, Query
+
+from storage.overview import STATES, Place, StudyFilter, StudyState
+
+PAGE = 50
+
+
+@dataclass(frozen=True)
+class StudyQuery:
+    """``since`` and ``until`` are days of the node's own time zone, both included."""
+
+    state: StudyState | None = None
+    q: str = ""
+    since: date | None = None
+    until: date | None = None
+    older: Place | None = None
+    limit: int = PAGE
+
+    @property
+    def filter(self) -> StudyFilter:
+        return StudyFilter(
+            state=self.state,
+            text=self.q,
+            received_from=_midnight(self.since) if self.since else None,
+            received_before=_midnight(self.until + timedelta(days=1)) if self.until else None,
+        )
+
+    @property
+    def is_narrowed(self) -> bool:
+        return bool(self.state or self.q or self.since or self.until)
+
+    def address(self, **changed: str) -> str:
+        """The list's own address with this query, ``changed`` in some of its parts (empty: left out)."""
+        parts = {
+            "state": self.state or "",
+            "q": self.q,
+            "from": self.since.isoformat() if self.since else "",
+            "to": self.until.isoformat() if self.until else "",
+            "older": as_text(self.older),
+        } | changed
+        given = {name: value for name, value in parts.items() if value}
+        return "/studies" + (f"?{urlencode(given)}" if given else "")
+
+
+def study_query(
+    state: Annotated[str, Query(description=f"one of {', '.join(STATES)}")] = "",
+    q: Annotated[
+        str,
+        Query(max_length=200, description="part of a patient ID, accession, description, source, study UID"),
+    ] = "",
+    since: Annotated[str, Query(alias="from", description="first day, 2026-01-31")] = "",
+    until: Annotated[str, Query(alias="to", description="last day, 2026-01-31")] = "",
+    older: Annotated[str, Query(description="the `older` of the page before")] = "",
+    limit: Annotated[int, Query(ge=1, le=500)] = PAGE,
+) -> StudyQuery:
+    """
+    Raises:
+        HTTPException: 422 with a sentence for an unknown state, a bad day or a bad place.
+    """
+    named = next((known for known in STATES if known == state), None)
+    if state and named is None:
+        raise HTTPException(422, f"There is no state {state!r}. There are: {', '.join(STATES)}.")
+    return StudyQuery(named, q.strip(), _day(since), _day(until), from_text(older), limit)
+
+
+def as_text(place: Place | None) -> str:
+    return f"{place.last_image_at.isoformat()}~{place.id}" if place else ""
+
+
+def from_text(text: str) -> Place | None:
+    if not text:
+        return None
+    at, _, key = text.partition("~")
+    try:
+        moment, number = datetime.fromisoformat(at), int(key)
+    except ValueError as error:
+        raise HTTPException(422, "This page of the list does not exist. Start from the newest.") from error
+    return Place(moment.astimezone(), number)
+
+
+def _day(text: str) -> date | None:
+    try:
+        return date.fromisoformat(text) if text else None
+    except ValueError as error:
+        raise HTTPException(422, f"{text!r} is no day. Write it as 2026-01-31.") from error
+
+
+def _midnight(day: date) -> datetime:
+    try:
+        return datetime.combine(day, time.min).astimezone()
+    except (OverflowError, ValueError, OSError) as error:
+        raise HTTPException(422, f"{day} is out of reach.") from error

@@ -1,0 +1,57 @@
+// Keeps an open page up to date: ages tick, and what changed is fetched anew when the node says so.
+"use strict";
+
+const UNITS = [[60, 1, "s"], [3600, 60, "min"], [172800, 3600, "h"], [Infinity, 86400, "d"]];
+
+function age(since) {
+  const seconds = Math.max(0, (Date.now() - since) / 1000);
+  const [, unit, word] = UNITS.find(([below]) => seconds < below);
+  return `${Math.floor(seconds / unit)} ${word}`;
+}
+
+function write(element, text) {
+  if (element.textContent !== text) element.textContent = text;
+}
+
+function tellTime(root = document) {
+  for (const element of root.querySelectorAll("time[data-show]")) {
+    const moment = new Date(element.dateTime);
+    const local = moment.toLocaleString(undefined, { dateStyle: "medium", timeStyle: "medium" });
+    write(element, element.dataset.show === "age" ? age(moment) : local);
+    element.title = local;
+  }
+}
+
+let source = null;
+let seen = document.body.dataset.mark;
+
+function listen() {
+  if (source || document.hidden || seen === undefined) return;
+  source = new EventSource(`/live?seen=${encodeURIComponent(seen)}`);
+  source.addEventListener("changed", (event) => {
+    seen = event.data;
+    htmx.trigger(document.body, "changed");
+  });
+  source.onopen = () => { document.getElementById("link").hidden = true; };
+  source.onerror = () => {
+    document.getElementById("link").hidden = false;
+    if (source.readyState === EventSource.CLOSED) {
+      source = null;
+      setTimeout(listen, 5000);
+    }
+  };
+}
+
+// A browser grants a node six connections: a page nobody looks at gives its own back.
+function rest() {
+  if (source) source.close();
+  source = null;
+}
+
+document.addEventListener("visibilitychange", () => (document.hidden ? rest() : listen()));
+window.addEventListener("pagehide", rest);
+window.addEventListener("pageshow", listen);
+document.body.addEventListener("htmx:afterSwap", () => tellTime());
+setInterval(tellTime, 1000);
+tellTime();
+listen();
