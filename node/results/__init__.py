@@ -1,1 +1,109 @@
-"""Findings become DICOM."""
+"""Findings become DICOM: a reading and the images it was made from turn into result objects on disk."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from datetime import datetime
+from pathlib import Path
+
+from pydicom import Dataset
+
+from inference.findings import Reading
+from inference.volume import Volume
+from node.results.edition import SERIES_NUMBERS, Edition, Predecessor, ResultFile, save
+from node.results.identity import edition_identity
+from node.results.report import negative_report, outline_report, volume_report
+from node.results.segmentation import (
+    lesion_regions,
+    segmentation,
+    source_uids,
+    structure_regions,
+    touched_slices,
+)
+from node.results.source import Sources, UnusableSourceError, middle_image_uid, read_sources
+
+__all__ = ["Predecessor", "ResultFile", "UnusableSourceError", "write"]
+
+
+def write(
+    reading: Reading,
+    volume: Volume,
+    sources: Sequence[Path],
+    out: Path,
+    *,
+    kinds: Collection[str],
+    when: datetime,
+    identity: str,
+    predecessors: Sequence[Predecessor] = (),
+) -> tuple[ResultFile, ...]:
+    """Writes the result objects of one reading into ``out`` and says which they are.
+
+    The same arguments give the same bytes, ``when`` included: it belongs to the job, not to the clock.
+
+    Args:
+        volume: the one the reader saw; the findings' masks lie on its grid.
+        sources: the files ``volume`` was loaded from; further files among them do no harm.
+        kinds: any of seg, sr, pr, sc, ko. A kind that has nothing to show is left out; ``sr`` never is:
+            a reading without findings is reported as such.
+        identity: of the reading, from ``node.results.identity.reading_identity``.
+        predecessors: the objects of the readings that this one replaces.
+
+    Raises:
+        ValueError: an unknown kind, or a finding without tracking UID.
+        UnusableSourceError: the images cannot be referred to.
+    """
+    _check(reading, kinds)
+    edition = Edition(
+        reading=reading,
+        volume=volume,
+        sources=_sources(reading, volume, sources),
+        identity=edition_identity(identity, kinds, [p.sop_instance_uid for p in predecessors]),
+        when=when,
+        predecessors=tuple(predecessors),
+    )
+    written: list[ResultFile] = []
+    for name, kind, instance in _objects(edition, frozenset(kinds)):
+        path = out / f"{name}.dcm"
+        save(instance, path)
+        written.append(ResultFile(kind, str(instance.SOPClassUID), str(instance.SOPInstanceUID), path))
+    return tuple(written)
+
+
+def _objects(edition: Edition, kinds: frozenset[str]) -> Iterator[tuple[str, str, Dataset]]:
+    """File name, kind and object, the ones that others refer to first."""
+    reading = edition.reading
+    segmented: Dataset | None = None
+    if "seg" in kinds:
+        if lesions := lesion_regions(reading.findings):
+            segmented = segmentation(edition, lesions, role="seg", number=1)
+            yield "seg", "seg", segmented
+        if structures := structure_regions(reading.segments):
+            yield "seg-structures", "seg", segmentation(edition, structures, role="seg-structures", number=2)
+    if "sr" in kinds:
+        if not reading.findings:
+            yield "sr", "sr", negative_report(edition)
+            return
+        yield "sr", "sr", outline_report(edition)
+        if segmented is not None:
+            yield "sr-volumes", "sr", volume_report(edition, segmented)
+
+
+def _sources(reading: Reading, volume: Volume, paths: Sequence[Path]) -> Sources:
+    """Headers of the images that results refer to: key images, and the slices that a mask touches."""
+    regions = (*lesion_regions(reading.findings), *structure_regions(reading.segments))
+    wanted = {finding.image_uid for finding in reading.findings}
+    if regions:
+        wanted.update(source_uids(volume.images, touched_slices(regions)))
+    if not wanted:
+        wanted.add(middle_image_uid(volume))
+    return read_sources(paths, volume, wanted)
+
+
+def _check(reading: Reading, kinds: Collection[str]) -> None:
+    if unknown := sorted(set(kinds) - set(SERIES_NUMBERS)):
+        raise ValueError(f"unknown result objects {unknown}; allowed are {', '.join(SERIES_NUMBERS)}")
+    for number, finding in enumerate(reading.findings, 1):
+        if not finding.tracking_uid:
+            raise ValueError(
+                f"finding {number} ({finding.label}) has no tracking UID; link it to the priors first"
+            )

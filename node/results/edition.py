@@ -18,7 +18,7 @@ from inference.findings import Model, Reading
 from inference.volume import Volume
 from node.results import codes
 from node.results.identity import SOFTWARE_VERSION, result_uid
-from node.results.source import Sources
+from node.results.source import Sources, middle_image_uid
 
 MANUFACTURER = "Overread"
 DISCLAIMER = "AI result, not verified"
@@ -105,8 +105,7 @@ class Edition:
         """SOP Instance UIDs of the findings' key images, each once, in the findings' order; without findings,
         of the middle image that was sent."""
         uids = list(dict.fromkeys(finding.image_uid for finding in self.reading.findings))
-        sent = [image[0] for image in self.volume.images if image is not None]
-        return uids or [sent[len(sent) // 2]]
+        return uids or [middle_image_uid(self.volume)]
 
     def predecessor_references(self, sr_only: bool = False) -> list[Dataset]:
         """Items that name the predecessors, study by study and series by series (PS3.3 10.5)."""

@@ -79,6 +79,12 @@ def read_sources(paths: Sequence[Path], volume: Volume, wanted: Iterable[str] | 
     return Sources(headers, headers[images[0]])
 
 
+def middle_image_uid(volume: Volume) -> str:
+    """SOP Instance UID of the image in the middle of those that were sent."""
+    sent = [image[0] for image in volume.images if image is not None]
+    return sent[len(sent) // 2]
+
+
 def sanitised(header: Dataset, volume: Volume) -> Dataset:
     """Closes the gaps of one header, in place, and returns it.
 
