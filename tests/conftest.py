@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -22,6 +23,14 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         missing = [part for part in marker.args if not is_present(part)]
         if missing:
             absent(f"needs {', '.join(missing)}; `make test` installs what it may")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_settings_from_outside() -> None:
+    """A node started by a test is set up by that test alone."""
+    for variable in list(os.environ):
+        if variable.startswith("OVERREAD_") and variable != "OVERREAD_SCREENSHOTS":
+            del os.environ[variable]
 
 
 @pytest.fixture(scope="session")

@@ -17,6 +17,8 @@ from sqlalchemy import URL, make_url
 
 from tests.programs import require
 
+NAMED_SERVER = os.environ.get("OVERREAD_TEST_POSTGRES")
+
 
 @contextmanager
 def private_server() -> Iterator[URL]:
@@ -63,8 +65,8 @@ def private_server() -> Iterator[URL]:
 @contextmanager
 def server() -> Iterator[URL]:
     """The server at OVERREAD_TEST_POSTGRES, a URL whose account may create databases; else a private one."""
-    if named := os.environ.get("OVERREAD_TEST_POSTGRES"):
-        yield make_url(named).set(drivername="postgresql+psycopg")
+    if NAMED_SERVER:
+        yield make_url(NAMED_SERVER).set(drivername="postgresql+psycopg")
     else:
         with private_server() as url:
             yield url

@@ -1,0 +1,50 @@
+"""What the pages say is true: their settings are accepted, their links lead somewhere."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from node.settings_file import load_settings
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
+TOML = re.compile(r"^```toml\n(.*?)^```", re.MULTILINE | re.DOTALL)
+LINK = re.compile(r"\]\((?!\w+:)([^)\s#]*)(?:#([^)\s]+))?\)")
+HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
+
+
+def pages_with(pattern: re.Pattern[str]) -> list[Path]:
+    return [page for page in PAGES if pattern.search(page.read_text())]
+
+
+def anchor(heading: str) -> str:
+    return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
+
+
+@pytest.mark.parametrize("page", pages_with(TOML), ids=lambda page: page.name)
+def test_every_settings_example_is_accepted(page: Path, tmp_path: Path) -> None:
+    for number, example in enumerate(TOML.findall(page.read_text())):
+        file = tmp_path / f"{number}.toml"
+        file.write_text(example)
+        load_settings(file)
+
+
+@pytest.mark.parametrize("page", pages_with(LINK), ids=lambda page: page.name)
+def test_every_link_leads_to_a_page_and_heading_that_exist(page: Path) -> None:
+    for path, fragment in LINK.findall(page.read_text()):
+        target = (page.parent / path) if path else page
+        assert target.exists(), f"{page.name} links to {path}, which does not exist"
+        if fragment:
+            headings = map(anchor, HEADING.findall(target.read_text()))
+            assert fragment in headings, (
+                f"{page.name} links to #{fragment}, which {target.name} does not have"
+            )
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_no_page_shows_a_picture_that_is_not_there(page: Path) -> None:
+    for source in re.findall(r"<img[^>]+src=\"([^\"]+)\"", page.read_text()):
+        assert (page.parent / source).exists(), f"{page.name} shows {source}, which does not exist"

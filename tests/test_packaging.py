@@ -1,0 +1,140 @@
+"""An installation: locked dependencies, the interpreter found, steps that say why they failed."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from node.settings_file import load_settings
+
+ROOT = Path(__file__).parents[1]
+LOCKS = {name: ROOT / "requirements" / f"{name}.txt" for name in ("runtime", "develop")}
+PIN = re.compile(r"^([\w.-]+)==([^\s;\\]+)", re.MULTILINE)
+UNLOCKED = (ROOT / "requirements" / "unlocked.txt").read_text().split()
+
+
+def pins(lock: str) -> dict[str, set[str]]:
+    """Each locked distribution and its versions; it may have several, for different Pythons."""
+    found: dict[str, set[str]] = {}
+    for name, version in PIN.findall(LOCKS[lock].read_text()):
+        found.setdefault(canonicalize_name(name), set()).add(version)
+    return found
+
+
+def wanted(*extras: str) -> list[Requirement]:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    lines = [*project["project"]["dependencies"], *project["dependency-groups"]["build"]]
+    for extra in extras:
+        lines += project["project"]["optional-dependencies"][extra]
+    return [requirement for requirement in map(Requirement, lines) if requirement.name not in UNLOCKED]
+
+
+@pytest.mark.parametrize(
+    ("lock", "extras"), [("runtime", ["triton"]), ("develop", ["triton", "test", "train"])]
+)
+def test_every_dependency_is_locked_at_a_version_that_is_allowed(lock: str, extras: list[str]) -> None:
+    locked = pins(lock)
+    for requirement in wanted(*extras):
+        versions = locked.get(canonicalize_name(requirement.name), set())
+        assert versions, f"{requirement} is not in {LOCKS[lock].name}: run `make lock`"
+        assert all(requirement.specifier.contains(version) for version in versions), requirement
+
+
+def test_both_locks_agree() -> None:
+    runtime, develop = pins("runtime"), pins("develop")
+    assert runtime == {name: develop[name] for name in runtime}
+
+
+@pytest.mark.parametrize("lock", LOCKS)
+def test_a_lock_has_a_hash_for_every_pin_and_names_no_place_to_download_from(lock: str) -> None:
+    text = LOCKS[lock].read_text()
+    entries = re.split(r"\n(?=\S)", text.strip())
+    assert [entry for entry in entries if "--hash=sha256:" not in entry] == []
+    assert "://" not in text
+    assert "--index" not in text
+
+
+def test_no_dependency_at_run_time_is_torch() -> None:
+    assert "torch" not in pins("runtime")
+
+
+def find_python(*arguments: str, path: Path | None = None) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, **({"PATH": str(path)} if path else {})}
+    command = ["/bin/sh", str(ROOT / "deploy/find-python.sh"), *arguments]
+    return subprocess.run(command, env=environment, capture_output=True, text=True)
+
+
+def test_the_python_that_is_named_is_taken() -> None:
+    found = find_python(sys.executable)
+    assert found.returncode == 0
+    assert Path(found.stdout.strip()).samefile(sys.executable)
+
+
+def test_a_machine_without_python_is_told_what_to_install(tmp_path: Path) -> None:
+    found = find_python(path=tmp_path)
+    assert found.returncode != 0
+    assert "needs Python 3.11 or newer, and none was found" in found.stderr
+
+
+def test_a_python_that_cannot_make_environments_is_named_with_the_package_that_mends_it(
+    tmp_path: Path,
+) -> None:
+    crippled = tmp_path / "python3"
+    crippled.write_text(f'#!/bin/sh\ncase "$2" in *ensurepip*) exit 1;; esac\nexec {sys.executable} "$@"\n')
+    crippled.chmod(0o755)
+    found = find_python(path=tmp_path)
+    assert found.returncode != 0
+    assert f"{crippled} cannot make virtual environments" in found.stderr
+    assert re.search(r"apt-get install python3\.\d+-venv", found.stderr)
+
+
+def step(*command: str) -> subprocess.CompletedProcess[str]:
+    arguments = [sys.executable, str(ROOT / "deploy/step.py"), "a step", "--", *command]
+    return subprocess.run(arguments, capture_output=True, text=True)
+
+
+def test_a_step_that_works_is_one_line() -> None:
+    done = step(sys.executable, "-c", "print('much detail')")
+    assert done.returncode == 0
+    assert done.stderr == ""
+    assert re.fullmatch(r"  a step \(\d+ s\)\n", done.stdout)
+
+
+def test_a_step_that_fails_shows_all_it_said_and_its_exit_status() -> None:
+    done = step(
+        sys.executable, "-c", "import sys; print("why"); print("where", file=sys.stderr); sys.exit(7)"
+    )
+    assert done.returncode == 7
+    assert "why" in done.stderr
+    assert "where" in done.stderr
+    assert "exit status 7" in done.stderr
+
+
+def test_the_settings_of_the_containers_are_accepted(monkeypatch: pytest.MonkeyPatch) -> None:
+    compose = yaml.safe_load((ROOT / "deploy/compose.yaml").read_text())
+    variables = dict(re.findall(r"(OVERREAD_\w+)=(\S+)", (ROOT / "deploy/Dockerfile").read_text()))
+    variables |= compose["services"]["node"]["environment"]
+    for name, value in variables.items():
+        monkeypatch.setenv(name, re.sub(r"\$\{\w+:-(\w+)\}", r"\1", value))
+    settings = load_settings(ROOT / "deploy/overread.toml")
+    assert settings.node.data_dir == Path("/data")
+    assert (settings.dicom.host, settings.dicom.port) == ("0.0.0.0", 11112)
+    assert settings.database.url.startswith("postgresql+psycopg://")
+    assert settings.engine.kind == "embedded"
+
+
+def test_the_settings_of_the_service_are_accepted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    unit = (ROOT / "deploy/overread.service").read_text()
+    for name, value in re.findall(r"^Environment=(OVERREAD_\w+)=(\S+)$", unit, re.MULTILINE):
+        monkeypatch.setenv(name, value)
+    monkeypatch.chdir(tmp_path)
+    assert load_settings().node.data_dir == Path("/var/lib/overread")
