@@ -1,0 +1,120 @@
+"""The same reading without a node: from folders to a folder, with a memory that is thrown away after."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import select
+
+from inference.catalogue import Catalogue
+from inference.engine import open_engine
+from node.intake.files import NotReceivableError, files_under, received_file
+from node.reading import read_study as read
+from node.reading_room import ReadingRoom
+from node.settings import Settings
+from node.workflow import plain_step
+from storage import readings
+from storage.archive import Archive
+from storage.database import Database, now
+from storage.intake import Received, close_quiet, record
+from storage.tables import Study
+
+BEGINS_AT = {"select": 0.1, "infer": 0.2, "results": 0.8, "deliver": 0.95}  # share of the way, by stage
+
+Progress = Callable[[str, float], None]
+
+
+class UnreadableStudyError(RuntimeError):
+    """The folder holds nothing that can be read; the message says what was found and what to do."""
+
+
+def read_study(
+    study: Path, priors: Sequence[Path], out: Path, settings: Settings, progress: Progress
+) -> list[dict[str, Any]]:
+    """Read the study in a folder; result objects and ``reading.json`` are written to ``out``.
+
+    priors: folders of earlier studies of the same patient.
+    progress: called with a stage's name and the share of the way behind it, from 0 to 1.
+
+    Returns the readings, as in ``reading.json``.
+
+    Raises:
+        UnreadableStudyError: there is no study, or several; no series of it can be read; a reading failed.
+    """
+    with ExitStack() as stack:
+        root = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="overread-")))
+        database = Database(f"sqlite:///{root / 'overread.db'}")
+        stack.callback(database.close)
+        database.upgrade()
+        catalogue = Catalogue(settings.engine.models)
+        engine = open_engine(settings.engine, catalogue)
+        stack.callback(engine.close)
+        alone = settings.model_copy(update={"destinations": ()})
+        room = ReadingRoom(alone, database, Archive(root, durable=False), catalogue, engine)
+
+        progress("looking", 0.0)
+        for folder in priors:
+            _take_in(database, folder)
+        study_uid = _take_in(database, study)
+        _read(room, study_uid, progress)
+        made = _hand_over(room, study_uid, out)
+        progress("done", 1.0)
+        return made
+
+
+def _take_in(database: Database, folder: Path) -> str:
+    """Enter the one study in a folder as received and complete; returns its UID."""
+    found: dict[str, Received] = {}
+    refused: list[str] = []
+    for path in files_under([folder]):
+        try:
+            received = received_file(path, now())
+            found.setdefault(received.uid, received)
+        except NotReceivableError as error:
+            refused.append(f"{path.name}: {error}")
+    studies = sorted({image.study_uid for image in found.values()})
+    if not studies:
+        why = f" ({refused[0]})" if refused else ""
+        raise UnreadableStudyError(f"no DICOM image in {folder}{why}; give the folder of one study")
+    if len(studies) > 1:
+        raise UnreadableStudyError(
+            f"{folder} holds {len(studies)} studies, {studies[0]} and others; give the folder of one study"
+        )
+    with database.session() as session:
+        record(session, list(found.values()))
+        session.scalars(select(Study).where(Study.uid == studies[0])).one().read_now = True
+        close_quiet(session, now(), lambda source: 0.0)
+    return studies[0]
+
+
+def _read(room: ReadingRoom, study_uid: str, progress: Progress) -> None:
+    def step(stage: str, function: Callable[..., Any], *args: Any) -> Any:
+        progress(stage, BEGINS_AT.get(stage, 0.0))
+        return plain_step(stage, function, *args)
+
+    read(room, step, study_uid, 1)
+    with room.database.snapshot() as session:
+        revision = readings.find_revision(session, study_uid, 1)
+    if revision.state != "delivered":
+        raise UnreadableStudyError(f"{revision.stage}: {revision.reason}")
+
+
+def _hand_over(room: ReadingRoom, study_uid: str, out: Path) -> list[dict[str, Any]]:
+    out.mkdir(parents=True, exist_ok=True)
+    with room.database.snapshot() as session:
+        made = [dict(reading.body) for reading in readings.readings_of(session, study_uid, 1)]
+    for body in made:
+        for written in body["objects"]:
+            source = room.archive.path(written["path"])
+            target = out / f"{body['reader']}-{source.name}"
+            shutil.copyfile(source, target)
+            written["path"] = target.name
+    report = {"study_uid": study_uid, "readings": made}
+    (out / "reading.json").write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n")
+    return made
