@@ -66,6 +66,14 @@ Caller = Annotated[
 Host = Annotated[
     str, Field(pattern=r"^[^\s/@]+$", json_schema_extra=_allowed("a host name or an address, without a port"))
 ]
+Uid = Annotated[
+    str,
+    Field(
+        pattern=r"^[0-9]+(\.[0-9]+)*$",
+        max_length=64,
+        json_schema_extra=_allowed("digits and dots, at most 64"),
+    ),
+]
 Port = Annotated[int, Field(ge=0, le=65535), BeforeValidator(_not_true)]
 Seconds = Annotated[float, Field(gt=0, le=86400), BeforeValidator(_not_true)]
 DatabaseUrl = Annotated[
@@ -124,6 +132,15 @@ class DicomSettings(Section):
     """How many senders may be connected at once."""
     network_timeout: Seconds = 60
     """A connection that stays silent for this many seconds is closed."""
+    private_sop_classes: tuple[Uid, ...] = ()
+    """SOP Class UIDs to accept beside the standard's storage classes."""
+    durable: bool = True
+    """Answer success only when the image is on the disk itself. false is for storage that survives a
+    power cut by itself, such as a controller with a battery."""
+    minimum_free_mb: Annotated[int, Field(ge=0), BeforeValidator(_not_true)] = 1024
+    """Refuse images, until there is room again, when less than this is free on the disk."""
+    maximum_object_mb: Annotated[int, Field(ge=1), BeforeValidator(_not_true)] = 16384
+    """The most one image may have."""
 
     def quiet_seconds_for(self, calling_ae_title: str) -> float:
         return next(

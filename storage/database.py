@@ -48,6 +48,20 @@ class Database:
             yield session
 
     @contextmanager
+    def durable_session(self) -> Iterator[Session]:
+        """Like ``session``; what it wrote is on the disk when it returns (SQLite else syncs now and then)."""
+        with self.engine.connect() as connection:
+            raw = connection.connection.dbapi_connection
+            if self.is_sqlite and raw is not None:
+                raw.cursor().execute("PRAGMA synchronous=FULL")
+            try:
+                with Session(connection, expire_on_commit=False) as session, session.begin():
+                    yield session
+            finally:
+                if self.is_sqlite and raw is not None:
+                    raw.cursor().execute("PRAGMA synchronous=NORMAL")
+
+    @contextmanager
     def snapshot(self) -> Iterator[Session]:
         with self._snapshots() as session:
             yield session

@@ -1,0 +1,220 @@
+"""Takes objects in, whatever carried them here: written, examined, kept, answered."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+
+from node.intake.examination import (
+    CONFLICT,
+    OUT_OF_RESOURCES,
+    Announcement,
+    Header,
+    RefusedError,
+    examine,
+)
+from node.intake.ledger import Entry, Ledger, LedgerFullError
+from storage.archive import Archive, ContentConflictError, IncomingFile, UnsafeUidError
+from storage.database import now
+from storage.intake import Received, Refused
+from storage.part10 import NotPart10Error, decode_head, encode_head
+
+log = logging.getLogger(__name__)
+
+SUCCESS = 0x0000
+NOT_AUTHORIZED = 0x0124
+SECONDS_BETWEEN_NOTES = 60.0  # of one and the same trouble with one caller
+
+
+class Acceptance:
+    """Where every received object ends: in the archive, or in quarantine with a reason.
+
+    ``minimum_free`` bytes stay free on the disk: before it is full, senders are told to come back.
+    ``maximum_object`` bytes are the most that one object may have.
+    """
+
+    def __init__(
+        self, archive: Archive, ledger: Ledger, *, minimum_free: int = 0, maximum_object: int = 1 << 62
+    ) -> None:
+        self._archive = archive
+        self._ledger = ledger
+        self._minimum_free = minimum_free
+        self._maximum_object = maximum_object
+        self._noted: dict[tuple[str, str, int], float] = {}
+        self._noting = threading.Lock()
+
+    def begin(self, announced: Announcement) -> Arrival:
+        """Start to receive one object."""
+        return Arrival(self, announced)
+
+    def turn_away(self, caller: str, address: str) -> None:
+        """Note a caller that was not let in."""
+        reason = f"{caller} at {address} is not among dicom.allowed_callers; its association was rejected"
+        self._note_now_and_then(Refused(now(), caller, address, NOT_AUTHORIZED, reason))
+
+    def adopt_left_behind(self) -> int:
+        """Enter the images that an earlier run kept but did not record; return how many."""
+        adopted = 0
+        for path in self._archive.left_behind():
+            with path.open("rb") as file:
+                try:
+                    head = decode_head(file.read(4096))
+                    announced = Announcement(head.sop_class, head.uid, head.transfer_syntax, head.source, "")
+                    header = examine(file.fileno(), head.offset, announced)
+                    place = self._archive.image_path(header.study_uid, head.uid)
+                except (NotPart10Error, RefusedError) as error:
+                    log.error(
+                        "An image received before the last stop is damaged and stays at %s: %s", path, error
+                    )
+                    continue
+            received = _received(announced, header, place, path.stat().st_size)
+            self._ledger.enter(Entry(received, path.name), timeout=600)
+            adopted += 1
+        return adopted
+
+    def open(self) -> IncomingFile:
+        free = self._archive.free_bytes()
+        if free < self._minimum_free:
+            raise RefusedError(
+                OUT_OF_RESOURCES,
+                f"the disk is nearly full: {free >> 20} of the {self._minimum_free >> 20} MiB "
+                "that must stay free are left",
+            )
+        return self._archive.receive()
+
+    def check_size(self, size: int) -> None:
+        if size > self._maximum_object:
+            raise RefusedError(
+                OUT_OF_RESOURCES, f"it is larger than the {self._maximum_object >> 20} MiB an object may have"
+            )
+
+    def keep(self, incoming: IncomingFile, offset: int, announced: Announcement) -> int:
+        """Examine a whole file and keep it or put it into quarantine; return the status to answer."""
+        try:
+            header = examine(incoming.fd, offset, announced)
+            kept = self._archive.keep(incoming, header.study_uid, announced.uid)
+        except RefusedError as refused:
+            return self.refuse(announced, refused, incoming)
+        except (ContentConflictError, UnsafeUidError) as error:
+            return self.refuse(announced, RefusedError(CONFLICT, str(error), header.study_uid), incoming)
+        except OSError as error:
+            incoming.discard()
+            return self.refuse(announced, out_of_resources(error), None)
+        try:
+            self._ledger.enter(Entry(_received(announced, header, kept.path, kept.size), incoming.name))
+        except LedgerFullError as error:
+            return self.refuse(announced, RefusedError(OUT_OF_RESOURCES, str(error), header.study_uid), None)
+        return SUCCESS
+
+    def refuse(self, announced: Announcement, refused: RefusedError, incoming: IncomingFile | None) -> int:
+        """Note why an object is not accepted and keep it in quarantine; return the status to answer."""
+        path = ""
+        if incoming is not None:
+            try:
+                path = self._archive.refuse(incoming)
+            except OSError as error:
+                log.warning("A refused object could not be kept in quarantine: %s", error)
+                incoming.path.unlink(missing_ok=True)
+        note = Refused(
+            at=now(),
+            caller=announced.caller,
+            address=announced.address,
+            status=refused.status,
+            reason=refused.reason,
+            study_uid=refused.study_uid,
+            uid=announced.uid,
+            sop_class=announced.sop_class,
+            path=path,
+        )
+        if path:
+            self._note(note)
+        else:
+            self._note_now_and_then(note)
+        return refused.status
+
+    def _note_now_and_then(self, note: Refused) -> None:
+        """A sender that tries again and again fills neither the database nor the page."""
+        key = (note.caller, note.address, note.status)
+        with self._noting:
+            if time.monotonic() - self._noted.get(key, -1e9) < SECONDS_BETWEEN_NOTES:
+                return
+            if len(self._noted) > 1000:
+                self._noted.clear()
+            self._noted[key] = time.monotonic()
+        self._note(note)
+
+    def _note(self, note: Refused) -> None:
+        log.warning("Refused 0x%04X from %s@%s: %s", note.status, note.caller, note.address, note.reason)
+        try:
+            self._ledger.enter(note)
+        except LedgerFullError:
+            log.warning("The refusal could not be entered: the database has fallen behind.")
+
+
+class Arrival:
+    """One object being received. Data is written as it comes; trouble on the way is answered at the end,
+    for the sender listens only then."""
+
+    def __init__(self, acceptance: Acceptance, announced: Announcement) -> None:
+        self._acceptance = acceptance
+        self._announced = announced
+        self._incoming: IncomingFile | None = None
+        self._trouble: RefusedError | None = None
+        head = encode_head(announced.sop_class, announced.uid, announced.transfer_syntax, announced.caller)
+        self._offset = self._size = len(head)
+        try:
+            self._incoming = acceptance.open()
+            self._incoming.write(head)
+        except RefusedError as refused:
+            self._give_up(refused)
+        except OSError as error:
+            self._give_up(out_of_resources(error))
+
+    def write(self, data: bytes | memoryview) -> None:
+        """Take the next piece of the data set."""
+        if self._incoming is None:
+            return
+        self._size += len(data)
+        try:
+            self._acceptance.check_size(self._size)
+            self._incoming.write(data)
+        except RefusedError as refused:
+            self._give_up(refused)
+        except OSError as error:
+            self._give_up(out_of_resources(error))
+
+    def finish(self) -> int:
+        """The object is complete: keep or refuse it, and return the status to answer (PS3.4 B.2.3)."""
+        if self._incoming is None:
+            trouble = self._trouble or RefusedError(OUT_OF_RESOURCES, "it could not be written")
+            return self._acceptance.refuse(self._announced, trouble, None)
+        incoming, self._incoming = self._incoming, None
+        return self._acceptance.keep(incoming, self._offset, self._announced)
+
+    def abandon(self) -> None:
+        """The sender went away: leave nothing behind."""
+        if self._incoming is not None:
+            self._incoming.discard()
+            self._incoming = None
+
+    def _give_up(self, trouble: RefusedError) -> None:
+        self._trouble = trouble
+        self.abandon()
+
+
+def out_of_resources(error: OSError) -> RefusedError:
+    return RefusedError(OUT_OF_RESOURCES, f"it cannot be stored: {error.strerror or error}")
+
+
+def _received(announced: Announcement, header: Header, path: str, size: int) -> Received:
+    return Received(
+        uid=announced.uid,
+        sop_class=announced.sop_class,
+        transfer_syntax=announced.transfer_syntax,
+        path=path,
+        size=size,
+        received_at=now(),
+        source=announced.caller,
+        **vars(header),
+    )

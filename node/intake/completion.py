@@ -1,0 +1,71 @@
+"""Knows when a study is complete: its source has been quiet for long enough, or a person will not wait."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from node.settings import DicomSettings
+from storage.database import Database, now
+from storage.intake import ClosedStudy, any_due, close_quiet
+
+log = logging.getLogger(__name__)
+
+SECONDS_BETWEEN_LOOKS = 0.5
+
+
+class Completion:
+    """A thread that closes quiet studies and hands each to ``on_closed``.
+
+    A closed study has its queued revision in the database before ``on_closed`` is called; should that
+    fail or the node die in between, enqueueing every queued revision on start makes up for it.
+    """
+
+    def __init__(
+        self, database: Database, settings: DicomSettings, on_closed: Callable[[ClosedStudy], None]
+    ) -> None:
+        self._database = database
+        self._settings = settings
+        self._on_closed = on_closed
+        self._unclaimed: list[ClosedStudy] = []
+        self._wake = threading.Event()
+        self._stopping = False
+        self._thread = threading.Thread(target=self._run, name="completion", daemon=True)
+        self.problem: str | None = None
+        """What keeps studies from being closed at the moment; None when nothing does."""
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self, seconds: float = 10) -> None:
+        self._stopping = True
+        self._wake.set()
+        self._thread.join(seconds)
+
+    def look_now(self) -> None:
+        """Look at once whether a study is to be closed, rather than within half a second."""
+        self._wake.set()
+
+    def _run(self) -> None:
+        while not self._stopping:
+            try:
+                self._close_quiet_studies()
+                self.problem = None
+            except (SQLAlchemyError, OSError) as error:
+                self.problem = f"Complete studies cannot be closed: {str(error).partition(chr(10))[0]}"
+                log.warning("%s", self.problem)
+            self._wake.wait(SECONDS_BETWEEN_LOOKS)
+            self._wake.clear()
+
+    def _close_quiet_studies(self) -> None:
+        with self._database.snapshot() as session:
+            due = any_due(session, now(), self._settings.quiet_seconds_for)
+        if due:
+            with self._database.session() as session:
+                self._unclaimed += close_quiet(session, now(), self._settings.quiet_seconds_for)
+        while self._unclaimed:
+            self._on_closed(self._unclaimed[0])
+            del self._unclaimed[0]

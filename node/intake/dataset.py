@@ -1,0 +1,164 @@
+"""Walks an encoded data set from its first byte to its last without decoding it (PS3.5 7).
+
+Reading a header with a full parser costs as much as receiving the image. The walk looks at tag and length
+of each top-level element, keeps the few values asked for and proves on the way that the data set is whole.
+"""
+
+from __future__ import annotations
+
+import mmap
+import struct
+from collections.abc import Container
+from dataclasses import dataclass, field
+
+Buffer = bytes | memoryview | mmap.mmap
+
+PIXEL_DATA = 0x7FE00010
+UNDEFINED = 0xFFFFFFFF
+MAXIMUM_DEPTH = 64
+MAXIMUM_VALUE = 16 * 1024  # bytes kept of a wanted value
+
+_ITEM, _ITEM_END, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
+_LONG_VRS = frozenset(
+    {b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV"}
+)
+_SHORT_VRS = frozenset(
+    {b"AE", b"AS", b"AT", b"CS", b"DA", b"DS", b"DT", b"FD", b"FL", b"IS", b"LO", b"LT"}
+    | {b"PN", b"SH", b"SL", b"SS", b"ST", b"TM", b"UI", b"UL", b"US"}
+)
+
+
+class MalformedDataSetError(ValueError):
+    """The bytes are not a whole data set; the message says where it breaks."""
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """How the elements of a data set are written."""
+
+    explicit: bool = True
+    big_endian: bool = False
+
+
+@dataclass(frozen=True)
+class Walk:
+    """What a walk found: raw values of the wanted tags, and the lengths in bytes of the pixel data, by tag.
+
+    ``fragments``: the lengths of the fragments of encapsulated pixel data, the offset table first.
+    """
+
+    values: dict[int, bytes] = field(default_factory=dict)
+    pixel_bytes: dict[int, int] = field(default_factory=dict)
+    fragments: tuple[int, ...] | None = None
+
+
+def walk(data: Buffer, start: int, encoding: Encoding, wanted: Container[int]) -> Walk:
+    """Walk the data set that fills ``data`` from ``start`` to its end.
+
+    Raises:
+        MalformedDataSetError: an element reaches beyond the end, or what stands there is no element.
+    """
+    steps = _Steps(data, encoding)
+    values: dict[int, bytes] = {}
+    pixel_bytes: dict[int, int] = {}
+    fragments: tuple[int, ...] | None = None
+    element, end = steps.element, len(data)
+    position = start
+    while position < end:
+        if end - position < 8 and not any(data[position:end]):
+            break  # some writers fill up with zeros
+        tag, vr, length, position = element(position, encoding.explicit)
+        if length == UNDEFINED:
+            if tag == PIXEL_DATA:
+                fragments, position = steps.fragments(position)
+            else:
+                position = steps.after_sequence(position, encoding.explicit and vr != b"UN", 0)
+            continue
+        value_end = position + length
+        if value_end > end:
+            raise MalformedDataSetError(
+                f"{_name(tag)} announces {length} bytes, of which {end - position} have arrived"
+            )
+        if tag in wanted:
+            values[tag] = bytes(data[position : min(value_end, position + MAXIMUM_VALUE)])
+        elif tag >> 16 == 0x7FE0:
+            pixel_bytes[tag] = length
+        position = value_end
+    return Walk(values, pixel_bytes, fragments)
+
+
+class _Steps:
+    """From one element to the next in ``data``."""
+
+    def __init__(self, data: Buffer, encoding: Encoding) -> None:
+        order = ">" if encoding.big_endian else "<"
+        self._data = data
+        self._end = len(data)
+        self._explicit = struct.Struct(order + "HH2sH").unpack_from
+        self._implicit = struct.Struct(order + "HHI").unpack_from
+        self._length = struct.Struct(order + "I").unpack_from
+
+    def element(self, position: int, explicit: bool) -> tuple[int, bytes, int, int]:
+        """Tag, VR, length of the element at ``position``, and where its value starts."""
+        try:
+            if explicit:
+                group, number, vr, length = self._explicit(self._data, position)
+                if vr in _SHORT_VRS:
+                    return group << 16 | number, vr, length, position + 8
+                if vr in _LONG_VRS:
+                    return group << 16 | number, vr, self._length(self._data, position + 8)[0], position + 12
+                if group == 0xFFFE:
+                    return group << 16 | number, b"", self._length(self._data, position + 4)[0], position + 8
+                raise MalformedDataSetError(
+                    f"{_name(group << 16 | number)} has no value representation, so this is not "
+                    "a data set in the transfer syntax it was sent in"
+                )
+            group, number, length = self._implicit(self._data, position)
+            return group << 16 | number, b"", length, position + 8
+        except struct.error:
+            raise MalformedDataSetError("the data set is cut short inside an element's head") from None
+
+    def after_sequence(self, position: int, explicit: bool, depth: int) -> int:
+        """Where a sequence of undefined length ends whose first item is at ``position``."""
+        if depth > MAXIMUM_DEPTH:
+            raise MalformedDataSetError(f"sequences are nested more than {MAXIMUM_DEPTH} deep")
+        while True:
+            tag, _, length, position = self.element(position, False)
+            if tag == _SEQUENCE_END:
+                return position
+            if tag != _ITEM:
+                raise MalformedDataSetError(f"{_name(tag)} stands where a sequence's item should")
+            position = self._after_item(position, length, explicit, depth)
+
+    def _after_item(self, position: int, length: int, explicit: bool, depth: int) -> int:
+        if length != UNDEFINED:
+            return self._inside(position + length)
+        while True:
+            tag, vr, length, position = self.element(position, explicit)
+            if tag == _ITEM_END:
+                return position
+            if length == UNDEFINED:
+                position = self.after_sequence(position, explicit and vr != b"UN", depth + 1)
+            else:
+                position = self._inside(position + length)
+
+    def fragments(self, position: int) -> tuple[tuple[int, ...], int]:
+        """The lengths of encapsulated pixel data's items, and where it ends (PS3.5 A.4)."""
+        lengths: list[int] = []
+        while True:
+            tag, _, length, position = self.element(position, False)
+            if tag == _SEQUENCE_END:
+                return tuple(lengths), position
+            if tag != _ITEM or length == UNDEFINED:
+                raise MalformedDataSetError("the fragments of the pixel data do not follow each other")
+            lengths.append(length)
+            position = self._inside(position + length)
+
+    def _inside(self, position: int) -> int:
+        if position > self._end:
+            raise MalformedDataSetError("the data set is cut short inside a sequence or its pixel data")
+        return position
+
+
+def _name(tag: int) -> str:
+    return f"({tag >> 16:04X},{tag & 0xFFFF:04X})"

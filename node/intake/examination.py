@@ -1,0 +1,249 @@
+"""Looks over an object that was sent: is it a whole DICOM object, and the one that was announced?"""
+
+from __future__ import annotations
+
+import math
+import mmap
+import os
+import re
+import struct
+import tempfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from pydicom.charset import convert_encodings, decode_bytes
+from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, ImplicitVRLittleEndian
+
+from node.intake.contexts import VIDEO
+from node.intake.dataset import PIXEL_DATA, Buffer, Encoding, MalformedDataSetError, Walk, walk
+from storage.archive import UnsafeUidError, checked_uid
+
+OUT_OF_RESOURCES = 0xA700
+MISMATCH = 0xA900
+CANNOT_UNDERSTAND = 0xC000
+CONFLICT = 0xC001
+MAXIMUM_INFLATED = 4 << 30
+
+CHARACTER_SET, SOP_CLASS, SOP_INSTANCE = 0x00080005, 0x00080016, 0x00080018
+STUDY_DATE, STUDY_TIME, ACCESSION_NUMBER, MODALITY = 0x00080020, 0x00080030, 0x00080050, 0x00080060
+STUDY_DESCRIPTION, SERIES_DESCRIPTION = 0x00081030, 0x0008103E
+PATIENT_NAME, PATIENT_ID, ISSUER, BIRTH_DATE, SEX = 0x00100010, 0x00100020, 0x00100021, 0x00100030, 0x00100040
+BODY_PART, STUDY_UID, SERIES_UID, SERIES_NUMBER = 0x00180015, 0x0020000D, 0x0020000E, 0x00200011
+SAMPLES, PHOTOMETRIC, FRAMES, ROWS, COLUMNS = 0x00280002, 0x00280004, 0x00280008, 0x00280010, 0x00280011
+BITS_ALLOCATED, PIXEL_URL = 0x00280100, 0x00287FE0
+_WANTED = frozenset(
+    {CHARACTER_SET, SOP_CLASS, SOP_INSTANCE, STUDY_DATE, STUDY_TIME, ACCESSION_NUMBER, MODALITY}
+    | {STUDY_DESCRIPTION, SERIES_DESCRIPTION, PATIENT_NAME, PATIENT_ID, ISSUER, BIRTH_DATE, SEX}
+    | {BODY_PART, STUDY_UID, SERIES_UID, SERIES_NUMBER}
+    | {SAMPLES, PHOTOMETRIC, FRAMES, ROWS, COLUMNS, BITS_ALLOCATED, PIXEL_URL}
+)
+_PIXEL_TAGS = (PIXEL_DATA, 0x7FE00008, 0x7FE00009)  # PixelData, FloatPixelData, DoubleFloatPixelData
+_VIDEO = frozenset(VIDEO)
+_DELIMITERS = {ord(character) for character in "\\^="}  # after each, a text's first character set holds again
+
+
+class RefusedError(ValueError):
+    """An object that is not accepted: the DICOM status (PS3.4 B.2.3) and a sentence for a person.
+    ``study_uid`` where it could be read."""
+
+    def __init__(self, status: int, reason: str, study_uid: str = "") -> None:
+        super().__init__(reason)
+        self.status = status
+        self.reason = reason
+        self.study_uid = study_uid
+
+
+@dataclass(frozen=True)
+class Announcement:
+    """What the C-STORE command and its association say of the object that follows."""
+
+    sop_class: str
+    uid: str
+    transfer_syntax: str
+    caller: str
+    address: str
+
+
+@dataclass(frozen=True)
+class Header:
+    """What intake needs to know of an image, decoded."""
+
+    study_uid: str
+    series_uid: str
+    patient_id: str
+    issuer: str
+    patient_name: str
+    birth_date: str
+    sex: str
+    study_date: str
+    study_time: str
+    accession_number: str
+    study_description: str
+    modality: str
+    series_number: int | None
+    series_description: str
+    body_part: str
+
+
+def examine(file: int, offset: int, announced: Announcement) -> Header:
+    """Examine the data set in an open file, from ``offset`` to the file's end.
+
+    Raises:
+        RefusedError: it is not whole, or not what was announced.
+        OSError: the file cannot be read.
+    """
+    if os.fstat(file).st_size <= offset:
+        raise RefusedError(CANNOT_UNDERSTAND, "the object is empty: no data set was sent")
+    with mmap.mmap(file, 0, prot=mmap.PROT_READ) as mapped:
+        if announced.transfer_syntax != DeflatedExplicitVRLittleEndian:
+            return _examine(mapped, offset, announced)
+        with _inflated(mapped, offset) as inflated:
+            return _examine(inflated, 0, announced)
+
+
+def _examine(data: Buffer, offset: int, announced: Announcement) -> Header:
+    encoding = Encoding(
+        explicit=announced.transfer_syntax != ImplicitVRLittleEndian,
+        big_endian=announced.transfer_syntax == ExplicitVRBigEndian,
+    )
+    try:
+        found = walk(data, offset, encoding, _WANTED)
+    except MalformedDataSetError as error:
+        raise RefusedError(CANNOT_UNDERSTAND, f"not a readable data set: {error}") from error
+    study_uid = _uid(found, STUDY_UID)
+    try:
+        _check_identity(found, announced)
+        _check_pixels(found, encoding, announced.transfer_syntax)
+        return _header(found)
+    except RefusedError as refused:
+        refused.study_uid = study_uid if len(study_uid) <= 64 else ""
+        raise
+
+
+def _check_identity(found: Walk, announced: Announcement) -> None:
+    for tag, name, said in (
+        (SOP_CLASS, "SOP Class UID", announced.sop_class),
+        (SOP_INSTANCE, "SOP Instance UID", announced.uid),
+    ):
+        uid = _uid(found, tag)
+        if uid != said:
+            raise RefusedError(
+                MISMATCH, f"its {name} is {uid[:80]!r}, but the command announced {said[:80]!r}"
+            )
+    for tag, name in (
+        (SOP_INSTANCE, "SOP Instance UID"),
+        (STUDY_UID, "Study Instance UID"),
+        (SERIES_UID, "Series Instance UID"),
+    ):
+        try:
+            checked_uid(_uid(found, tag))
+        except UnsafeUidError as error:
+            missing = "it is missing" if not _uid(found, tag) else str(error)
+            raise RefusedError(CANNOT_UNDERSTAND, f"no usable {name}: {missing}") from error
+
+
+def _check_pixels(found: Walk, encoding: Encoding, transfer_syntax: str) -> None:
+    rows, columns = _number(found, ROWS, encoding), _number(found, COLUMNS, encoding)
+    if not rows or not columns or PIXEL_URL in found.values:
+        return
+    frames = _frames(found)
+    if found.fragments is not None:
+        filled = sum(length > 0 for length in found.fragments[1:])
+        needed = 1 if transfer_syntax in _VIDEO else frames
+        if filled < needed:
+            raise RefusedError(
+                CANNOT_UNDERSTAND,
+                f"its compressed pixel data is incomplete: {filled} fragments for {frames} frames",
+            )
+        return
+    arrived = next((found.pixel_bytes[tag] for tag in _PIXEL_TAGS if tag in found.pixel_bytes), None)
+    if arrived is None:
+        raise RefusedError(CANNOT_UNDERSTAND, f"it is an image of {columns} x {rows} without pixel data")
+    expected = _native_bytes(found, encoding, rows * columns * frames)
+    if arrived < expected:
+        raise RefusedError(
+            CANNOT_UNDERSTAND, f"its pixel data is incomplete: {arrived} of {expected} bytes have arrived"
+        )
+
+
+def _native_bytes(found: Walk, encoding: Encoding, pixels: int) -> int:
+    """The length of native pixel data (PS3.5 8.1.1), in bytes, without a padding byte."""
+    samples = _number(found, SAMPLES, encoding) or 1
+    bits = _number(found, BITS_ALLOCATED, encoding) or 0
+    if found.values.get(PHOTOMETRIC, b"").startswith(b"YBR_FULL_422"):
+        samples = 2  # two pixels share their colour
+    return math.ceil(pixels * samples * bits / 8)
+
+
+def _frames(found: Walk) -> int:
+    text = found.values.get(FRAMES, b"").strip(b" \0")
+    return int(text) if text.isdigit() and int(text) > 0 else 1
+
+
+def _number(found: Walk, tag: int, encoding: Encoding) -> int | None:
+    value = found.values.get(tag, b"")
+    return struct.unpack_from(">H" if encoding.big_endian else "<H", value)[0] if len(value) >= 2 else None
+
+
+def _uid(found: Walk, tag: int) -> str:
+    return found.values.get(tag, b"").rstrip(b"\0 ").decode("ascii", "backslashreplace")
+
+
+def _header(found: Walk) -> Header:
+    character_sets = (
+        found.values.get(CHARACTER_SET, b"").rstrip(b" \0").decode("ascii", "replace").split("\\")
+    )
+
+    def text(tag: int) -> str:
+        value = found.values.get(tag, b"")
+        if not value.isascii() or b"\x1b" in value:
+            encodings = convert_encodings([name.strip() for name in character_sets])
+            return decode_bytes(value, encodings, _DELIMITERS).strip(" \0")
+        return value.decode("ascii").strip(" \0")
+
+    number = text(SERIES_NUMBER)
+    return Header(
+        study_uid=_uid(found, STUDY_UID),
+        series_uid=_uid(found, SERIES_UID),
+        patient_id=text(PATIENT_ID),
+        issuer=text(ISSUER),
+        patient_name=text(PATIENT_NAME),
+        birth_date=text(BIRTH_DATE),
+        sex=text(SEX),
+        study_date=text(STUDY_DATE),
+        study_time=text(STUDY_TIME),
+        accession_number=text(ACCESSION_NUMBER),
+        study_description=text(STUDY_DESCRIPTION),
+        modality=text(MODALITY),
+        series_number=int(number) if re.fullmatch(r"[+-]?\d{1,9}", number) else None,
+        series_description=text(SERIES_DESCRIPTION),
+        body_part=text(BODY_PART),
+    )
+
+
+@contextmanager
+def _inflated(data: mmap.mmap, offset: int) -> Iterator[Buffer]:
+    """A deflated data set (PS3.5 A.5), inflated into a file that vanishes, so that memory stays flat."""
+    with tempfile.TemporaryFile() as file:
+        inflater = zlib.decompressobj(-zlib.MAX_WBITS)
+        size = 0
+        try:
+            for position in range(offset, len(data), 1 << 18):
+                rest = data[position : position + (1 << 18)]
+                while rest and not inflater.eof:
+                    size += file.write(inflater.decompress(rest, 1 << 20))
+                    rest = inflater.unconsumed_tail
+                    if size > MAXIMUM_INFLATED:
+                        raise RefusedError(CANNOT_UNDERSTAND, "its deflated data set grows beyond 4 GiB")
+            size += file.write(inflater.flush())
+        except zlib.error as error:
+            raise RefusedError(
+                CANNOT_UNDERSTAND, f"its deflated data set cannot be inflated: {error}"
+            ) from error
+        if not inflater.eof or size == 0:
+            raise RefusedError(CANNOT_UNDERSTAND, "its deflated data set is cut short")
+        file.flush()
+        with mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ) as mapped:
+            yield mapped

@@ -1,0 +1,177 @@
+"""The one thread that enters what was received into the database, in batches, behind the receiver's back.
+
+A sender's "success" rests on the file. Should the database be slow or away, images wait here; should the
+node die meanwhile, their names in the archive's ``incoming`` bring them back on start.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy.exc import DataError, IntegrityError, SQLAlchemyError
+
+from node.intake.examination import CONFLICT
+from storage.archive import Archive
+from storage.database import Database, now
+from storage.intake import Misfit, Received, Refused, note_refusals, record
+
+log = logging.getLogger(__name__)
+
+LONGEST_PAUSE = 30.0  # seconds between attempts while the database is away
+
+
+class LedgerFullError(RuntimeError):
+    """The database has fallen behind too far for more to be taken in."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """An image that lies in the archive, and its name in ``incoming``."""
+
+    received: Received
+    incoming_name: str
+
+
+class Ledger:
+    """Takes images and refusals from any thread and writes them with one.
+
+    A batch is given ``linger`` seconds to grow, so that the database costs a fast sender next to nothing.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        archive: Archive,
+        *,
+        batch: int = 512,
+        linger: float = 0.1,
+        capacity: int = 20_000,
+    ) -> None:
+        self._database = database
+        self._archive = archive
+        self._batch = batch
+        self._linger = linger
+        self._waiting: queue.Queue[Entry | Refused | None] = queue.Queue(capacity)
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="ledger", daemon=True)
+        self.problem: str | None = None
+        """What keeps the database from being written at the moment; None when nothing does."""
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self, seconds: float = 10) -> None:
+        """Write what waits, for at most ``seconds``; what is left comes back on the next start."""
+        self._stopping.set()
+        self._waiting.put(None)
+        self._thread.join(seconds)
+
+    @property
+    def backlog(self) -> int:
+        """How many images and refusals wait to be written."""
+        return self._waiting.qsize()
+
+    def enter(self, entry: Entry | Refused, timeout: float = 5) -> None:
+        """Have an image or a refusal written soon.
+
+        Raises:
+            LedgerFullError: there was no room within ``timeout`` seconds.
+        """
+        try:
+            self._waiting.put(entry, timeout=timeout)
+        except queue.Full:
+            raise LedgerFullError("the database has fallen behind") from None
+
+    def settle(self) -> None:
+        """Wait until everything entered so far is written."""
+        self._waiting.join()
+
+    def _run(self) -> None:
+        more = True
+        while more:
+            batch, more = self._next_batch()
+            if batch and not self._write_in_the_end(batch):
+                return
+            for _ in range(len(batch) + (not more)):
+                self._waiting.task_done()
+
+    def _next_batch(self) -> tuple[list[Entry | Refused], bool]:
+        """What to write next, and whether anything comes after it."""
+        batch: list[Entry | Refused] = []
+        due = float("inf")
+        while len(batch) < self._batch:
+            try:
+                item = self._waiting.get(timeout=max(0.0, due - time.monotonic()) if batch else None)
+            except queue.Empty:
+                break
+            if item is None:
+                return batch, False
+            if not batch and not self._stopping.is_set():
+                self._stopping.wait(self._linger)
+                due = time.monotonic()
+            batch.append(item)
+        return batch, True
+
+    def _write_in_the_end(self, batch: Sequence[Entry | Refused]) -> bool:
+        """Write, however long the database is away; False when we are to stop before that."""
+        pause = 0.5
+        while True:
+            try:
+                self._write(batch)
+            except (DataError, IntegrityError) as error:
+                if len(batch) > 1:
+                    return all(self._write_in_the_end([one]) for one in batch)
+                self._give_up(batch[0], error)
+            except (SQLAlchemyError, OSError) as error:
+                self.problem = f"The database cannot be written ({_first_line(error)}); received images wait."
+                log.warning("%s Trying again in %.0f s.", self.problem, pause)
+                if self._stopping.wait(pause):
+                    return False
+                pause = min(2 * pause, LONGEST_PAUSE)
+                continue
+            self.problem = None
+            return True
+
+    def _write(self, batch: Sequence[Entry | Refused]) -> None:
+        entries = [one for one in batch if isinstance(one, Entry)]
+        refused = [one for one in batch if isinstance(one, Refused)]
+        names = {entry.received: entry.incoming_name for entry in entries}
+        open_session = self._database.durable_session if self._archive.durable else self._database.session
+        with open_session() as session:
+            misfits = record(session, [entry.received for entry in entries]).misfits if entries else ()
+            refused += [self._withdrawn(misfit, names[misfit.received]) for misfit in misfits]
+            if refused:
+                note_refusals(session, refused)
+        for entry in entries:
+            self._archive.recorded(entry.incoming_name)
+
+    def _withdrawn(self, misfit: Misfit, incoming_name: str) -> Refused:
+        image = misfit.received
+        return Refused(
+            at=now(),
+            caller=image.source,
+            address="",
+            status=CONFLICT,
+            reason=f"received, then set aside: {misfit.reason}",
+            study_uid=image.study_uid,
+            uid=image.uid,
+            sop_class=image.sop_class,
+            path=self._archive.withdraw(image.path, incoming_name),
+        )
+
+    def _give_up(self, item: Entry | Refused, error: SQLAlchemyError) -> None:
+        log.error("The database does not take an entry: %s", _first_line(error))
+        if isinstance(item, Entry):
+            reason = f"the database does not take it ({_first_line(error)})"
+            note = self._withdrawn(Misfit(item.received, reason), item.incoming_name)
+            with self._database.session() as session:
+                note_refusals(session, [note])
+
+
+def _first_line(error: Exception) -> str:
+    return str(getattr(error, "orig", None) or error).partition("\n")[0]

@@ -1,0 +1,90 @@
+"""The DICOM receiver: answers C-ECHO and C-STORE (PS3.4 A and B) and keeps what is sent."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import socket
+
+from node.intake.acceptance import Acceptance
+from node.intake.ledger import Ledger
+from node.intake.stock import StockListener
+from node.settings import DicomSettings
+from storage.archive import Archive, ArchiveError
+from storage.database import Database
+
+log = logging.getLogger(__name__)
+
+
+class ReceiverError(RuntimeError):
+    """The receiver cannot start; the message says what to do."""
+
+
+class Receiver:
+    """Listens for senders; what they send ends in ``archive`` and, shortly after, in ``database``.
+
+    ``settings.port`` 0 takes a free port.
+    """
+
+    def __init__(self, settings: DicomSettings, ae_title: str, archive: Archive, database: Database) -> None:
+        self._settings = settings
+        self._archive = archive
+        self._ledger = Ledger(database, archive)
+        acceptance = Acceptance(
+            archive,
+            self._ledger,
+            minimum_free=settings.minimum_free_mb << 20,
+            maximum_object=settings.maximum_object_mb << 20,
+        )
+        self._acceptance = acceptance
+        self._listener = StockListener(settings, ae_title, acceptance)
+
+    def start(self) -> int:
+        """Bring in what an earlier run left unrecorded, then listen; return the port.
+
+        Raises:
+            ReceiverError: the address cannot be listened on, or the archive cannot be written.
+        """
+        try:
+            self._archive.claim()
+        except ArchiveError as error:
+            raise ReceiverError(str(error)) from error
+        self._ledger.start()
+        try:
+            adopted = self._acceptance.adopt_left_behind()
+            if adopted:
+                log.info("Entered %d images that the last run had received but not recorded.", adopted)
+            return self._listener.start()
+        except OSError as error:
+            self._ledger.stop()
+            self._archive.release()
+            raise ReceiverError(_explained(error, self._settings)) from error
+
+    def stop(self) -> None:
+        """End the associations, write what waits for the database, give the archive free."""
+        self._listener.stop()
+        self._ledger.stop()
+        self._archive.release()
+
+    def settle(self) -> None:
+        """Wait until every image answered so far has its row."""
+        self._ledger.settle()
+
+    @property
+    def problem(self) -> str | None:
+        """What is wrong at the moment, in one sentence; None when nothing is."""
+        return self._ledger.problem
+
+
+def _explained(error: OSError, settings: DicomSettings) -> str:
+    where = f"{settings.host}:{settings.port}"
+    if error.errno == errno.EADDRINUSE:
+        return f"Another program listens on {where}. Stop it, or choose another dicom.port."
+    if error.errno == errno.EACCES:
+        return f"This user may not listen on {where}. Choose a dicom.port of 1024 or above."
+    if error.errno == errno.EADDRNOTAVAIL or isinstance(error, socket.gaierror):
+        return (
+            f"{settings.host} is not an address of this machine. "
+            "Set dicom.host to one that is, or to 0.0.0.0 for all of them."
+        )
+    return f"The receiver cannot start on {where}: {error.strerror or error}."

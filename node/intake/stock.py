@@ -1,0 +1,99 @@
+"""Receives with pynetdicom as it comes: slower than ``transport``, and nothing in it is ours."""
+
+from __future__ import annotations
+
+from io import BytesIO
+from typing import cast
+
+from pynetdicom import AE, evt, register_uid
+from pynetdicom.dimse_primitives import C_STORE
+from pynetdicom.events import Event
+from pynetdicom.service_class import StorageServiceClass
+from pynetdicom.sop_class import uid_to_service_class
+from pynetdicom.transport import ThreadedAssociationServer
+
+from node.intake.acceptance import Acceptance
+from node.intake.callers import is_allowed
+from node.intake.contexts import RETIRED_STORAGE_CLASSES, supported_contexts
+from node.intake.examination import Announcement
+from node.settings import DicomSettings
+from storage.part10 import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION
+
+_REJECT_CALLER = (0x01, 0x01, 0x03)  # permanent, by the service user: calling AE title not recognised
+
+
+class StockListener:
+    """A listening socket whose associations pynetdicom serves, each with two polling threads."""
+
+    def __init__(self, settings: DicomSettings, ae_title: str, acceptance: Acceptance) -> None:
+        self._settings = settings
+        self._acceptance = acceptance
+        self._server: ThreadedAssociationServer | None = None
+        self._ae = AE(ae_title)
+        self._ae.implementation_class_uid = IMPLEMENTATION_CLASS_UID
+        self._ae.implementation_version_name = IMPLEMENTATION_VERSION
+        self._ae.maximum_associations = settings.maximum_associations
+        self._ae.maximum_pdu_size = 256 * 1024
+        self._ae.network_timeout = settings.network_timeout
+        for uid in (*RETIRED_STORAGE_CLASSES, *settings.private_sop_classes):
+            if uid_to_service_class(uid) is not StorageServiceClass:
+                register_uid(uid, f"Storage_{uid.replace('.', '_')}", StorageServiceClass)
+
+    def start(self) -> int:
+        """Listen; return the port.
+
+        Raises:
+            OSError: the address cannot be listened on.
+        """
+        self._server = self._ae.start_server(
+            (self._settings.host, self._settings.port),
+            block=False,
+            contexts=supported_contexts(self._settings.private_sop_classes),
+            evt_handlers=[
+                (evt.EVT_REQUESTED, self._on_request),
+                (evt.EVT_C_ECHO, self._on_echo),
+                (evt.EVT_C_STORE, self._on_store),
+            ],
+        )
+        assert self._server is not None  # since it does not block
+        return int(self._server.server_address[1])
+
+    def stop(self) -> None:
+        if self._server is not None:
+            associations = self._server.active_associations
+            self._server.shutdown()
+            for association in associations:
+                association.abort()
+                association.join(timeout=5)
+
+    def _on_request(self, event: Event) -> None:
+        caller, address = _caller(event)
+        if not is_allowed(self._settings.allowed_callers, caller, address):
+            self._acceptance.turn_away(caller, address)
+            event.assoc.acse.send_reject(*_REJECT_CALLER)
+            event.assoc.kill()
+
+    @staticmethod
+    def _on_echo(_event: Event) -> int:
+        return 0x0000
+
+    def _on_store(self, event: Event) -> int:
+        caller, address = _caller(event)
+        request = cast(C_STORE, event.request)
+        announced = Announcement(
+            sop_class=str(request.AffectedSOPClassUID or ""),
+            uid=str(request.AffectedSOPInstanceUID or ""),
+            transfer_syntax=str(event.context.transfer_syntax),
+            caller=caller,
+            address=address,
+        )
+        arrival = self._acceptance.begin(announced)
+        arrival.write(cast(BytesIO, request.DataSet).getbuffer())
+        return arrival.finish()
+
+
+def _caller(event: Event) -> tuple[str, str]:
+    requestor = event.assoc.requestor
+    primitive = requestor.primitive
+    title = primitive.calling_ae_title if primitive else requestor.ae_title
+    return str(title).strip(), str(requestor.address)

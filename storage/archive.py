@@ -1,0 +1,300 @@
+"""The file archive: images as they were sent, results of readings, and what was refused.
+
+Files are the truth and rows follow. An image is written under a unique name in ``incoming``, made durable,
+then linked to its place under ``images``; the name in ``incoming`` stays until its row is committed. What
+lies in ``incoming`` on start is therefore all that a crash can have left: a file with a second link is an
+image without a row, one without is debris.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import hashlib
+import itertools
+import mmap
+import os
+import re
+import secrets
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Self
+
+from storage.durable import GroupSync
+from storage.part10 import data_set_offset
+
+_UID = re.compile(r"[0-9]+(\.[0-9]+)*\Z")
+
+
+class ArchiveError(RuntimeError):
+    """The archive's folder cannot be used; the message says what to do."""
+
+
+class UnsafeUidError(ValueError):
+    """A UID that is not digits and dots, at most 64 of them (PS3.5 9.1), and so never becomes a path."""
+
+
+class ContentConflictError(ValueError):
+    """Another object is already kept under the same UID; the first stays."""
+
+
+@dataclass(frozen=True)
+class Kept:
+    """An image in its place. ``path`` is relative to the archive's root; ``is_new`` is False when
+    the very same object was there before."""
+
+    path: str
+    size: int
+    is_new: bool
+
+
+@dataclass(frozen=True)
+class IncomingFile:
+    """A file being received, open for writing and reading under a name nobody else uses."""
+
+    path: Path
+    fd: int
+
+    @property
+    def name(self) -> str:
+        return self.path.name
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        """Write all of ``data``; a short write goes on where it stopped.
+
+        Raises:
+            OSError: the disk is full or failed.
+        """
+        rest = memoryview(data)
+        while rest:
+            rest = rest[os.write(self.fd, rest) :]
+
+    def discard(self) -> None:
+        os.close(self.fd)
+        self.path.unlink(missing_ok=True)
+
+
+class Archive:
+    """The folders under ``root``: images, results, quarantine, incoming.
+
+    ``durable`` False leaves out every fsync, for a site whose storage survives a power cut by itself.
+    """
+
+    def __init__(self, root: Path, durable: bool = True) -> None:
+        self.root = root
+        self.durable = durable
+        self.images = root / "images"
+        self.results = root / "results"
+        self.quarantine = root / "quarantine"
+        self.incoming = root / "incoming"
+        self._sync = GroupSync()
+        self._session = f"{datetime.now(UTC):%Y%m%d%H%M%S}-{secrets.token_hex(3)}"
+        self._numbers = itertools.count(1)
+        self._lock_fd: int | None = None
+        self._known_folders: set[str] = set()
+        try:
+            for folder in (self.images, self.results, self.quarantine, self.incoming):
+                folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ArchiveError(
+                f"The archive's folder {root} cannot be made ({error.strerror}). "
+                "Choose another node.data_dir, or give this user the right to write there."
+            ) from error
+
+    # who may receive
+
+    def claim(self) -> Self:
+        """Make this process the one that receives into the archive, and make sure that it can.
+
+        Raises:
+            ArchiveError: another process receives here, or the folder does not take files and links.
+        """
+        try:
+            lock = os.open(self.root / "incoming.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                os.close(lock)
+                raise ArchiveError(
+                    f"Another Overread already receives into {self.root}. "
+                    "Stop it, or choose another node.data_dir."
+                ) from error
+            self._lock_fd = lock
+            probe = self.receive()
+            probe.write(b"probe")
+            second = probe.path.with_suffix(".probe")
+            os.link(probe.path, second)
+            second.unlink()
+            probe.discard()
+        except OSError as error:
+            self.release()
+            raise ArchiveError(
+                f"The archive's folder {self.root} does not take files with links ({error.strerror}). "
+                "node.data_dir must be a writable folder on a local file system such as ext4 or XFS."
+            ) from error
+        return self
+
+    def release(self) -> None:
+        if self._lock_fd is not None:
+            os.close(self._lock_fd)
+            self._lock_fd = None
+
+    # receiving
+
+    def receive(self) -> IncomingFile:
+        """Open a new file in ``incoming``.
+
+        Raises:
+            OSError: the folder takes no file.
+        """
+        path = self.incoming / f"{self._session}-{next(self._numbers)}.part"
+        return IncomingFile(path, os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o640))
+
+    def keep(self, incoming: IncomingFile, study_uid: str, uid: str) -> Kept:
+        """Give a received file its place, durably, and close it. Its name in ``incoming`` stays
+        until ``recorded``; on an error the file is still the caller's, open.
+
+        Raises:
+            UnsafeUidError: a UID that may not become a path.
+            ContentConflictError: another object is kept under this UID.
+            OSError: the disk failed or is full.
+        """
+        relative = self.image_path(study_uid, uid)
+        place = self.root / relative
+        size = os.fstat(incoming.fd).st_size
+        if self.durable:
+            os.fsync(incoming.fd)
+        try:
+            self._link(incoming.path, place)
+            is_new = True
+        except FileExistsError:
+            if not _same_object(incoming.fd, place):
+                raise ContentConflictError(
+                    f"another object with the SOP Instance UID {uid} was received before; the first is kept"
+                ) from None
+            is_new = False
+        if self.durable:
+            self._sync.folders(place.parent, self.incoming)
+        os.close(incoming.fd)
+        return Kept(relative, size, is_new)
+
+    def recorded(self, incoming_name: str) -> None:
+        """The image's row is committed: its name in ``incoming`` has done its work."""
+        (self.incoming / incoming_name).unlink(missing_ok=True)
+
+    def refuse(self, incoming: IncomingFile) -> str:
+        """Move a received file into quarantine and close it; return its path relative to the root."""
+        relative = self._quarantine_path(incoming.name)
+        os.close(incoming.fd)
+        self._move(incoming.path, self.root / relative)
+        return relative
+
+    def withdraw(self, path: str, incoming_name: str) -> str:
+        """Move an image that was kept into quarantine; return where it lies now. Twice is as once."""
+        relative = self._quarantine_path(incoming_name)
+        if (self.root / path).exists():
+            self._move(self.root / path, self.root / relative)
+        self.recorded(incoming_name)
+        return relative
+
+    def left_behind(self) -> Iterator[Path]:
+        """What an earlier run received and did not record, oldest first. Debris is removed on the way.
+        The cost is that of the files in ``incoming``, whatever the size of the archive."""
+        with os.scandir(self.incoming) as entries:
+            found = sorted(e.name for e in entries if not e.name.startswith(self._session))
+        for name in found:
+            path = self.incoming / name
+            if path.stat().st_nlink > 1:
+                yield path
+            else:
+                path.unlink()
+
+    # where things lie
+
+    def path(self, relative: str) -> Path:
+        return self.root / relative
+
+    def image_path(self, study_uid: str, uid: str) -> str:
+        """Where an image lies, relative to the root.
+
+        Raises:
+            UnsafeUidError: a UID that may not become a path.
+        """
+        return f"images/{_study_folder(study_uid)}/{checked_uid(uid)}.dcm"
+
+    def results_folder(self, study_uid: str, revision: int) -> Path:
+        """The folder, made if need be, for what the reading of one revision of a study writes."""
+        folder = self.results / _study_folder(study_uid) / str(revision)
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+    def relative(self, path: Path) -> str:
+        return path.relative_to(self.root).as_posix()
+
+    def free_bytes(self) -> int:
+        status = os.statvfs(self.root)
+        return status.f_bavail * status.f_frsize
+
+    def _link(self, source: Path, place: Path) -> None:
+        folder = str(place.parent)
+        if folder not in self._known_folders:
+            self._make_folder(place.parent)
+        try:
+            os.link(source, place)
+        except FileNotFoundError:  # the folder was cleared away meanwhile
+            self._make_folder(place.parent)
+            os.link(source, place)
+
+    def _make_folder(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        if self.durable:
+            self._sync.folders(folder.parent, folder.parent.parent, self.images)
+        if len(self._known_folders) > 10_000:
+            self._known_folders.clear()
+        self._known_folders.add(str(folder))
+
+    def _quarantine_path(self, incoming_name: str) -> str:
+        return f"quarantine/{datetime.now(UTC):%Y-%m-%d}/{Path(incoming_name).stem}.dcm"
+
+    def _move(self, source: Path, place: Path) -> None:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        source.rename(place)
+        if self.durable:
+            self._sync.folders(place.parent, source.parent)
+
+
+def checked_uid(uid: str) -> str:
+    """The UID itself, if it is one.
+
+    Raises:
+        UnsafeUidError: it is not.
+    """
+    if len(uid) > 64 or not _UID.match(uid):
+        raise UnsafeUidError(f"{uid[:80]!r} is not a UID: at most 64 digits and dots are allowed")
+    return uid
+
+
+def is_disk_full(error: OSError) -> bool:
+    return error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+def _study_folder(study_uid: str) -> str:
+    """Two levels of 256, so that every folder stays flat with millions of studies."""
+    shard = hashlib.sha256(checked_uid(study_uid).encode()).hexdigest()
+    return f"{shard[:2]}/{shard[2:4]}/{study_uid}"
+
+
+def _same_object(fd: int, kept: Path) -> bool:
+    """Whether two Part-10 files hold the same data set in the same encoding, whoever sent them."""
+    with kept.open("rb") as file:
+        first_offset, second_offset = data_set_offset(os.pread(fd, 4096, 0)), data_set_offset(file.read(4096))
+        first_size, second_size = os.fstat(fd).st_size, os.fstat(file.fileno()).st_size
+        if first_size - first_offset != second_size - second_offset:
+            return False
+        with (
+            mmap.mmap(fd, 0, prot=mmap.PROT_READ) as first,
+            mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ) as second,
+        ):
+            return memoryview(first)[first_offset:] == memoryview(second)[second_offset:]

@@ -1,0 +1,55 @@
+"""Makes folder entries durable, sharing the cost between those who wait at the same time."""
+
+from __future__ import annotations
+
+import os
+import threading
+from pathlib import Path
+
+
+class _Round:
+    """The folders of those who wait for one common fsync, and how it ended."""
+
+    def __init__(self) -> None:
+        self.folders: set[Path] = set()
+        self.done = threading.Event()
+        self.error: OSError | None = None
+
+
+class GroupSync:
+    """Whoever comes while an fsync is under way waits for the next, which one of them does for all."""
+
+    def __init__(self) -> None:
+        self._joining = threading.Lock()
+        self._syncing = threading.Lock()
+        self._next = _Round()
+
+    def folders(self, *folders: Path) -> None:
+        """Return when every entry made in ``folders`` before this call is on the disk.
+
+        Raises:
+            OSError: a folder could not be synced; nobody of the round may count on it.
+        """
+        with self._joining:
+            round_ = self._next
+            round_.folders.update(folders)
+        with self._syncing:
+            if not round_.done.is_set():
+                with self._joining:
+                    self._next = _Round()
+                try:
+                    for folder in round_.folders:
+                        sync_folder(folder)
+                except OSError as error:
+                    round_.error = error
+                round_.done.set()
+        if round_.error is not None:
+            raise OSError(round_.error.errno, round_.error.strerror, str(round_.error.filename))
+
+
+def sync_folder(folder: Path) -> None:
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)

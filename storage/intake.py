@@ -1,0 +1,394 @@
+"""What arrives becomes rows: patients, studies, series, instances; and a quiet study becomes a revision."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import func, or_, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.orm import Session, joinedload
+
+from storage.tables import Base, Event, Instance, Patient, Refusal, Revision, Series, Study
+
+
+@dataclass(frozen=True)
+class Received:
+    """One image that lies in the archive at ``path`` (relative to its root). Texts are decoded;
+    ``source`` is the calling AE title, empty when it is not known."""
+
+    uid: str
+    sop_class: str
+    transfer_syntax: str
+    series_uid: str
+    study_uid: str
+    path: str
+    size: int
+    received_at: datetime
+    source: str = ""
+    patient_id: str = ""
+    issuer: str = ""
+    patient_name: str = ""
+    birth_date: str = ""
+    sex: str = ""
+    study_date: str = ""
+    study_time: str = ""
+    accession_number: str = ""
+    study_description: str = ""
+    modality: str = ""
+    series_number: int | None = None
+    series_description: str = ""
+    body_part: str = ""
+
+
+@dataclass(frozen=True)
+class Misfit:
+    """An image that contradicts what is known: its file belongs in quarantine."""
+
+    received: Received
+    reason: str
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """What a batch came to: how many rows are new, how many images were known, which do not fit."""
+
+    new: int
+    known: int
+    misfits: tuple[Misfit, ...] = ()
+
+
+@dataclass(frozen=True)
+class Refused:
+    """An object, or an association, that was not accepted. ``status`` is the DICOM status answered;
+    ``path`` where the object lies in quarantine, relative to the archive's root, if it does."""
+
+    at: datetime
+    caller: str
+    address: str
+    status: int
+    reason: str
+    study_uid: str = ""
+    uid: str = ""
+    sop_class: str = ""
+    path: str = ""
+
+
+@dataclass(frozen=True)
+class ClosedStudy:
+    study_uid: str
+    revision_number: int
+
+
+def record(session: Session, received: Sequence[Received]) -> Recorded:
+    """Enter a batch of images; entering an image twice changes nothing.
+
+    An image that is new to its study opens it, which will close with the next revision; a known one
+    only prolongs the quiet period of a study that is still open. A patient without an ID is never
+    taken for another: each such study gets a patient of its own, told apart by the study UID as issuer.
+    """
+    batch = {image.uid: image for image in reversed(received)}
+    studies = _studies(session, received)
+    series = _series(session, received, studies)
+    held = dict(
+        session.execute(select(Instance.uid, Instance.path).where(Instance.uid.in_(batch.keys()))).tuples()
+    )
+    misfits: list[Misfit] = []
+    new: list[Received] = []
+    known: list[Received] = []
+    for image in received:
+        first = batch[image.uid]
+        if held.get(image.uid, first.path) != image.path:
+            misfits.append(Misfit(image, "its SOP Instance UID belongs to an image of another study"))
+        elif image.uid in held or image is not first:
+            known.append(image)
+        elif reason := _contradiction(image, studies[image.study_uid], series[image.series_uid]):
+            misfits.append(Misfit(image, reason))
+        else:
+            new.append(image)
+    _open(session, studies, new)
+    _prolong(session, studies, known)
+    if new:
+        rows = [
+            {
+                "series_pk": series[image.series_uid].id,
+                "uid": image.uid,
+                "sop_class": image.sop_class,
+                "transfer_syntax": image.transfer_syntax,
+                "path": image.path,
+                "size": image.size,
+                "sha256": "",
+                "received_at": image.received_at,
+                "revision": None,
+            }
+            for image in new
+        ]
+        _insert_missing(session, Instance, rows)
+    return Recorded(len(new), len(known), tuple(misfits))
+
+
+def note_refusals(session: Session, refused: Sequence[Refused]) -> None:
+    """Enter what was refused, and say so on the timeline of each study that is known."""
+    session.add_all(
+        Refusal(
+            at=one.at,
+            caller=_clip(Refusal.caller, one.caller),
+            address=_clip(Refusal.address, one.address),
+            study_uid=_clip(Refusal.study_uid, one.study_uid),
+            uid=_clip(Refusal.uid, one.uid),
+            sop_class=_clip(Refusal.sop_class, one.sop_class),
+            status=one.status,
+            reason=_clip(Refusal.reason, one.reason),
+            path=one.path,
+        )
+        for one in refused
+    )
+    by_study: dict[str, list[Refused]] = {}
+    for one in refused:
+        by_study.setdefault(one.study_uid, []).append(one)
+    for uid in session.scalars(select(Study.uid).where(Study.uid.in_(by_study.keys()))):
+        of_study = by_study[uid]
+        text = f"Refused {_count(len(of_study), 'object')} from {of_study[0].caller}: {of_study[0].reason}."
+        session.add(
+            Event(
+                at=of_study[-1].at,
+                study_uid=uid,
+                revision=None,
+                stage="receive",
+                level="warning",
+                text=_clip(Event.text, text),
+            )
+        )
+
+
+def any_due(session: Session, now: datetime, quiet_seconds_for: Callable[[str], float]) -> bool:
+    """Whether ``close_quiet`` would have something to do; asks without making anybody wait."""
+    waiting = session.execute(
+        select(Study.source, Study.last_image_at, Study.read_now).where(or_(Study.is_open, Study.read_now))
+    )
+    return any(
+        read_now or _is_quiet(last, source, now, quiet_seconds_for) for source, last, read_now in waiting
+    )
+
+
+def close_quiet(
+    session: Session, now: datetime, quiet_seconds_for: Callable[[str], float]
+) -> list[ClosedStudy]:
+    """Close every open study that has been quiet for the period of its source, and every one that a
+    person asked to have read now. Only a study with new images, or with ``read_now``, gets a revision."""
+    waiting = (
+        select(Study)
+        .where(or_(Study.is_open, Study.read_now))
+        .order_by(Study.last_image_at)
+        .with_for_update(skip_locked=True)
+    )
+    closed = []
+    for study in session.scalars(waiting):
+        if study.read_now or _is_quiet(study.last_image_at, study.source, now, quiet_seconds_for):
+            revision = _close(session, study, now)
+            if revision is not None:
+                closed.append(ClosedStudy(study.uid, revision))
+    return closed
+
+
+def _is_quiet(
+    last_image_at: datetime, source: str, now: datetime, quiet_seconds_for: Callable[[str], float]
+) -> bool:
+    return last_image_at + timedelta(seconds=quiet_seconds_for(source)) <= now
+
+
+def instances_of(session: Session, study_uid: str, revision: int) -> dict[str, list[str]]:
+    """The images a revision stands on: for each Series Instance UID its files, relative to the archive's
+    root, in the order of their SOP Instance UIDs. Later images are left out."""
+    rows = session.execute(
+        select(Series.uid, Instance.path)
+        .join(Series.instances)
+        .join(Series.study)
+        .where(Study.uid == study_uid, Instance.revision <= revision)
+        .order_by(Series.uid, Instance.uid)
+    )
+    files: dict[str, list[str]] = {}
+    for series_uid, path in rows:
+        files.setdefault(series_uid, []).append(path)
+    return files
+
+
+def _contradiction(image: Received, study: Study, series: Series) -> str:
+    if series.study_pk != study.id:
+        return "its Series Instance UID belongs to a series of another study"
+    patient_id = _clip(Patient.patient_id, image.patient_id)
+    if patient_id and study.patient.patient_id and patient_id != study.patient.patient_id:
+        return "its Patient ID is not that of the study it names"
+    return ""
+
+
+def _studies(session: Session, images: Sequence[Received]) -> dict[str, Study]:
+    first = {image.study_uid: image for image in reversed(images)}
+    found = _studies_by_uid(session, first)
+    missing = [image for uid, image in first.items() if uid not in found]
+    if not missing:
+        return found
+    patients = _patients(session, missing)
+    rows = [
+        {
+            "uid": image.study_uid,
+            "patient_pk": patients[_patient_key(image)],
+            "study_date": _clip(Study.study_date, image.study_date),
+            "study_time": _clip(Study.study_time, image.study_time),
+            "accession_number": _clip(Study.accession_number, image.accession_number),
+            "description": _clip(Study.description, image.study_description),
+            "source": _clip(Study.source, image.source),
+            "first_image_at": image.received_at,
+            "last_image_at": image.received_at,
+            "is_open": False,  # until an image of it is entered
+            "read_now": False,
+        }
+        for image in missing
+    ]
+    _insert_missing(session, Study, rows)
+    return _studies_by_uid(session, first)
+
+
+def _patients(session: Session, images: Iterable[Received]) -> dict[tuple[str, str], int]:
+    rows = {
+        _patient_key(image): {
+            "patient_id": _patient_key(image)[0],
+            "issuer": _patient_key(image)[1],
+            "name": _clip(Patient.name, image.patient_name),
+            "birth_date": _clip(Patient.birth_date, image.birth_date),
+            "sex": _clip(Patient.sex, image.sex),
+        }
+        for image in images
+    }
+    _insert_missing(session, Patient, list(rows.values()))
+    found = session.execute(
+        select(Patient.patient_id, Patient.issuer, Patient.id).where(
+            Patient.patient_id.in_({patient_id for patient_id, _ in rows})
+        )
+    )
+    return {(patient_id, issuer): pk for patient_id, issuer, pk in found}
+
+
+def _patient_key(image: Received) -> tuple[str, str]:
+    patient_id = _clip(Patient.patient_id, image.patient_id)
+    return patient_id, _clip(Patient.issuer, image.issuer) if patient_id else image.study_uid
+
+
+def _series(session: Session, images: Sequence[Received], studies: dict[str, Study]) -> dict[str, Series]:
+    first = {image.series_uid: image for image in reversed(images)}
+    found = _series_by_uid(session, first)
+    rows = [
+        {
+            "study_pk": studies[image.study_uid].id,
+            "uid": uid,
+            "modality": _clip(Series.modality, image.modality),
+            "number": image.series_number,
+            "description": _clip(Series.description, image.series_description),
+            "body_part": _clip(Series.body_part, image.body_part),
+        }
+        for uid, image in first.items()
+        if uid not in found
+    ]
+    if not rows:
+        return found
+    _insert_missing(session, Series, rows)
+    return _series_by_uid(session, first)
+
+
+def _open(session: Session, studies: dict[str, Study], new: Iterable[Received]) -> None:
+    latest: dict[str, Received] = {}
+    for image in new:
+        held = latest.get(image.study_uid)
+        if held is None or image.received_at > held.received_at:
+            latest[image.study_uid] = image
+    for uid, image in latest.items():
+        study = studies[uid]
+        if not study.is_open:
+            revised = select(Revision.id).where(Revision.study_pk == study.id).limit(1)
+            late = " late images" if session.scalar(revised) is not None else ""
+            text = f"Receiving{late} from {image.source or 'an unknown sender'}."
+            session.add(Event(at=image.received_at, study_uid=uid, revision=None, stage="receive", text=text))
+        study.is_open = True
+        study.last_image_at = max(study.last_image_at, image.received_at)
+    session.flush()
+
+
+def _prolong(session: Session, studies: dict[str, Study], known: Iterable[Received]) -> None:
+    for image in known:
+        study = studies[image.study_uid]
+        if study.is_open:
+            study.last_image_at = max(study.last_image_at, image.received_at)
+    session.flush()
+
+
+def _close(session: Session, study: Study, now: datetime) -> int | None:
+    asked = study.read_now
+    study.is_open = study.read_now = False
+    of_study = Instance.series_pk.in_(select(Series.id).where(Series.study_pk == study.id))
+    total, new, series = session.execute(
+        select(
+            func.count(Instance.id),
+            func.count(Instance.id).filter(Instance.revision.is_(None)),
+            func.count(Instance.series_pk.distinct()),
+        ).where(of_study)
+    ).one()
+    if not total or not (new or asked):
+        return None
+    last = session.scalar(select(func.max(Revision.number)).where(Revision.study_pk == study.id)) or 0
+    number = last + 1
+    session.execute(
+        update(Instance)
+        .where(of_study, Instance.revision.is_(None))
+        .values(revision=number)
+        .execution_options(synchronize_session=False)
+    )
+    session.execute(
+        update(Revision)
+        .where(Revision.study_pk == study.id, Revision.state == "queued")
+        .values(
+            state="superseded",
+            finished_at=now,
+            reason=f"Revision {number} of the study came before it was read.",
+        )
+    )
+    session.add(Revision(study_pk=study.id, number=number, state="queued", image_count=total, closed_at=now))
+    why = "to be read now" if asked else "after its quiet period"
+    text = f"Closed {why}: {_count(total, 'image')} in {series} series, {new} of them new."
+    session.add(Event(at=now, study_uid=study.uid, revision=number, stage="receive", text=text))
+    return int(number)
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def _studies_by_uid(session: Session, uids: Iterable[str]) -> dict[str, Study]:
+    """Studies with their patients, locked: nobody closes one between this look and our commit."""
+    found = (
+        select(Study)
+        .where(Study.uid.in_(list(uids)))
+        .order_by(Study.id)
+        .options(joinedload(Study.patient))
+        .with_for_update(of=Study)
+    )
+    return {study.uid: study for study in session.scalars(found)}
+
+
+def _series_by_uid(session: Session, uids: Iterable[str]) -> dict[str, Series]:
+    return {
+        series.uid: series for series in session.scalars(select(Series).where(Series.uid.in_(list(uids))))
+    }
+
+
+def _insert_missing(session: Session, table: type[Base], rows: list[dict[str, Any]]) -> None:
+    """Insert the rows whose unique values are not there yet, also while another writer does the same."""
+    dialect = session.get_bind().dialect.name
+    insert = postgresql.insert(table) if dialect == "postgresql" else sqlite.insert(table)
+    session.execute(insert.on_conflict_do_nothing(), rows)
+
+
+def _clip(column: Any, text: str) -> str:
+    """``text`` as the column can hold it: no NUL, which PostgreSQL refuses, and not too long."""
+    return text.replace("\0", "")[: column.type.length]
