@@ -35,7 +35,7 @@ check: $(DONE)/develop  ## format, lint, types, the layers' contracts
 system: $(DONE)/venv  ## the programs the tests use: installed where that is allowed, listed otherwise
 	@$(BIN)/python deploy/system_packages.py
 
-lock: $(DONE)/develop  ## resolve the dependencies anew (ARGS=--upgrade for newer versions)
+lock: $(DONE)/venv  ## resolve the dependencies anew (ARGS=--upgrade for newer versions)
 	$(STEP) "uv" -- $(PIP) uv
 	$(STEP) "requirements/runtime.txt" -- $(LOCK) $(ARGS) -o requirements/runtime.txt
 	$(STEP) "requirements/develop.txt" -- $(LOCK) $(ARGS) -o requirements/develop.txt \
