@@ -30,7 +30,7 @@ check: $(DONE)/develop  ## format, lint, types, the layers' contracts
 	$(STEP) "format" -- $(BIN)/ruff format --check .
 	$(STEP) "lint" -- $(BIN)/ruff check .
 	$(STEP) "types" -- $(BIN)/mypy
-	$(STEP) "layers" -- $(BIN)/lint-imports
+	$(STEP) "layers" -- $(BIN)/lint-imports --no-logo
 
 system: $(DONE)/venv  ## the programs the tests use: installed where that is allowed, listed otherwise
 	@$(BIN)/python deploy/system_packages.py
