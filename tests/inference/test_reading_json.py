@@ -1,0 +1,76 @@
+"""A reading survives being written down."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+
+from inference import reading_json
+from inference.findings import Axis, Change, ClassProbability, Code, Finding, Mask, Model, Reading, Segment
+
+NODULE = Code("SCT", "27925004", "Nodule")
+LUNG = Code("SCT", "39607008", "Lung")
+
+
+def _reading() -> Reading:
+    blob = np.zeros((3, 5, 7), bool)
+    blob[1, 2:4, 1:6] = True
+    finding = Finding(
+        label="nodule",
+        code=NODULE,
+        center_mm=(1.5, -2.0, 3.25),
+        box_mm=((0.0, -4.0, 2.0), (3.0, 0.0, 4.5)),
+        image_uid="1.2.3",
+        frame=4,
+        score=0.9,
+        long_axis=Axis((0.0, 0.0, 0.0), (3.0, 4.0, 0.0)),
+        short_axis=Axis((0.0, 0.0, 0.0), (0.0, 0.0, 2.0)),
+        volume_mm3=33.5,
+        mean_hu=-12.0,
+        malignancy=0.25,
+        tracking_uid="2.25.7",
+        change=Change("1.9", "20200101", 100, "increased", 42.0, 143.0, True, 0.9, None),
+        mask=Mask((10, 20, 30), blob),
+    )
+    return Reading(
+        reader="lung-nodules",
+        series_uid="1.2",
+        models=(Model("detector", "1", "ab"), Model("characteriser", "2", "cd")),
+        findings=(finding, replace(finding, change=None, mask=None)),
+        classes=(ClassProbability("effusion", Code("SCT", "60046008", "Pleural effusion"), 0.75),),
+        segments=(Segment("lung", LUNG, volume_mm3=5.0, mask=Mask((0, 0, 0), np.ones((1, 2, 3), bool))),),
+        seconds={"inference": 1.5},
+    )
+
+
+def test_a_reading_read_back_is_the_same(tmp_path):
+    reading = _reading()
+    reading_json.save(reading, tmp_path / "made" / "here")
+    again = reading_json.load(tmp_path / "made" / "here")
+
+    assert again == reading
+    first = again.findings[0].mask
+    assert first is not None
+    assert first.origin == (10, 20, 30)
+    np.testing.assert_array_equal(first.voxels, reading.findings[0].mask.voxels)
+    assert again.findings[1].mask is None
+    assert again.segments[0].mask.voxels.shape == (1, 2, 3)
+
+
+def test_the_json_has_the_documented_keys_and_no_masks():
+    body = json.loads(json.dumps(reading_json.to_json(_reading())))
+
+    assert body["model"] == {"name": "detector", "version": "1", "sha256": "ab"}
+    finding = body["findings"][0]
+    assert finding["long_axis_mm"] == 5.0
+    assert finding["short_axis_mm"] == 2.0
+    assert finding["box_mm"] == [[0.0, -4.0, 2.0], [3.0, 0.0, 4.5]]
+    assert finding["change"]["category"] == "increased"
+    assert "mask" not in finding
+    assert body["segments"][0]["area_mm2"] is None
+
+
+def test_a_reading_without_findings_can_be_kept(tmp_path):
+    empty = replace(_reading(), findings=(), segments=())
+    reading_json.save(empty, tmp_path)
+    assert reading_json.load(tmp_path) == empty

@@ -1,0 +1,111 @@
+"""Durable runs: nothing finished is done again, nothing begun is lost."""
+
+import subprocess
+import sys
+import textwrap
+import threading
+from pathlib import Path
+
+import pytest
+
+from node.workflow import DurableQueue, StepFailedError, plain_step
+
+ROOT = Path(__file__).parents[2]
+
+
+def _explode() -> None:
+    raise ValueError("the disk is on fire")
+
+
+def test_a_failed_step_says_its_stage_and_reason():
+    with pytest.raises(StepFailedError) as caught:
+        plain_step("infer", _explode)
+    assert (caught.value.stage, caught.value.reason) == ("infer", "the disk is on fire")
+
+
+def test_a_key_runs_once_however_often_it_is_enqueued(database_url, tmp_path):
+    runs: list[tuple[str, int]] = []
+    done = threading.Event()
+
+    def body(step, study_uid, revision):
+        runs.append((study_uid, step("one", lambda: revision + 1)))
+        if study_uid == "last":
+            done.set()
+
+    queue = DurableQueue(database_url, "here", body)
+    queue.start()
+    try:
+        for _ in range(3):
+            queue.enqueue("a/1", "a", 1)
+        queue.enqueue("last/1", "last", 1)
+        assert done.wait(20)
+    finally:
+        queue.stop()
+    assert runs == [("a", 2), ("last", 2)]
+
+
+def test_a_stat_run_overtakes_routine_ones(tmp_path):
+    order: list[str] = []
+    gate, done = threading.Event(), threading.Event()
+
+    def body(step, name):
+        if name == "first":
+            assert gate.wait(20)
+        order.append(name)
+        if len(order) == 4:
+            done.set()
+
+    queue = DurableQueue(f"sqlite:///{tmp_path / 'queue.db'}", "here", body)
+    queue.start()
+    try:
+        queue.enqueue("first", "first")
+        for name in ("routine-1", "routine-2"):
+            queue.enqueue(name, name)
+        queue.enqueue("stat", "stat", priority="stat")
+        gate.set()
+        assert done.wait(20)
+    finally:
+        queue.stop()
+    assert order.index("stat") < order.index("routine-1") < order.index("routine-2")
+
+
+def test_a_killed_run_goes_on_behind_its_last_finished_step(tmp_path):
+    script = textwrap.dedent(
+        """
+        import os, sys, threading
+        from pathlib import Path
+        from node.workflow import DurableQueue
+
+        folder, kill = Path(sys.argv[1]), sys.argv[2] == "kill"
+        done = threading.Event()
+
+        def note(word):
+            with open(folder / "notes", "a") as notes:
+                notes.write(word + "\\n")
+
+        def second():
+            if kill:
+                os.kill(os.getpid(), 9)
+            note("second")
+
+        def body(step, name):
+            step("first", note, "first")
+            step("second", second)
+            done.set()
+
+        queue = DurableQueue(f"sqlite:///{folder / 'queue.db'}", "here", body)
+        queue.start()
+        queue.enqueue("run", "run")
+        assert done.wait(30)
+        queue.stop()
+        """
+    )
+
+    def run(mode: str) -> int:
+        return subprocess.run(
+            [sys.executable, "-c", script, str(tmp_path), mode], cwd=ROOT, timeout=60
+        ).returncode
+
+    assert run("kill") == -9
+    assert run("live") == 0
+    assert (tmp_path / "notes").read_text().split() == ["first", "second"]
