@@ -85,6 +85,13 @@ DatabaseUrl = Annotated[
         ),
     ),
 ]
+TritonUrl = Annotated[
+    str,
+    Field(
+        pattern=r"^(unix:.+|[^\s/@]+:[0-9]+)$",
+        json_schema_extra=_allowed("a host and a port: 127.0.0.1:8001"),
+    ),
+]
 Folder = Annotated[Path, AfterValidator(_from_folder)]
 Pattern = Annotated[str | tuple[str, ...], AfterValidator(_compiles)]
 ObjectKind = Literal["seg", "sr", "pr", "sc", "ko"]
@@ -167,17 +174,40 @@ class DatabaseSettings(Section):
     """A file that holds the URL and nothing else, for a URL with a password."""
 
 
+class TritonSettings(Section):
+    """How to talk to Triton."""
+
+    timeout_seconds: Seconds = 120
+    """How long one answer may take."""
+    wait_seconds: Seconds = 300
+    """How long a call waits for a server that can take it."""
+    shared_memory: Literal["auto", "on", "off"] = "auto"
+    """Hand volumes over in shared memory: to servers on this host; to all; to none."""
+    token_file: Folder | None = None
+    """A file whose content is sent as "authorization: Bearer"."""
+    tls: bool = False
+    """Encrypt."""
+    root_certificates: Folder | None = None
+    """A PEM file that verifies the server; not given, the system's."""
+    private_key: Folder | None = None
+    """A PEM file that identifies this node to the server."""
+    certificate_chain: Folder | None = None
+    """A PEM file that goes with the private key."""
+
+
 class EngineSettings(Section):
     """Where the models run."""
 
     kind: Literal["embedded", "triton"] = "embedded"
     """In this process by ONNX Runtime, or on a Triton server."""
-    url: str = "127.0.0.1:8001"
-    """Triton's gRPC address; the embedded engine does not use it."""
+    url: TritonUrl | tuple[TritonUrl, ...] = "127.0.0.1:8001"
+    """Triton's gRPC address, or several of servers with the same models; the embedded engine does not use
+    it."""
     models: Folder | None = None
     """The model repository; not given, it is the one that came with Overread."""
     threads: Annotated[int, Field(ge=0)] = 0
     """How many threads a model may use; 0 is as many as the machine has."""
+    triton: TritonSettings = TritonSettings()
 
 
 class LogSettings(Section):

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Protocol
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
+
+if TYPE_CHECKING:
+    from inference.catalogue import Catalogue
 
 Tensors = Mapping[str, npt.NDArray[np.generic]]
 
@@ -31,3 +34,43 @@ class Engine(Protocol):
         ...
 
     def close(self) -> None: ...
+
+
+class EngineChoice(Protocol):
+    """What `open_engine` needs to know: ``[engine]`` in the settings."""
+
+    @property
+    def kind(self) -> Literal["embedded", "triton"]: ...
+
+    @property
+    def url(self) -> str | tuple[str, ...]:
+        """gRPC addresses of Triton servers that serve the same models."""
+        ...
+
+    @property
+    def threads(self) -> int: ...
+
+    @property
+    def triton(self) -> Iterable[tuple[str, Any]]:
+        """Names and values of `inference.engine.options.TritonOptions`."""
+        ...
+
+
+def open_engine(choice: EngineChoice, catalogue: Catalogue) -> Engine:
+    """The engine of the settings; close it when done.
+
+    Raises:
+        EngineError: it needs a part that is not installed, or a file that cannot be read.
+    """
+    if choice.kind == "embedded":
+        from inference.engine.embedded import EmbeddedEngine
+
+        return EmbeddedEngine(catalogue, choice.threads)
+    try:
+        from inference.engine.triton import TritonEngine
+    except ImportError as error:
+        raise EngineError("engine.kind is triton: install it with pip install 'overread[triton]'") from error
+    from inference.engine.options import TritonOptions
+
+    urls = (choice.url,) if isinstance(choice.url, str) else choice.url
+    return TritonEngine(urls, catalogue, TritonOptions(**dict(choice.triton)))

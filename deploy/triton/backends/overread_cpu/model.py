@@ -25,7 +25,6 @@ class TritonPythonModel:
         config = json.loads(args["model_config"])
         self._inputs = [tensor["name"] for tensor in config["input"]]
         self._outputs = [tensor["name"] for tensor in config["output"]]
-        self._batched = config["max_batch_size"] > 0
         weights = Path(args["model_repository"]) / args["model_version"] / "model.onnx"
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = int(os.environ.get("OVERREAD_THREADS", len(os.sched_getaffinity(0))))
@@ -37,20 +36,13 @@ class TritonPythonModel:
         )
 
     def execute(self, requests: list) -> list:
-        """A failure is raised: Triton tells it to every client of this call."""
-        feeds = [self._fed(request) for request in requests]
-        if len(feeds) == 1 or not self._batched:
-            return [self._response(self._session.run(self._outputs, feed)) for feed in feeds]
-        joined = {name: np.concatenate([feed[name] for feed in feeds]) for name in self._inputs}
-        ends = np.cumsum([len(feed[self._inputs[0]]) for feed in feeds])[:-1]
-        outputs = (np.split(output, ends) for output in self._session.run(self._outputs, joined))
-        return [self._response(parts) for parts in zip(*outputs, strict=True)]
+        """Each request by itself: joined ones would be summed in another order and differ in the last bits.
 
-    def _fed(self, request) -> dict[str, np.ndarray]:
-        return {name: pb_utils.get_input_tensor_by_name(request, name).as_numpy() for name in self._inputs}
+        A failure is raised; Triton tells it to the client.
+        """
+        return [self._answer(request) for request in requests]
 
-    def _response(self, outputs):
-        named = zip(self._outputs, outputs, strict=True)
-        return pb_utils.InferenceResponse(
-            [pb_utils.Tensor(name, np.ascontiguousarray(o)) for name, o in named]
-        )
+    def _answer(self, request):
+        feed = {name: pb_utils.get_input_tensor_by_name(request, name).as_numpy() for name in self._inputs}
+        outputs = zip(self._outputs, self._session.run(self._outputs, feed), strict=True)
+        return pb_utils.InferenceResponse([pb_utils.Tensor(name, array) for name, array in outputs])

@@ -1,0 +1,47 @@
+"""Keeps calls away from a server that fails, and lets them back by itself."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+
+FIRST_PAUSE_SECONDS = 0.25
+LONGEST_PAUSE_SECONDS = 10.0
+
+
+class Circuit:
+    """Closed while calls succeed. A failure opens it for a pause that doubles with each further one; after
+    the pause one call at a time is let through, and the first that succeeds closes it."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._failures = 0
+        self._open_until = 0.0
+
+    @property
+    def seconds_open(self) -> float:
+        """How long until a call may be tried; 0 when one may now."""
+        return max(0.0, self._open_until - self._clock())
+
+    def admit(self) -> bool:
+        """Whether a call may go now. In an open circuit whose pause is over, only the first that asks."""
+        with self._lock:
+            if self._clock() < self._open_until:
+                return False
+            if self._failures:
+                self._open_until = self._clock() + self._pause()
+            return True
+
+    def succeeded(self) -> None:
+        with self._lock:
+            self._failures, self._open_until = 0, 0.0
+
+    def failed(self) -> None:
+        with self._lock:
+            self._failures += 1
+            self._open_until = self._clock() + self._pause()
+
+    def _pause(self) -> float:
+        return min(FIRST_PAUSE_SECONDS * 2.0 ** min(self._failures - 1, 16), LONGEST_PAUSE_SECONDS)
