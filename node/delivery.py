@@ -14,6 +14,7 @@ from pydicom.filereader import read_file_meta_info
 from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 from pynetdicom import AE, _config, build_context
 from pynetdicom.association import Association
+from pynetdicom.presentation import PresentationContext
 
 from node.settings import Peer
 
@@ -87,11 +88,7 @@ class DicomDestination:
 
     def _send_batch(self, batch: Sequence[_Outgoing]) -> Iterator[Receipt]:
         ae = self._application_entity()
-        for sop_class, syntax in sorted({(o.sop_class, o.syntax) for o in batch}):
-            ae.requested_contexts = [*ae.requested_contexts, build_context(sop_class, syntax)]
-            if syntax == ExplicitVRLittleEndian:
-                implicit = build_context(sop_class, ImplicitVRLittleEndian)
-                ae.requested_contexts = [*ae.requested_contexts, implicit]
+        ae.requested_contexts = [build_context(VERIFICATION), *_contexts(batch)]
         try:
             association = self._associate(ae)
         except DeliveryError as error:
@@ -171,13 +168,22 @@ class _Outgoing:
     syntax: UID
 
 
+def _contexts(batch: Sequence[_Outgoing]) -> Iterator[PresentationContext]:
+    """One context for each way an object can go. Verification is asked for beside them, or a peer that
+    accepts none would end the association, and could not be told from one that is away."""
+    for sop_class, syntax in sorted({(o.sop_class, o.syntax) for o in batch}):
+        yield build_context(sop_class, syntax)
+        if syntax == ExplicitVRLittleEndian:
+            yield build_context(sop_class, ImplicitVRLittleEndian)
+
+
 def _association_batches(objects: Sequence[_Outgoing]) -> Iterator[list[_Outgoing]]:
     """The objects in order, split where one association could not hold the contexts they need."""
     batch: list[_Outgoing] = []
     kinds: set[tuple[UID, UID]] = set()
     for outgoing in objects:
         kind = (outgoing.sop_class, outgoing.syntax)
-        full = kind not in kinds and 2 * len(kinds) + 2 > MAXIMUM_CONTEXTS
+        full = kind not in kinds and 2 * len(kinds) + 3 > MAXIMUM_CONTEXTS
         if full or len(batch) == OBJECTS_PER_ASSOCIATION:
             yield batch
             batch, kinds = [], set()

@@ -1,0 +1,201 @@
+"""Results leave once, to every destination, however long one of them is away."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from pydicom.uid import JPEG2000Lossless
+from pynetdicom import AE, evt
+from sqlalchemy import select
+
+from node.delivery import DeliveryError, DicomDestination
+from node.outbox import Outbox
+from node.settings import DestinationSettings, Peer
+from storage import deliveries
+from storage.database import Database, now
+from storage.readings import StoredObject
+from storage.tables import Delivery, Event, Patient, Revision, Study
+from training.phantoms.chest import chest_phantom
+from training.phantoms.dicom import write_ct_series
+
+STUDY = "1.2.3"
+CT = "1.2.840.10008.5.1.4.1.1.2"
+
+
+class Pacs:
+    """A storage SCP that remembers what it was sent and answers as told."""
+
+    def __init__(self, statuses: Callable[[int], int] = lambda _: 0x0000) -> None:
+        self.received: list[str] = []
+        self._statuses = statuses
+
+    def store(self, event: evt.Event) -> int:
+        self.received.append(event.request.AffectedSOPInstanceUID)
+        return self._statuses(len(self.received))
+
+    @contextmanager
+    def listening(self, port: int = 0, syntaxes: tuple[str, ...] = ("1.2.840.10008.1.2.1",)) -> Iterator[int]:
+        ae = AE("PACS")
+        ae.add_supported_context(CT, list(syntaxes))
+        ae.add_supported_context("1.2.840.10008.1.1")
+        server = ae.start_server(
+            ("127.0.0.1", port), block=False, evt_handlers=[(evt.EVT_C_STORE, self.store)]
+        )
+        try:
+            yield server.socket.getsockname()[1]
+        finally:
+            server.shutdown()
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory) -> list[Path]:
+    phantom = chest_phantom(1, shape=(3, 32, 32), spacing_mm=10.0)
+    folder = tmp_path_factory.mktemp("ct")
+    return write_ct_series(folder, phantom.voxels, phantom.affine)
+
+
+@pytest.fixture
+def posted(database: Database, files: list[Path]) -> Database:
+    with database.session() as session:
+        study = Study(uid=STUDY, patient=Patient(patient_id="P"), first_image_at=now(), last_image_at=now())
+        session.add(study)
+        session.flush()
+        session.add(Revision(study_pk=study.id, number=1, state="delivering", closed_at=now()))
+        session.flush()
+        objects = [StoredObject("seg", CT, path.stem, str(path)) for path in files]
+        assert deliveries.post(session, STUDY, 1, "pacs", objects) == len(files)
+        assert deliveries.post(session, STUDY, 1, "pacs", objects) == 0
+    return database
+
+
+def _destination(port: int, retry_seconds: float = 0.1) -> DestinationSettings:
+    return DestinationSettings(
+        name="pacs", ae_title="PACS", host="127.0.0.1", port=port, retry_seconds=retry_seconds
+    )
+
+
+@contextmanager
+def _outbox(database: Database, settings: DestinationSettings) -> Iterator[None]:
+    outbox = Outbox(
+        database, Path("/"), {settings.name: (settings, DicomDestination(settings, "OVERREAD", timeout=5))}
+    )
+    outbox.start()
+    try:
+        yield
+    finally:
+        outbox.stop()
+
+
+def _state(database: Database) -> str:
+    with database.snapshot() as session:
+        return session.scalars(select(Revision.state)).one()
+
+
+def _wait_for(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def _texts(database: Database) -> list[str]:
+    with database.snapshot() as session:
+        return list(session.scalars(select(Event.text).order_by(Event.id)))
+
+
+def test_every_object_arrives_once_and_the_study_ends_delivered(posted, files):
+    pacs = Pacs()
+    with pacs.listening() as port, _outbox(posted, _destination(port)):
+        _wait_for(lambda: _state(posted) == "delivered")
+    assert len(pacs.received) == len(set(pacs.received)) == len(files)
+
+
+def test_a_destination_that_is_away_gets_everything_when_it_returns(posted, files, free_port):
+    pacs = Pacs()
+    with _outbox(posted, _destination(free_port)):
+        _wait_for(lambda: any("cannot be reached" in text for text in _texts(posted)))
+        assert _state(posted) == "delivering"
+        with pacs.listening(free_port):
+            _wait_for(lambda: _state(posted) == "delivered")
+    assert sorted(pacs.received) == sorted(set(pacs.received))
+    assert len(pacs.received) == len(files)
+
+
+def test_what_a_restart_interrupted_is_sent_by_the_next_run(posted, files, free_port):
+    with _outbox(posted, _destination(free_port)):
+        _wait_for(lambda: len(_texts(posted)) > 0)
+    pacs = Pacs()
+    with pacs.listening(free_port), _outbox(posted, _destination(free_port)):
+        _wait_for(lambda: _state(posted) == "delivered")
+    assert len(pacs.received) == len(files)
+
+
+def test_a_full_destination_is_tried_again_and_a_refusal_is_not(posted):
+    pacs = Pacs(lambda count: {1: 0xA700, 2: 0xC123}.get(count, 0x0000))
+    with pacs.listening() as port, _outbox(posted, _destination(port)):
+        _wait_for(lambda: _state(posted) == "failed")
+    assert len(pacs.received) == 4  # three objects, the first of them twice
+    with posted.snapshot() as session:
+        assert sorted(session.scalars(select(Delivery.state))) == ["refused", "sent", "sent"]
+        revision = session.scalars(select(Revision)).one()
+    assert revision.stage == "deliver"
+    assert "1 of 3 objects" in revision.reason
+
+
+def test_a_long_outage_is_said_once_for_each_object_and_tried_less_and_less(posted, files, free_port):
+    with _outbox(posted, _destination(free_port, retry_seconds=0.01)):
+        _wait_for(lambda: _attempts(posted) >= 3 * len(files))
+    assert len([text for text in _texts(posted) if "could not be sent" in text]) == len(files)
+    with posted.snapshot() as session:
+        pauses = [d.next_at - now() for d in session.scalars(select(Delivery)).all()]
+    assert max(pauses) <= deliveries.LONGEST_PAUSE
+
+
+def test_a_destination_taken_out_of_the_settings_holds_nothing_up(posted):
+    with posted.session() as session:
+        assert deliveries.retire(session, ["other"]) == 3
+    assert _state(posted) == "failed"
+
+
+def test_an_object_whose_syntax_is_not_accepted_is_refused_with_a_hint(files):
+    with Pacs().listening(syntaxes=(JPEG2000Lossless,)) as port:
+        receipts = list(_peer(port).send(files))
+    assert {receipt.outcome for receipt in receipts} == {"refused"}
+    assert "does not accept CT Image Storage" in receipts[0].reason
+
+
+def test_a_peer_that_only_speaks_implicit_gets_the_object_in_implicit(files):
+    pacs = Pacs()
+    with pacs.listening(syntaxes=("1.2.840.10008.1.2",)) as port:
+        receipts = list(_peer(port).send(files))
+    assert {receipt.outcome for receipt in receipts} == {"sent"}
+    assert len(pacs.received) == len(files)
+
+
+def test_a_file_that_is_gone_or_no_dicom_is_named_and_the_rest_is_sent(files, tmp_path):
+    text = tmp_path / "notes.dcm"
+    text.write_text("not an image")
+    with Pacs().listening() as port:
+        receipts = {r.path: r.outcome for r in _peer(port).send([tmp_path / "gone.dcm", text, *files])}
+    assert receipts[tmp_path / "gone.dcm"] == receipts[text] == "refused"
+    assert [receipts[path] for path in files] == ["sent"] * len(files)
+
+
+def test_an_echo_tells_what_to_look_at(free_port):
+    with pytest.raises(DeliveryError, match="cannot be reached; is it running"):
+        _peer(free_port).echo()
+    with Pacs().listening() as port:
+        _peer(port).echo()
+
+
+def _attempts(database: Database) -> int:
+    with database.snapshot() as session:
+        return sum(session.scalars(select(Delivery.attempts)))
+
+
+def _peer(port: int) -> DicomDestination:
+    return DicomDestination(Peer(name="pacs", ae_title="PACS", host="127.0.0.1", port=port), "OVERREAD", 5)
