@@ -84,7 +84,7 @@ class Node:
         completion = Completion(database, settings.dicom, partial(_enqueue, queue))
         receiver = Receiver(settings.dicom, settings.node.ae_title, archive, database)
         echoes = {name: peer.with_timeout(ECHO_SECONDS).echo for name, peer in peers.items()}
-        health = NodeHealth(settings, database, catalogue, engine, lambda: receiver.listens, echoes)
+        health = NodeHealth(settings, database, catalogue, engine, lambda: receiver.problem is None, echoes)
         page = create_app(settings, database, archive.root, health)
         web = WebServer(page, settings.web.host, settings.web.port)
 
@@ -94,10 +94,12 @@ class Node:
             running.callback(part.stop)
             part.start()
         _take_up(database, queue)
-        for part in (completion, web, receiver):
+        for part in (completion, web):
             running.callback(part.stop)
             part.start()
-        self.dicom_port, self.web_port = receiver.port, web.port
+        self.web_port = web.port
+        self.dicom_port = receiver.start()
+        running.callback(receiver.stop)
 
 
 def _reading(room: ReadingRoom, outbox: Outbox) -> Callable[..., None]:

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from PIL import Image
 from sqlalchemy.orm import Session
 
 from inference import reading_json
@@ -15,6 +16,8 @@ from inference.readers import READERS
 from node import results
 from node.reading_room import ReadingRoom
 from node.results.identity import reading_identity, tracking_uid
+from node.results.keyimages import key_image
+from node.results.moment import acquired_at
 from node.routing import describe, select
 from storage import deliveries, readings
 from storage.events import Level, log_event
@@ -101,19 +104,23 @@ def write_results(room: ReadingRoom, job: Job, assignment: Mapping[str, Any]) ->
     reading = reading_json.load(folder)
     started = time.perf_counter()
     paths = _series(room, job)[task.series_uid]
+    volume = room.volume(paths)
     written = results.write(
         reading,
-        room.volume(paths),
+        volume,
         paths,
         folder,
         kinds=room.kinds,
+        when=acquired_at(paths[0]),
         identity=task.identity,
-        predecessors=_predecessors(job, earlier),
+        predecessors=_predecessors(room, earlier),
     )
+    pictures = [folder / f"key-{number}.png" for number, _ in enumerate(reading.findings, 1)]
+    for finding, picture in zip(reading.findings, pictures, strict=True):
+        Image.fromarray(key_image(finding, volume)).save(picture)
     reading = replace(reading, seconds={**reading.seconds, "results": time.perf_counter() - started})
     objects = [
-        StoredObject(o.kind, o.sop_class, o.sop_instance_uid, room.archive.relative(o.path))
-        for o in written.objects
+        StoredObject(o.kind, o.sop_class, o.sop_instance_uid, room.archive.relative(o.path)) for o in written
     ]
     body = reading_json.to_json(reading) | {
         "objects": [{"sop_class": o.sop_class, "sop_instance_uid": o.uid, "path": o.path} for o in objects]
@@ -126,7 +133,7 @@ def write_results(room: ReadingRoom, job: Job, assignment: Mapping[str, Any]) ->
             task.identity,
             body,
             reading.findings,
-            [room.archive.relative(image) for image in written.key_images],
+            [room.archive.relative(picture) for picture in pictures],
             objects,
         )
         _log(session, job, "results", f"{task.reader}: {', '.join(o.kind.upper() for o in objects)} written")
@@ -176,9 +183,11 @@ def _folder(room: ReadingRoom, job: Job, task: Assignment) -> Path:
     return room.archive.results_folder(job.study_uid, job.revision) / task.reader
 
 
-def _predecessors(job: Job, earlier: StoredReading | None) -> list[results.Predecessor]:
+def _predecessors(room: ReadingRoom, earlier: StoredReading | None) -> list[results.Predecessor]:
+    """The objects of the reading that this one replaces, as far as they are still here."""
     objects = earlier.objects if earlier else ()
-    return [results.Predecessor(job.study_uid, o.series_uid, o.sop_class, o.uid) for o in objects]
+    paths = [room.archive.path(o.path) for o in objects]
+    return [results.Predecessor.from_file(path) for path in paths if path.exists()]
 
 
 def _log(session: Session, job: Job, stage: str, text: str, level: Level = "info") -> None:
