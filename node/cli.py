@@ -120,6 +120,19 @@ def send(
     send(paths, peer_at(to, aec, _settings(config)), aet)
 
 
+@app.command(epilog="Example: overread demo --exit")
+def demo(
+    exit_after: Annotated[
+        bool, typer.Option("--exit", help="End after the deliveries, with 0 only if every object arrived.")
+    ] = False,
+    keep: Annotated[bool, typer.Option("--keep", help="Leave all data in ./overread-demo.")] = False,
+) -> None:
+    """See it work: a node, a stand-in PACS and phantom patients."""
+    from node.demo.play import play
+
+    play(exit_after, keep)
+
+
 @models.command("list", epilog="Example: overread models list")
 def models_list(config: Config = None) -> None:
     """List the installed models."""

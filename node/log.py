@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import warnings
+from pathlib import Path
 
 from node.settings import LogSettings
 
@@ -28,9 +29,9 @@ class JsonLines(logging.Formatter):
         return json.dumps(line, ensure_ascii=False)
 
 
-def set_up_logging(settings: LogSettings) -> None:
-    """Log to standard error from now on."""
-    handler = logging.StreamHandler()
+def set_up_logging(settings: LogSettings, file: Path | None = None) -> None:
+    """Log to standard error from now on, or to a file."""
+    handler = logging.FileHandler(file, encoding="utf-8") if file else logging.StreamHandler()
     plain = logging.Formatter("%(asctime)s %(levelname)-7s %(name)s: %(message)s", "%Y-%m-%d %H:%M:%S")
     handler.setFormatter(JsonLines() if settings.format == "json" else plain)
     logging.basicConfig(level=settings.level.upper(), handlers=[handler], force=True)

@@ -1,0 +1,117 @@
+"""Follows the demo's studies: rendered, sent, read by the node, and back at the PACS."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Any
+
+from pydicom import Dataset
+
+from node.delivery import DicomDestination
+from node.demo.pacs import StandInPacs
+from node.demo.patients import MadeStudy, Recipe
+from storage.database import Database
+from storage.dossier import reading_bodies
+from storage.overview import one_study
+from training.phantoms.nodules import Lesion
+
+LOOK_EVERY = 0.25  # seconds
+FINAL = {"delivered", "failed", "skipped"}
+
+
+class DemoError(RuntimeError):
+    """The demo did not come out as it has to; the message says what is missing."""
+
+
+@dataclass(frozen=True)
+class Sight:
+    """One study at one moment. ``findings`` is None until it is read."""
+
+    recipe: Recipe
+    state: str
+    reason: str = ""
+    images: int = 0
+    ended: bool = False
+    findings: int | None = None
+    lesions: tuple[Lesion, ...] = ()
+    readings: tuple[Mapping[str, Any], ...] = ()
+    arrived: tuple[Dataset, ...] = ()
+
+    @property
+    def missing(self) -> str:
+        """What is not as the recipe expects, empty when all is."""
+        kinds = {str(header.get("Modality", "")) for header in self.arrived}
+        who = self.recipe.patient.patient_id
+        if not self.recipe.expects:
+            return "" if self.state == "skipped" else f"{who} should have been skipped, and is {self.state}"
+        if absent := sorted(self.recipe.expects - kinds):
+            return f"{' and '.join(absent)} of {who} did not arrive ({self.state} {self.reason}".strip() + ")"
+        return ""
+
+
+@dataclass(frozen=True)
+class Course:
+    """One study on its way: the rendering and the sending that are under way."""
+
+    recipe: Recipe
+    made: Future[MadeStudy]
+    sent: Future[None]
+
+    def look(self, database: Database, pacs: StandInPacs) -> Sight:
+        """
+        Raises:
+            DemoError: the study could not be rendered or sent.
+        """
+        if not self.made.done():
+            return Sight(self.recipe, "rendering")
+        made = self.made.result()
+        if self.sent.done():
+            self.sent.result()
+        with database.snapshot() as session:
+            line = one_study(session, self.recipe.study_uid)
+            readings = reading_bodies(session, self.recipe.study_uid) or []
+        if line is None:
+            return Sight(self.recipe, "sending")
+        complete = self.sent.done() and line.image_count == len(made.paths)
+        return Sight(
+            self.recipe,
+            line.state,
+            line.reason,
+            line.image_count,
+            ended=complete and line.state in FINAL,
+            findings=line.finding_count,
+            lesions=made.lesions,
+            readings=tuple(readings),
+            arrived=tuple(pacs.objects(self.recipe.study_uid)),
+        )
+
+
+def send(made: Future[MadeStudy], destination: DicomDestination) -> None:
+    """Send a study as soon as it is rendered.
+
+    Raises:
+        DemoError: the node did not take an image.
+    """
+    for receipt in destination.send(made.result().paths):
+        if receipt.outcome != "sent":
+            raise DemoError(f"the node did not take {receipt.path.name}: {receipt.reason}")
+
+
+def follow(
+    courses: Sequence[Course], database: Database, pacs: StandInPacs, show: Callable[[Sequence[Sight]], None]
+) -> list[Sight]:
+    """Show every study until all have ended; returns how each did."""
+    for sights in _looks(courses, database, pacs):
+        show(sights)
+        if all(sight.ended for sight in sights):
+            break
+    return sights
+
+
+def _looks(courses: Sequence[Course], database: Database, pacs: StandInPacs) -> Iterator[list[Sight]]:
+    while True:
+        yield [course.look(database, pacs) for course in courses]
+        time.sleep(LOOK_EVERY)
