@@ -12,7 +12,7 @@ from fastapi import Request
 
 from node.health import Probe
 from node.settings import Settings
-from node.web.live import Sparing
+from node.web.live import Lasting, SinceChange
 from node.web.queries import StudyQuery
 from storage import actions
 from storage.changes import ChangeMark
@@ -69,13 +69,17 @@ class Context:
         self.data_dir = data_dir.resolve()
         self.mark = ChangeMark(database)
         self.stopping = Event()
-        self.health = Sparing(lambda: tuple(probes()), least_age=5.0)
-        self._situation = Sparing(self._sum)
+        self.health = Lasting(lambda: tuple(probes()), seconds=5.0)
+        self._situation = SinceChange(self._sum, self.mark)
 
     def board(self, query: StudyQuery) -> Board:
         with self.database.snapshot() as session:
             page = list_studies(session, query.filter, query.older, query.limit)
         return Board(page, self._situation())
+
+    def pause(self) -> float:
+        """Seconds between two updates of a page: the sums over all rows take a tenth of the time at most."""
+        return 10 * self._situation.cost
 
     def carry_out(self, action: Action, study_uid: str, asked_by: str) -> None:
         """

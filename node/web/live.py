@@ -18,38 +18,60 @@ SIGN_OF_LIFE_EVERY = 15.0  # seconds; proxies close a connection that stays sile
 Value = TypeVar("Value")
 
 
-async def changes(mark: ChangeMark, seen: str, stopping: Event) -> AsyncIterator[str]:
-    """An event ``changed`` when the database no longer bears the mark last ``seen``; one a second at most."""
+async def changes(
+    mark: ChangeMark, seen: str, stopping: Event, pause: Callable[[], float]
+) -> AsyncIterator[str]:
+    """An event ``changed`` when the database no longer bears the mark last ``seen``.
+
+    pause: seconds to rest after telling of a change, so that what pages then ask for stays affordable.
+    """
     silent_since = time.monotonic()
     while not stopping.is_set():
         current = await run_in_threadpool(mark.read)
         if current != seen:
             yield f"id: {current}\nevent: changed\ndata: {current}\n\n"
             seen, silent_since = current, time.monotonic()
+            rested = time.monotonic() + pause()
+            while time.monotonic() < rested and not stopping.is_set():
+                await asyncio.sleep(LOOK_EVERY)
         elif time.monotonic() - silent_since > SIGN_OF_LIFE_EVERY:
             yield ": nothing changed\n\n"
             silent_since = time.monotonic()
         await asyncio.sleep(LOOK_EVERY)
 
 
-class Sparing(Generic[Value]):
-    """A value made at most a tenth of the time: what took a second to make is good for nine more.
+class Lasting(Generic[Value]):
+    """A value made anew once it is ``seconds`` old."""
 
-    ``least_age``: seconds it is good for in any case.
-    """
-
-    def __init__(self, make: Callable[[], Value], least_age: float = 0.0) -> None:
+    def __init__(self, make: Callable[[], Value], seconds: float) -> None:
         self._make = make
-        self._least_age = least_age
+        self._seconds = seconds
         self._lock = Lock()
         self._good_until = 0.0
 
     def __call__(self) -> Value:
         with self._lock:
-            started = time.monotonic()
-            if started >= self._good_until:
+            if time.monotonic() >= self._good_until:
                 self._value = self._make()
-                ended = time.monotonic()
-                cost = ended - started
-                self._good_until = ended + max(self._least_age, 9 * cost if cost > 0.05 else 0.0)
+                self._good_until = time.monotonic() + self._seconds
+            return self._value
+
+
+class SinceChange(Generic[Value]):
+    """A value made from the rows, good until anything is written. ``cost``: seconds it took to make."""
+
+    def __init__(self, make: Callable[[], Value], mark: ChangeMark) -> None:
+        self._make = make
+        self._mark = mark
+        self._lock = Lock()
+        self._made_at = ""
+        self.cost = 0.0
+
+    def __call__(self) -> Value:
+        with self._lock:
+            mark = self._mark.read()  # before the rows: what is written meanwhile makes it stale
+            if mark != self._made_at:
+                started = time.monotonic()
+                self._value = self._make()
+                self._made_at, self.cost = mark, time.monotonic() - started
             return self._value

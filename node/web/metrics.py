@@ -15,7 +15,6 @@ from prometheus_client.core import (
 )
 from prometheus_client.registry import Collector
 
-from node.web.live import Sparing
 from storage.database import Database, now
 from storage.figures import count_images, count_refusals, last_image_at, turnaround
 from storage.overview import count_by_state, waiting_deliveries
@@ -31,18 +30,17 @@ def metrics_registry(database: Database, data_dir: Path) -> CollectorRegistry:
 
 
 class NodeFigures(Collector):
-    """The node's figures. Sums over very many rows are remade sparingly."""
+    """The node's figures."""
 
     def __init__(self, database: Database, data_dir: Path) -> None:
         self._database = database
         self._data_dir = data_dir
-        self._sums = Sparing(lambda: list(self._from_rows()))
 
     def describe(self) -> Iterable[Metric]:
         return ()  # so that registering asks nothing of the database
 
     def collect(self) -> Iterable[Metric]:
-        yield from self._sums()
+        yield from self._from_rows()
         disk = shutil.disk_usage(self._data_dir)
         yield GaugeMetricFamily("overread_disk_free_bytes", "Free space where the data lies.", disk.free)
         yield GaugeMetricFamily("overread_disk_bytes", "All space where the data lies.", disk.total)

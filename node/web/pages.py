@@ -81,7 +81,9 @@ def health_sign(request: Request, node: Node) -> Response:
 @router.get("/live")
 async def live(request: Request, node: Node, seen: str = "") -> Response:
     seen = request.headers.get("last-event-id", seen)
-    return StreamingResponse(changes(node.mark, seen, node.stopping), media_type="text/event-stream")
+    return StreamingResponse(
+        changes(node.mark, seen, node.stopping, node.pause), media_type="text/event-stream"
+    )
 
 
 @router.get("/metrics")

@@ -59,8 +59,8 @@ def study_query(
     ] = "",
     since: Annotated[str, Query(alias="from", description="first day, 2026-01-31")] = "",
     until: Annotated[str, Query(alias="to", description="last day, 2026-01-31")] = "",
-    older: Annotated[str, Query(description="the `older` of the page before")] = "",
-    limit: Annotated[int, Query(ge=1, le=500)] = PAGE,
+    older: Annotated[str, Query(description="what the page before gave as older")] = "",
+    limit: Annotated[int, Query(ge=1, le=500, description="studies on a page")] = PAGE,
 ) -> StudyQuery:
     """
     Raises:
