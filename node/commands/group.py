@@ -9,6 +9,14 @@ import typer
 from typer.core import TyperGroup
 
 OURS = {"node", "inference", "storage", "training"}
+EXTRAS = {
+    "torch": "train",
+    "onnx": "train",
+    "onnxscript": "train",
+    "sklearn": "train",
+    "matplotlib": "train",
+    "tritonclient": "triton",
+}
 
 
 class CommandGroup(TyperGroup):
@@ -33,10 +41,7 @@ def sentence(error: Exception) -> str:
     """What to tell a person. Our own errors say it themselves."""
     if isinstance(error, OSError) and error.strerror:
         return f"{error.filename or 'the system'}: {error.strerror}."
-    if isinstance(error, ModuleNotFoundError):
-        extra = (
-            "train" if error.name in {"torch", "onnx", "onnxscript", "sklearn", "matplotlib"} else "triton"
-        )
+    if isinstance(error, ModuleNotFoundError) and (extra := EXTRAS.get(str(error.name).split(".")[0])):
         return f"{error.name} is not installed; `pip install 'overread[{extra}]'` brings it."
     if type(error).__module__.split(".")[0] in OURS:
         return str(error)

@@ -1,0 +1,115 @@
+"""Health: each part looked at says whether it is up, and how to mend it when it is not."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+
+import pytest
+
+from inference.catalogue import Catalogue
+from inference.engine.embedded import EmbeddedEngine
+from node.delivery import DicomDestination
+from node.demo.pacs import StandInPacs
+from node.health import (
+    NodeHealth,
+    Probe,
+    check_database,
+    check_disk,
+    check_engine,
+    check_models,
+    check_peer,
+    check_port,
+)
+from node.settings import Peer, Settings
+from storage.database import Database
+from tests.tiny_models import make_repository
+
+
+def pacs_at(port: int) -> DicomDestination:
+    return DicomDestination(
+        Peer(name="pacs", ae_title="PACS", host="127.0.0.1", port=port), "TEST", timeout=3
+    )
+
+
+def says_how_to_mend(probe: Probe) -> bool:
+    return not probe.ok and bool(probe.detail) and bool(probe.hint)
+
+
+def test_a_database_that_answers_is_well(tmp_path: Path) -> None:
+    database = Database(f"sqlite:///{tmp_path / 'overread.db'}")
+    assert check_database(database).ok
+    database.close()
+
+
+def test_a_database_that_is_gone_is_named_without_its_password(free_port: int) -> None:
+    database = Database(f"postgresql+psycopg://node:hunter2@127.0.0.1:{free_port}/overread")
+    probe = check_database(database)
+    assert says_how_to_mend(probe)
+    assert "hunter2" not in probe.detail
+    assert str(free_port) in probe.detail
+
+
+def test_a_folder_yet_to_be_made_is_judged_by_where_it_will_be(tmp_path: Path) -> None:
+    probe = check_disk(tmp_path / "not" / "yet")
+    assert "free in" in probe.detail
+    assert not (tmp_path / "not").exists()
+
+
+def test_a_folder_that_cannot_be_written_to_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    probe = check_disk(tmp_path / "file" / "data")
+    assert says_how_to_mend(probe)
+    assert "file/data" in probe.detail
+
+
+def test_a_port_somebody_listens_on_is_taken_and_the_next_look_finds_it_free() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        taken = check_port("dicom", "127.0.0.1", port)
+    assert says_how_to_mend(taken)
+    assert "dicom.port" in taken.hint
+    assert check_port("dicom", "127.0.0.1", port).ok
+
+
+def test_a_host_that_is_not_ours_cannot_be_listened_on() -> None:
+    assert says_how_to_mend(check_port("web", "192.0.2.1", 8080))
+    assert says_how_to_mend(check_port("web", "no-such-host.invalid", 8080))
+
+
+def test_a_peer_that_answers_is_well_and_one_that_does_not_is_named(tmp_path: Path, free_port: int) -> None:
+    with StandInPacs(tmp_path / "pacs") as pacs:
+        assert check_peer("pacs", pacs_at(pacs.port).echo) == Probe("pacs", True, "answers a C-ECHO")
+    probe = check_peer("pacs", pacs_at(free_port).echo)
+    assert says_how_to_mend(probe)
+    assert str(free_port) in probe.detail
+
+
+def test_sound_models_are_listed_and_damaged_weights_are_named(tmp_path: Path) -> None:
+    root = make_repository(tmp_path)
+    assert check_models(Catalogue(root)) == Probe("models", True, "grades, spots")
+    assert check_engine(EmbeddedEngine(Catalogue(root)), "embedded").ok
+    (root / "spots" / "1" / "model.onnx").write_bytes(b"no longer a network")
+    for probe in (check_models(Catalogue(root)), check_engine(EmbeddedEngine(Catalogue(root)), "embedded")):
+        assert says_how_to_mend(probe)
+        assert "spots" in probe.detail
+
+
+def test_an_empty_model_repository_is_said(tmp_path: Path) -> None:
+    assert says_how_to_mend(check_models(Catalogue(tmp_path)))
+
+
+@pytest.mark.parametrize("listens", [True, False])
+def test_every_part_of_a_node_is_looked_at(tmp_path: Path, free_port: int, listens: bool) -> None:
+    settings = Settings.model_validate({"node": {"data_dir": tmp_path}})
+    database = Database(settings.database.url)
+    catalogue = Catalogue(tmp_path)
+    engine = EmbeddedEngine(catalogue)
+    with StandInPacs(tmp_path / "pacs") as pacs:
+        echoes = {"pacs": pacs_at(pacs.port).echo, "old": pacs_at(free_port).echo}
+        health = NodeHealth(settings, database, catalogue, engine, lambda: listens, echoes)
+        probes = {probe.name: probe.ok for probe in health()}
+    database.close()
+    assert list(probes) == ["receiver", "database", "disk", "engine", "models", "pacs", "old"]
+    assert (probes["receiver"], probes["pacs"], probes["old"]) == (listens, True, False)
+    assert not probes["models"]
