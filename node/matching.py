@@ -1,0 +1,59 @@
+"""How a route's ``match`` is held against a series: DICOM keyword to value, list of values, or pattern."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
+
+from pydicom._dicom_dict import DicomDictionary
+from pydicom.datadict import tag_for_keyword
+
+Tags = Mapping[str, tuple[str, ...]]
+Match = Mapping[str, str | tuple[str, ...]]
+
+
+def matches(tags: Tags, match: Match) -> bool:
+    """Whether every keyword of ``match`` fits. ``tags`` holds the values of each attribute.
+
+    A value fits when it equals one of the wanted ones, or a wanted ``~pattern`` is found in it, both without
+    regard to case; an attribute with several values fits with any of them. An absent or empty attribute has
+    the value ``""``.
+    """
+    return mismatch(tags, match) is None
+
+
+def mismatch(tags: Tags, match: Match) -> str | None:
+    """The first keyword that does not fit."""
+    for keyword, wanted in match.items():
+        values = tags.get(keyword) or ("",)
+        if not any(_fits(value, one) for value in values for one in _several(wanted)):
+            return keyword
+    return None
+
+
+def check_keywords(match: Match) -> None:
+    """Refuses keywords that DICOM does not know.
+
+    Raises:
+        ValueError: naming the keyword, and the nearest that exists.
+    """
+    for keyword in match:
+        if tag_for_keyword(keyword) is None:
+            near = get_close_matches(keyword, _keywords(), n=1)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            raise ValueError(f"DICOM has no attribute with the keyword {keyword!r}{hint}")
+
+
+def _fits(value: str, wanted: str) -> bool:
+    if wanted.startswith("~"):
+        return re.search(wanted[1:], value, re.IGNORECASE) is not None
+    return value.casefold() == wanted.strip().casefold()
+
+
+def _several(wanted: str | tuple[str, ...]) -> Iterable[str]:
+    return (wanted,) if isinstance(wanted, str) else wanted
+
+
+def _keywords() -> list[str]:
+    return [entry[4] for entry in DicomDictionary.values() if entry[4]]

@@ -1,0 +1,125 @@
+"""What the headers of a series tell before its pixels are read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pydicom
+from pydicom import Dataset
+from pydicom.errors import InvalidDicomError
+from pydicom.multival import MultiValue
+
+from inference.geometry import repeated, stack
+from inference.header import Slice, read_slices
+from inference.volume import UnreadableSeriesError
+from node.matching import Tags
+
+_VOLUMES = ("CT", "PT")
+_NOT_TEXT = frozenset({"SQ", "OB", "OW", "OF", "OD", "OL", "OV", "UN"})
+_AXIS = ("sagittal", "coronal", "axial")  # of the plane whose normal lies along x, y, z
+_STRAIGHT = 0.85  # cosine: a plane tilted by up to 30 degrees keeps its name
+
+
+@dataclass(frozen=True)
+class SeriesDescription:
+    """A series, seen from its headers.
+
+    tags: the values of each attribute of one typical image, by keyword.
+    images: how many, counting the frames of a multi-frame image.
+    plane, spacing_mm, coverage_mm: of CT and PET that can be assembled: axial, coronal, sagittal or oblique;
+        distance between slices; from the first slice to the last.
+    problem: why CT or PET cannot be assembled, in one sentence; else empty.
+    """
+
+    series_uid: str
+    tags: Tags = field(repr=False)
+    images: int
+    plane: str = ""
+    spacing_mm: float | None = None
+    coverage_mm: float = 0.0
+    problem: str = ""
+
+    def tag(self, keyword: str) -> str:
+        """The first value, empty where absent."""
+        return next(iter(self.tags.get(keyword, ())), "")
+
+    @property
+    def modality(self) -> str:
+        return self.tag("Modality")
+
+    @property
+    def image_type(self) -> frozenset[str]:
+        return frozenset(value.upper() for value in self.tags.get("ImageType", ()))
+
+    @property
+    def description(self) -> str:
+        return self.tag("SeriesDescription")
+
+    @property
+    def number(self) -> int | None:
+        text = self.tag("SeriesNumber")
+        return int(text) if text.lstrip("-").isdigit() else None
+
+    @property
+    def thickness_mm(self) -> float | None:
+        """How coarse the slices are: their distance or their thickness, whichever is more."""
+        try:
+            nominal = float(self.tag("SliceThickness") or 0)
+        except ValueError:
+            nominal = 0.0
+        return max(self.spacing_mm or 0.0, nominal) or None
+
+
+def describe(series_uid: str, paths: Sequence[Path]) -> SeriesDescription:
+    """Reads headers only: of every file for CT and PET, of one for all else."""
+    for path in paths:
+        header = _header(path)
+        if header is not None:
+            break
+    else:
+        return SeriesDescription(series_uid, {}, len(paths), problem="none of its files is readable DICOM")
+    if header.get("Modality") not in _VOLUMES or not header.get("Rows"):
+        return SeriesDescription(series_uid, _tags(header), len(paths))
+    slices: list[Slice] = []
+    try:
+        for path in paths:
+            slices += read_slices(path)
+        again = {id(item) for group in repeated(slices) for item in group[1:]}
+        stacked = stack([item for item in slices if id(item) not in again])
+    except UnreadableSeriesError as error:
+        return SeriesDescription(series_uid, _tags(header), len(slices) or len(paths), problem=str(error))
+    typical = next(item for item in stacked.slices if item is not None)
+    normal = np.abs(np.cross(typical.orientation[:3], typical.orientation[3:]))
+    step = stacked.affine[:3, 0] @ np.cross(typical.orientation[:3], typical.orientation[3:])
+    return SeriesDescription(
+        series_uid,
+        _tags(_header(typical.path) or header),
+        images=len(stacked.slices),
+        plane=_AXIS[int(normal.argmax())] if normal.max() > _STRAIGHT else "oblique",
+        spacing_mm=float(step),
+        coverage_mm=float(step) * (len(stacked.slices) - 1),
+    )
+
+
+def _header(path: Path) -> Dataset | None:
+    try:
+        return pydicom.dcmread(path, stop_before_pixels=True)
+    except (InvalidDicomError, OSError, EOFError, ValueError, TypeError, AttributeError, NotImplementedError):
+        return None
+
+
+def _tags(header: Dataset) -> Tags:
+    tags = {}
+    for tag in header.keys():  # noqa: SIM118 - iterating a Dataset converts every element, also broken ones
+        try:
+            element = header[tag]
+            if element.VR in _NOT_TEXT or not element.keyword or element.value in (None, ""):
+                continue
+            values = element.value if isinstance(element.value, MultiValue | list) else [element.value]
+            tags[element.keyword] = tuple(str(value).strip() for value in values)
+        except (ValueError, TypeError, AttributeError, NotImplementedError):
+            continue  # a value that breaks its own rules matches like an absent one
+    return tags
