@@ -19,6 +19,7 @@ from training.phantoms.dicom import Patient, Series, Study, write_ct_series
 
 Affine = npt.NDArray[np.float64]
 WHEN = datetime(2024, 1, 15, 12, 30, tzinfo=UTC)
+PATIENT, STUDY, SERIES = Patient(), Study(), Series()
 MODEL = Model("lung-nodules", "1.0.0", "ab" * 32)
 _COS, _SIN = np.cos(np.radians(25)), np.sin(np.radians(25))
 
@@ -30,7 +31,7 @@ def affine(
     spacing: tuple[float, float, float] = (2.0, 0.8, 0.7),
     corner: Point = (-31.0, 17.5, -250.25),
 ) -> Affine:
-    """(slice, row, column, 1) to LPS mm, from the directions in which columns, rows and slices increase."""
+    """(slice, row, column, 1) to LPS mm, from the directions in which columns, rows, slices increase."""
     matrix = np.eye(4)
     for column, (direction, mm) in enumerate(zip((step, down, right), spacing, strict=True)):
         matrix[:3, column] = np.array(direction, float) * mm
@@ -94,9 +95,9 @@ def phantom(
     *,
     shape: tuple[int, int, int] = (16, 40, 48),
     lesions: int = 2,
-    patient: Patient = Patient(),
-    study: Study = Study(),
-    series: Series = Series(),
+    patient: Patient = PATIENT,
+    study: Study = STUDY,
+    series: Series = SERIES,
 ) -> Case:
     """Writes a series with ellipsoids along its diagonal, shuffled, and reads it back perfectly."""
     voxels = np.random.default_rng(7).normal(-850, 20, shape).astype(np.int16)

@@ -1,0 +1,51 @@
+"""The code table agrees with PS3.16 wherever PS3.16 has the code."""
+
+from __future__ import annotations
+
+import pytest
+from pydicom.sr._concepts_dict import concepts
+
+from node.results import codes
+
+IN_PS3_16 = {
+    (scheme, value, meaning)
+    for scheme, keywords in concepts.items()
+    for entries in keywords.values()
+    for value, (meaning, _) in entries.items()
+}
+NOT_IN_PS3_16 = {codes.SNOMED, codes.OWN, codes.UCUM, "PS3.16 CID 4031", "PS3.16 CID 5000"}
+
+
+@pytest.mark.parametrize("name", codes.TABLE)
+def test_a_code_means_what_the_standard_says(name: str) -> None:
+    term = codes.TABLE[name]
+    if term.source == codes.PS3_16:
+        assert (term.scheme, term.value, term.meaning) in IN_PS3_16
+    else:
+        assert term.source in NOT_IN_PS3_16
+
+
+@pytest.mark.parametrize("name", codes.TABLE)
+def test_a_code_fits_its_attributes(name: str) -> None:
+    term = codes.TABLE[name]
+    assert len(term.scheme) <= 16 and len(term.value) <= 16 and len(term.meaning) <= 64
+
+
+def test_no_code_is_listed_twice() -> None:
+    keys = [(term.scheme, term.value) for term in codes.TABLE.values()]
+    assert len(keys) == len(set(keys))
+
+
+def test_artificial_intelligence_is_not_manual_processing() -> None:
+    """Validators compare no code with its meaning: 123109 DCM is Manual Processing."""
+    assert codes.ARTIFICIAL_INTELLIGENCE.value == "123110"
+
+
+def test_a_known_code_goes_out_with_the_meaning_of_the_table() -> None:
+    misnamed = codes.Code("SCT", "786838002", "nodule of the lung")
+    assert codes.concept_of(misnamed).meaning == "Pulmonary nodule"
+
+
+def test_a_site_may_use_a_code_of_its_own() -> None:
+    concept = codes.concept_of(codes.Code("99SITE", "X1", "Something seen here only"))
+    assert (concept.value, concept.scheme_designator) == ("X1", "99SITE")

@@ -1,0 +1,192 @@
+"""The reports say what was found, where, how large and by whom, and every validator accepts them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pydicom
+import pytest
+from highdicom import sr
+
+from inference.findings import Change, Finding
+from node.results import Predecessor, ResultFile, codes
+from tests.node.results.phantoms import Case
+from tests.node.results.validators import dciodvfy, dsrdump, pixelmed, tid1500reader
+
+
+def groups(path: Path) -> list[sr.PlanarROIMeasurementsAndQualitativeEvaluations]:
+    content = sr.srread(path).content
+    return [
+        *content.get_planar_roi_measurement_groups(),
+        *content.get_volumetric_roi_measurement_groups(),
+    ]
+
+
+def values(group: sr.PlanarROIMeasurementsAndQualitativeEvaluations) -> dict[str, float]:
+    return {measurement.name.meaning: measurement.value for measurement in group.get_measurements()}
+
+
+def evaluations(group: sr.PlanarROIMeasurementsAndQualitativeEvaluations) -> dict[str, str]:
+    return {item.name.meaning: item.value.meaning for item in group.get_qualitative_evaluations()}
+
+
+@pytest.mark.needs("dciodvfy", "dsrdump")
+@pytest.mark.parametrize("name", ["sr", "sr-volumes"])
+def test_a_report_is_valid(results: dict[str, ResultFile], name: str) -> None:
+    assert dciodvfy(results[name].path) == []
+    assert dsrdump(results[name].path) == []
+
+
+@pytest.mark.needs("dciodvfy", "dsrdump")
+def test_a_negative_report_is_valid(negative: dict[str, ResultFile]) -> None:
+    assert dciodvfy(negative["sr"].path) == []
+    assert dsrdump(negative["sr"].path) == []
+
+
+@pytest.mark.slow
+@pytest.mark.needs("java", "pixelmed")
+def test_pixelmed_sees_no_error(results: dict[str, ResultFile]) -> None:
+    """One document here; the whole matrix of readers and validators is a command of its own."""
+    assert pixelmed([results["sr"].path]) == []
+
+
+@pytest.mark.needs("tid1500reader")
+@pytest.mark.parametrize("name", ["sr", "sr-volumes"])
+def test_dcmqi_reads_every_measurement(
+    results: dict[str, ResultFile], case: Case, tmp_path: Path, name: str
+) -> None:
+    body = tid1500reader(results[name].path, tmp_path)
+    read = {group["TrackingUniqueIdentifier"]: group for group in body["Measurements"]}
+    assert read.keys() == {finding.tracking_uid for finding in case.reading.findings}
+    for finding in case.reading.findings:
+        items = {
+            item["quantity"]["CodeMeaning"]: float(item["value"])
+            for item in read[finding.tracking_uid]["measurementItems"]
+        }
+        assert items["Volume"] == pytest.approx(finding.volume_mm3, abs=0.06)
+        assert items["Long axis"] == pytest.approx(finding.long_axis_mm, abs=0.06)
+
+
+@pytest.mark.parametrize("name", ["sr", "sr-volumes"])
+def test_every_finding_has_its_measurements(results: dict[str, ResultFile], case: Case, name: str) -> None:
+    for group, finding in zip(groups(results[name].path), case.reading.findings, strict=True):
+        assert group.tracking_uid == finding.tracking_uid
+        assert group.finding_type == codes.PULMONARY_NODULE.concept
+        measured = values(group)
+        assert measured["Volume"] == pytest.approx(finding.volume_mm3, abs=0.06)
+        assert measured["Short axis"] == pytest.approx(finding.short_axis_mm, abs=0.06)
+        assert measured["Attenuation Coefficient"] == 40.0
+        assert measured["Probability of cancer"] == 41.0
+        assert measured["Certainty of Finding"] == 93.0
+
+
+def test_the_outline_encloses_the_lesion_on_its_key_slice(results: dict[str, ResultFile], case: Case) -> None:
+    for group, finding in zip(groups(results["sr"].path), case.reading.findings, strict=True):
+        region = group.roi
+        assert isinstance(region, sr.ImageRegion) and finding.mask is not None
+        source = region.ContentSequence[0].ReferencedSOPSequence[0]
+        assert source.ReferencedSOPInstanceUID == finding.image_uid
+        index = [image and image[0] for image in case.volume.images].index(finding.image_uid)
+        rows, columns = np.nonzero(finding.mask.voxels[index - finding.mask.origin[0]])
+        low = np.array([columns.min(), rows.min()]) + finding.mask.origin[:0:-1]
+        high = np.array([columns.max(), rows.max()]) + finding.mask.origin[:0:-1] + 1
+        assert np.allclose(region.value.min(axis=0), low) and np.allclose(region.value.max(axis=0), high)
+        assert np.allclose(region.value[0], region.value[-1])
+
+
+def test_each_measurement_carries_the_line_it_was_taken_from(
+    results: dict[str, ResultFile], case: Case
+) -> None:
+    for name in ("sr", "sr-volumes"):
+        for group, finding in zip(groups(results[name].path), case.reading.findings, strict=True):
+            measured = {m.name.meaning: m for m in group.get_measurements()}
+            line = measured["Long axis"].referenced_coordinates[0].value
+            length = np.linalg.norm((line[1] - line[0]) * (0.7, 0.8))
+            assert length == pytest.approx(finding.long_axis_mm, abs=0.01)
+
+
+def test_the_volumes_refer_to_the_segments(results: dict[str, ResultFile], case: Case) -> None:
+    seg = pydicom.dcmread(results["seg"].path, stop_before_pixels=True)
+    numbers = {s.SegmentNumber: s.TrackingUID for s in seg.SegmentSequence}
+    for group in groups(results["sr-volumes"].path):
+        segment = group.referenced_segment
+        assert segment.referenced_sop_instance_uid == seg.SOPInstanceUID
+        assert numbers[segment.referenced_segment_numbers[0]] == group.tracking_uid
+
+
+@pytest.mark.parametrize("name", ["sr", "sr-volumes"])
+def test_a_report_is_open_about_what_it_is(results: dict[str, ResultFile], case: Case, name: str) -> None:
+    report = pydicom.dcmread(results[name].path)
+    assert (report.VerificationFlag, report.PreliminaryFlag) == ("UNVERIFIED", "PRELIMINARY")
+    assert (report.CompletionFlag, report.ContentQualification) == ("COMPLETE", "RESEARCH")
+    assert report.AccessionNumber == "A0001"
+    assert report.ReferencedRequestSequence[0].AccessionNumber == "A0001"
+    text = str(report)
+    assert f"weights sha256:{case.reading.model.sha256}" in text
+
+
+def test_the_image_library_holds_key_images_only(results: dict[str, ResultFile], case: Case) -> None:
+    report = pydicom.dcmread(results["sr"].path)
+    library = next(i for i in report.ContentSequence if i.ConceptNameCodeSequence[0].CodeValue == "111028")
+    images = [
+        item.ReferencedSOPSequence[0].ReferencedSOPInstanceUID
+        for group in library.ContentSequence
+        for item in group.ContentSequence
+        if "ReferencedSOPSequence" in item
+    ]
+    assert images == [finding.image_uid for finding in case.reading.findings]
+
+
+def test_a_study_without_findings_is_reported_as_such(negative: dict[str, ResultFile]) -> None:
+    (group,) = sr.srread(negative["sr"].path).content.get_image_measurement_groups()
+    assert evaluations(group)["Pulmonary nodule"] == "Absent"
+
+
+def test_a_new_edition_names_its_predecessors(results: dict[str, ResultFile], case: Case, out: Path) -> None:
+    earlier = [Predecessor.from_file(file.path) for file in results.values()]
+    later = case.write(out, identity="f" * 64, predecessors=earlier)
+    report = pydicom.dcmread(later["sr"].path)
+    named = {
+        item.ReferencedSOPInstanceUID
+        for study in report.PredecessorDocumentsSequence
+        for series in study.ReferencedSeriesSequence
+        for item in series.ReferencedSOPSequence
+    }
+    assert named == {results["sr"].sop_instance_uid, results["sr-volumes"].sop_instance_uid}
+
+
+@pytest.mark.needs("dciodvfy", "dsrdump")
+def test_growth_since_the_prior_study_is_coded(case: Case, out: Path) -> None:
+    change = Change("1.2.3.4", "20230115", 365, "increased", 62.5, 521.0, True, 0.97)
+    grown: list[Finding] = [replace(f, change=change) for f in case.reading.findings]
+    files = case.with_findings(*grown).write(out)
+    for name in ("sr", "sr-volumes"):
+        assert dciodvfy(files[name].path) == [] and dsrdump(files[name].path) == []
+        group = groups(files[name].path)[0]
+        measured = values(group)
+        assert (measured["Fractional Change"], measured["Volume doubling time"]) == (62.5, 521.0)
+        assert evaluations(group)["Difference in size"] == "Increase in size"
+
+
+def test_a_finding_without_a_mask_is_outlined_by_its_box(case: Case, out: Path) -> None:
+    bare = replace(case.reading.findings[0], mask=None)
+    files = case.with_findings(bare).write(out)
+    assert "seg" not in files and "sr-volumes" not in files
+    (group,) = groups(files["sr"].path)
+    region = group.roi
+    assert isinstance(region, sr.ImageRegion) and region.value.shape == (5, 2)
+
+
+def test_ohif_needs_the_title_the_library_and_the_tracking_items_first(
+    results: dict[str, ResultFile],
+) -> None:
+    report = pydicom.dcmread(results["sr"].path)
+    assert report.ConceptNameCodeSequence[0].CodeValue == "126000"
+    measurements = next(
+        i for i in report.ContentSequence if i.ConceptNameCodeSequence[0].CodeValue == "126010"
+    )
+    for group in measurements.ContentSequence:
+        first = next(item for item in group.ContentSequence if item.ValueType == "UIDREF")
+        assert first.ConceptNameCodeSequence[0].CodeValue == "112040"
