@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import socket
+from difflib import get_close_matches
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -46,6 +47,15 @@ def _compiles(patterns: str | tuple[str, ...]) -> str | tuple[str, ...]:
             except re.error as error:
                 raise ValueError(f"the regular expression {pattern[1:]!r} is broken: {error}") from None
     return patterns
+
+
+def _keyword(word: str) -> str:
+    from pydicom.datadict import keyword_dict, tag_for_keyword
+
+    if tag_for_keyword(word) is None:
+        close = get_close_matches(word, keyword_dict, n=1)
+        raise ValueError(f"{word} is no DICOM keyword" + (f"; did you mean {close[0]}?" if close else ""))
+    return word
 
 
 def _allowed(words: str) -> dict[str, Any]:
@@ -93,6 +103,7 @@ TritonUrl = Annotated[
     ),
 ]
 Folder = Annotated[Path, AfterValidator(_from_folder)]
+Keyword = Annotated[str, AfterValidator(_keyword)]
 Pattern = Annotated[str | tuple[str, ...], AfterValidator(_compiles)]
 ObjectKind = Literal["seg", "sr", "pr", "sc", "ko"]
 ReaderName = Literal["ct-lesions", "lung-nodules", "chest-xray", "polyps", "pet-ct"]
@@ -183,8 +194,8 @@ class TritonSettings(Section):
     """How long a call waits for a server that can take it."""
     shared_memory: Literal["auto", "on", "off"] = "auto"
     """Hand volumes over in shared memory: to servers on this host; to all; to none."""
-    token_file: Folder | None = None
-    """A file whose content is sent as "authorization: Bearer"."""
+    headers_file: Folder | None = None
+    """A file of lines that are sent with every call, such as "authorization: Bearer ..."."""
     tls: bool = False
     """Encrypt."""
     root_certificates: Folder | None = None
@@ -251,7 +262,7 @@ class RouteSettings(Section):
 
     reader: ReaderName
     """Who reads what matches."""
-    match: Annotated[dict[str, Pattern], Field(min_length=1)]
+    match: Annotated[dict[Keyword, Pattern], Field(min_length=1)]
     """DICOM keyword to a value, a list of values, or "~regular expression" (case-insensitive)."""
     priority: Literal["routine", "stat"] = "routine"
     """A stat reading overtakes routine ones."""

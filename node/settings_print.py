@@ -48,6 +48,7 @@ def _section(name: str, value: Any, field: FieldInfo, schema: Schema) -> Iterato
         return
     if not value:
         yield from _example(name, kind)
+        yield from _shipped_routes() if name == "routes" else ()
     for number, item in enumerate(value):
         yield f"[[{name}]]"
         yield from _keys(name, item, schema, explain=number == 0)
@@ -73,6 +74,15 @@ def _example(name: str, kind: type[Section]) -> Iterator[str]:
     for key, field in kind.model_fields.items():
         value = EXAMPLES[key] if field.is_required() else _toml(field.default)
         yield from _comment(f"{key} = {value}", after=field.description or "")
+
+
+def _shipped_routes() -> Iterator[str]:
+    from node.routing import DEFAULT_ROUTES
+
+    yield from ("#", "# As long as none is given, these are in force:")
+    for route in DEFAULT_ROUTES:
+        match = _toml(dict(route.match))
+        yield f'# [[routes]]\n# reader = "{route.reader}"\n# match = {match}\n# priority = "{route.priority}"'
 
 
 def _meaning(field: FieldInfo, property_: Schema, schema: Schema) -> str:

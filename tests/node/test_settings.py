@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
+from node.routing import DEFAULT_ROUTES
 from node.settings import Settings, SettingsError
 from node.settings_file import line_of, load_settings
 from node.settings_print import print_config
@@ -122,6 +123,13 @@ def test_every_key_is_printed_with_a_comment(tmp_path: Path) -> None:
     assert all(lines[i - 1].startswith("# ") for i in keys)
 
 
+def test_the_shipped_routes_are_printed_and_can_be_taken_over(tmp_path: Path) -> None:
+    printed = print_config(load_settings(written(tmp_path, "")))
+    _, _, shipped = printed.partition("these are in force:")
+    taken_over = "\n".join(line.removeprefix("# ") for line in shipped.splitlines())
+    assert load_settings(written(tmp_path, taken_over)).routes == DEFAULT_ROUTES
+
+
 def test_a_password_is_never_printed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OVERREAD_DATABASE__URL", "postgresql+psycopg://node:hunter2@db/overread")
     settings = load_settings()
@@ -163,7 +171,14 @@ def test_a_password_in_the_settings_file_is_refused_without_repeating_it(tmp_pat
             '[[routes]]\nreader = "lungs"\nmatch = { Modality = "CT" }',
             ["line 2: routes[0].reader", "lung-nodules"],
         ),
-        ('[[routes]]\nreader = "polyps"\nmatch = { X = "~(" }', ["line 3: routes[0].match.X", "missing )"]),
+        (
+            '[[routes]]\nreader = "polyps"\nmatch = { Modality = "~(" }',
+            ["line 3: routes[0].match.Modality", "missing )"],
+        ),
+        (
+            '[[routes]]\nreader = "polyps"\nmatch = { Modalty = "CT" }',
+            ["line 3: routes[0].match.Modalty: Modalty is no DICOM keyword; did you mean Modality?"],
+        ),
         ("[web]\nport = 11112", ["web.port and dicom.port are both 11112"]),
         ("[node]\ndata_dir = here", ["is not valid TOML", "line 2", "quotes"]),
     ],
