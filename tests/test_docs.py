@@ -6,13 +6,16 @@ import re
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from node.cli import app
 from node.settings_file import load_settings
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
 TOML = re.compile(r"^```toml\n(.*?)^```", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\((?!\w+:)([^)\s#]*)(?:#([^)\s]+))?\)")
+COMMAND = re.compile(r"(?:`|^[./a-z]*bin/)overread ([a-z]+)([^`|\n#>]*)", re.MULTILINE)
 HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
 
 
@@ -48,3 +51,13 @@ def test_every_link_leads_to_a_page_and_heading_that_exist(page: Path) -> None:
 def test_no_page_shows_a_picture_that_is_not_there(page: Path) -> None:
     for source in re.findall(r"<img[^>]+src=\"([^\"]+)\"", page.read_text()):
         assert (page.parent / source).exists(), f"{page.name} shows {source}, which does not exist"
+
+
+@pytest.mark.parametrize("page", pages_with(COMMAND), ids=lambda page: page.name)
+def test_every_command_that_is_named_exists_with_its_options(page: Path) -> None:
+    for command, options in COMMAND.findall(page.read_text()):
+        said = CliRunner().invoke(app, [command, "--help"], env={"COLUMNS": "200"})
+        assert said.exit_code == 0, f"{page.name} names `overread {command}`: {said.output}"
+        assert "Example: overread" in said.output or "Commands" in said.output
+        for option in re.findall(r"--[a-z-]+", options):
+            assert option in said.output, f"{page.name} names `overread {command} {option}`"
