@@ -292,4 +292,4 @@ def _gathered(
 
 
 def _counted(session: Session, query: Select[int, int]) -> dict[int, int]:
-    return dict(session.execute(query).tuples().all())
+    return {row[0]: row[1] for row in session.execute(query)}

@@ -1,0 +1,105 @@
+"""Read now, read again, send again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from sqlalchemy import select
+
+from storage.actions import ActionRefusedError, read_again, read_now, send_again
+from storage.database import Database, now
+from storage.deliveries import due, record_sent, settle
+from storage.intake import close_quiet
+from storage.tables import Event, Revision
+from tests.node.web import rows
+
+
+def an_hour(_source: str) -> float:
+    return 3600.0
+
+
+def test_read_now_closes_a_study_within_its_quiet_period(database: Database) -> None:
+    with database.session() as session:
+        study = rows.add_study(session)
+    with database.session() as session:
+        assert close_quiet(session, now(), an_hour) == []
+        read_now(session, study.uid, "Ann")
+    with database.session() as session:
+        assert [closed.study_uid for closed in close_quiet(session, now(), an_hour)] == [study.uid]
+        texts = session.scalars(select(Event.text).where(Event.study_uid == study.uid)).all()
+    assert "Reading now was asked for by Ann." in texts
+
+
+def test_read_again_makes_a_new_revision_of_a_failed_study(database: Database) -> None:
+    with database.session() as session:
+        study = rows.add_study(session)
+        rows.fail(session, study, "infer", "The lamp was out.")
+    with database.session() as session:
+        read_again(session, study.uid, "Ann")
+    with database.session() as session:
+        close_quiet(session, now(), an_hour)
+        numbers = session.scalars(select(Revision.number).where(Revision.study_pk == study.id)).all()
+    assert sorted(numbers) == [1, 2]
+
+
+def test_read_again_is_refused_while_it_is_read_or_was_asked_for(database: Database) -> None:
+    with database.session() as session:
+        receiving, reading, asked = (rows.add_study(session) for _ in range(3))
+        rows.begin_reading(session, reading, rows.close(session, reading))
+        rows.fail(session, asked, "infer", "The lamp was out.")
+        read_again(session, asked.uid, "Ann")
+    for study in (receiving, reading, asked):
+        with database.session() as session, pytest.raises(ActionRefusedError):
+            read_again(session, study.uid, "Ann")
+
+
+def test_read_now_is_refused_when_nothing_is_waiting(database: Database, tmp_path: Path) -> None:
+    with database.session() as session:
+        study = rows.add_study(session)
+        rows.read_and_deliver(session, study, tmp_path)
+    with database.session() as session, pytest.raises(ActionRefusedError, match="Read again"):
+        read_now(session, study.uid, "Ann")
+
+
+def test_send_again_makes_every_delivery_due_and_ends_delivered(database: Database, tmp_path: Path) -> None:
+    with database.session() as session:
+        study = rows.add_study(session)
+        rows.read_and_deliver(session, study, tmp_path)
+    with database.session() as session:
+        assert due(session, "pacs") == []
+        assert send_again(session, study.uid, "Ann") == 2
+    with database.session() as session:
+        waiting = due(session, "pacs")
+        assert [(delivery.kind, delivery.attempts) for delivery in waiting] == [("seg", 0), ("sr", 0)]
+        for delivery in waiting:
+            record_sent(session, delivery.id)
+        assert settle(session, study.uid, 1) == "delivered"
+
+
+def test_sending_again_mends_a_refusal_but_not_a_failed_reading(database: Database, tmp_path: Path) -> None:
+    outcomes = []
+    for stage in ("deliver", "infer"):
+        with database.session() as session:
+            study = rows.add_study(session)
+            revision = rows.read_and_deliver(session, study, tmp_path)
+            revision.state, revision.stage, revision.reason = "failed", stage, "It did not go."
+        with database.session() as session:
+            send_again(session, study.uid, "Ann")
+            for delivery in due(session, "pacs"):
+                record_sent(session, delivery.id)
+            outcomes.append(settle(session, study.uid, 1))
+    assert outcomes == ["delivered", "failed"]
+
+
+def test_send_again_is_refused_where_there_is_no_result(database: Database) -> None:
+    with database.session() as session:
+        study = rows.add_study(session)
+    with database.session() as session, pytest.raises(ActionRefusedError, match="no result"):
+        send_again(session, study.uid, "Ann")
+
+
+def test_an_unknown_study_is_named(database: Database) -> None:
+    for action in (read_now, read_again, send_again):
+        with database.session() as session, pytest.raises(LookupError, match=r"1\.2\.3"):
+            action(session, "1.2.3", "Ann")

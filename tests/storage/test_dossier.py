@@ -1,0 +1,90 @@
+"""What is remembered of one study."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from storage.database import Database
+from storage.dossier import Dossier, key_image_path, reading_bodies, study_dossier
+from storage.events import log_event
+from tests.node.web import rows
+
+
+def dossier(database: Database, uid: str) -> Dossier:
+    with database.snapshot() as session:
+        found = study_dossier(session, uid)
+    assert found is not None
+    return found
+
+
+def test_a_study_that_never_came_in_has_no_dossier(database: Database) -> None:
+    with database.snapshot() as session:
+        assert study_dossier(session, "1.2.3") is None
+        assert reading_bodies(session, "1.2.3") is None
+
+
+def test_each_series_says_whether_it_was_read_and_why(database: Database, tmp_path: Path) -> None:
+    with database.session() as session:
+        study = rows.add_study(session, images=12)
+        rows.read_and_deliver(session, study, tmp_path)
+    scout, thin = dossier(database, study.uid).series
+    assert [(c.read, c.reason) for c in scout.choices] == [(False, "a localizer")]
+    assert [(c.read, c.reason) for c in thin.choices] == [(True, "the thinnest axial original")]
+    assert (scout.image_count, thin.image_count, thin.bytes) == (1, 11, 11 * 525_000)
+
+
+def test_findings_carry_their_measures_and_their_change(database: Database, tmp_path: Path) -> None:
+    with database.session() as session:
+        study = rows.add_study(session)
+        rows.read_and_deliver(session, study, tmp_path, findings=2)
+    (revision,) = dossier(database, study.uid).revisions
+    first, second = revision.readings[0].findings
+    assert (first.long_axis_mm, first.volume_mm3, first.mean_hu) == pytest.approx((13.1, 1240.0, 38.0))
+    assert first.change is not None
+    assert first.change["category"] == "increased"
+    assert second.change is None
+
+
+def test_events_stand_with_the_revision_they_belong_to(database: Database, tmp_path: Path) -> None:
+    with database.session() as session:
+        study = rows.add_study(session)
+        rows.fail(session, study, "infer", "The lamp was out.")
+        rows.read_and_deliver(session, study, tmp_path)
+        log_event(session, "node", "of another study", study_uid="1.2.3")
+    shown = dossier(database, study.uid)
+    assert [revision.number for revision in shown.revisions] == [2, 1]
+    assert [event.text for event in shown.revisions[1].events] == ["The lamp was out."]
+    assert [event.text for event in shown.events] == ["Receiving from CT1."]
+
+
+def test_only_a_waiting_delivery_has_a_next_try(database: Database, tmp_path: Path) -> None:
+    with database.session() as session:
+        study = rows.add_study(session)
+        revision = rows.close(session, study)
+        posted = rows.post(session, revision, rows.add_reading(session, study, revision, tmp_path))
+        posted[0].state = "sent"
+    (shown,) = dossier(database, study.uid).revisions
+    assert [(d.state, d.next_at is None) for d in shown.deliveries] == [("sent", True), ("waiting", False)]
+
+
+def test_the_readings_are_those_of_the_newest_revision(database: Database, tmp_path: Path) -> None:
+    with database.session() as session:
+        study = rows.add_study(session)
+        rows.read_and_deliver(session, study, tmp_path, findings=1)
+        rows.read_and_deliver(session, study, tmp_path, findings=2)
+    with database.snapshot() as session:
+        bodies = reading_bodies(session, study.uid)
+    assert bodies is not None
+    assert [len(body["findings"]) for body in bodies] == [2]
+
+
+def test_a_key_image_is_found_only_through_its_own_study(database: Database, tmp_path: Path) -> None:
+    with database.session() as session:
+        study, other = rows.add_study(session), rows.add_study(session)
+        rows.read_and_deliver(session, study, tmp_path, findings=1)
+    finding = dossier(database, study.uid).revisions[0].readings[0].findings[0]
+    with database.snapshot() as session:
+        assert key_image_path(session, study.uid, finding.id) == f"results/{study.uid}/finding-1.png"
+        assert key_image_path(session, other.uid, finding.id) is None
