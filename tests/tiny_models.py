@@ -12,7 +12,8 @@ import onnxruntime
 import yaml
 from onnx import TensorProto, helper, numpy_helper
 
-from inference.catalogue import read_model, write_parity_sample
+from inference.catalogue import read_model
+from inference.parity import write_parity_sample
 
 CODE = {"scheme": "SCT", "value": "27925004", "meaning": "Nodule"}
 

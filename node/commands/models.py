@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from rich.table import Table
 
-from inference.catalogue import Catalogue, CatalogueError, verify
+from inference.catalogue import Catalogue, CatalogueError
 from inference.engine import open_engine
+from inference.parity import verify
 from node.commands.terminal import console, progress
 from node.settings import Settings
 

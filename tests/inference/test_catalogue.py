@@ -7,8 +7,9 @@ import pytest
 import yaml
 
 from inference.card import Intensity
-from inference.catalogue import SHIPPED_MODELS, Catalogue, CatalogueError, verify
+from inference.catalogue import SHIPPED_MODELS, Catalogue, CatalogueError
 from inference.engine.embedded import EmbeddedEngine
+from inference.parity import verify
 from tests.tiny_models import make_repository, random_image
 
 
