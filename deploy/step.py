@@ -54,4 +54,7 @@ def _renew(text: str) -> None:
 
 if __name__ == "__main__":
     title, _, *command = sys.argv[1:]
-    sys.exit(run(title, command))
+    try:
+        sys.exit(run(title, command))
+    except KeyboardInterrupt:
+        sys.exit(f"\n  {title}: stopped")

@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 
 from node.cli import app
 from node.settings_file import load_settings
+from node.web.presentation import STATE_MEANINGS
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -61,3 +62,9 @@ def test_every_command_that_is_named_exists_with_its_options(page: Path) -> None
         assert "Example: overread" in said.output or "Commands" in said.output
         for option in re.findall(r"--[a-z-]+", options):
             assert option in said.output, f"{page.name} names `overread {command} {option}`"
+
+
+def test_the_administrators_page_explains_every_state_a_study_can_be_in() -> None:
+    page = (ROOT / "docs/operate.md").read_text()
+    table = page.split("| state |")[1].split("\n\n")[0]
+    assert re.findall(r"^\| (\w+) \|", table, re.MULTILINE) == list(STATE_MEANINGS)
