@@ -117,6 +117,19 @@ def test_a_step_that_fails_shows_all_it_said_and_its_exit_status() -> None:
     assert "exit status 7" in done.stderr
 
 
+@pytest.mark.parametrize(("ci", "status"), [("", 0), ("true", 1)])
+def test_programs_that_cannot_be_installed_are_listed_and_in_ci_that_is_an_error(
+    ci: str, status: int, tmp_path: Path
+) -> None:
+    nothing_there = {"PATH": str(tmp_path), "CI": ci}
+    command = [sys.executable, str(ROOT / "deploy/system_packages.py")]
+    done = subprocess.run(command, env=nothing_there, capture_output=True, text=True)
+    assert done.returncode == status
+    assert "the tests that need them are skipped" in done.stderr
+    assert re.search(r"dcmtk +sends, prints and checks DICOM objects", done.stderr)
+    assert "apt-get install gcc dcmtk" in done.stderr
+
+
 def test_the_settings_of_the_containers_are_accepted(monkeypatch: pytest.MonkeyPatch) -> None:
     compose = yaml.safe_load((ROOT / "deploy/compose.yaml").read_text())
     variables = dict(re.findall(r"(OVERREAD_\w+)=(\S+)", (ROOT / "deploy/Dockerfile").read_text()))
