@@ -127,9 +127,7 @@ def check_peer(name: str, echo: Callable[[], None]) -> Probe:
     try:
         echo()
     except RuntimeError as error:
-        return Probe(
-            name, False, str(error), "what could not be sent waits, and goes out when the peer answers"
-        )
+        return Probe(name, False, str(error), "start it, or mend host, port and AE title, here and there")
     return Probe(name, True, "answers a C-ECHO")
 
 

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from pydicom import Dataset
@@ -19,6 +20,7 @@ from storage.overview import one_study
 from training.phantoms.nodules import Lesion
 
 LOOK_EVERY = 0.25  # seconds
+ATTEMPTS = 3
 FINAL = {"delivered", "failed", "skipped"}
 
 
@@ -90,14 +92,18 @@ class Course:
 
 
 def send(made: Future[MadeStudy], destination: DicomDestination) -> None:
-    """Send a study as soon as it is rendered.
+    """Send a study as soon as it is rendered; what did not arrive is sent again, as a PACS would.
 
     Raises:
         DemoError: the node did not take an image.
     """
-    for receipt in destination.send(made.result().paths):
-        if receipt.outcome != "sent":
-            raise DemoError(f"the node did not take {receipt.path.name}: {receipt.reason}")
+    waiting: Sequence[Path] = made.result().paths
+    for _ in range(ATTEMPTS):
+        receipts = [receipt for receipt in destination.send(waiting) if receipt.outcome != "sent"]
+        if not receipts:
+            return
+        waiting = [receipt.path for receipt in receipts]
+    raise DemoError(f"the node did not take {waiting[0].name}: {receipts[0].reason}")
 
 
 def follow(

@@ -1,0 +1,214 @@
+"""The command line: what a person types, what they are told, and the exit status."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from node.cli import app
+from node.demo.pacs import StandInPacs
+from tests.tiny_models import make_repository
+from training.phantoms.dicom import write_ct_series
+from training.phantoms.fields import Grid
+
+COMMANDS = ["serve", "check", "read", "send", "demo", "models list", "models verify"]
+
+
+@pytest.fixture(autouse=True)
+def _in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+
+
+@pytest.fixture
+def pacs(tmp_path: Path) -> Iterator[StandInPacs]:
+    with StandInPacs(tmp_path / "pacs") as pacs:
+        yield pacs
+
+
+def overread(*arguments: object) -> Result:
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def is_one_sentence(result: Result) -> bool:
+    """Fails with something a person can act on: no traceback."""
+    return result.exit_code != 0 and bool(result.stderr.strip()) and "Traceback" not in result.stderr
+
+
+def written(folder: Path, slices: int = 3) -> list[Path]:
+    grid = Grid.centred((slices, 8, 8), (1.0, 1.0, 1.0))
+    z, y, x = grid.axes
+    return write_ct_series(folder, (z + y + x).astype("int16"), grid.affine)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help_with_an_example(command: str) -> None:
+    shown = overread(*command.split(), "--help")
+    assert shown.exit_code == 0
+    assert f"Example: overread {command}" in " ".join(shown.output.split())
+
+
+def test_the_version_is_shown() -> None:
+    assert re.match(r"overread \d+\.\d+", overread("--version").output)
+
+
+def test_help_imports_nothing_heavy() -> None:
+    heavy = {"numpy", "pydicom", "pydantic", "sqlalchemy", "onnxruntime", "dbos", "torch", "fastapi"}
+    code = f"import node.cli, sys; print(sorted({heavy!r} & set(sys.modules)))"
+    imported = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert imported.stdout.strip() == "[]"
+
+
+def test_an_unknown_command_is_refused() -> None:
+    assert is_one_sentence(overread("reed"))
+
+
+def test_a_sentence_by_default_and_the_traceback_on_request() -> None:
+    assert is_one_sentence(overread("send", __file__, "--to", "nowhere"))
+    assert (
+        overread("send", __file__, "--to", "nowhere", "--debug").exception.__class__.__name__ == "SendError"
+    )
+
+
+# settings
+
+
+@pytest.mark.parametrize("command", ["serve", "check", "models list"])
+def test_an_unknown_key_is_named_with_its_line(tmp_path: Path, command: str) -> None:
+    (tmp_path / "o.toml").write_text("[dicom]\nprot = 104\n")
+    result = overread(*command.split(), "--config", tmp_path / "o.toml")
+    assert is_one_sentence(result)
+    assert "line 2: dicom.prot = 104" in result.stderr
+    assert "Did you mean port?" in result.stderr
+
+
+def test_the_printed_settings_are_toml() -> None:
+    import tomllib
+
+    assert tomllib.loads(overread("check", "--print-config").stdout)["dicom"]["port"] == 11112
+
+
+# check
+
+
+def toml(folder: Path, **sections: str) -> Path:
+    path = folder / "overread.toml"
+    path.write_text("\n".join(sections.values()))
+    return path
+
+
+def peer(port: int, kind: str = "destinations") -> str:
+    return f'[[{kind}]]\nname = "pacs"\nae_title = "PACS"\nhost = "127.0.0.1"\nport = {port}\n'
+
+
+def ready(tmp_path: Path, free_port: int, **more: str) -> Path:
+    make_repository(tmp_path / "models")
+    models = f'[engine]\nmodels = "{tmp_path / "models"}"\n'
+    return toml(tmp_path, ports=f"[dicom]\nport = {free_port}\n[web]\nport = 0\n", models=models, **more)
+
+
+def test_check_passes_when_everything_is_there(tmp_path: Path, free_port: int, pacs: StandInPacs) -> None:
+    result = overread("check", "-c", ready(tmp_path, free_port, pacs=peer(pacs.port)))
+    assert result.exit_code == 0, result.output
+    assert "destination pacs" in result.stdout
+    assert not (tmp_path / "overread-data").exists()
+
+
+def test_check_names_a_destination_that_does_not_answer(tmp_path: Path, free_port: int) -> None:
+    with StandInPacs(tmp_path / "gone") as gone:
+        port = gone.port
+    result = overread("check", "-c", ready(tmp_path, free_port, pacs=peer(port) + peer(port, "archives")))
+    assert is_one_sentence(result)
+    assert "not ready: destination pacs, archive pacs" in result.stderr
+    assert str(port) in result.stdout
+
+
+def test_check_names_a_port_that_is_taken(tmp_path: Path, pacs: StandInPacs) -> None:
+    result = overread("check", "-c", ready(tmp_path, pacs.port))
+    assert is_one_sentence(result)
+    assert "not ready: dicom port" in result.stderr
+
+
+def test_check_names_a_data_folder_that_cannot_be_written_to(tmp_path: Path, free_port: int) -> None:
+    (tmp_path / "file").touch()
+    node = f'[node]\ndata_dir = "{tmp_path / "file" / "data"}"\n'
+    result = overread("check", "-c", ready(tmp_path, free_port, node=node))
+    assert is_one_sentence(result)
+    assert "disk" in result.stderr
+
+
+def test_check_names_weights_that_are_damaged(tmp_path: Path, free_port: int) -> None:
+    config = ready(tmp_path, free_port)
+    (tmp_path / "models" / "spots" / "1" / "model.onnx").write_bytes(b"damaged")
+    result = overread("check", "-c", config)
+    assert is_one_sentence(result)
+    assert "models" in result.stderr
+
+
+# models
+
+
+def test_models_are_listed_and_verified(tmp_path: Path, free_port: int) -> None:
+    config = ready(tmp_path, free_port)
+    listed = overread("models", "list", "-c", config)
+    assert listed.exit_code == 0
+    assert "spots" in listed.stdout
+    assert overread("models", "verify", "-c", config).exit_code == 0
+
+
+def test_a_model_that_cannot_be_verified_is_named(tmp_path: Path, free_port: int) -> None:
+    config = ready(tmp_path, free_port)
+    (tmp_path / "models" / "grades" / "parity.npz").unlink()
+    result = overread("models", "verify", "-c", config)
+    assert is_one_sentence(result)
+    assert "grades" in result.stderr
+    assert "spots" not in result.stderr
+
+
+# send
+
+
+def test_a_folder_is_sent_and_what_is_not_dicom_is_named(tmp_path: Path, pacs: StandInPacs) -> None:
+    written(tmp_path / "study" / "deep")
+    (tmp_path / "study" / "a.dcm").write_text("a letter")
+    (tmp_path / "study" / "b.txt").write_text("another")
+    result = overread("send", tmp_path / "study", "--to", f"127.0.0.1:{pacs.port}", "--aec", "PACS")
+    assert result.exit_code == 0, result.output
+    assert len(pacs.objects()) == 3
+    assert "Skipped 2 files" in result.stdout
+    assert "a.dcm (not a DICOM file)" in result.stdout
+    assert re.search(r"sent +3", result.stdout)
+
+
+@pytest.mark.parametrize("content", [None, "a letter"])
+def test_a_folder_without_dicom_is_refused(tmp_path: Path, content: str | None) -> None:
+    (tmp_path / "study").mkdir()
+    if content:
+        (tmp_path / "study" / "a.dcm").write_text(content)
+    result = overread("send", tmp_path / "study")
+    assert is_one_sentence(result)
+    assert "no DICOM file" in result.stderr
+
+
+def test_a_wrong_port_is_said_once_for_all_files(tmp_path: Path, free_port: int) -> None:
+    result = overread("send", *written(tmp_path / "study"), "--to", f"127.0.0.1:{free_port}")
+    assert is_one_sentence(result)
+    assert result.stdout.count("cannot be reached") == 1
+    assert "3 of 3 files did not arrive" in result.stderr
+
+
+@pytest.mark.parametrize("address", ["nowhere", "127.0.0.1:", "127.0.0.1:port", "127.0.0.1:70000", ":11112"])
+def test_an_address_that_is_none_is_refused(tmp_path: Path, address: str) -> None:
+    result = overread("send", *written(tmp_path / "study"), "--to", address)
+    assert is_one_sentence(result)
+    assert "HOST:PORT" in result.stderr
+
+
+def test_what_is_not_there_cannot_be_sent(tmp_path: Path) -> None:
+    assert is_one_sentence(overread("send", tmp_path / "absent"))
