@@ -10,7 +10,7 @@ from pydicom import Dataset
 
 from inference.findings import Reading
 from inference.volume import Volume
-from node.results.edition import SERIES_NUMBERS, Edition, Predecessor, ResultFile, save
+from node.results.edition import KINDS, Edition, Predecessor, ResultFile, save
 from node.results.identity import edition_identity
 from node.results.report import negative_report, outline_report, volume_report
 from node.results.segmentation import (
@@ -75,17 +75,18 @@ def _objects(edition: Edition, kinds: frozenset[str]) -> Iterator[tuple[str, str
     segmented: Dataset | None = None
     if "seg" in kinds:
         if lesions := lesion_regions(reading.findings):
-            segmented = segmentation(edition, lesions, role="seg", number=1)
+            segmented = segmentation(edition, lesions, role="seg")
             yield "seg", "seg", segmented
         if structures := structure_regions(reading.segments):
-            yield "seg-structures", "seg", segmentation(edition, structures, role="seg-structures", number=2)
+            yield "seg-structures", "seg", segmentation(edition, structures, role="seg-structures")
     if "sr" in kinds:
         if not reading.findings:
             yield "sr", "sr", negative_report(edition)
             return
-        yield "sr", "sr", outline_report(edition)
+        outlined = outline_report(edition)
+        yield "sr-outlines", "sr", outlined
         if segmented is not None:
-            yield "sr-volumes", "sr", volume_report(edition, segmented)
+            yield "sr", "sr", volume_report(edition, segmented, [outlined])
 
 
 def _sources(reading: Reading, volume: Volume, paths: Sequence[Path]) -> Sources:
@@ -100,8 +101,8 @@ def _sources(reading: Reading, volume: Volume, paths: Sequence[Path]) -> Sources
 
 
 def _check(reading: Reading, kinds: Collection[str]) -> None:
-    if unknown := sorted(set(kinds) - set(SERIES_NUMBERS)):
-        raise ValueError(f"unknown result objects {unknown}; allowed are {', '.join(SERIES_NUMBERS)}")
+    if unknown := sorted(set(kinds) - set(KINDS)):
+        raise ValueError(f"unknown result objects {unknown}; allowed are {', '.join(KINDS)}")
     for number, finding in enumerate(reading.findings, 1):
         if not finding.tracking_uid:
             raise ValueError(

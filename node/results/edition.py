@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import highdicom as hd
 import pydicom
@@ -24,13 +24,16 @@ MANUFACTURER = "Overread"
 DISCLAIMER = "AI result, not verified"
 IMPLEMENTATION_CLASS_UID = UID("2.25.146240843146461640293105706217906412533")
 _SR_CLASSES = "1.2.840.10008.5.1.4.1.1.88."
-SERIES_NUMBERS = {"seg": 9001, "sr": 9002, "pr": 9003, "sc": 9004, "ko": 9005}
-_CONTENTS = {
-    "seg": "segmentation",
-    "sr": "measurements",
-    "pr": "presentation",
-    "sc": "summary",
-    "ko": "key images",
+KINDS = ("seg", "sr", "pr", "sc", "ko")
+_SERIES = {
+    "seg": (9001, "segmentation"),
+    "seg-structures": (9002, "structures"),
+    "sr": (9003, "measurements"),
+    "sr-outlines": (9004, "outlines"),
+    "sr-classes": (9005, "classes"),
+    "pr": (9006, "presentation"),
+    "sc": (9007, "summary"),
+    "ko": (9008, "key images"),
 }
 
 
@@ -82,11 +85,25 @@ class Edition:
     def uid(self, role: str) -> str:
         return result_uid(role, self.identity)
 
-    def series_uid(self, kind: str) -> str:
-        return self.uid(f"series-{kind}")
+    def series(self, role: str) -> dict[str, Any]:
+        """Constructor arguments that place an object in its series: one of its own for each role, since
+        viewers show only the first segmentation or report of a series."""
+        number, content = _SERIES[role]
+        return {
+            "series_instance_uid": self.uid(f"series-{role}"),
+            "series_number": number,
+            "series_description": f"Overread {self.reading.reader}: {content}"[:64],
+        }
 
-    def series_description(self, kind: str) -> str:
-        return f"Overread {self.reading.reader}: {_CONTENTS[kind]}"[:64]
+    def device(self) -> dict[str, Any]:
+        """Constructor arguments that say what made an object: the reader's own model."""
+        model = self.reading.model
+        return {
+            "manufacturer": MANUFACTURER,
+            "manufacturer_model_name": model.name[:64],
+            "software_versions": SOFTWARE_VERSION,
+            "device_serial_number": self.device_serial_number(),
+        }
 
     def slice_of(self, sop_instance_uid: str, frame: int | None) -> int:
         """The index in the volume of an image, or of one frame of a multi-frame image.

@@ -22,8 +22,8 @@ from pydicom import Dataset
 
 from inference.findings import Finding
 from node.results import codes
-from node.results.edition import MANUFACTURER, SERIES_NUMBERS, Edition
-from node.results.identity import SOFTWARE_VERSION, result_uid
+from node.results.edition import MANUFACTURER, Edition
+from node.results.identity import result_uid
 from node.results.outline import Points, axis_on_image, box_on_image, outlines
 
 Group = (
@@ -60,7 +60,7 @@ def outline_report(edition: Edition) -> sr.Comprehensive3DSR:
         )
         _show_where_measured(group, place)
         groups.append(group)
-    return _document(edition, groups, role="sr-outlines", number=1)
+    return _document(edition, groups, role="sr-outlines")
 
 
 def volume_report(
@@ -91,7 +91,7 @@ def volume_report(
         )
         _show_where_measured(group, _place(edition, finding))
         groups.append(group)
-    return _document(edition, groups, role="sr-volumes", number=2, evidence=[segmentation, *related])
+    return _document(edition, groups, role="sr", evidence=[segmentation, *related])
 
 
 def negative_report(edition: Edition) -> sr.Comprehensive3DSR:
@@ -104,7 +104,7 @@ def negative_report(edition: Edition) -> sr.Comprehensive3DSR:
         algorithm_id=_algorithm(edition),
         qualitative_evaluations=[sr.QualitativeEvaluation(target.concept, codes.ABSENT.concept)],
     )
-    return _document(edition, [group], role="sr-negative", number=1)
+    return _document(edition, [group], role="sr", title=codes.ONCOLOGY_REPORT)
 
 
 @dataclass(frozen=True, eq=False)
@@ -153,24 +153,23 @@ def _common(edition: Edition, number: int, finding: Finding) -> dict[str, Any]:
 
 def _measurements(finding: Finding) -> list[sr.Measurement]:
     change = finding.change
-    values: list[tuple[codes.Term, float | None, codes.Term, codes.Term | None]] = [
-        (codes.VOLUME, finding.volume_mm3, codes.CUBIC_MILLIMETRE, None),
-        (codes.LONG_AXIS, finding.long_axis_mm, codes.MILLIMETRE, None),
-        (codes.SHORT_AXIS, finding.short_axis_mm, codes.MILLIMETRE, None),
-        (codes.ATTENUATION, finding.mean_hu, codes.HOUNSFIELD, codes.MEAN),
-        (codes.PROBABILITY_OF_CANCER, _percent(finding.malignancy), codes.PERCENT, None),
-        (codes.CERTAINTY_OF_FINDING, _percent(finding.score), codes.PERCENT, None),
-        (codes.FRACTIONAL_CHANGE, change.volume_change_percent if change else None, codes.PERCENT, None),
-        (codes.DOUBLING_TIME, change.doubling_time_days if change else None, codes.DAY, None),
+    values = [
+        (codes.VOLUME, finding.volume_mm3, codes.CUBIC_MILLIMETRE),
+        (codes.LONG_AXIS, finding.long_axis_mm, codes.MILLIMETRE),
+        (codes.SHORT_AXIS, finding.short_axis_mm, codes.MILLIMETRE),
+        (codes.MEAN_ATTENUATION, finding.mean_hu, codes.HOUNSFIELD),
+        (codes.PROBABILITY_OF_CANCER, _percent(finding.malignancy), codes.PERCENT),
+        (codes.CERTAINTY_OF_FINDING, _percent(finding.score), codes.PERCENT),
+        (codes.FRACTIONAL_CHANGE, change.volume_change_percent if change else None, codes.PERCENT),
+        (codes.DOUBLING_TIME, change.doubling_time_days if change else None, codes.DAY),
     ]
     return [
         sr.Measurement(
             name=name.concept,
             value=round(float(value), 1),
             unit=unit.concept,
-            derivation=derivation.concept if derivation else None,
         )
-        for name, value, unit, derivation in values
+        for name, value, unit in values
         if value is not None
     ]
 
@@ -204,7 +203,7 @@ def _show_where_measured(group: Group, place: _Place) -> None:
                 place.header.SOPClassUID, place.header.SOPInstanceUID, place.frames
             ),
         )
-        item.ContentSequence = sr.ContentSequence([line, *item.get("ContentSequence", [])])
+        item.ContentSequence = sr.ContentSequence([line])
 
 
 def _algorithm(edition: Edition) -> sr.AlgorithmIdentification:
@@ -239,8 +238,8 @@ def _document(
     edition: Edition,
     groups: Sequence[Group],
     role: str,
-    number: int,
     evidence: Iterable[Dataset] = (),
+    title: codes.Term = codes.MEASUREMENT_REPORT,
 ) -> sr.Comprehensive3DSR:
     images = [edition.sources[uid] for uid in edition.key_image_uids()]
     procedure = codes.CT_UNSPECIFIED if images[0].Modality == "CT" else codes.IMAGING_PROCEDURE
@@ -248,7 +247,7 @@ def _document(
         observation_context=_observer(edition),
         procedure_reported=procedure.concept,
         imaging_measurements=groups,
-        title=codes.MEASUREMENT_REPORT.concept,
+        title=title.concept,
         language_of_content_item_and_descendants=sr.LanguageOfContentItemAndDescendants(
             codes.ENGLISH.concept
         ),
@@ -257,15 +256,8 @@ def _document(
     document = sr.Comprehensive3DSR(
         evidence=[*images, *evidence],
         content=content,
-        series_instance_uid=edition.series_uid("sr"),
-        series_number=SERIES_NUMBERS["sr"],
         sop_instance_uid=edition.uid(role),
-        instance_number=number,
-        manufacturer=MANUFACTURER,
-        manufacturer_model_name=edition.reading.model.name[:64],
-        software_versions=SOFTWARE_VERSION,
-        device_serial_number=edition.device_serial_number(),
-        series_description=edition.series_description("sr"),
+        instance_number=1,
         is_complete=True,
         is_final=False,
         is_verified=False,
@@ -273,6 +265,8 @@ def _document(
         contributing_equipment=edition.equipment(),
         coding_schemes=[_OWN_SCHEME],
         specific_character_set=None,
+        **edition.series(role),
+        **edition.device(),
     )
     if predecessors := edition.predecessor_references(sr_only=True):
         document.PredecessorDocumentsSequence = predecessors

@@ -16,8 +16,7 @@ from pydicom import Dataset
 
 from inference.findings import Code, Finding, Mask, Segment
 from node.results import codes
-from node.results.edition import DISCLAIMER, MANUFACTURER, SERIES_NUMBERS, Edition
-from node.results.identity import SOFTWARE_VERSION
+from node.results.edition import DISCLAIMER, Edition
 from node.results.source import image_orientation, pixel_spacing, plane_position, slice_spacing
 
 _COLOURS = ((84, 67, 57), (60, 78, 12), (72, -12, 62), (66, -24, -34), (62, 52, -32), (76, -58, 48))  # CIELab
@@ -60,12 +59,11 @@ def structure_regions(segments: Sequence[Segment]) -> tuple[Region, ...]:
     )
 
 
-def segmentation(edition: Edition, regions: Sequence[Region], role: str, number: int) -> hd.seg.Segmentation:
+def segmentation(edition: Edition, regions: Sequence[Region], role: str) -> hd.seg.Segmentation:
     """A BINARY segmentation in Explicit VR Little Endian, which every reader known to us can decode.
 
     Args:
-        role: tells this object's UID from those of the edition's others.
-        number: its instance number in the series of segmentations.
+        role: ``seg`` or ``seg-structures``.
 
     Raises:
         ValueError: no regions; an empty segmentation says less than a report without findings.
@@ -79,17 +77,10 @@ def segmentation(edition: Edition, regions: Sequence[Region], role: str, number:
         pixel_array=_stacked(regions, touched, volume.voxels.shape[1:]),
         segmentation_type=hd.seg.SegmentationTypeValues.BINARY,
         segment_descriptions=[_described(edition, n, region) for n, region in enumerate(regions, 1)],
-        series_instance_uid=edition.series_uid("seg"),
-        series_number=SERIES_NUMBERS["seg"],
         sop_instance_uid=edition.uid(role),
-        instance_number=number,
-        manufacturer=MANUFACTURER,
-        manufacturer_model_name=edition.reading.model.name[:64],
-        software_versions=SOFTWARE_VERSION,
-        device_serial_number=edition.device_serial_number(),
+        instance_number=1,
         content_label="AI_RESULT",
         content_description=DISCLAIMER,
-        series_description=edition.series_description("seg"),
         pixel_measures=hd.PixelMeasuresSequence(
             pixel_spacing=pixel_spacing(volume),
             slice_thickness=slice_spacing(volume),
@@ -100,6 +91,8 @@ def segmentation(edition: Edition, regions: Sequence[Region], role: str, number:
             hd.PlanePositionSequence("PATIENT", plane_position(volume, index)) for index in touched
         ],
         contributing_equipment=edition.equipment(),
+        **edition.series(role),
+        **edition.device(),
     )
     _settle_geometry(instance, edition)
     instance.ContentCreatorName = ""

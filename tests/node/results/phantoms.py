@@ -1,4 +1,4 @@
-"""Small CT series with ellipsoids in them, in any orientation, and the reading a perfect reader would make."""
+"""Small CT series with ellipsoids in them, in any orientation, and what a perfect reader would find."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ def evaluations(group: sr.PlanarROIMeasurementsAndQualitativeEvaluations) -> dic
 
 
 @pytest.mark.needs("dciodvfy", "dsrdump")
-@pytest.mark.parametrize("name", ["sr", "sr-volumes"])
+@pytest.mark.parametrize("name", ["sr", "sr-outlines"])
 def test_a_report_is_valid(results: dict[str, ResultFile], name: str) -> None:
     assert dciodvfy(results[name].path) == []
     assert dsrdump(results[name].path) == []
@@ -49,11 +49,11 @@ def test_a_negative_report_is_valid(negative: dict[str, ResultFile]) -> None:
 @pytest.mark.needs("java", "pixelmed")
 def test_pixelmed_sees_no_error(results: dict[str, ResultFile]) -> None:
     """One document here; the whole matrix of readers and validators is a command of its own."""
-    assert pixelmed([results["sr"].path]) == []
+    assert pixelmed([results["sr-outlines"].path]) == []
 
 
 @pytest.mark.needs("tid1500reader")
-@pytest.mark.parametrize("name", ["sr", "sr-volumes"])
+@pytest.mark.parametrize("name", ["sr", "sr-outlines"])
 def test_dcmqi_reads_every_measurement(
     results: dict[str, ResultFile], case: Case, tmp_path: Path, name: str
 ) -> None:
@@ -69,7 +69,7 @@ def test_dcmqi_reads_every_measurement(
         assert items["Long axis"] == pytest.approx(finding.long_axis_mm, abs=0.06)
 
 
-@pytest.mark.parametrize("name", ["sr", "sr-volumes"])
+@pytest.mark.parametrize("name", ["sr", "sr-outlines"])
 def test_every_finding_has_its_measurements(results: dict[str, ResultFile], case: Case, name: str) -> None:
     for group, finding in zip(groups(results[name].path), case.reading.findings, strict=True):
         assert group.tracking_uid == finding.tracking_uid
@@ -77,13 +77,13 @@ def test_every_finding_has_its_measurements(results: dict[str, ResultFile], case
         measured = values(group)
         assert measured["Volume"] == pytest.approx(finding.volume_mm3, abs=0.06)
         assert measured["Short axis"] == pytest.approx(finding.short_axis_mm, abs=0.06)
-        assert measured["Attenuation Coefficient"] == 40.0
+        assert measured["Mean Attenuation Coefficient"] == 40.0
         assert measured["Probability of cancer"] == 41.0
         assert measured["Certainty of Finding"] == 93.0
 
 
 def test_the_outline_encloses_the_lesion_on_its_key_slice(results: dict[str, ResultFile], case: Case) -> None:
-    for group, finding in zip(groups(results["sr"].path), case.reading.findings, strict=True):
+    for group, finding in zip(groups(results["sr-outlines"].path), case.reading.findings, strict=True):
         region = group.roi
         assert isinstance(region, sr.ImageRegion) and finding.mask is not None
         source = region.ContentSequence[0].ReferencedSOPSequence[0]
@@ -99,7 +99,7 @@ def test_the_outline_encloses_the_lesion_on_its_key_slice(results: dict[str, Res
 def test_each_measurement_carries_the_line_it_was_taken_from(
     results: dict[str, ResultFile], case: Case
 ) -> None:
-    for name in ("sr", "sr-volumes"):
+    for name in ("sr", "sr-outlines"):
         for group, finding in zip(groups(results[name].path), case.reading.findings, strict=True):
             measured = {m.name.meaning: m for m in group.get_measurements()}
             line = measured["Long axis"].referenced_coordinates[0].value
@@ -110,13 +110,13 @@ def test_each_measurement_carries_the_line_it_was_taken_from(
 def test_the_volumes_refer_to_the_segments(results: dict[str, ResultFile], case: Case) -> None:
     seg = pydicom.dcmread(results["seg"].path, stop_before_pixels=True)
     numbers = {s.SegmentNumber: s.TrackingUID for s in seg.SegmentSequence}
-    for group in groups(results["sr-volumes"].path):
+    for group in groups(results["sr"].path):
         segment = group.referenced_segment
         assert segment.referenced_sop_instance_uid == seg.SOPInstanceUID
         assert numbers[segment.referenced_segment_numbers[0]] == group.tracking_uid
 
 
-@pytest.mark.parametrize("name", ["sr", "sr-volumes"])
+@pytest.mark.parametrize("name", ["sr", "sr-outlines"])
 def test_a_report_is_open_about_what_it_is(results: dict[str, ResultFile], case: Case, name: str) -> None:
     report = pydicom.dcmread(results[name].path)
     assert (report.VerificationFlag, report.PreliminaryFlag) == ("UNVERIFIED", "PRELIMINARY")
@@ -128,7 +128,7 @@ def test_a_report_is_open_about_what_it_is(results: dict[str, ResultFile], case:
 
 
 def test_the_image_library_holds_key_images_only(results: dict[str, ResultFile], case: Case) -> None:
-    report = pydicom.dcmread(results["sr"].path)
+    report = pydicom.dcmread(results["sr-outlines"].path)
     library = next(i for i in report.ContentSequence if i.ConceptNameCodeSequence[0].CodeValue == "111028")
     images = [
         item.ReferencedSOPSequence[0].ReferencedSOPInstanceUID
@@ -154,7 +154,7 @@ def test_a_new_edition_names_its_predecessors(results: dict[str, ResultFile], ca
         for series in study.ReferencedSeriesSequence
         for item in series.ReferencedSOPSequence
     }
-    assert named == {results["sr"].sop_instance_uid, results["sr-volumes"].sop_instance_uid}
+    assert named == {results["sr-outlines"].sop_instance_uid, results["sr"].sop_instance_uid}
 
 
 @pytest.mark.needs("dciodvfy", "dsrdump")
@@ -162,7 +162,7 @@ def test_growth_since_the_prior_study_is_coded(case: Case, out: Path) -> None:
     change = Change("1.2.3.4", "20230115", 365, "increased", 62.5, 521.0, True, 0.97)
     grown: list[Finding] = [replace(f, change=change) for f in case.reading.findings]
     files = case.with_findings(*grown).write(out)
-    for name in ("sr", "sr-volumes"):
+    for name in ("sr", "sr-outlines"):
         assert dciodvfy(files[name].path) == [] and dsrdump(files[name].path) == []
         group = groups(files[name].path)[0]
         measured = values(group)
@@ -173,8 +173,8 @@ def test_growth_since_the_prior_study_is_coded(case: Case, out: Path) -> None:
 def test_a_finding_without_a_mask_is_outlined_by_its_box(case: Case, out: Path) -> None:
     bare = replace(case.reading.findings[0], mask=None)
     files = case.with_findings(bare).write(out)
-    assert "seg" not in files and "sr-volumes" not in files
-    (group,) = groups(files["sr"].path)
+    assert "seg" not in files and "sr" not in files
+    (group,) = groups(files["sr-outlines"].path)
     region = group.roi
     assert isinstance(region, sr.ImageRegion) and region.value.shape == (5, 2)
 
@@ -182,7 +182,7 @@ def test_a_finding_without_a_mask_is_outlined_by_its_box(case: Case, out: Path) 
 def test_ohif_needs_the_title_the_library_and_the_tracking_items_first(
     results: dict[str, ResultFile],
 ) -> None:
-    report = pydicom.dcmread(results["sr"].path)
+    report = pydicom.dcmread(results["sr-outlines"].path)
     assert report.ConceptNameCodeSequence[0].CodeValue == "126000"
     measurements = next(
         i for i in report.ContentSequence if i.ConceptNameCodeSequence[0].CodeValue == "126010"

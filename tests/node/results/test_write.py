@@ -41,7 +41,7 @@ def test_objects_that_refer_to_others_have_their_own_uids(
 ) -> None:
     """A report that names a segmentation is not the report that names none."""
     alone = case.write(out, "sr")
-    assert alone["sr"].sop_instance_uid != results["sr"].sop_instance_uid
+    assert alone["sr-outlines"].sop_instance_uid != results["sr-outlines"].sop_instance_uid
 
 
 def test_what_is_said_of_a_file_is_what_is_in_it(results: dict[str, ResultFile]) -> None:
@@ -59,7 +59,7 @@ def test_objects_are_dated_with_the_job(results: dict[str, ResultFile]) -> None:
 
 
 def test_a_later_moment_is_written_as_such(case: Case, out: Path) -> None:
-    file = case.write(out, "sr", when=WHEN + timedelta(days=1))["sr"]
+    file = case.write(out, "sr", when=WHEN + timedelta(days=1))["sr-outlines"]
     assert pydicom.dcmread(file.path).ContentDate == "20240116"
 
 
@@ -92,5 +92,5 @@ def test_missing_source_files_are_counted(case: Case, out: Path) -> None:
 
 
 def test_nothing_but_result_files_is_left_behind(results: dict[str, ResultFile]) -> None:
-    folder = results["sr"].path.parent
+    folder = results["sr-outlines"].path.parent
     assert sorted(folder.iterdir()) == sorted(file.path for file in results.values())
