@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from fastapi.templating import Jinja2Templates
 from markupsafe import Markup
@@ -57,7 +58,7 @@ def page_templates() -> Jinja2Templates:
     )
     templates.env.filters.update(
         age=age, moment=moment, dicom_date=dicom_date, volume=volume, percent=percent, size=size,
-        signed_percent=signed_percent, days=days,
+        signed_percent=signed_percent, days=days, in_path=in_path,
     )  # fmt: skip
     return templates
 
@@ -98,6 +99,11 @@ def signed_percent(value: float) -> str:
 
 def days(value: float) -> str:
     return f"{value:,.0f} days"
+
+
+def in_path(value: str) -> str:
+    """One part of an address's path, whatever is in it."""
+    return quote(value, safe="")
 
 
 def size(count: float) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import date, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Annotated
 from urllib.parse import urlencode
 
@@ -81,21 +81,22 @@ def from_text(text: str) -> Place | None:
         return None
     at, _, key = text.partition("~")
     try:
-        moment, number = datetime.fromisoformat(at), int(key)
-    except ValueError as error:
+        return Place(datetime.fromisoformat(at).astimezone(UTC), int(key))
+    except (ValueError, OverflowError) as error:
         raise HTTPException(422, "This page of the list does not exist. Start from the newest.") from error
-    return Place(moment.astimezone(), number)
 
 
 def _day(text: str) -> date | None:
+    if not text:
+        return None
     try:
-        return date.fromisoformat(text) if text else None
+        day = date.fromisoformat(text)
     except ValueError as error:
         raise HTTPException(422, f"{text!r} is no day. Write it as 2026-01-31.") from error
+    if not 1970 <= day.year <= 2999:
+        raise HTTPException(422, f"No study came in on {day}.")
+    return day
 
 
 def _midnight(day: date) -> datetime:
-    try:
-        return datetime.combine(day, time.min).astimezone()
-    except (OverflowError, ValueError, OSError) as error:
-        raise HTTPException(422, f"{day} is out of reach.") from error
+    return datetime.combine(day, time.min).astimezone()

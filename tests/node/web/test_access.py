@@ -1,0 +1,83 @@
+"""Who may ask, and what a browser may do with the answer."""
+
+from __future__ import annotations
+
+import pytest
+from fastapi.testclient import TestClient
+
+from storage.database import Database
+from tests.node.web import rows
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1:8080", "localhost", "LOCALHOST:9", "[::1]:8080", "10.1.2.3"])
+def test_the_machines_own_names_and_addresses_are_answered(client: TestClient, host: str) -> None:
+    assert client.get("/api/health", headers={"host": host}).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "host", ["evil.example", "127.0.0.1.evil.example", "", "[::1", "localhost.evil.example:80"]
+)
+def test_a_rebound_name_is_turned_away(client: TestClient, host: str) -> None:
+    answer = client.get("/api/studies", headers={"host": host})
+    assert answer.status_code == 421
+    assert "127.0.0.1" in answer.text
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"origin": "http://evil.example"},
+        {"origin": "http://127.0.0.1:9999"},
+        {"origin": "null"},
+        {"sec-fetch-site": "cross-site"},
+        {"sec-fetch-site": "same-site"},
+        {"sec-fetch-site": "cross-site", "origin": "http://127.0.0.1:8080"},
+    ],
+)
+def test_another_site_cannot_press_a_button(
+    client: TestClient, database: Database, headers: dict[str, str]
+) -> None:
+    with database.session() as session:
+        study = rows.add_study(session)
+    for prefix in ("", "/api"):
+        answer = client.post(f"{prefix}/studies/{study.uid}/read-now", headers=headers)
+        assert answer.status_code == 403
+    assert client.get(f"/api/studies/{study.uid}").json()["study"]["state"] == "receiving"
+
+
+@pytest.mark.parametrize(
+    "address", ["/", "/nowhere", "/api/studies", "/api/nowhere", "/static/page.js", "/metrics"]
+)
+def test_every_answer_keeps_to_itself(client: TestClient, address: str) -> None:
+    headers = client.get(address).headers
+    policy = headers["content-security-policy"]
+    assert "default-src 'none'" in policy
+    assert "frame-ancestors 'none'" in policy
+    assert "unsafe" not in policy
+    assert headers["x-content-type-options"] == "nosniff"
+    assert headers["referrer-policy"] == "same-origin"
+    assert headers["cache-control"] == ("no-cache" if address.startswith("/static/") else "no-store")
+
+
+def test_no_page_has_a_script_or_a_style_within(client: TestClient) -> None:
+    for address in ("/", "/health", "/refusals", "/api/docs"):
+        page = client.get(address).text
+        assert "<style" not in page
+        assert " style=" not in page
+        assert " onclick=" not in page
+        assert page.count("<script") == page.count('<script src="/static/')
+
+
+def test_the_vendored_parts_come_with_their_licences(client: TestClient) -> None:
+    for part in ("htmx", "idiomorph"):
+        assert "Permission to use, copy, modify" in client.get(f"/static/vendor/{part}-LICENSE.txt").text
+
+
+def test_a_static_path_leads_not_out_of_the_folder(client: TestClient) -> None:
+    for path in (
+        "/static/../app.py",
+        "/static/%2e%2e/app.py",
+        "/static/..%2fapp.py",
+        "/static//etc/hostname",
+    ):
+        assert client.get(path).status_code == 404

@@ -1,0 +1,156 @@
+"""The JSON API over a real database file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from fastapi.testclient import TestClient
+
+from node.health import Probe
+from storage.database import Database
+from storage.overview import STATES
+from tests.node.web import rows
+
+
+def test_the_list_has_every_state_and_the_sums(
+    client: TestClient, database: Database, data_dir: Path
+) -> None:
+    with database.session() as session:
+        rows.one_in_every_state(session, data_dir)
+    body = client.get("/api/studies").json()
+    assert {study["state"] for study in body["studies"]} == set(STATES) - {"superseded"}
+    assert body["counts"]["delivered"] == 2
+    assert body["waiting"]["destination"] == "pacs"
+    assert body["waiting"]["attempts"] == 4
+    assert [source["source"] for source in body["sources"]] == ["CT2", "CT1", "MR1"]
+
+
+def test_pages_of_the_api_follow_each_other(client: TestClient, database: Database) -> None:
+    with database.session() as session:
+        wanted = [rows.add_study(session).uid for _ in range(5)]
+    first = client.get("/api/studies", params={"limit": 3}).json()
+    second = client.get("/api/studies", params={"limit": 3, "older": first["older"]}).json()
+    assert second["older"] is None
+    shown = [study["uid"] for study in (*first["studies"], *second["studies"])]
+    assert shown == list(reversed(wanted))
+
+
+def test_no_address_gives_a_patients_name(client: TestClient, database: Database, data_dir: Path) -> None:
+    with database.session() as session:
+        study = rows.one_in_every_state(session, data_dir)["delivered"]
+    for address in ("/studies", f"/studies/{study.uid}", "/refusals"):
+        for prefix in ("", "/api"):
+            assert "Secret" not in client.get(prefix + address).text
+
+
+def test_readings_are_exactly_the_stored_bodies(
+    client: TestClient, database: Database, data_dir: Path
+) -> None:
+    with database.session() as session:
+        study = rows.add_study(session)
+        revision = rows.close(session, study)
+        body = rows.add_reading(session, study, revision, data_dir).body
+    answer = client.get(f"/api/studies/{study.uid}/readings").json()
+    assert answer == {"study_uid": study.uid, "readings": [body]}
+
+
+def test_one_study_tells_findings_deliveries_and_timeline(
+    client: TestClient, database: Database, data_dir: Path
+) -> None:
+    with database.session() as session:
+        study = rows.one_in_every_state(session, data_dir)["delivered"]
+    body = client.get(f"/api/studies/{study.uid}").json()
+    (revision,) = body["revisions"]
+    assert len(revision["readings"][0]["findings"]) == 3
+    assert [delivery["state"] for delivery in revision["deliveries"]] == ["sent", "sent"]
+    assert "lung-nodules found 3 in 2.9 s" in [event["text"] for event in revision["events"]]
+
+
+def test_what_is_not_there_is_said_in_a_sentence(client: TestClient) -> None:
+    for address in ("/api/studies/1.2.3", "/api/studies/1.2.3/readings"):
+        answer = client.get(address)
+        assert (answer.status_code, answer.json()) == (404, {"detail": "No study 1.2.3 has come in."})
+
+
+def test_a_bad_question_is_answered_with_what_is_allowed(client: TestClient) -> None:
+    state = client.get("/api/studies", params={"state": "gone"})
+    assert state.status_code == 422
+    assert "There are: receiving, queued" in state.json()["detail"]
+    day = client.get("/api/studies", params={"from": "yesterday"})
+    assert (day.status_code, day.json()["detail"]) == (422, "'yesterday' is no day. Write it as 2026-01-31.")
+    for bad in (
+        {"older": "x"},
+        {"limit": "0"},
+        {"to": "9999-12-31"},
+        {"older": "0001-01-01T00:00:00+14:00~1"},
+    ):
+        assert client.get("/api/studies", params=bad).status_code == 422, bad
+
+
+def test_health_is_503_when_a_part_is_down(client: TestClient, probes: list[Probe]) -> None:
+    probes.append(Probe("destination pacs", False, "cannot be reached", "Is it running?"))
+    answer = client.get("/api/health")
+    assert answer.status_code == 503
+    assert answer.json()["ok"] is False
+    assert {
+        "name": "destination pacs",
+        "ok": False,
+        "detail": "cannot be reached",
+        "hint": "Is it running?",
+    } in (answer.json()["probes"])
+
+
+def test_health_is_200_when_all_is_well(client: TestClient) -> None:
+    answer = client.get("/api/health")
+    assert (answer.status_code, answer.json()["ok"]) == (200, True)
+
+
+def test_refusals_tell_what_from_whom_and_why(client: TestClient, database: Database) -> None:
+    with database.session() as session:
+        rows.add_refusal(session, "its pixel data ends early", caller="CT9")
+    (refusal,) = client.get("/api/refusals").json()["refusals"]
+    assert (refusal["caller"], refusal["status"], refusal["reason"]) == (
+        "CT9",
+        0xC000,
+        "its pixel data ends early",
+    )
+
+
+def test_an_action_is_carried_out_once_and_then_refused(
+    client: TestClient, database: Database, data_dir: Path
+) -> None:
+    with database.session() as session:
+        study = rows.add_study(session)
+        rows.fail(session, study, "infer", "The lamp was out.")
+    address = f"/api/studies/{study.uid}/read-again"
+    assert client.post(address).status_code == 202
+    assert client.get(f"/api/studies/{study.uid}").json()["study"]["state"] == "queued"
+    again = client.post(address)
+    assert (again.status_code, again.json()["detail"]) == (
+        409,
+        "A reading of this study is under way already.",
+    )
+    assert client.post("/api/studies/1.2.3/read-now").status_code == 404
+    assert client.post(f"/api/studies/{study.uid}/forget").status_code == 422
+
+
+def test_the_description_of_the_api_names_every_address(client: TestClient) -> None:
+    paths = client.get("/api/openapi.json").json()["paths"]
+    page = client.get("/api/docs").text
+    assert set(paths) >= {"/api/studies", "/api/studies/{uid}/readings", "/api/health", "/api/refusals"}
+    for path in paths:
+        assert path in page
+
+
+def test_metrics_count_what_is_there(client: TestClient, database: Database, data_dir: Path) -> None:
+    with database.session() as session:
+        rows.one_in_every_state(session, data_dir)
+    answer = client.get("/metrics")
+    assert answer.headers["content-type"].startswith("text/plain")
+    shown = dict(line.rsplit(" ", 1) for line in answer.text.splitlines() if not line.startswith("#"))
+    assert shown['overread_studies{state="failed"}'] == "1.0"
+    assert shown["overread_deliveries_waiting"] == "1.0"
+    assert shown["overread_images_received_total"] == "757.0"
+    assert shown["overread_refusals_total"] == "1.0"
+    assert shown["overread_turnaround_seconds_count"] == "2.0"
+    assert float(shown["overread_disk_free_bytes"]) > 0

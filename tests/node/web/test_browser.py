@@ -1,0 +1,304 @@
+"""A study's life as an administrator sees it, in a real browser.
+
+``OVERREAD_SCREENSHOTS=FOLDER`` keeps pictures of the pages there.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, expect, sync_playwright
+from sqlalchemy import select
+
+from storage.database import Database
+from storage.tables import Study
+from tests.node.web import rows
+from tests.programs import require
+
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+PATIENCE = 20_000  # milliseconds; a page is told of a change within two seconds
+
+NewPage = Callable[..., Page]
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=str(require("chromium")), args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def new_page(browser: Browser, address: str) -> Iterator[NewPage]:
+    """Opens a page of the node; at the end nothing may have been asked of another host, and no script or
+    style may have been at fault."""
+    contexts: list[BrowserContext] = []
+    hosts: set[str | None] = set()
+    faults: list[str] = []
+
+    def note(message: ConsoleMessage) -> None:
+        if message.type in ("error", "warning"):
+            faults.append(message.text)
+
+    def open_page(path: str = "studies", width: int = 1280, height: int = 860, dark: bool = False) -> Page:
+        context = browser.new_context(
+            viewport={"width": width, "height": height}, color_scheme="dark" if dark else "light"
+        )
+        contexts.append(context)
+        context.set_default_timeout(PATIENCE)
+        page = context.new_page()
+        page.on("request", lambda request: hosts.add(urlsplit(request.url).hostname))
+        page.on("console", note)
+        page.on("pageerror", lambda error: faults.append(str(error)))
+        page.goto(address + path)
+        return page
+
+    expect.set_options(timeout=PATIENCE)
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert hosts <= {"127.0.0.1"}
+    assert faults == []
+
+
+def picture(page: Page, name: str) -> None:
+    folder = os.environ.get("OVERREAD_SCREENSHOTS")
+    if folder:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        for image in page.locator("figure img").all():
+            image.scroll_into_view_if_needed()
+        page.evaluate("scrollTo(0, 0)")
+        page.screenshot(path=Path(folder) / f"{name}.png", full_page=True)
+
+
+def test_a_study_lives_on_the_page_without_a_reload(
+    new_page: NewPage, database: Database, data_dir: Path
+) -> None:
+    page = new_page()
+    expect(page.get_by_role("heading", name="No study yet")).to_be_visible()
+    picture(page, "status-empty")
+    page.evaluate("window.neverReloaded = true")
+
+    with database.session() as session:
+        study = rows.add_study(session, images=40)
+    row = page.locator("tbody tr")
+    expect(row).to_have_count(1)
+    expect(row.locator(".chip")).to_have_text("receiving")
+    expect(row).to_contain_text("40 images")
+
+    with database.session() as session:
+        study = session.get_one(Study, study.id)
+        revision = rows.close(session, study)
+        rows.begin_reading(session, study, revision)
+        session.add(revision)
+    expect(row.locator(".chip")).to_have_text("reading")
+    expect(row).to_contain_text("inference")
+
+    with database.session() as session:
+        study = session.get_one(Study, study.id)
+        revision = session.merge(revision)
+        reading = rows.add_reading(session, study, revision, data_dir, findings=3)
+        deliveries = rows.post(session, revision, reading)
+    expect(row.locator(".chip")).to_have_text("delivering")
+    expect(page.get_by_text("2 results wait to be sent")).to_be_visible()
+
+    with database.session() as session:
+        study, revision = session.get_one(Study, study.id), session.merge(revision)
+        rows.deliver(session, study, revision, [session.merge(delivery) for delivery in deliveries])
+    expect(row.locator(".chip")).to_have_text("delivered")
+    expect(row).to_contain_text("3 findings")
+    expect(page.get_by_role("status")).to_contain_text("1 delivered")
+    assert page.evaluate("window.neverReloaded") is True
+
+
+def test_the_page_of_a_study_grows_findings_while_it_is_looked_at(
+    new_page: NewPage, database: Database, data_dir: Path
+) -> None:
+    with database.session() as session:
+        study = rows.add_study(session)
+    page = new_page(f"studies/{study.uid}")
+    expect(page.get_by_role("status")).to_contain_text("receiving")
+    page.evaluate("window.neverReloaded = true")
+    with database.session() as session:
+        rows.read_and_deliver(session, session.get_one(Study, study.id), data_dir, findings=2)
+    expect(page.get_by_role("status")).to_contain_text("2 findings")
+    expect(page.locator("figure img")).to_have_count(2)
+    image = page.locator("figure img").first
+    image.scroll_into_view_if_needed()
+    page.wait_for_function("document.querySelector('figure img').naturalWidth === 512")
+    box = image.bounding_box()
+    assert box is not None
+    assert box["width"] >= 400
+    assert page.evaluate("window.neverReloaded") is True
+
+
+def test_a_button_reads_a_failed_study_again(new_page: NewPage, database: Database) -> None:
+    with database.session() as session:
+        study = rows.add_study(session)
+        rows.fail(session, study, "infer", "Series 2 has slices of two sizes.")
+    page = new_page(f"studies/{study.uid}")
+    expect(page.get_by_role("heading", name="Failed at inference")).to_be_visible()
+    page.get_by_role("button", name="Read again").click()
+    expect(page.get_by_role("status")).to_contain_text("queued")
+    expect(page.get_by_text("Reading again was asked for by an administrator.")).to_be_visible()
+    with database.snapshot() as session:
+        assert session.scalars(select(Study.read_now)).one() is True
+
+
+def test_the_list_can_be_walked_with_the_keyboard_while_it_changes(
+    new_page: NewPage, database: Database, data_dir: Path
+) -> None:
+    with database.session() as session:
+        study = rows.add_study(session)
+        other = rows.add_study(session)
+    page = new_page()
+    expect(page.locator("tbody tr")).to_have_count(2)
+    page.keyboard.press("Tab")
+    expect(page.get_by_role("link", name="Skip to the content")).to_be_focused()
+    link = page.locator(f'a.row[href="/studies/{study.uid}"]')
+    for _ in range(40):
+        if link.evaluate("element => element === document.activeElement"):
+            break
+        page.keyboard.press("Tab")
+    expect(link).to_be_focused()
+    with database.session() as session:
+        rows.read_and_deliver(session, session.get_one(Study, other.id), data_dir)
+        rows.add_study(session)
+    expect(page.locator("tbody tr")).to_have_count(3)
+    expect(link).to_be_focused()  # what changes around it takes the focus from nobody
+    page.keyboard.press("Enter")
+    page.wait_for_url(f"**/studies/{study.uid}")
+    expect(page.get_by_role("button", name="Read now")).to_be_visible()
+
+
+def test_typing_finds_a_study_and_the_address_can_be_shared(new_page: NewPage, database: Database) -> None:
+    with database.session() as session:
+        wanted = rows.add_study(session, patient_id="JONES-7")
+        rows.add_study(session)
+    page = new_page()
+    expect(page.locator("tbody tr")).to_have_count(2)
+    page.get_by_label("Find").fill("jones")
+    expect(page.locator("tbody tr")).to_have_count(1)
+    expect(page.locator("tbody tr")).to_contain_text("JONES-7")
+    page.wait_for_url("**q=jones**")
+    with database.session() as session:
+        rows.add_study(session, patient_id="SMITH")
+        rows.add_study(session, patient_id="JONES-8")
+    expect(page.locator("tbody tr")).to_have_count(2)  # what arrives is held to the same question
+    page.reload()
+    expect(page.get_by_label("Find")).to_have_value("jones")
+    expect(page.locator(f'a.row[href="/studies/{wanted.uid}"]')).to_be_visible()
+
+
+def test_no_page_scrolls_sideways_on_a_phone_whatever_is_in_it(
+    new_page: NewPage, database: Database, data_dir: Path
+) -> None:
+    endless = "W" * 64
+    with database.session() as session:
+        studies = rows.one_in_every_state(session, data_dir)
+        long = rows.add_study(
+            session,
+            patient_id=endless,
+            accession_number="A" * 64,
+            description="CT_" + "thoraxabdomenpelvis" * 13,
+            source="S" * 16,
+            uid="2.25." + "9" * 59,
+        )
+        rows.read_and_deliver(session, long, data_dir, findings=1)
+        failed = rows.add_study(session)
+        rows.fail(session, failed, "infer", "/a/path/" * 200)
+        rows.add_refusal(session, "0" * 1000, uid="8" * 64)
+    paths = [
+        "studies",
+        "refusals",
+        "health",
+        "api/docs",
+        *(f"studies/{study.uid}" for study in (long, failed, studies["delivered"])),
+    ]
+    for width in (375, 768, 1280):
+        page = new_page(paths[0], width=width)
+        for path in paths:
+            page.goto(page.url.split("/", 3)[0] + "//" + urlsplit(page.url).netloc + "/" + path)
+            assert page.evaluate("document.documentElement.scrollWidth") <= width, path
+
+
+def test_every_text_can_be_read_in_light_and_dark(
+    new_page: NewPage, database: Database, data_dir: Path
+) -> None:
+    with database.session() as session:
+        studies = rows.one_in_every_state(session, data_dir)
+    for dark in (False, True):
+        for path in (
+            "studies",
+            "health",
+            f"studies/{studies['delivering'].uid}",
+            f"studies/{studies['failed'].uid}",
+        ):
+            page = new_page(path, dark=dark)
+            expect(page.locator("#sign a")).to_be_visible()
+            poor = page.evaluate(CONTRAST)
+            assert poor == [], (path, "dark" if dark else "light")
+
+
+def test_pictures_of_the_pages(new_page: NewPage, database: Database, data_dir: Path) -> None:
+    with database.session() as session:
+        studies = rows.one_in_every_state(session, data_dir)
+    for name, options in {
+        "light": {},
+        "dark": {"dark": True},
+        "phone": {"width": 375, "height": 800},
+    }.items():
+        page = new_page(**options)
+        expect(page.locator("tbody tr")).to_have_count(len(studies))
+        expect(page.locator("#sign a")).to_have_text("all ok")
+        picture(page, f"status-{name}")
+        page = new_page(f"studies/{studies['delivered'].uid}", **options)
+        expect(page.locator("figure")).to_have_count(3)
+        picture(page, f"study-{name}")
+
+
+# Texts whose contrast is below WCAG 2.2 AA (4.5; 3 from 24 px, or bold from 18.66 px).
+CONTRAST = """() => {
+  const canvas = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
+  const rgba = (color) => {
+    canvas.clearRect(0, 0, 1, 1); canvas.fillStyle = color; canvas.fillRect(0, 0, 1, 1);
+    const [r, g, b, a] = canvas.getImageData(0, 0, 1, 1).data; return [r, g, b, a / 255];
+  };
+  const over = (top, under) => top.slice(0, 3).map((v, i) => v * top[3] + under[i] * (1 - top[3]));
+  const ground = (element) => {
+    if (!element) return [255, 255, 255];
+    const color = rgba(getComputedStyle(element).backgroundColor);
+    return color[3] === 1 ? color.slice(0, 3) : over(color, ground(element.parentElement));
+  };
+  const light = (color) => {
+    const linear = (v) => (v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
+    const [r, g, b] = color.map((v) => linear(v / 255));
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+  };
+  const poor = [];
+  const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  while (walker.nextNode()) {
+    const element = walker.currentNode.parentElement;
+    if (!walker.currentNode.data.trim() || !element.checkVisibility()) continue;
+    const style = getComputedStyle(element), under = ground(element);
+    const [a, b] = [light(over(rgba(style.color), under)), light(under)].sort((x, y) => y - x);
+    const size = parseFloat(style.fontSize), bold = style.fontWeight >= 700;
+    const wanted = size >= 24 || (bold && size >= 18.66) ? 3 : 4.5;
+    const ratio = (a + 0.05) / (b + 0.05);
+    if (ratio < wanted) poor.push(`${walker.currentNode.data.trim().slice(0, 40)}: ${ratio.toFixed(2)}`);
+  }
+  return poor;
+}"""

@@ -1,0 +1,212 @@
+"""The pages as HTML."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from fastapi.testclient import TestClient
+from sqlalchemy import select
+
+from node.health import Probe
+from storage.database import Database, now
+from storage.tables import FindingRow, Study
+from tests.node.web import rows
+
+SCRIPT = "<script>alert('in')</script>"
+
+
+def test_an_empty_node_says_what_to_do(client: TestClient) -> None:
+    page = client.get("/").text
+    assert "No study yet" in page
+    assert "OVERREAD@127.0.0.1:11112" in page
+    assert "overread send FOLDER" in page
+
+
+def test_a_failed_study_shows_its_stage_and_reason_on_the_list(
+    client: TestClient, database: Database
+) -> None:
+    with database.session() as session:
+        rows.fail(session, rows.add_study(session), "select", "Two patients share this study.")
+    page = client.get("/studies").text
+    assert "choosing series:" in page
+    assert "Two patients share this study." in page
+
+
+def test_a_search_without_a_match_offers_a_way_out(client: TestClient, database: Database) -> None:
+    with database.session() as session:
+        rows.add_study(session)
+    page = client.get("/studies", params={"q": "nobody"}).text
+    assert "No study matches" in page
+    assert 'href="/studies"' in page
+
+
+def test_tags_are_shown_as_text_wherever_they_come_from(
+    client: TestClient, database: Database, data_dir: Path
+) -> None:
+    with database.session() as session:
+        study = rows.add_study(
+            session, description=SCRIPT, patient_id=SCRIPT, accession_number="<b>&", source="<i>\"'"
+        )
+        revision = rows.read_and_deliver(session, study, data_dir)
+        revision.state, revision.reason = "failed", SCRIPT
+        session.scalars(select(FindingRow)).first().label = SCRIPT  # type: ignore[union-attr]
+        rows.add_refusal(session, SCRIPT, caller=SCRIPT, study_uid='"><script>')
+    for address in ("/studies", f"/studies/{study.uid}", "/refusals", f"/studies?q={SCRIPT}"):
+        page = client.get(address).text
+        assert "<script>alert" not in page, address
+        assert '"><script' not in page, address
+        assert "&lt;script&gt;" in page, address
+
+
+def test_a_study_uid_that_is_no_uid_leads_nowhere_else(client: TestClient, database: Database) -> None:
+    with database.session() as session:
+        rows.add_refusal(session, study_uid="../../health?x=<y>")
+    assert 'href="/studies/..%2F..%2Fhealth%3Fx%3D%3Cy%3E"' in client.get("/refusals").text
+    assert client.get("/studies/..%2f..%2fetc%2fpasswd").status_code == 404
+
+
+def test_a_study_shows_findings_key_images_and_deliveries(
+    client: TestClient, database: Database, data_dir: Path
+) -> None:
+    with database.session() as session:
+        study = rows.add_study(session)
+        rows.read_and_deliver(session, study, data_dir, findings=2)
+        keys = session.scalars(select(FindingRow.id)).all()
+    page = client.get(f"/studies/{study.uid}").text
+    assert "13.1 × 9.4 mm" in page
+    assert "increased +142 %" in page
+    assert "doubling in 143 days" in page
+    assert "Segmentation (SEG)" in page
+    for key in keys:
+        address = f"/studies/{study.uid}/findings/{key}.png"
+        assert address in page
+        image = client.get(address)
+        assert image.headers["content-type"] == "image/png"
+        assert image.content.startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("written", ["../secret.png", "/etc/hostname", "gone.png", "results/secret.txt"])
+def test_no_file_outside_the_data_is_served(
+    client: TestClient, database: Database, data_dir: Path, written: str
+) -> None:
+    (data_dir.parent / "secret.png").write_bytes(b"\x89PNG secret")
+    with database.session() as session:
+        study = rows.add_study(session)
+        rows.read_and_deliver(session, study, data_dir, findings=1)
+        (data_dir / "results" / "secret.txt").write_text("secret")
+        finding = session.scalars(select(FindingRow)).one()
+        finding.key_image = written
+    answer = client.get(f"/studies/{study.uid}/findings/{finding.id}.png")
+    assert answer.status_code == 404
+    assert b"secret" not in answer.content
+
+
+def test_a_link_in_the_data_leads_not_out_of_it(
+    client: TestClient, database: Database, data_dir: Path
+) -> None:
+    (data_dir.parent / "secret.png").write_bytes(b"\x89PNG secret")
+    (data_dir / "link.png").symlink_to(data_dir.parent / "secret.png")
+    with database.session() as session:
+        study = rows.add_study(session)
+        rows.read_and_deliver(session, study, data_dir, findings=1)
+        finding = session.scalars(select(FindingRow)).one()
+        finding.key_image = "link.png"
+    assert client.get(f"/studies/{study.uid}/findings/{finding.id}.png").status_code == 404
+
+
+def test_buttons_are_those_that_can_be_used(client: TestClient, database: Database, data_dir: Path) -> None:
+    with database.session() as session:
+        studies = rows.one_in_every_state(session, data_dir)
+    offered = {
+        state: {
+            action
+            for action in ("read-now", "read-again", "send-again")
+            if f'id="{action}"' in client.get(f"/studies/{study.uid}").text
+        }
+        for state, study in studies.items()
+    }
+    assert offered["receiving"] == {"read-now"}
+    assert offered["reading"] == offered["queued"] == set()
+    assert offered["delivered"] == {"read-again", "send-again"}
+    assert offered["failed"] == offered["skipped"] == {"read-again"}
+
+
+def test_pressing_a_button_leads_back_to_the_study(client: TestClient, database: Database) -> None:
+    with database.session() as session:
+        study = rows.add_study(session)
+    answer = client.post(f"/studies/{study.uid}/read-now", headers={"origin": "http://127.0.0.1:8080"})
+    assert (answer.status_code, answer.headers["location"]) == (303, f"/studies/{study.uid}")
+    with database.snapshot() as session:
+        assert session.scalars(select(Study.read_now)).one() is True
+
+
+def test_a_button_pressed_too_late_says_why(client: TestClient, database: Database, data_dir: Path) -> None:
+    with database.session() as session:
+        study = rows.add_study(session)
+        rows.read_and_deliver(session, study, data_dir)
+    answer = client.post(f"/studies/{study.uid}/read-now")
+    assert answer.status_code == 409
+    assert "Every image of this study is part of a reading already." in answer.text
+
+
+def test_health_tells_what_to_do(client: TestClient, probes: list[Probe]) -> None:
+    probes.append(Probe("destination pacs", False, "cannot be reached", "Is it running?"))
+    page = client.get("/health")
+    assert page.status_code == 503
+    assert "1 part needs attention." in page.text
+    assert "Is it running?" in page.text
+    assert "1 problem" in client.get("/health/sign").text
+
+
+def test_the_script_gets_the_living_part_alone(client: TestClient, database: Database) -> None:
+    with database.session() as session:
+        rows.add_study(session)
+    part = client.get("/studies", headers={"hx-request": "true"}).text
+    assert part.lstrip().startswith('<div id="board"')
+    whole = client.get("/studies", headers={"hx-request": "true", "hx-history-restore-request": "true"}).text
+    assert whole.startswith("<!doctype html>")
+
+
+def test_a_page_that_is_not_there_is_a_page_all_the_same(client: TestClient) -> None:
+    for address in ("/nowhere", "/studies/1.2.3", "/studies/1.2.3/findings/1.png"):
+        answer = client.get(address)
+        assert answer.status_code == 404
+        assert "Show all studies" in answer.text
+
+
+def test_five_thousand_studies_take_no_longer_page_than_fifty(client: TestClient, database: Database) -> None:
+    moment = now()
+    with database.session() as session:
+        first = rows.add_study(session, images=1, at=moment)
+        session.add_all(
+            Study(
+                uid=f"2.25.9.{number}",
+                patient_pk=first.patient_pk,
+                description="CT chest",
+                source="CT1",
+                first_image_at=moment - timedelta(minutes=number),
+                last_image_at=moment - timedelta(minutes=number),
+                is_open=False,
+            )
+            for number in range(1, 5000)
+        )
+    page = client.get("/studies").text
+    assert "All <b>5,000</b>" in page
+    assert page.count('role="row" id="s-') == 50
+    seen = 50
+    while 'id="older"' in page and seen < 1000:
+        older = page.split('id="older" href="')[1].split('"')[0].replace("&amp;", "&")
+        page = client.get(older).text
+        seen += page.count('role="row" id="s-')
+    assert seen == 1000
+
+
+def test_words_of_every_script_and_length_are_shown(client: TestClient, database: Database) -> None:
+    description = "胸部CT 造影 " + "Röntgen-" * 25
+    with database.session() as session:
+        rows.add_study(session, description=description, patient_id="P" * 64)
+    page = client.get("/studies").text
+    assert description in page
+    assert "P" * 64 in page
