@@ -147,3 +147,7 @@ def models_verify(config: Config = None) -> None:
     from node.commands.models import verify_models
 
     verify_models(_settings(config))
+
+
+if __name__ == "__main__":
+    app()

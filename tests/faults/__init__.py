@@ -1,0 +1,1 @@
+"""What a hospital does to a node, done on purpose."""

@@ -1,0 +1,183 @@
+"""Kills a node at random moments while studies come in, and counts what arrives at the PACS.
+
+python -m tests.faults.kills --studies 20 --kills 20 --seed 1
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx
+from rich.console import Console
+
+from tests.orthanc import Orthanc, free_port
+from training.phantoms.chest import chest_phantom
+from training.phantoms.dicom import Patient, Study, write_ct_series
+
+ROOT = Path(__file__).parents[2]
+SHAPE, SPACING_MM = (64, 96, 112), (3.0, 3.2, 3.2)
+LONGEST_LIFE = 8.0  # seconds between a start and the next kill
+PATIENCE = 900.0
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What was seen at the end.
+
+    states: how the studies ended, by state. results: result objects in the PACS by study and kind.
+    """
+
+    kills: int
+    seconds: float
+    states: dict[str, int]
+    results: dict[str, Counter[str]] = field(repr=False)
+
+    @property
+    def complete(self) -> int:
+        """Studies with exactly one set of results: one SEG and two SR, or one SR that says there is none."""
+        whole = ({"SEG": 1, "SR": 2}, {"SR": 1})
+        return sum(dict(kinds) in whole for kinds in self.results.values())
+
+    @property
+    def doubled(self) -> int:
+        return sum(kinds["SEG"] > 1 or kinds["SR"] > 2 for kinds in self.results.values())
+
+
+class Victim:
+    """An ``overread serve`` that is killed and started again on the same data."""
+
+    def __init__(self, folder: Path, pacs: Orthanc) -> None:
+        self.dicom_port, self.web_port = free_port(), free_port()
+        self._config = folder / "overread.toml"
+        self._log = folder / "overread.log"
+        self._config.write_text(
+            f"""
+            [node]
+            data_dir = "{folder / "data"}"
+            [dicom]
+            port = {self.dicom_port}
+            quiet_seconds = 1
+            [web]
+            port = {self.web_port}
+            [[destinations]]
+            name = "pacs"
+            ae_title = "{pacs.ae_title}"
+            host = "{pacs.host}"
+            port = {pacs.dicom_port}
+            retry_seconds = 1
+            """
+        )
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        command = [sys.executable, "-m", "node.cli", "serve", "--config", str(self._config)]
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(
+                command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=log, stderr=log
+            )
+
+    def kill(self, number: int = signal.SIGKILL) -> None:
+        if self._process is not None:
+            self._process.send_signal(number)
+            self._process.wait()
+
+    def studies(self) -> list[dict[str, str]]:
+        try:
+            return list(httpx.get(f"http://127.0.0.1:{self.web_port}/api/studies").json()["studies"])
+        except httpx.HTTPError:
+            return []
+
+
+def run(studies: int, kills: int, seed: int, folder: Path) -> Outcome:
+    """Send ``studies`` while killing ``kills`` times, then wait until the node has ended all of them."""
+    chance = random.Random(seed)
+    sent = [_phantom(number, folder / f"study-{number}") for number in range(studies)]
+    with _pacs(folder) as pacs:
+        victim = Victim(folder, pacs)
+        started = time.monotonic()
+        victim.start()
+        sender = threading.Thread(target=_send_all, args=(victim.dicom_port, sent), daemon=True)
+        sender.start()
+        for _ in range(kills):
+            time.sleep(chance.uniform(0.2, LONGEST_LIFE))
+            victim.kill()
+            victim.start()
+        try:
+            states = _wait_until_ended(victim, studies)
+        finally:
+            victim.kill(signal.SIGTERM)
+        found: dict[str, Counter[str]] = {}
+        for instance in pacs.instances():
+            found.setdefault(instance["StudyInstanceUID"], Counter())[instance["Modality"]] += 1
+        return Outcome(kills, time.monotonic() - started, states, found)
+
+
+def _phantom(number: int, folder: Path) -> list[Path]:
+    phantom = chest_phantom(100 + number, SHAPE, SPACING_MM, lesions=number % 3)
+    return write_ct_series(
+        folder,
+        phantom.voxels,
+        phantom.affine,
+        patient=Patient(f"KILL-{number}"),
+        study=Study(accession_number=f"KILL-{number}"),
+    )
+
+
+@contextmanager
+def _pacs(folder: Path) -> Iterator[Orthanc]:
+    pacs = Orthanc(folder / "orthanc")
+    pacs.start()
+    yield pacs
+    pacs.stop()
+
+
+def _send_all(port: int, studies: Sequence[Sequence[Path]]) -> None:
+    """As a PACS does: what was not answered with success is sent again, until it is."""
+    for paths in studies:
+        command = ["storescu", "127.0.0.1", str(port), *map(str, paths)]
+        while subprocess.run(command, capture_output=True).returncode:
+            time.sleep(0.3)
+
+
+def _wait_until_ended(victim: Victim, studies: int) -> dict[str, int]:
+    deadline = time.monotonic() + PATIENCE
+    states: Counter[str] = Counter()
+    while time.monotonic() < deadline:
+        states = Counter(study["state"] for study in victim.studies())
+        if states.total() == studies and not states.keys() - {"delivered", "failed", "skipped"}:
+            break
+        time.sleep(0.5)
+    return dict(states)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--studies", type=int, default=20)
+    parser.add_argument("--kills", type=int, default=20)
+    parser.add_argument("--seed", type=int, default=1)
+    chosen = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="overread-kills-") as folder:
+        outcome = run(chosen.studies, chosen.kills, chosen.seed, Path(folder))
+    console = Console()
+    console.print(outcome)
+    console.print(
+        f"{outcome.complete} of {chosen.studies} studies have exactly one set of results, "
+        f"{chosen.studies - len(outcome.results)} have none, {outcome.doubled} have too many"
+    )
+    return 0 if outcome.complete == chosen.studies else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
