@@ -17,8 +17,9 @@ class Circuit:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._lock = threading.Lock()
-        self._failures = 0
+        self._pause = 0.0
         self._open_until = 0.0
+        self._trying = False
 
     @property
     def seconds_open(self) -> float:
@@ -30,18 +31,20 @@ class Circuit:
         with self._lock:
             if self._clock() < self._open_until:
                 return False
-            if self._failures:
-                self._open_until = self._clock() + self._pause()
+            if self._pause:
+                self._open_until = self._clock() + self._pause
+                self._trying = True
             return True
 
     def succeeded(self) -> None:
         with self._lock:
-            self._failures, self._open_until = 0, 0.0
+            self._pause, self._open_until, self._trying = 0.0, 0.0, False
 
     def failed(self) -> None:
+        """Calls that were under way together and fail together count once."""
         with self._lock:
-            self._failures += 1
-            self._open_until = self._clock() + self._pause()
-
-    def _pause(self) -> float:
-        return min(FIRST_PAUSE_SECONDS * 2.0 ** min(self._failures - 1, 16), LONGEST_PAUSE_SECONDS)
+            if self._clock() < self._open_until and not self._trying:
+                return
+            self._trying = False
+            self._pause = min(max(2 * self._pause, FIRST_PAUSE_SECONDS), LONGEST_PAUSE_SECONDS)
+            self._open_until = self._clock() + self._pause

@@ -15,7 +15,7 @@ class TritonOptions:
     wait_seconds: for a server that can take the call, before the call is given up.
     shared_memory: "auto" for servers on this host; "on" also for servers that share this host's IPC
         namespace under another name; "off" for none.
-    token_file: holds what is sent as ``authorization: Bearer``.
+    headers_file: lines such as ``authorization: Bearer ...``, sent with every call.
     tls: encrypt. root_certificates verify the server; private_key and certificate_chain identify the node
         (PEM files).
     """
@@ -23,7 +23,7 @@ class TritonOptions:
     timeout_seconds: float = 120.0
     wait_seconds: float = 300.0
     shared_memory: Literal["auto", "on", "off"] = "auto"
-    token_file: Path | None = None
+    headers_file: Path | None = None
     tls: bool = False
     root_certificates: Path | None = None
     private_key: Path | None = None

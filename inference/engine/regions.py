@@ -77,10 +77,6 @@ class Regions:
             raise
         self._returned(region)
 
-    def register_again(self, region: Region) -> None:
-        """After the server forgot it, as a restarted one has."""
-        self._register(region)
-
     def close(self) -> None:
         with self._lock:
             regions, self._unused = self._unused, []

@@ -16,6 +16,7 @@ from inference.engine.triton_server import (
     ModelStoppedError,
     ServerSlowError,
     ServerUnavailableError,
+    ServerUnfitError,
     TritonServer,
 )
 
@@ -49,9 +50,10 @@ class TritonEngine:
         feed = checked_inputs(card, inputs)
         late = stopped = 0
         give_up = time.monotonic() + self._options.wait_seconds
+        candidates = list(self._servers)
         cause: EngineError | None = None
         while True:
-            server = self._free_server(give_up, cause)
+            server = self._free(candidates, give_up, cause)
             try:
                 return self._run(server, card, feed)
             except ServerUnavailableError as error:
@@ -63,11 +65,15 @@ class TritonEngine:
                     raise EngineError(
                         f"{error}, twice within {limit}; see engine.triton.timeout_seconds"
                     ) from error
+            except ServerUnfitError as error:
+                cause = error
+                candidates.remove(server)
+                if not candidates:
+                    raise
             except ModelStoppedError as error:
                 cause, stopped = error, stopped + 1
                 if stopped > REVIVALS:
                     raise
-                cause = self._revived(server, card) or cause
 
     def health(self) -> str | None:
         """Asks every server for every model; one server that runs a model is enough for it."""
@@ -91,13 +97,15 @@ class TritonEngine:
         except CatalogueError as error:
             raise EngineError(str(error)) from error
 
-    def _free_server(self, give_up: float, cause: EngineError | None) -> TritonServer:
-        """The least busy server whose circuit lets a call through; waits for one."""
+    def _free(
+        self, candidates: Sequence[TritonServer], give_up: float, cause: EngineError | None
+    ) -> TritonServer:
+        """The least busy of them whose circuit lets a call through; waits for one."""
         while True:
-            for server in sorted(self._servers, key=lambda s: s.calls):
+            for server in sorted(candidates, key=lambda s: s.calls):
                 if server.circuit.admit():
                     return server
-            pause = min(s.circuit.seconds_open for s in self._servers)
+            pause = min(s.circuit.seconds_open for s in candidates)
             if time.monotonic() + pause > give_up:
                 waited = f"{self._options.wait_seconds:g} s"
                 raise EngineError(
@@ -107,11 +115,16 @@ class TritonEngine:
                 raise EngineError("the engine was closed while a call waited for Triton") from cause
 
     def _run(self, server: TritonServer, card: ModelCard, feed: Arrays) -> Arrays:
-        """Only what says something of the server moves its circuit."""
+        """Only what says something of the server moves its circuit. A model that has stopped is started
+        again, for the next try."""
         with self._counting:
             server.calls += 1
         try:
-            answer = server.run(card, feed)
+            try:
+                answer = server.run(card, feed)
+            except ModelStoppedError:
+                server.revive(card)
+                raise
         except (ServerUnavailableError, ServerSlowError):
             server.lost()
             raise
@@ -120,12 +133,3 @@ class TritonEngine:
                 server.calls -= 1
         server.circuit.succeeded()
         return answer
-
-    def _revived(self, server: TritonServer, card: ModelCard) -> EngineError | None:
-        """None, or why the model could not be started again."""
-        try:
-            server.revive(card)
-        except EngineError as error:
-            server.lost()
-            return error
-        return None

@@ -43,8 +43,16 @@ class ModelStoppedError(EngineError):
     """The server is up, but its process for this model has died or the model is not loaded."""
 
 
+class ServerUnfitError(EngineError):
+    """The server cannot run this model as it is set up; another server may."""
+
+
 class RegionForgottenError(EngineError):
     """The server does not know a region of shared memory any more."""
+
+
+class OutputOutgrownError(EngineError):
+    """An output is larger than the place kept for it."""
 
 
 class TritonServer:
@@ -72,7 +80,8 @@ class TritonServer:
 
         Raises:
             ServerUnavailableError, ServerSlowError, ModelStoppedError: another call may succeed.
-            EngineError: this one never will.
+            ServerUnfitError: another server may take it.
+            EngineError: it never will succeed.
         """
         self._prove(card)
         expected = [_predicted_shape(card, output, feed) for output in card.outputs]
@@ -87,16 +96,19 @@ class TritonServer:
             return self._answer(card, [_sent(t, feed[t.tensor]) for t in card.inputs], {})
 
     def revive(self, card: ModelCard) -> None:
-        """Unload and load a model whose process has died; one caller does, the others wait for it."""
+        """Unload and load a model whose process has died; one caller does, the others wait for it.
+
+        Raises:
+            ServerUnavailableError, ServerSlowError: the server itself has gone.
+            ServerUnfitError: it cannot load the model.
+        """
         if not self._reviving.acquire(blocking=False):
             with self._reviving:
                 return
         try:
+            with contextlib.suppress(InferenceServerException):  # not loaded, or unloading already
+                self._client.unload_model(card.name, headers=self._headers, client_timeout=CONTROL_SECONDS)
             with self._translated(card.name):
-                with contextlib.suppress(InferenceServerException):  # not loaded, or unloading already
-                    self._client.unload_model(
-                        card.name, headers=self._headers, client_timeout=CONTROL_SECONDS
-                    )
                 self._client.load_model(card.name, headers=self._headers, client_timeout=LOAD_SECONDS)
         finally:
             self._reviving.release()
@@ -138,15 +150,13 @@ class TritonServer:
             shared.set_shared_memory(region.name, array.nbytes, place.offset)
             inputs.append(shared)
         outputs = {name: p for name, p in places.items() if name not in feed}
-        for attempt in (1, 2):
-            try:
-                return self._answer(card, inputs, outputs, region)
-            except RegionForgottenError:
-                if attempt == 2:
-                    raise
-                assert self._regions is not None
-                self._regions.register_again(region)
-        raise AssertionError("unreachable")
+        try:
+            return self._answer(card, inputs, outputs, region)
+        except RegionForgottenError:  # as a restarted server has
+            self._register(region)
+            return self._answer(card, inputs, outputs, region)
+        except OutputOutgrownError:
+            return self._answer(card, inputs, {}, region)
 
     def _answer(
         self,
@@ -180,7 +190,7 @@ class TritonServer:
             )
         sha256 = found.config.parameters["sha256"].string_value
         if sha256 != card.sha256:
-            raise EngineError(
+            raise ServerUnfitError(
                 f"Triton at {self.url} serves other weights of {card.name} ({sha256[:12] or 'unnamed'}…) "
                 f"than the catalogue has ({card.sha256[:12]}…); give both the same model repository"
             )
@@ -220,10 +230,19 @@ class _Place:
 
 def _meaning(url: str, subject: str, error: InferenceServerException) -> EngineError:
     """What a gRPC error means for the next call. Triton tells more by its words than by its status."""
-    status, said = str(error.status() or "").removeprefix("StatusCode."), str(error.message())
+    status, said = (
+        str(error.status() or "").removeprefix("StatusCode."),
+        str(error.message()).partition("\n")[0],
+    )
     at = f"Triton at {url}: {subject}"
+    if "shared memory size specified" in said:
+        return OutputOutgrownError(f"{at}: {said}")
     if "shared memory region" in said:
         return RegionForgottenError(f"{at}: {said}")
+    if "load / unload is not allowed" in said:
+        return ServerUnfitError(f"{at} has stopped; start Triton with --model-control-mode=explicit")
+    if "load failed" in said or "failed to load" in said:
+        return ServerUnfitError(f"{at}: {said}")
     if "Stub process" in said or "unknown model" in said:
         return ModelStoppedError(f"{at}: {said}")
     if status == "DEADLINE_EXCEEDED":
@@ -241,13 +260,18 @@ def _shares_memory(url: str, options: TritonOptions) -> bool:
 
 
 def _headers(options: TritonOptions) -> dict[str, str]:
-    if options.token_file is None:
+    if options.headers_file is None:
         return {}
     try:
-        token = options.token_file.read_text(encoding="utf-8").strip()
+        lines = options.headers_file.read_text(encoding="utf-8").splitlines()
     except OSError as error:
-        raise EngineError(f"engine.triton.token_file: {options.token_file}: {error.strerror}") from error
-    return {"authorization": f"Bearer {token}"}
+        raise EngineError(f"engine.triton.headers_file: {options.headers_file}: {error.strerror}") from error
+    pairs = [line.partition(":") for line in lines if line.strip()]
+    if not all(colon for _, colon, _ in pairs):
+        raise EngineError(
+            f"engine.triton.headers_file: {options.headers_file}: each line must be 'name: value'"
+        )
+    return {name.strip().lower(): value.strip() for name, _, value in pairs}
 
 
 def _text(path: Path | None) -> str | None:
