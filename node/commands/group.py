@@ -40,7 +40,8 @@ class CommandGroup(TyperGroup):
 def sentence(error: Exception) -> str:
     """What to tell a person. Our own errors say it themselves."""
     if isinstance(error, OSError) and error.strerror:
-        return f"{error.filename or 'the system'}: {error.strerror}."
+        place = f"{error.filename}: " if error.filename else ""
+        return f"{place}{error.strerror}; name another place, or mend this one."
     if isinstance(error, ModuleNotFoundError) and (extra := EXTRAS.get(str(error.name).split(".")[0])):
         return f"{error.name} is not installed; `pip install 'overread[{extra}]'` brings it."
     if type(error).__module__.split(".")[0] in OURS:

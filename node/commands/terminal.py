@@ -15,7 +15,8 @@ def console() -> Console:
 
 
 def progress(counted: str = "") -> Progress:
-    """A bar on standard error that goes when it is done; ``counted`` names what its steps are."""
+    """A bar on the terminal that goes when it is done; ``counted`` names what its steps are."""
     columns = [TextColumn("{task.description}"), BarColumn()]
     columns += [MofNCompleteColumn(), TextColumn(counted)] if counted else []
-    return Progress(*columns, TimeElapsedColumn(), console=Console(stderr=True), transient=True)
+    bar = Console(stderr=True)
+    return Progress(*columns, TimeElapsedColumn(), console=bar, transient=True, disable=not bar.is_terminal)

@@ -1,0 +1,120 @@
+"""`overread serve`: a process that says where it listens, and stops when told to."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.request import urlopen
+
+import pytest
+
+from node.delivery import DicomDestination
+from node.settings import Peer
+from tests.tiny_models import make_repository
+from training.phantoms.dicom import Patient, write_ct_series
+from training.phantoms.fields import Grid
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    path = tmp_path / "overread.toml"
+    path.write_text(
+        "[dicom]\nport = 0\nquiet_seconds = 0.5\n[web]\nport = 0\n[log]\nformat = 'json'\n"
+        f"[engine]\nmodels = '{make_repository(tmp_path / 'models')}'\n"
+    )
+    return path
+
+
+def command(config: Path) -> list[str]:
+    return [sys.executable, "-c", "from node.cli import app; app()", "serve", "--config", str(config)]
+
+
+@contextmanager
+def serving(config: Path, log: Path) -> Iterator[tuple[subprocess.Popen[str], int, str]]:
+    """A running node: its process, its DICOM port and the address of its status page."""
+    with log.open("w") as errors:
+        node = subprocess.Popen(
+            command(config),
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+            env=os.environ | {"PYTHONUNBUFFERED": "1"},
+        )
+    try:
+        assert node.stdout is not None
+        receiving, status = node.stdout.readline(), node.stdout.readline()
+        assert "receiving" in receiving, log.read_text()
+        yield node, int(receiving.rsplit(":", 1)[1]), status.split()[-1]
+    finally:
+        node.kill()
+        node.wait()
+
+
+def refused(config: Path) -> str:
+    """What a node that cannot start says."""
+    ended = subprocess.run(command(config), cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert ended.returncode == 1
+    assert "Traceback" not in ended.stderr
+    return ended.stderr
+
+
+def test_it_answers_where_it_says_stops_cleanly_and_starts_again(tmp_path: Path, config: Path) -> None:
+    for told in (signal.SIGTERM, signal.SIGINT):
+        with serving(config, tmp_path / "log") as (node, port, status):
+            peer = Peer(name="node", ae_title="OVERREAD", host="127.0.0.1", port=port)
+            DicomDestination(peer, "TEST").echo()
+            with urlopen(status + "api/studies") as answer:
+                assert json.load(answer)["studies"] == []
+            node.send_signal(told)
+            assert node.wait(timeout=60) == 0
+
+
+def test_the_log_is_json_and_names_no_patient(tmp_path: Path, config: Path) -> None:
+    grid = Grid.centred((3, 8, 8), (1.0, 1.0, 1.0))
+    z, y, x = grid.axes
+    patient = Patient("SECRET-ID", "Secret^Sally")
+    paths = write_ct_series(tmp_path / "study", (z + y + x).astype("int16"), grid.affine, patient=patient)
+    (tmp_path / "overread.toml").write_text(config.read_text().replace("'json'", "'json'\nlevel = 'debug'"))
+    with serving(config, tmp_path / "log") as (node, port, status):
+        peer = Peer(name="node", ae_title="OVERREAD", host="127.0.0.1", port=port)
+        assert {r.outcome for r in DicomDestination(peer, "TEST").send(paths)} == {"sent"}
+        while "skipped" not in urlopen(status + "api/studies").read().decode():
+            assert node.poll() is None
+        node.terminate()
+        node.wait(timeout=60)
+    log = (tmp_path / "log").read_text()
+    assert log
+    assert all({"at", "level", "logger", "text"} <= json.loads(line).keys() for line in log.splitlines())
+    assert not re.search("secret", log, re.IGNORECASE)
+
+
+@pytest.mark.parametrize("section", ["dicom", "web"])
+def test_a_port_that_is_taken_is_named(config: Path, section: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        config.write_text(config.read_text().replace(f"[{section}]\nport = 0", f"[{section}]\nport = {port}"))
+        said = refused(config)
+    assert str(port) in said
+    assert f"{section}.port" in said
+
+
+def test_a_data_folder_that_cannot_be_made_is_named(tmp_path: Path, config: Path) -> None:
+    (tmp_path / "file").touch()
+    config.write_text(f"[node]\ndata_dir = 'file/data'\n{config.read_text()}")
+    assert "file/data" in refused(config)
+
+
+def test_a_second_node_on_the_same_data_is_refused(tmp_path: Path, config: Path) -> None:
+    with serving(config, tmp_path / "log"):
+        assert str(tmp_path / "overread-data") in refused(config)
