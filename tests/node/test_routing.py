@@ -1,0 +1,283 @@
+"""The right series is read, and an administrator can see why each other one was not."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from pathlib import Path
+
+import pydicom
+import pytest
+
+from node.kernels import kernel_of
+from node.matching import check_keywords, matches
+from node.routing import DEFAULT_ROUTES, Choice, SeriesDescription, describe, select
+from node.settings import RouteSettings
+from tests.inference.series import affine_of, change, write_scene
+from training.phantoms.dicom import Series
+
+ALL = ("ct-lesions", "lung-nodules", "chest-xray", "polyps", "pet-ct")
+LUNG = ("lung-nodules",)
+LUNG_ROUTES = tuple(shipped for shipped in DEFAULT_ROUTES if shipped.reader in LUNG)
+
+
+def ct(uid: str, **known: object) -> SeriesDescription:
+    """A chest CT of 200 axial slices, but for what is given."""
+    tags = {
+        "Modality": "CT",
+        "Rows": "512",
+        "BodyPartExamined": "CHEST",
+        "ImageType": ("ORIGINAL", "PRIMARY", "AXIAL"),
+        "FrameOfReferenceUID": "1.9",
+        "SeriesDescription": f"series {uid}",
+        "SeriesNumber": uid,
+    }
+    fields = {"images": 200, "plane": "axial", "spacing_mm": 1.5, "coverage_mm": 300.0, "problem": ""}
+    for name, value in known.items():
+        (fields if name in fields else tags)[name] = value
+    several = {k: (v,) if isinstance(v, str) else tuple(v) for k, v in tags.items() if v}
+    return SeriesDescription(uid, several, **fields)  # type: ignore[arg-type]
+
+
+def pet(uid: str, **known: object) -> SeriesDescription:
+    return ct(uid, **{"Modality": "PT", "Units": "BQML", "CorrectedImage": ("DECY", "ATTN"), **known})
+
+
+def picture(uid: str, modality: str, **known: object) -> SeriesDescription:
+    return ct(uid, Modality=modality, plane="", spacing_mm=None, coverage_mm=0.0, images=1, **known)
+
+
+def chosen(choices: tuple[Choice, ...]) -> dict[str | None, str]:
+    return {choice.reader: choice.series_uid for choice in choices if choice.chosen}
+
+
+def reason(choices: tuple[Choice, ...], uid: str) -> str:
+    (choice,) = [choice for choice in choices if choice.series_uid == uid]
+    assert not choice.chosen
+    return choice.reason
+
+
+@pytest.mark.parametrize(
+    ("worse", "because"),
+    [
+        (
+            ct("2", spacing_mm=5.0),
+            "a thinner axial series was preferred: 1.5 mm against 5 mm",
+        ),
+        (ct("2", SliceThickness="3"), "a thinner axial series was preferred: 1.5 mm against 3 mm"),
+        (
+            ct("2", spacing_mm=0.6, ImageType=("DERIVED", "SECONDARY", "AXIAL")),
+            "derived from other images; an original series was preferred",
+        ),
+        (ct("2", spacing_mm=0.6, plane="coronal"), "coronal slices; an axial series was preferred"),
+        (
+            ct("2", spacing_mm=0.6, coverage_mm=60.0),
+            "a series that covers more was preferred: 300 mm against 60 mm",
+        ),
+        (ct("2", images=180), "a series of more images was preferred: 200 against 180"),
+        (ct("2", problem="It is torn."), "cannot be read: It is torn."),
+        (ct("2"), "equal to series 1, which comes first"),
+    ],
+)
+def test_the_better_of_two_series_is_read_and_the_other_says_why_not(worse, because) -> None:
+    for order in ([ct("1"), worse], [worse, ct("1")]):
+        choices = select(order, LUNG_ROUTES, LUNG)
+        assert chosen(choices) == {"lung-nodules": "1"}
+        assert reason(choices, "2") == because
+
+
+def test_each_reader_has_its_kernel() -> None:
+    study = [ct("1", ConvolutionKernel="B30f"), ct("2", ConvolutionKernel="B70f")]
+    choices = select(study, DEFAULT_ROUTES, ("lung-nodules", "ct-lesions"))
+    assert chosen(choices) == {"lung-nodules": "2", "ct-lesions": "1"}
+    assert "a sharp kernel was preferred: B70f against B30f" in {choice.reason for choice in choices}
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("B30f", "soft"),
+        ("B70f", "sharp"),
+        ("Br38f", "soft"),
+        ("Bl64d", "sharp"),
+        ("I50f", "sharp"),
+        ("STANDARD", "soft"),
+        ("LUNG", "sharp"),
+        ("BONEPLUS", "sharp"),
+        ("FC51", "sharp"),
+        ("FC17", "soft"),
+        ("L", "sharp"),
+        ("B", "soft"),
+        ("", ""),
+        ("11", ""),
+    ],
+)
+def test_kernels_of_all_vendors_are_known(name, kind) -> None:
+    assert kernel_of(name) == kind
+
+
+@pytest.mark.parametrize(
+    ("one", "because"),
+    [
+        (ct("1", ImageType=("ORIGINAL", "PRIMARY", "LOCALIZER")), "a localizer"),
+        (ct("1", SeriesDescription="Topogram 0.6"), "a localizer"),
+        (ct("1", SeriesDescription="Thorax MIP cor"), "a projection (MIP or rendering), not slices"),
+        (ct("1", SeriesDescription="Dose Report"), "a dose report or screen capture"),
+        (ct("1", SeriesDescription="PreMonitoring"), "contrast tracking at one place, not a scan"),
+        (
+            ct("1", SOPClassUID="1.2.840.10008.5.1.4.1.1.7.4"),
+            "a secondary capture: pictures without measured values",
+        ),
+        (ct("1", images=1), "1 image; a volume needs at least 8"),
+        (ct("1", coverage_mm=14.0), "covers 14 mm only; at least 30 mm are needed"),
+        (ct("1", Modality="SR", Rows=""), "holds no images (SR)"),
+        (ct("1", Manufacturer="Overread"), "a result of this node"),
+        (
+            ct("1", BodyPartExamined="HEAD", StudyDescription="Head"),
+            "no route matches axial CT 'series 1', 1.5 mm, 200 images",
+        ),
+    ],
+)
+def test_what_no_reader_can_read_is_left_with_its_reason(one, because) -> None:
+    choices = select([one], DEFAULT_ROUTES, ALL)
+    assert chosen(choices) == {}
+    assert reason(choices, "1") == because
+
+
+def test_the_only_series_that_fits_is_read_even_if_it_will_fail_so_that_the_failure_is_seen() -> None:
+    (choice,) = select([ct("1", problem="The slices are torn.")], LUNG_ROUTES, LUNG)
+    assert choice.chosen
+    assert choice.reason.endswith("The slices are torn.")
+
+
+def test_a_reader_that_is_not_installed_reads_nothing_and_says_so() -> None:
+    choices = select([ct("1")], DEFAULT_ROUTES, ("lung-nodules",))
+    assert chosen(choices) == {"lung-nodules": "1"}
+    assert "ct-lesions would read it, but its models are not installed" in {c.reason for c in choices}
+
+
+def test_of_pet_series_the_corrected_one_is_read_with_the_best_ct_beside_it() -> None:
+    study = [
+        ct("1", spacing_mm=5.0),
+        ct("2", spacing_mm=3.0),
+        ct("3", FrameOfReferenceUID="1.8"),
+        pet("4", CorrectedImage=("DECY",)),
+        pet("5"),
+        pet("6", SeriesDescription="PET NAC"),
+    ]
+    choices = select(study, DEFAULT_ROUTES, ("pet-ct",))
+    (read,) = [choice for choice in choices if choice.chosen]
+    assert (read.series_uid, read.companion_uid) == ("5", "2")
+    for uid in ("4", "6"):
+        assert reason(choices, uid) == "not corrected for attenuation; a corrected PET series was preferred"
+
+
+def test_a_pet_without_its_ct_is_left() -> None:
+    choices = select([pet("1"), ct("2", FrameOfReferenceUID="1.8")], DEFAULT_ROUTES, ("pet-ct",))
+    assert "there is no readable CT in the frame of reference of this PET" in reason(choices, "1")
+
+
+def test_a_frontal_chest_xray_is_preferred() -> None:
+    study = [
+        picture("1", "DX", ViewPosition="LL"),
+        picture("2", "DX", ViewPosition="AP"),
+        picture("3", "DX", ViewPosition="PA"),
+        picture("4", "DX", ViewPosition="PA", PresentationIntentType="FOR PROCESSING"),
+    ]
+    choices = select(study, DEFAULT_ROUTES, ALL)
+    assert chosen(choices) == {"chest-xray": "3"}
+    assert reason(choices, "2") == "a PA view was preferred over AP"
+    assert reason(choices, "4").startswith("meant for processing")
+
+
+def test_endoscopy_goes_to_the_polyp_reader() -> None:
+    assert chosen(select([picture("1", "ES", BodyPartExamined="")], DEFAULT_ROUTES, ALL)) == {"polyps": "1"}
+
+
+def route(reader: str = "lung-nodules", priority: str = "routine", **match: object) -> RouteSettings:
+    return RouteSettings.model_validate({"reader": reader, "match": match, "priority": priority})
+
+
+def test_the_first_route_that_matches_gives_the_priority() -> None:
+    routes = (
+        route(StationName="ER", priority="stat"),
+        route(Modality="CT"),
+        route(Modality="CT", priority="stat"),
+    )
+    assert [choice.priority for choice in select([ct("1")], routes, LUNG)] == ["routine"]
+    assert [choice.priority for choice in select([ct("1", StationName="ER")], routes, LUNG)] == ["stat"]
+
+
+@pytest.mark.parametrize(
+    ("match", "fits"),
+    [
+        ({"Modality": "ct"}, True),
+        ({"Modality": ("MR", "CT")}, True),
+        ({"Modality": "C"}, False),
+        ({"BodyPartExamined": "~^che"}, True),
+        ({"BodyPartExamined": "~abd|est$"}, True),
+        ({"BodyPartExamined": "~abd"}, False),
+        ({"ImageType": "AXIAL"}, True),
+        ({"ImageType": "~^(original)$"}, True),
+        ({"StudyDescription": ""}, True),
+        ({"StudyDescription": "~^$"}, True),
+        ({"StudyDescription": ("", "Chest")}, True),
+        ({"Modality": ""}, False),
+        ({"Modality": "CT", "BodyPartExamined": "HEAD"}, False),
+    ],
+)
+def test_a_match_is_a_value_a_list_or_a_pattern(match, fits) -> None:
+    assert matches(ct("1").tags, match) is fits
+
+
+def test_an_unknown_keyword_is_refused_with_the_nearest_that_exists() -> None:
+    check_keywords({"Modality": "CT", "BodyPartExamined": ""})
+    with pytest.raises(ValueError, match="'BodyPartExamind'; did you mean BodyPartExamined"):
+        check_keywords({"BodyPartExamind": "CHEST"})
+
+
+def test_the_shipped_routes_use_known_keywords_and_cover_every_reader() -> None:
+    for shipped in DEFAULT_ROUTES:
+        check_keywords(shipped.match)
+    assert {shipped.reader for shipped in DEFAULT_ROUTES} == set(ALL)
+
+
+def test_a_series_is_described_from_its_headers(tmp_path: Path) -> None:
+    series = Series(description="Thorax 2.0", kernel="B60f", number=7)
+    paths = write_scene(tmp_path, affine_of((2.0, 0.8, 0.6)), series=series)
+    one = describe("1.2.3", paths[::-1])
+    assert (one.images, one.plane, one.problem) == (20, "axial", "")
+    assert (one.spacing_mm, one.coverage_mm) == pytest.approx((2.0, 38.0))
+    assert (one.description, one.number, one.tag("ConvolutionKernel")) == ("Thorax 2.0", 7, "B60f")
+    assert chosen(select([one], DEFAULT_ROUTES, LUNG)) == {"lung-nodules": "1.2.3"}
+
+
+def test_a_series_that_is_no_volume_is_described_with_its_problem(tmp_path: Path) -> None:
+    paths = write_scene(tmp_path)
+    change(paths[3], lambda image: setattr(image, "PixelSpacing", [0, 0]))
+    assert "PixelSpacing of 0 x 0 mm" in describe("1.2.3", paths).problem
+
+
+def test_a_broken_file_is_described_as_one(tmp_path: Path) -> None:
+    text = tmp_path / "a.dcm"
+    text.write_text("hello")
+    (choice,) = select([describe("1.2.3", [text])], DEFAULT_ROUTES, ALL)
+    assert choice.reason == "none of its files is readable DICOM"
+
+
+def test_in_a_real_pet_ct_study_the_right_series_are_read(shared_data: Path) -> None:
+    series = defaultdict(list)
+    for path in sorted((shared_data / "petct_acrin_nsclc").rglob("*.dcm")):
+        uid = pydicom.dcmread(
+            path, stop_before_pixels=True, specific_tags=["SeriesInstanceUID"]
+        ).SeriesInstanceUID
+        series[uid].append(path)
+    choices = select([describe(uid, paths) for uid, paths in series.items()], DEFAULT_ROUTES, ALL)
+    read = {choice.reader: choice for choice in choices if choice.chosen}
+    assert set(read) == {"lung-nodules", "ct-lesions", "pet-ct"}
+    assert (
+        "axial CT 'CT IMAGES', 3.75 mm, 135 images; the CT of a PET/CT study" in read["lung-nodules"].reason
+    )
+    assert "PET AC" in read["pet-ct"].reason
+    assert read["pet-ct"].companion_uid == read["lung-nodules"].series_uid
+    left = {choice.reason for choice in choices if not choice.chosen}
+    assert {"a localizer", "not corrected for attenuation; a corrected PET series was preferred"} < left
