@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 
@@ -12,6 +12,9 @@ from inference.findings import Reading
 from inference.volume import Volume
 from node.results.edition import KINDS, Edition, Predecessor, ResultFile, save
 from node.results.identity import edition_identity
+from node.results.keyimages import Rgb
+from node.results.keyobjects import key_objects
+from node.results.presentation import presentation
 from node.results.report import negative_report, outline_report, volume_report
 from node.results.segmentation import (
     lesion_regions,
@@ -21,6 +24,7 @@ from node.results.segmentation import (
     touched_slices,
 )
 from node.results.source import Sources, UnusableSourceError, middle_image_uid, read_sources
+from node.results.summary import summary
 
 __all__ = ["Predecessor", "ResultFile", "UnusableSourceError", "write"]
 
@@ -35,6 +39,7 @@ def write(
     when: datetime,
     identity: str,
     predecessors: Sequence[Predecessor] = (),
+    prior_images: Mapping[str, Rgb] | None = None,
 ) -> tuple[ResultFile, ...]:
     """Writes the result objects of one reading into ``out`` and says which they are.
 
@@ -47,6 +52,7 @@ def write(
             a reading without findings is reported as such.
         identity: of the reading, from ``node.results.identity.reading_identity``.
         predecessors: the objects of the readings that this one replaces.
+        prior_images: for the summary, by tracking UID, the key image of the same lesion in the prior study.
 
     Raises:
         ValueError: an unknown kind, or a finding without tracking UID.
@@ -62,14 +68,16 @@ def write(
         predecessors=tuple(predecessors),
     )
     written: list[ResultFile] = []
-    for name, kind, instance in _objects(edition, frozenset(kinds)):
+    for name, kind, instance in _objects(edition, frozenset(kinds), prior_images or {}):
         path = out / f"{name}.dcm"
         save(instance, path)
         written.append(ResultFile(kind, str(instance.SOPClassUID), str(instance.SOPInstanceUID), path))
     return tuple(written)
 
 
-def _objects(edition: Edition, kinds: frozenset[str]) -> Iterator[tuple[str, str, Dataset]]:
+def _objects(
+    edition: Edition, kinds: frozenset[str], prior_images: Mapping[str, Rgb]
+) -> Iterator[tuple[str, str, Dataset]]:
     """File name, kind and object, the ones that others refer to first."""
     reading = edition.reading
     segmented: Dataset | None = None
@@ -79,14 +87,24 @@ def _objects(edition: Edition, kinds: frozenset[str]) -> Iterator[tuple[str, str
             yield "seg", "seg", segmented
         if structures := structure_regions(reading.segments):
             yield "seg-structures", "seg", segmentation(edition, structures, role="seg-structures")
-    if "sr" in kinds:
-        if not reading.findings:
-            yield "sr", "sr", negative_report(edition)
-            return
-        outlined = outline_report(edition)
-        yield "sr-outlines", "sr", outlined
-        if segmented is not None:
-            yield "sr", "sr", volume_report(edition, segmented, [outlined])
+    others: list[Dataset] = []
+    if "pr" in kinds and reading.findings:
+        others.append(presentation(edition))
+        yield "pr", "pr", others[-1]
+    if "sc" in kinds:
+        for number, page in enumerate(summary(edition, prior_images), 1):
+            others.append(page)
+            yield f"sc-{number}", "sc", page
+    if "sr" in kinds and reading.findings:
+        others.append(outline_report(edition))
+        yield "sr-outlines", "sr", others[-1]
+    if "sr" in kinds and segmented is not None:
+        others.append(volume_report(edition, segmented, related=others))
+        yield "sr", "sr", others[-1]
+    if "sr" in kinds and not reading.findings:
+        yield "sr", "sr", negative_report(edition, related=others)
+    if "ko" in kinds and reading.findings:
+        yield "ko", "ko", key_objects(edition, related=[segmented, *others] if segmented else others)
 
 
 def _sources(reading: Reading, volume: Volume, paths: Sequence[Path]) -> Sources:

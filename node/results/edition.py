@@ -105,19 +105,6 @@ class Edition:
             "device_serial_number": self.device_serial_number(),
         }
 
-    def slice_of(self, sop_instance_uid: str, frame: int | None) -> int:
-        """The index in the volume of an image, or of one frame of a multi-frame image.
-
-        Raises:
-            ValueError: the volume has no such slice.
-        """
-        for index, image in enumerate(self.volume.images):
-            if image is not None and image[0] == sop_instance_uid and frame in (None, image[1]):
-                return index
-        raise ValueError(
-            f"image {sop_instance_uid}, frame {frame}, is not part of series {self.volume.series_uid}"
-        )
-
     def key_image_uids(self) -> list[str]:
         """SOP Instance UIDs of the findings' key images, each once, in the findings' order; without findings,
         of the middle image that was sent."""

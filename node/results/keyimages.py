@@ -13,7 +13,7 @@ from PIL import Image, ImageDraw, ImageFont
 from inference.findings import Finding, Reading
 from inference.volume import Volume
 from node.results import codes
-from node.results.outline import Points, axis_on_image, box_on_image, outlines
+from node.results.outline import Points, axis_on_image, box_on_image, outlines, slice_of
 
 Rgb = npt.NDArray[np.uint8]
 OUTLINE = (255, 196, 0)
@@ -101,15 +101,6 @@ def numbered(picture: Rgb, number: int) -> Rgb:
 
 def font(height: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
     return ImageFont.load_default(max(10, height))
-
-
-def slice_of(finding: Finding, volume: Volume) -> int:
-    """Index of the finding's key slice; by its image, else by its centre."""
-    for index, image in enumerate(volume.images):
-        if image is not None and image[0] == finding.image_uid and finding.frame in (None, image[1]):
-            return index
-    centre = np.linalg.solve(volume.affine, (*finding.center_mm, 1.0))[0]
-    return int(np.clip(round(centre), 0, len(volume.voxels) - 1))
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,10 +6,12 @@ centre lies at halves: the convention of SCOORD (PS3.3 C.18.6.1.2) and of graphi
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import numpy.typing as npt
 
-from inference.findings import Axis, Box, Mask
+from inference.findings import Axis, Box, Finding, Mask
 from inference.volume import Volume
 
 Points = npt.NDArray[np.float64]
@@ -28,6 +30,39 @@ def outlines(mask: Mask, index: int) -> list[Points]:
     loops = [_middles(loop) for loop in _border_loops(mask.voxels[index - first])]
     outer = [loop for loop in loops if _signed_area(loop) > 0]
     return [loop + np.array((left, top)) for loop in sorted(outer, key=lambda loop: -_signed_area(loop))]
+
+
+@dataclass(frozen=True, eq=False)
+class Place:
+    """A finding on its key slice. outline: closed, (points, 2); axes: (2, 2)."""
+
+    outline: Points
+    long_axis: Points
+    short_axis: Points
+
+
+def place_on_image(finding: Finding, volume: Volume) -> Place:
+    """Where to draw a finding on its key slice; without a mask there, its box stands for the outline."""
+    drawn = outlines(finding.mask, slice_of(finding, volume)) if finding.mask is not None else []
+    return Place(
+        outline=drawn[0] if drawn else box_on_image(finding.box_mm, volume),
+        long_axis=axis_on_image(finding.long_axis, volume),
+        short_axis=axis_on_image(finding.short_axis, volume),
+    )
+
+
+def slice_of(finding: Finding, volume: Volume) -> int:
+    """Index of a finding's key slice in the volume.
+
+    Raises:
+        ValueError: the volume has no such image.
+    """
+    for index, image in enumerate(volume.images):
+        if image is not None and image[0] == finding.image_uid and finding.frame in (None, image[1]):
+            return index
+    raise ValueError(
+        f"image {finding.image_uid}, frame {finding.frame}, is not part of series {volume.series_uid}"
+    )
 
 
 def axis_on_image(axis: Axis, volume: Volume) -> Points:

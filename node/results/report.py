@@ -12,7 +12,6 @@ draw it. No document mixes templates: validators, and readers, pick one for the 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from highdicom import sr
@@ -24,7 +23,7 @@ from inference.findings import Finding
 from node.results import codes
 from node.results.edition import MANUFACTURER, Edition
 from node.results.identity import result_uid
-from node.results.outline import Points, axis_on_image, box_on_image, outlines
+from node.results.outline import Place, place_on_image
 
 Group = (
     sr.PlanarROIMeasurementsAndQualitativeEvaluations
@@ -47,18 +46,16 @@ def outline_report(edition: Edition) -> sr.Comprehensive3DSR:
         raise ValueError("a report of outlines needs at least one finding")
     groups = []
     for number, finding in enumerate(edition.reading.findings, 1):
-        place = _place(edition, finding)
+        place, image = place_on_image(finding, edition.volume), _image(edition, finding)
         group = sr.PlanarROIMeasurementsAndQualitativeEvaluations(
             referenced_region=sr.ImageRegion(
                 sr.GraphicTypeValues.POLYLINE,
                 place.outline,
-                source_image=sr.SourceImageForRegion(
-                    place.header.SOPClassUID, place.header.SOPInstanceUID, place.frames
-                ),
+                source_image=image,
             ),
             **_common(edition, number, finding),
         )
-        _show_where_measured(group, place)
+        _show_where_measured(group, place, image)
         groups.append(group)
     return _document(edition, groups, role="sr-outlines")
 
@@ -89,12 +86,12 @@ def volume_report(
             ),
             **_common(edition, number, finding),
         )
-        _show_where_measured(group, _place(edition, finding))
+        _show_where_measured(group, place_on_image(finding, edition.volume), _image(edition, finding))
         groups.append(group)
     return _document(edition, groups, role="sr", evidence=[segmentation, *related])
 
 
-def negative_report(edition: Edition) -> sr.Comprehensive3DSR:
+def negative_report(edition: Edition, related: Iterable[Dataset] = ()) -> sr.Comprehensive3DSR:
     """TID 1501: the reader ran to its end, and what it looks for is absent."""
     target = codes.TARGETS.get(edition.reading.reader, codes.LESION)
     group = sr.MeasurementsAndQualitativeEvaluations(
@@ -104,35 +101,7 @@ def negative_report(edition: Edition) -> sr.Comprehensive3DSR:
         algorithm_id=_algorithm(edition),
         qualitative_evaluations=[sr.QualitativeEvaluation(target.concept, codes.ABSENT.concept)],
     )
-    return _document(edition, [group], role="sr", title=codes.ONCOLOGY_REPORT)
-
-
-@dataclass(frozen=True, eq=False)
-class _Place:
-    """A finding on its key slice: outline and axes in pixel coordinates, and the image they lie on."""
-
-    outline: Points
-    long_axis: Points
-    short_axis: Points
-    header: Dataset
-    frames: list[int] | None
-
-    def line_of(self, concept: sr.CodedConcept) -> Points:
-        """What a measurement was taken from: its axis, or else the outline."""
-        axes = {codes.LONG_AXIS.value: self.long_axis, codes.SHORT_AXIS.value: self.short_axis}
-        return axes.get(concept.value, self.outline)
-
-
-def _place(edition: Edition, finding: Finding) -> _Place:
-    index = edition.slice_of(finding.image_uid, finding.frame)
-    drawn = outlines(finding.mask, index) if finding.mask is not None else []
-    return _Place(
-        outline=drawn[0] if drawn else box_on_image(finding.box_mm, edition.volume),
-        long_axis=axis_on_image(finding.long_axis, edition.volume),
-        short_axis=axis_on_image(finding.short_axis, edition.volume),
-        header=edition.sources[finding.image_uid],
-        frames=None if finding.frame is None else [finding.frame],
-    )
+    return _document(edition, [group], role="sr", evidence=related, title=codes.ONCOLOGY_REPORT)
 
 
 def _common(edition: Edition, number: int, finding: Finding) -> dict[str, Any]:
@@ -188,22 +157,27 @@ def _evaluations(finding: Finding) -> list[sr.QualitativeEvaluation] | None:
     ]
 
 
-def _show_where_measured(group: Group, place: _Place) -> None:
+def _show_where_measured(group: Group, place: Place, image: sr.SourceImageForRegion) -> None:
     """Gives each measurement of a group the line it was taken from, INFERRED FROM a SCOORD (TID 320).
 
     highdicom refuses this on construction; the Comprehensive 3D SR IOD and both templates allow it.
     """
+    lines = {codes.LONG_AXIS.value: place.long_axis, codes.SHORT_AXIS.value: place.short_axis}
     for item in group[0].ContentSequence:
         if not isinstance(item, NumContentItem):
             continue
         line = sr.CoordinatesForMeasurement(
             graphic_type=sr.GraphicTypeValues.POLYLINE,
-            graphic_data=place.line_of(item.name),
-            source_image=sr.SourceImageForRegion(
-                place.header.SOPClassUID, place.header.SOPInstanceUID, place.frames
-            ),
+            graphic_data=lines.get(item.name.value, place.outline),
+            source_image=image,
         )
         item.ContentSequence = sr.ContentSequence([line])
+
+
+def _image(edition: Edition, finding: Finding) -> sr.SourceImageForRegion:
+    header = edition.sources[finding.image_uid]
+    frames = None if finding.frame is None else [finding.frame]
+    return sr.SourceImageForRegion(header.SOPClassUID, header.SOPInstanceUID, frames)
 
 
 def _algorithm(edition: Edition) -> sr.AlgorithmIdentification:
@@ -218,19 +192,18 @@ def _algorithm(edition: Edition) -> sr.AlgorithmIdentification:
     )
 
 
-def _observer(edition: Edition) -> sr.ObservationContext:
+def device_observer(edition: Edition) -> sr.ObserverContext:
+    """TID 1004: the observer is the reader's own model; other weights are another device."""
     model = edition.reading.model
-    return sr.ObservationContext(
-        observer_device_context=sr.ObserverContext(
-            observer_type=codes.DEVICE.concept,
-            observer_identifying_attributes=sr.DeviceObserverIdentifyingAttributes(
-                uid=result_uid("device", f"{model.name}|{model.version}|{model.sha256}"),
-                name=model.name,
-                manufacturer_name=MANUFACTURER,
-                model_name=model.name,
-                serial_number=edition.device_serial_number(),
-            ),
-        )
+    return sr.ObserverContext(
+        observer_type=codes.DEVICE.concept,
+        observer_identifying_attributes=sr.DeviceObserverIdentifyingAttributes(
+            uid=result_uid("device", f"{model.name}|{model.version}|{model.sha256}"),
+            name=model.name,
+            manufacturer_name=MANUFACTURER,
+            model_name=model.name,
+            serial_number=edition.device_serial_number(),
+        ),
     )
 
 
@@ -244,7 +217,7 @@ def _document(
     images = [edition.sources[uid] for uid in edition.key_image_uids()]
     procedure = codes.CT_UNSPECIFIED if images[0].Modality == "CT" else codes.IMAGING_PROCEDURE
     content = sr.MeasurementReport(
-        observation_context=_observer(edition),
+        observation_context=sr.ObservationContext(observer_device_context=device_observer(edition)),
         procedure_reported=procedure.concept,
         imaging_measurements=groups,
         title=title.concept,

@@ -1,0 +1,114 @@
+"""Findings become a Grayscale Softcopy Presentation State (PS3.3 A.33.1): outlines, axes and sizes that a
+viewer lays over the key images, and takes off again."""
+
+from __future__ import annotations
+
+import highdicom as hd
+import numpy as np
+from highdicom import pr
+from pydicom import Dataset
+
+from inference.findings import Finding
+from node.results.edition import DISCLAIMER, Edition
+from node.results.keyimages import Window, window_for
+from node.results.outline import Points, place_on_image
+
+_PIXEL, _DISPLAY = pr.AnnotationUnitsValues.PIXEL, pr.AnnotationUnitsValues.DISPLAY
+_LAYER = pr.GraphicLayer("AI_RESULT", 1, DISCLAIMER, hd.color.CIELabColor(82, 10, 80))
+
+
+def presentation(edition: Edition) -> pr.GrayscaleSoftcopyPresentationState:
+    """One presentation state for all key images.
+
+    Raises:
+        ValueError: no findings.
+    """
+    findings = edition.reading.findings
+    if not findings:
+        raise ValueError("a presentation state needs at least one finding")
+    images = [edition.sources[uid] for uid in edition.key_image_uids()]
+    instance = pr.GrayscaleSoftcopyPresentationState(
+        referenced_images=images,
+        sop_instance_uid=edition.uid("pr"),
+        instance_number=1,
+        content_label="AI_RESULT",
+        content_description=DISCLAIMER,
+        content_creator_name="",
+        concept_name=None,
+        graphic_layers=[_LAYER],
+        graphic_annotations=[
+            *(_annotation(edition, number, finding) for number, finding in enumerate(findings, 1)),
+            pr.GraphicAnnotation(images, _LAYER, text_objects=[_notice()]),
+        ],
+        voi_lut_transformations=_windows(edition),
+        contributing_equipment=edition.equipment(),
+        **edition.series("pr"),
+        **edition.device(),
+    )
+    instance.Laterality = images[0].get("Laterality", "")
+    edition.settle(instance)
+    return instance
+
+
+def _annotation(edition: Edition, number: int, finding: Finding) -> pr.GraphicAnnotation:
+    header = edition.sources[finding.image_uid]
+    place = place_on_image(finding, edition.volume)
+    name, uid = f"{finding.label} {number}", finding.tracking_uid
+    lines = (place.outline, place.long_axis, place.short_axis)
+    return pr.GraphicAnnotation(
+        referenced_images=[header],
+        referenced_frame_number=finding.frame,
+        graphic_layer=_LAYER,
+        graphic_objects=[
+            pr.GraphicObject(
+                pr.GraphicTypeValues.POLYLINE,
+                _within(line, header),
+                _PIXEL,
+                tracking_id=name,
+                tracking_uid=uid,
+            )
+            for line in lines
+        ],
+        text_objects=[
+            pr.TextObject(
+                text_value=f"{name}: {finding.long_axis_mm:.1f} x "
+                f"{finding.short_axis_mm:.1f} mm, {finding.volume_mm3:.0f} mm3",
+                units=_PIXEL,
+                anchor_point=tuple(_within(place.outline, header).max(axis=0)),
+                anchor_point_visible=False,
+                tracking_id=name,
+                tracking_uid=uid,
+            )
+        ],
+    )
+
+
+def _notice() -> pr.TextObject:
+    return pr.TextObject(
+        DISCLAIMER,
+        _DISPLAY,
+        bounding_box=(0.02, 0.94, 0.6, 0.99),
+        text_justification=pr.TextJustificationValues.LEFT,
+    )
+
+
+def _windows(edition: Edition) -> list[pr.SoftcopyVOILUTTransformation]:
+    """Each key image in the window of the first finding on it."""
+    windows: dict[Window, list[Dataset]] = {}
+    seen: set[str] = set()
+    for finding in edition.reading.findings:
+        if finding.image_uid not in seen:
+            seen.add(finding.image_uid)
+            windows.setdefault(window_for(finding), []).append(edition.sources[finding.image_uid])
+    return [
+        pr.SoftcopyVOILUTTransformation(
+            window_center=window.center,
+            window_width=window.width,
+            referenced_images=hd.ReferencedImageSequence(images),
+        )
+        for window, images in windows.items()
+    ]
+
+
+def _within(points: Points, header: Dataset) -> Points:
+    return np.clip(points, 0, (header.Columns, header.Rows))

@@ -1,0 +1,164 @@
+"""Viewers without segmentations get overlays, pages and key objects, all valid and all saying what they are."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pydicom
+import pytest
+
+from inference.findings import Change, Mask
+from node.results import ResultFile, write
+from node.results.keyimages import AXIS, OUTLINE, key_image, overview
+from node.results.outline import outlines
+from tests.node.results.phantoms import ORIENTATIONS, WHEN, Case, affine, phantom
+from tests.node.results.validators import dciodvfy, dcmpschk, dsrdump
+
+
+@pytest.fixture(scope="module")
+def all_kinds(case: Case, tmp_path_factory: pytest.TempPathFactory) -> dict[str, ResultFile]:
+    return case.write(tmp_path_factory.mktemp("all"), "seg", "sr", "pr", "sc", "ko")
+
+
+@pytest.mark.needs("dciodvfy", "dcmpschk", "dsrdump")
+def test_everything_is_valid(all_kinds: dict[str, ResultFile]) -> None:
+    assert {file.kind for file in all_kinds.values()} == {"seg", "sr", "pr", "sc", "ko"}
+    for file in all_kinds.values():
+        assert dciodvfy(file.path) == [], file.path.name
+    assert dcmpschk(all_kinds["pr"].path) == []
+    assert dsrdump(all_kinds["ko"].path) == []
+
+
+def test_everything_is_the_same_bytes_again(all_kinds: dict[str, ResultFile], case: Case, out: Path) -> None:
+    for name, file in case.write(out, "seg", "sr", "pr", "sc", "ko").items():
+        assert file.path.read_bytes() == all_kinds[name].path.read_bytes(), name
+
+
+def test_the_overlay_draws_what_the_report_says(all_kinds: dict[str, ResultFile], case: Case) -> None:
+    state = pydicom.dcmread(all_kinds["pr"].path)
+    drawn = [item for item in state.GraphicAnnotationSequence if "GraphicObjectSequence" in item]
+    for item, finding in zip(drawn, case.reading.findings, strict=True):
+        assert item.ReferencedImageSequence[0].ReferencedSOPInstanceUID == finding.image_uid
+        lines = [np.reshape(graphic.GraphicData, (-1, 2)) for graphic in item.GraphicObjectSequence]
+        assert [len(line) for line in lines[1:]] == [2, 2]
+        assert {graphic.TrackingUID for graphic in item.GraphicObjectSequence} == {finding.tracking_uid}
+        text = item.TextObjectSequence[0].UnformattedTextValue
+        assert f"{finding.long_axis_mm:.1f} x" in text
+
+
+def test_the_overlay_says_that_no_one_has_verified_it(all_kinds: dict[str, ResultFile]) -> None:
+    state = pydicom.dcmread(all_kinds["pr"].path)
+    texts = [
+        text.UnformattedTextValue
+        for item in state.GraphicAnnotationSequence
+        for text in item.get("TextObjectSequence", [])
+    ]
+    assert "AI result, not verified" in texts
+
+
+def test_the_summary_shows_each_lesion_outlined(all_kinds: dict[str, ResultFile]) -> None:
+    page = pydicom.dcmread(all_kinds["sc-1"].path)
+    assert (page.PhotometricInterpretation, page.BurnedInAnnotation) == ("RGB", "NO")
+    pixels = page.pixel_array
+    for colour in (OUTLINE, AXIS):
+        near = (np.abs(pixels.astype(int) - colour) < 40).all(axis=-1)
+        assert near[80:].sum() > 100, colour
+
+
+def test_many_findings_take_several_pages(case: Case, out: Path) -> None:
+    many = [replace(f, tracking_uid=f"2.25.{n}") for n, f in enumerate(case.reading.findings * 5)]
+    files = case.with_findings(*many).write(out, "sc")
+    assert list(files) == ["sc-1", "sc-2", "sc-3"]
+    assert [pydicom.dcmread(f.path, stop_before_pixels=True).InstanceNumber for f in files.values()] == [
+        1,
+        2,
+        3,
+    ]
+
+
+def test_the_prior_stands_beside_the_current_image(case: Case, out: Path) -> None:
+    change = Change("1.2.3.4", "20230115", 365, "increased", 62.5, 521.0, True, 0.97)
+    findings = tuple(replace(f, change=change) for f in case.reading.findings)
+    prior = np.full((280, 280, 3), (0, 0, 200), np.uint8)
+    (file,) = write(
+        replace(case.reading, findings=findings),
+        case.volume,
+        case.paths,
+        out,
+        kinds=["sc"],
+        when=WHEN,
+        identity=case.identity,
+        prior_images={findings[0].tracking_uid: prior},
+    )
+    pixels = pydicom.dcmread(file.path).pixel_array
+    assert (pixels[100, 50] == (0, 0, 200)).all()
+    assert not (pixels[400, 50] == (0, 0, 200)).all()
+
+
+def test_key_objects_name_key_images_and_every_object(all_kinds: dict[str, ResultFile], case: Case) -> None:
+    selection = pydicom.dcmread(all_kinds["ko"].path)
+    named = {
+        item.ReferencedSOPSequence[0].ReferencedSOPInstanceUID
+        for item in selection.ContentSequence
+        if "ReferencedSOPSequence" in item
+    }
+    made = {file.sop_instance_uid for name, file in all_kinds.items() if name != "ko"}
+    assert named == made | {finding.image_uid for finding in case.reading.findings}
+
+
+def test_the_root_report_names_every_other_object(all_kinds: dict[str, ResultFile]) -> None:
+    report = pydicom.dcmread(all_kinds["sr"].path)
+    evidence = {
+        item.ReferencedSOPInstanceUID
+        for study in report.CurrentRequestedProcedureEvidenceSequence
+        for series in study.ReferencedSeriesSequence
+        for item in series.ReferencedSOPSequence
+    }
+    assert evidence >= {f.sop_instance_uid for name, f in all_kinds.items() if name not in ("sr", "ko")}
+
+
+def test_a_negative_study_has_a_page_that_says_so_and_nothing_to_overlay(case: Case, out: Path) -> None:
+    files = case.with_findings().write(out, "seg", "sr", "pr", "sc", "ko")
+    assert set(files) == {"sc-1", "sr"}
+
+
+def test_a_key_image_is_in_proportion_whatever_the_pixel_spacing(tmp_path: Path) -> None:
+    flat = affine((1, 0, 0), (0, 1, 0), (0, 0, 1), spacing=(2.0, 1.6, 0.8))
+    case = phantom(tmp_path / "ct", flat)
+    picture = key_image(case.reading.findings[0], case.volume, view="slice", size=400)
+    rows, columns = case.volume.voxels.shape[1:]
+    assert picture.shape[0] / picture.shape[1] == pytest.approx(rows * 1.6 / (columns * 0.8), rel=0.01)
+
+
+@pytest.mark.parametrize("orientation", ["axial", "coronal", "oblique"])
+def test_the_outline_is_drawn_around_the_bright_lesion(orientation: str, tmp_path: Path) -> None:
+    case = phantom(tmp_path / "ct", ORIENTATIONS[orientation])
+    for finding in case.reading.findings:
+        bare = key_image(finding, case.volume, marked=False).astype(int)
+        marked = key_image(finding, case.volume).astype(int)
+        changed = np.argwhere((bare != marked).any(axis=-1))
+        bright = np.argwhere(bare[..., 0] > 200)
+        assert np.abs(changed.mean(axis=0) - bright.mean(axis=0)).max() < 4
+
+
+def test_the_overview_of_a_negative_reading_is_its_middle_slice(case: Case) -> None:
+    assert overview(case.with_findings().reading, case.volume).ndim == 3
+
+
+def test_every_pixel_of_a_mask_lies_inside_its_outlines() -> None:
+    random = np.random.default_rng(5)
+    for _ in range(60):
+        pixels = random.random(random.integers(1, 10, 2)) < random.choice([0.3, 0.6, 0.9])
+        loops = outlines(Mask((4, 10, 20), pixels[None]), 4)
+        for row, column in np.argwhere(pixels):
+            assert any(_encloses(loop, column + 20.5, row + 10.5) for loop in loops)
+
+
+def _encloses(loop: np.ndarray, x: float, y: float) -> bool:
+    crossings = 0
+    for (x1, y1), (x2, y2) in zip(loop[:-1], loop[1:], strict=True):
+        if (y1 > y) != (y2 > y) and x < (x2 - x1) * (y - y1) / (y2 - y1) + x1:
+            crossings += 1
+    return crossings % 2 == 1
