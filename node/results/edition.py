@@ -10,7 +10,7 @@ from typing import Any, Self
 
 import highdicom as hd
 import pydicom
-from pydicom import Dataset
+from pydicom import DataElement, Dataset
 from pydicom.uid import UID
 from pydicom.valuerep import DA, DT, TM
 
@@ -23,6 +23,14 @@ from node.results.source import Sources, middle_image_uid
 MANUFACTURER = "Overread"
 DISCLAIMER = "AI result, not verified"
 IMPLEMENTATION_CLASS_UID = UID("2.25.146240843146461640293105706217906412533")
+_CLOCKS = (
+    ("InstanceCreation", ""),
+    ("Series", ""),
+    ("Content", ""),
+    ("PresentationCreation", ""),
+    ("", "OfSecondaryCapture"),
+)
+_ALWAYS_DATED = ("InstanceCreation", "Series")
 _SR_CLASSES = "1.2.840.10008.5.1.4.1.1.88."
 KINDS = ("seg", "sr", "pr", "sc", "ko")
 _SERIES = {
@@ -155,10 +163,10 @@ class Edition:
         source = self.sources.first
         moment = self.when.astimezone(UTC) if self.when.tzinfo else self.when
         date, time = DA(moment.date()), TM(moment.time().replace(tzinfo=None))
-        for keyword in ("InstanceCreation", "Content", "Series"):
-            if f"{keyword}Date" in instance or keyword != "Content":
-                instance[f"{keyword}Date"] = _element(f"{keyword}Date", date)
-                instance[f"{keyword}Time"] = _element(f"{keyword}Time", time)
+        for before, after in _CLOCKS:
+            if f"{before}Date{after}" in instance or before in _ALWAYS_DATED:
+                instance[f"{before}Date{after}"] = DataElement(f"{before}Date{after}", "DA", date)
+                instance[f"{before}Time{after}"] = DataElement(f"{before}Time{after}", "TM", time)
         instance.ContentQualification = "RESEARCH"
         for item in instance.get("ContributingEquipmentSequence", []):
             if "ContributionDateTime" in item and item.get("PurposeOfReferenceCodeSequence") is not None:
@@ -216,7 +224,3 @@ def _study_reference(study_uid: str, series: dict[str, list[Dataset]]) -> Datase
         item.ReferencedSOPSequence = instances
         study.ReferencedSeriesSequence.append(item)
     return study
-
-
-def _element(keyword: str, value: object) -> pydicom.DataElement:
-    return pydicom.DataElement(keyword, "DA" if keyword.endswith("Date") else "TM", value)

@@ -150,12 +150,18 @@ def _field_of_view(
     half_mm = max(_CONTEXT_MM, 2 * finding.long_axis_mm) / 2
     _, row, column, _ = np.linalg.solve(volume.affine, (*finding.center_mm, 1.0))
     half_rows, half_columns = (half_mm / float(np.linalg.norm(volume.affine[:3, axis])) for axis in (1, 2))
-    return (
-        column + 0.5 - half_columns,
-        row + 0.5 - half_rows,
-        column + 0.5 + half_columns,
-        row + 0.5 + half_rows,
-    )
+    rows, columns = volume.voxels.shape[1:]
+    left, right = _span(column + 0.5, half_columns, columns)
+    top, bottom = _span(row + 0.5, half_rows, rows)
+    return left, top, right, bottom
+
+
+def _span(center: float, half: float, length: int) -> tuple[float, float]:
+    """An interval around ``center``, moved into the image where it fits."""
+    low = center - half
+    if 2 * half <= length:
+        low = min(max(low, 0.0), length - 2 * half)
+    return low, low + 2 * half
 
 
 def _whole(volume: Volume) -> tuple[float, float, float, float]:

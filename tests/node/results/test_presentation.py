@@ -1,8 +1,9 @@
-"""Viewers without segmentations get overlays, pages and key objects, all valid and all saying what they are."""
+"""Viewers without segmentations get overlays, pages and key objects, all valid and open about themselves."""
 
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -158,7 +159,7 @@ def test_every_pixel_of_a_mask_lies_inside_its_outlines() -> None:
 
 def _encloses(loop: np.ndarray, x: float, y: float) -> bool:
     crossings = 0
-    for (x1, y1), (x2, y2) in zip(loop[:-1], loop[1:], strict=True):
+    for (x1, y1), (x2, y2) in pairwise(loop):
         if (y1 > y) != (y2 > y) and x < (x2 - x1) * (y - y1) / (y2 - y1) + x1:
             crossings += 1
     return crossings % 2 == 1
