@@ -150,6 +150,8 @@ class DicomSettings(Section):
     """How many senders may be connected at once."""
     network_timeout: Seconds = 60
     """A connection that stays silent for this many seconds is closed."""
+    transport: Literal["fast", "stock"] = "stock"
+    """How associations are served: "stock" is pynetdicom as it comes, "fast" our own on top of its PDUs."""
     private_sop_classes: tuple[Uid, ...] = ()
     """SOP Class UIDs to accept beside the standard's storage classes."""
     durable: bool = True

@@ -92,9 +92,8 @@ def record(session: Session, received: Sequence[Received]) -> Recorded:
     batch = {image.uid: image for image in reversed(received)}
     studies = _studies(session, received)
     series = _series(session, received, studies)
-    held = dict(
-        session.execute(select(Instance.uid, Instance.path).where(Instance.uid.in_(batch.keys()))).tuples()
-    )
+    found = session.execute(select(Instance.uid, Instance.path).where(Instance.uid.in_(batch.keys())))
+    held = {row.uid: row.path for row in found}
     misfits: list[Misfit] = []
     new: list[Received] = []
     known: list[Received] = []

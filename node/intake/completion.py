@@ -54,9 +54,11 @@ class Completion:
             try:
                 self._close_quiet_studies()
                 self.problem = None
-            except (SQLAlchemyError, OSError) as error:
+            except (
+                Exception
+            ) as error:  # whatever it is, the next look tries again and the health page says so
                 self.problem = f"Complete studies cannot be closed: {str(error).partition(chr(10))[0]}"
-                log.warning("%s", self.problem)
+                log.warning("%s", self.problem, exc_info=not isinstance(error, SQLAlchemyError | OSError))
             self._wake.wait(SECONDS_BETWEEN_LOOKS)
             self._wake.clear()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 from pydicom.uid import (
@@ -87,6 +88,13 @@ RETIRED_STORAGE_CLASSES = {  # PS3.6 A, still sent by old modalities and archive
     "1.2.840.10008.5.1.4.1.1.77.1": "VL Image Storage (Retired)",
     "1.2.840.10008.5.1.4.1.1.77.2": "VL Multi-frame Image Storage (Retired)",
 }
+
+IMAGE_CLASSES = frozenset(
+    str(context.abstract_syntax)
+    for context in AllStoragePresentationContexts
+    if re.search(r"Image Storage( - For (Presentation|Processing))?$", str(context.abstract_syntax.name))
+)
+"""The classes whose objects are images with rows and columns."""
 
 
 def storage_classes(private: Iterable[str] = ()) -> list[str]:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pydicom.charset import convert_encodings, decode_bytes
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, ImplicitVRLittleEndian
 
-from node.intake.contexts import VIDEO
+from node.intake.contexts import IMAGE_CLASSES, VIDEO
 from node.intake.dataset import PIXEL_DATA, Buffer, Encoding, MalformedDataSetError, Walk, walk
 from storage.archive import UnsafeUidError, checked_uid
 
@@ -146,7 +146,11 @@ def _check_identity(found: Walk, announced: Announcement) -> None:
 
 def _check_pixels(found: Walk, encoding: Encoding, transfer_syntax: str) -> None:
     rows, columns = _number(found, ROWS, encoding), _number(found, COLUMNS, encoding)
-    if not rows or not columns or PIXEL_URL in found.values:
+    if PIXEL_URL in found.values:
+        return
+    if not rows or not columns:
+        if _uid(found, SOP_CLASS) in IMAGE_CLASSES:
+            raise RefusedError(CANNOT_UNDERSTAND, "it is an image without rows or columns")
         return
     frames = _frames(found)
     if found.fragments is not None:

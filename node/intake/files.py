@@ -12,11 +12,26 @@ from pydicom.errors import InvalidDicomError
 from storage.archive import UnsafeUidError, checked_uid
 from storage.intake import Received
 
-_TAGS = (
-    "SpecificCharacterSet SOPClassUID SOPInstanceUID StudyInstanceUID SeriesInstanceUID PatientID "
-    "IssuerOfPatientID PatientName PatientBirthDate PatientSex StudyDate StudyTime AccessionNumber "
-    "StudyDescription Modality SeriesNumber SeriesDescription BodyPartExamined"
-).split()
+_TAGS = [
+    "SpecificCharacterSet",
+    "SOPClassUID",
+    "SOPInstanceUID",
+    "StudyInstanceUID",
+    "SeriesInstanceUID",
+    "PatientID",
+    "IssuerOfPatientID",
+    "PatientName",
+    "PatientBirthDate",
+    "PatientSex",
+    "StudyDate",
+    "StudyTime",
+    "AccessionNumber",
+    "StudyDescription",
+    "Modality",
+    "SeriesNumber",
+    "SeriesDescription",
+    "BodyPartExamined",
+]
 
 
 class NotReceivableError(ValueError):

@@ -127,9 +127,9 @@ class Ledger:
                 if len(batch) > 1:
                     return all(self._write_in_the_end([one]) for one in batch)
                 self._give_up(batch[0], error)
-            except (SQLAlchemyError, OSError) as error:
+            except Exception as error:  # whatever it is, the images wait and the health page says so
                 self.problem = f"The database cannot be written ({_first_line(error)}); received images wait."
-                log.warning("%s Trying again in %.0f s.", self.problem, pause)
+                log.warning("%s Trying again in %.0f s.", self.problem, pause, exc_info=_unexpected(error))
                 if self._stopping.wait(pause):
                     return False
                 pause = min(2 * pause, LONGEST_PAUSE)
@@ -171,6 +171,10 @@ class Ledger:
             note = self._withdrawn(Misfit(item.received, reason), item.incoming_name)
             with self._database.session() as session:
                 note_refusals(session, [note])
+
+
+def _unexpected(error: Exception) -> bool:
+    return not isinstance(error, SQLAlchemyError | OSError)
 
 
 def _first_line(error: Exception) -> str:

@@ -59,9 +59,10 @@ class StockListener:
         return int(self._server.server_address[1])
 
     def stop(self) -> None:
-        if self._server is not None:
-            associations = self._server.active_associations
-            self._server.shutdown()
+        server, self._server = self._server, None
+        if server is not None:
+            associations = server.active_associations
+            server.shutdown()
             for association in associations:
                 association.abort()
                 association.join(timeout=5)

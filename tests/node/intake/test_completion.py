@@ -1,0 +1,144 @@
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import select
+
+from node.intake.completion import Completion
+from node.settings import DicomSettings, SourceSettings
+from storage.database import Database, now
+from storage.intake import ClosedStudy, Received, record
+from storage.tables import Revision, Study
+
+PATIENCE = 20  # seconds, for what takes a fraction of one
+
+
+class Closings:
+    """Collects what a Completion hands over."""
+
+    def __init__(self) -> None:
+        self.studies: list[ClosedStudy] = []
+        self._changed = threading.Condition()
+        self.fail_once = False
+
+    def __call__(self, closed: ClosedStudy) -> None:
+        with self._changed:
+            if self.fail_once:
+                self.fail_once = False
+                raise OSError("the queue is away")
+            self.studies.append(closed)
+            self._changed.notify_all()
+
+    def wait_for(self, count: int) -> list[ClosedStudy]:
+        with self._changed:
+            assert self._changed.wait_for(lambda: len(self.studies) >= count, PATIENCE)
+            return list(self.studies)
+
+
+@pytest.fixture
+def database(open_database: Callable[[], Database]) -> Database:
+    return open_database()
+
+
+@pytest.fixture
+def closings() -> Closings:
+    return Closings()
+
+
+@pytest.fixture
+def start(database: Database, closings: Closings) -> Iterator[Callable[[DicomSettings], Completion]]:
+    started: list[Completion] = []
+
+    def start_(settings: DicomSettings) -> Completion:
+        completion = Completion(database, settings, closings)
+        completion.start()
+        started.append(completion)
+        return completion
+
+    yield start_
+    for completion in started:
+        completion.stop()
+
+
+def take_in(database: Database, study: str, source: str = "CT1", seconds_ago: float = 0) -> None:
+    received = Received(
+        uid=f"{study}.1.1",
+        sop_class="1.2.840.10008.5.1.4.1.1.2",
+        transfer_syntax="1.2.840.10008.1.2.1",
+        series_uid=f"{study}.1",
+        study_uid=study,
+        path=f"images/{study}.dcm",
+        size=1,
+        received_at=now() - timedelta(seconds=seconds_ago),
+        source=source,
+    )
+    with database.session() as session:
+        record(session, [received])
+
+
+def test_a_quiet_study_is_closed_and_handed_over_once(
+    database: Database, closings: Closings, start: Callable[[DicomSettings], Completion]
+) -> None:
+    start(DicomSettings(quiet_seconds=1))
+    take_in(database, "1.1")
+    assert closings.wait_for(1) == [ClosedStudy("1.1", 1)]
+    with database.snapshot() as session:
+        study = session.scalars(select(Study)).one()
+        [revision] = study.revisions
+        assert revision.closed_at - study.last_image_at >= timedelta(seconds=1)
+    time.sleep(1)
+    assert closings.studies == [ClosedStudy("1.1", 1)]
+
+
+def test_each_source_is_given_its_own_time(
+    database: Database, closings: Closings, start: Callable[[DicomSettings], Completion]
+) -> None:
+    slow = SourceSettings(ae_title="SLOW", quiet_seconds=3600)
+    take_in(database, "1.1", "SLOW", seconds_ago=60)
+    take_in(database, "1.2", "CT1", seconds_ago=60)
+    start(DicomSettings(quiet_seconds=5, sources=(slow,)))
+    assert closings.wait_for(1) == [ClosedStudy("1.2", 1)]
+
+
+def test_read_now_is_seen_without_the_quiet_period(
+    database: Database, closings: Closings, start: Callable[[DicomSettings], Completion]
+) -> None:
+    start(DicomSettings(quiet_seconds=3600))
+    take_in(database, "1.1")
+    with database.session() as session:
+        session.scalars(select(Study)).one().read_now = True
+    assert closings.wait_for(1) == [ClosedStudy("1.1", 1)]
+
+
+def test_a_study_is_handed_over_after_a_hiccup(
+    database: Database, closings: Closings, start: Callable[[DicomSettings], Completion]
+) -> None:
+    closings.fail_once = True
+    take_in(database, "1.1", seconds_ago=60)
+    completion = start(DicomSettings(quiet_seconds=5))
+    assert closings.wait_for(1) == [ClosedStudy("1.1", 1)]
+    with database.snapshot() as session:
+        assert session.scalars(select(Revision.number)).all() == [1]
+    completion.stop()
+    assert completion.problem is None
+
+
+def test_a_database_that_is_away_is_a_problem_until_it_is_back(
+    database: Database, closings: Closings, start: Callable[[DicomSettings], Completion]
+) -> None:
+    take_in(database, "1.1", seconds_ago=60)
+    with database.engine.begin() as connection:
+        connection.exec_driver_sql("ALTER TABLE revisions RENAME TO away")
+    completion = start(DicomSettings(quiet_seconds=5))
+    deadline = time.monotonic() + PATIENCE
+    while completion.problem is None and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert completion.problem is not None
+    assert "cannot be closed" in completion.problem
+    with database.engine.begin() as connection:
+        connection.exec_driver_sql("ALTER TABLE away RENAME TO revisions")
+    assert closings.wait_for(1) == [ClosedStudy("1.1", 1)]

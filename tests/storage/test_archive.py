@@ -1,0 +1,126 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from storage.archive import Archive, ArchiveError, ContentConflictError, Kept, UnsafeUidError
+from storage.part10 import decode_head, encode_head
+
+HEAD = encode_head("1.2.840.10008.5.1.4.1.1.2", "1.2.3", "1.2.840.10008.1.2.1", "CT1")
+
+
+def keep(
+    archive: Archive, data: bytes, uid: str = "1.2.3", study_uid: str = "1.9", source: str = "CT1"
+) -> Kept:
+    incoming = archive.receive()
+    incoming.write(encode_head("1.2", uid, "1.2.840.10008.1.2.1", source) + data)
+    try:
+        return archive.keep(incoming, study_uid, uid)
+    except (ContentConflictError, UnsafeUidError):
+        incoming.discard()
+        raise
+
+
+@pytest.fixture(params=[True, False], ids=["durable", "not durable"])
+def archive(request: pytest.FixtureRequest, tmp_path: Path) -> Archive:
+    return Archive(tmp_path / "data", durable=request.param)
+
+
+def test_what_is_kept_is_found_under_its_path(archive: Archive) -> None:
+    kept = keep(archive, b"pixels")
+    assert archive.path(kept.path).read_bytes().endswith(b"pixels")
+    assert kept.path == archive.image_path("1.9", "1.2.3")
+    assert kept.size == archive.path(kept.path).stat().st_size
+    assert archive.relative(archive.path(kept.path)) == kept.path
+
+
+def test_the_same_again_is_not_new_whoever_sends_it(archive: Archive) -> None:
+    assert keep(archive, b"pixels").is_new
+    assert not keep(archive, b"pixels", source="ANOTHER_SENDER").is_new
+
+
+@pytest.mark.parametrize("other", [b"pixelz", b"pixels longer", b""])
+def test_other_content_under_one_uid_does_not_replace_the_first(archive: Archive, other: bytes) -> None:
+    kept = keep(archive, b"pixels")
+    with pytest.raises(ContentConflictError):
+        keep(archive, other)
+    assert archive.path(kept.path).read_bytes().endswith(b"pixels")
+
+
+@pytest.mark.parametrize("uid", ["../x", "/x", "", ".", "..", "1..2", "1.2/3", "1.2\n", "1.a", "1" * 65])
+def test_only_a_uid_becomes_a_path(archive: Archive, uid: str) -> None:
+    for make in (
+        lambda: archive.image_path("1.9", uid),
+        lambda: archive.image_path(uid, "1.2.3"),
+        lambda: archive.results_folder(uid, 1),
+    ):
+        with pytest.raises(UnsafeUidError):
+            make()
+
+
+def test_folders_stay_flat_with_many_studies(archive: Archive) -> None:
+    for number in range(500):
+        archive.results_folder(f"1.2.{number}", 1)
+    assert max(len(list(folder.iterdir())) for folder in (archive.results, *archive.results.iterdir())) <= 256
+
+
+def test_each_revision_has_a_results_folder_of_its_own(archive: Archive) -> None:
+    first, second = archive.results_folder("1.9", 1), archive.results_folder("1.9", 2)
+    assert first.is_dir()
+    assert first != second
+    assert archive.results_folder("1.9", 1) == first
+
+
+def test_a_new_start_finds_what_was_not_recorded_and_clears_debris(archive: Archive) -> None:
+    recorded, unrecorded, half = archive.receive(), archive.receive(), archive.receive()
+    recorded.write(HEAD + b"a")
+    archive.keep(recorded, "1.9", "1.2.1")
+    archive.recorded(recorded.name)
+    unrecorded.write(HEAD + b"b")
+    archive.keep(unrecorded, "1.9", "1.2.2")
+    half.write(HEAD)
+    os.close(half.fd)
+
+    again = Archive(archive.root)
+    assert [path.name for path in again.left_behind()] == [unrecorded.name]
+    assert [path.name for path in again.incoming.iterdir()] == [unrecorded.name]
+
+
+def test_what_is_being_received_now_is_not_taken_for_debris(archive: Archive) -> None:
+    incoming = archive.receive()
+    assert list(archive.left_behind()) == []
+    assert incoming.path.exists()
+    incoming.discard()
+
+
+def test_a_withdrawn_image_lies_in_quarantine_and_twice_is_as_once(archive: Archive) -> None:
+    incoming = archive.receive()
+    incoming.write(HEAD + b"pixels")
+    kept = archive.keep(incoming, "1.9", "1.2.3")
+    moved = archive.withdraw(kept.path, incoming.name)
+    assert archive.withdraw(kept.path, incoming.name) == moved
+    assert archive.path(moved).read_bytes().endswith(b"pixels")
+    assert not archive.path(kept.path).exists()
+    assert list(archive.incoming.iterdir()) == []
+
+
+def test_only_one_process_receives_at_a_time(archive: Archive) -> None:
+    archive.claim()
+    with pytest.raises(ArchiveError, match="Another Overread"):
+        Archive(archive.root).claim()
+    archive.release()
+    Archive(archive.root).claim().release()
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("not a folder")
+    with pytest.raises(ArchiveError, match=r"file/data.*node\.data_dir"):
+        Archive(tmp_path / "file" / "data")
+
+
+def test_the_head_of_a_file_says_what_was_written() -> None:
+    head = decode_head(HEAD + b"more")
+    assert (head.uid, head.transfer_syntax, head.source) == ("1.2.3", "1.2.840.10008.1.2.1", "CT1")
+    assert head.offset == len(HEAD)

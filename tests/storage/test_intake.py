@@ -1,0 +1,223 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+from sqlalchemy import select
+
+from storage.database import Database
+from storage.intake import (
+    ClosedStudy,
+    Received,
+    Recorded,
+    Refused,
+    any_due,
+    close_quiet,
+    instances_of,
+    note_refusals,
+    record,
+)
+from storage.tables import Event, Instance, Patient, Refusal, Revision, Series, Study
+
+START = datetime(2026, 1, 1, 12, tzinfo=UTC)
+
+
+def image(number: int, study: str = "1.1", series: str = "1.1.1", **facts: object) -> Received:
+    uid = f"{series}.{number}"
+    basis = Received(
+        uid=uid,
+        sop_class="1.2.840.10008.5.1.4.1.1.2",
+        transfer_syntax="1.2.840.10008.1.2.1",
+        series_uid=series,
+        study_uid=study,
+        path=f"images/{study}/{uid}.dcm",
+        size=100,
+        received_at=START + timedelta(seconds=number),
+        source="CT1",
+        patient_id="P1",
+        patient_name="Doe^Jane",
+        modality="CT",
+    )
+    return replace(basis, **facts)
+
+
+def take_in(database: Database, *images: Received) -> Recorded:
+    with database.session() as session:
+        return record(session, images)
+
+
+def close(database: Database, after: float, quiet: float = 10) -> list[ClosedStudy]:
+    with database.session() as session:
+        return close_quiet(session, START + timedelta(seconds=after), lambda source: quiet)
+
+
+def ask_to_read_now(database: Database, study: str = "1.1") -> None:
+    with database.session() as session:
+        session.scalars(select(Study).where(Study.uid == study)).one().read_now = True
+
+
+def files(database: Database, revision: int, study: str = "1.1") -> dict[str, list[str]]:
+    with database.snapshot() as session:
+        return instances_of(session, study, revision)
+
+
+def test_a_batch_becomes_patient_study_series_and_instances(database: Database) -> None:
+    other = image(1, "1.2", "1.2.1", patient_id="P2", size=5_000_000_000)
+    assert take_in(database, image(1), image(2), image(1, series="1.1.2"), other) == Recorded(4, 0)
+    with database.snapshot() as session:
+        assert len(session.scalars(select(Patient)).all()) == 2
+        assert len(session.scalars(select(Study)).all()) == 2
+        assert len(session.scalars(select(Series)).all()) == 3
+        assert sorted(i.size for i in session.scalars(select(Instance))) == [100, 100, 100, 5_000_000_000]
+
+
+def test_entering_an_image_twice_changes_nothing(database: Database) -> None:
+    assert take_in(database, image(1), image(1)) == Recorded(1, 1)
+    assert take_in(database, image(1)) == Recorded(0, 1)
+
+
+def test_patients_without_an_id_are_never_the_same(database: Database) -> None:
+    take_in(database, image(1, patient_id=""), image(1, "1.2", "1.2.1", patient_id=""))
+    with database.snapshot() as session:
+        assert len({study.patient_pk for study in session.scalars(select(Study))}) == 2
+
+
+def test_one_id_of_two_issuers_is_two_patients(database: Database) -> None:
+    take_in(database, image(1, issuer="A"), image(1, "1.2", "1.2.1", issuer="B"))
+    with database.snapshot() as session:
+        assert len({study.patient_pk for study in session.scalars(select(Study))}) == 2
+
+
+def test_what_contradicts_the_known_is_a_misfit_and_the_rest_is_entered(database: Database) -> None:
+    take_in(database, image(1))
+    elsewhere = image(1, "1.2", "1.2.1", uid="1.1.1.1", path="images/1.2/x.dcm")
+    wrong_series = image(7, "1.3", "1.1.1", uid="1.3.7")
+    wrong_patient = image(8, patient_id="P2")
+    recorded = take_in(database, elsewhere, wrong_series, wrong_patient, image(2))
+    assert (recorded.new, recorded.known) == (1, 0)
+    assert {misfit.received.uid for misfit in recorded.misfits} == {"1.1.1.1", "1.3.7", wrong_patient.uid}
+
+
+def test_texts_too_long_or_with_nul_are_entered_as_far_as_they_fit(database: Database) -> None:
+    take_in(database, image(1, study_description="x" * 1000, patient_name="A\0B", accession_number="9" * 99))
+    with database.snapshot() as session:
+        study = session.scalars(select(Study)).one()
+        assert (len(study.description), len(study.accession_number)) == (255, 64)
+        assert study.patient.name == "AB"
+
+
+def test_a_study_closes_after_its_quiet_period_and_not_before(database: Database) -> None:
+    take_in(database, image(1), image(3))
+    assert close(database, after=12) == []
+    assert close(database, after=13) == [ClosedStudy("1.1", 1)]
+    assert close(database, after=99) == []
+    with database.snapshot() as session:
+        revision = session.scalars(select(Revision)).one()
+        assert (revision.state, revision.image_count, revision.closed_at) == (
+            "queued",
+            2,
+            START + timedelta(seconds=13),
+        )
+
+
+def test_each_source_has_its_own_quiet_period(database: Database) -> None:
+    take_in(database, image(0, source="FAST"), image(0, "1.2", "1.2.1", source="SLOW"))
+    periods = {"FAST": 5.0, "SLOW": 60.0}
+    with database.session() as session:
+        at = START + timedelta(seconds=6)
+        assert any_due(session, at, periods.__getitem__)
+        assert close_quiet(session, at, periods.__getitem__) == [ClosedStudy("1.1", 1)]
+        assert not any_due(session, at, periods.__getitem__)
+        assert close_quiet(session, START + timedelta(seconds=61), periods.__getitem__) == [
+            ClosedStudy("1.2", 1)
+        ]
+
+
+def test_late_images_make_the_next_revision_which_stands_on_all_of_them(database: Database) -> None:
+    take_in(database, image(1))
+    close(database, after=20)
+    take_in(database, image(30))
+    assert close(database, after=50) == [ClosedStudy("1.1", 2)]
+    first, second = image(1).path, image(30).path
+    assert files(database, 1) == {"1.1.1": [first]}
+    assert files(database, 2) == {"1.1.1": [first, second]}
+
+
+def test_a_revision_still_queued_is_superseded_by_the_next(database: Database) -> None:
+    take_in(database, image(1))
+    close(database, after=20)
+    take_in(database, image(30))
+    close(database, after=50)
+    take_in(database, image(60))
+    with database.session() as session:
+        session.scalars(select(Revision).where(Revision.number == 2)).one().state = "reading"
+    close(database, after=80)
+    with database.snapshot() as session:
+        states = session.scalars(select(Revision.state).order_by(Revision.number)).all()
+    assert states == ["superseded", "reading", "queued"]
+
+
+def test_a_resend_of_known_images_is_not_read_again(database: Database) -> None:
+    take_in(database, image(1))
+    close(database, after=20)
+    take_in(database, replace(image(1), received_at=START + timedelta(seconds=30)))
+    assert close(database, after=99) == []
+    with database.session() as session:
+        session.scalars(select(Study)).one().is_open = True
+    assert close(database, after=99) == []
+    with database.snapshot() as session:
+        assert not session.scalars(select(Study)).one().is_open
+
+
+def test_a_resend_prolongs_the_quiet_period_of_an_open_study(database: Database) -> None:
+    take_in(database, image(1))
+    take_in(database, replace(image(1), received_at=START + timedelta(seconds=8)))
+    assert close(database, after=12) == []
+    assert close(database, after=18) == [ClosedStudy("1.1", 1)]
+
+
+def test_read_now_does_not_wait(database: Database) -> None:
+    take_in(database, image(1))
+    ask_to_read_now(database)
+    assert close(database, after=1.5) == [ClosedStudy("1.1", 1)]
+    assert close(database, after=1.5) == []
+
+
+def test_read_now_reads_a_closed_study_again(database: Database) -> None:
+    take_in(database, image(1))
+    close(database, after=20)
+    ask_to_read_now(database)
+    assert close(database, after=21) == [ClosedStudy("1.1", 2)]
+    assert files(database, 2) == {"1.1.1": [image(1).path]}
+
+
+def test_the_timeline_tells_opening_and_closing_and_names_nobody(database: Database) -> None:
+    take_in(database, image(1), image(2))
+    take_in(database, image(3))
+    close(database, after=20)
+    take_in(database, image(30))
+    close(database, after=50)
+    with database.snapshot() as session:
+        events = session.scalars(select(Event).order_by(Event.id)).all()
+    assert [(event.text, event.revision) for event in events] == [
+        ("Receiving from CT1.", None),
+        ("Closed after its quiet period: 3 images in 1 series, 3 of them new.", 1),
+        ("Receiving late images from CT1.", None),
+        ("Closed after its quiet period: 4 images in 1 series, 1 of them new.", 2),
+    ]
+
+
+def test_refusals_are_entered_and_told_on_the_timeline_of_a_known_study(database: Database) -> None:
+    take_in(database, image(1))
+    known = Refused(START, "CT1", "10.0.0.1", 0xC000, "it is cut short", study_uid="1.1", uid="1.2.3")
+    unknown = Refused(START, "X" * 99, "10.0.0.1", 0xA900, "y" * 3000, study_uid="7.7")
+    with database.session() as session:
+        note_refusals(session, [known, known, unknown])
+    with database.snapshot() as session:
+        assert [r.status for r in session.scalars(select(Refusal).order_by(Refusal.id))] == [
+            0xC000,
+            0xC000,
+            0xA900,
+        ]
+        warnings = session.scalars(select(Event.text).where(Event.level == "warning")).all()
+    assert warnings == ["Refused 2 objects from CT1: it is cut short."]
