@@ -13,17 +13,17 @@ LOCK = $(BIN)/uv pip compile pyproject.toml --quiet --universal --python-version
 TORCH = $(shell sed -n 's/.*"\(torch==[0-9.]*\)".*/\1/p' pyproject.toml)
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check system lock clean
+.PHONY: help install demo test check system lock triton-test-server clean
 
 help:  ## this list
-	@sed -n 's/^\([a-z]*\):.*  ## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
+	@sed -n 's/^\([a-z-]*\):.*  ## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 28
 
 install: $(DONE)/project  ## .venv with everything needed to run; the command is then .venv/bin/overread
 
 demo: install  ## a node, a stand-in PACS and phantom patients (ARGS=--exit ends after the deliveries)
 	@$(BIN)/overread demo $(ARGS)
 
-test: $(DONE)/develop $(DONE)/torch system  ## the whole test suite (ARGS="-k words" for a part, JOBS=4 for more processes)
+test: $(DONE)/develop $(DONE)/torch $(DONE)/triton system  ## the whole test suite (ARGS="-k words" for a part, JOBS=4 for more processes)
 	@$(BIN)/pytest -n $(JOBS) --dist loadfile $(ARGS)
 
 check: $(DONE)/develop  ## format, lint, types, the layers' contracts
@@ -40,6 +40,8 @@ lock: $(DONE)/venv  ## resolve the dependencies anew (ARGS=--upgrade for newer v
 	$(STEP) "requirements/runtime.txt" -- $(LOCK) $(ARGS) -o requirements/runtime.txt
 	$(STEP) "requirements/develop.txt" -- $(LOCK) $(ARGS) -o requirements/develop.txt \
 		-c requirements/runtime.txt --extra test --extra train --excludes requirements/unlocked.txt
+
+triton-test-server: $(DONE)/triton  ## a real Triton server for the tests, from PyPI, in ~/.cache/overread
 
 clean:  ## everything make has made; data folders stay
 	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
@@ -64,4 +66,9 @@ $(DONE)/develop: requirements/develop.txt $(DONE)/project
 # Wheels of torch differ between platforms, and so do their hashes: it is pinned by version alone.
 $(DONE)/torch: requirements/unlocked.txt $(DONE)/develop
 	$(STEP) "$(TORCH) (large)" -- $(PIP) $(TORCH)
+	@touch $@
+
+# In an environment of its own: Triton's python backend wants NumPy 1.
+$(DONE)/triton: tests/triton/server.py requirements/runtime.txt $(DONE)/develop
+	$(STEP) "Triton server, for the tests" -- $(BIN)/python -m tests.triton.server --install
 	@touch $@

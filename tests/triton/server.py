@@ -28,29 +28,37 @@ from tritonclient.utils import InferenceServerException
 from inference.catalogue import SHIPPED_MODELS
 
 WHEEL = "nvidia-pytriton==0.7.0"
+ONNX_RUNTIME = importlib.metadata.version("onnxruntime")
 HOME = Path(os.environ.get("TRITON_TEST_SERVER_HOME", Path.home() / ".cache" / "overread" / "triton-2.51.0"))
 BACKENDS = Path(__file__).resolve().parents[2] / "deploy" / "triton" / "backends"
 PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 
 
 def install(home: Path = HOME) -> None:
-    """Make the environment; what is there already is kept."""
-    runtime = f"onnxruntime=={importlib.metadata.version('onnxruntime')}"
-    if missing_reason(home) is None:
+    """Make the environment; one that is complete is kept.
+
+    Raises:
+        subprocess.CalledProcessError: pip has no such wheel for this machine: it must be x86-64 Linux with
+            glibc 2.35.
+    """
+    if installed(home):
         return
-    if not _python(home).exists():
-        subprocess.run([sys.executable, "-m", "venv", home], check=True)
-    pip = [_python(home), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    subprocess.run([*pip, "numpy<2", runtime], check=True)
+    subprocess.run([sys.executable, "-m", "venv", "--clear", home], check=True)
+    pip = [_python(home), "-m", "pip", "install", "--disable-pip-version-check"]
+    subprocess.run([*pip, "numpy<2", f"onnxruntime=={ONNX_RUNTIME}"], check=True)
     subprocess.run([*pip, "--no-deps", WHEEL], check=True)
+
+
+def installed(home: Path = HOME) -> bool:
+    """Whether the server is there, with the ONNX Runtime of this environment: the same bits need the same."""
+    server = _packages(home) / "pytriton" / "tritonserver" / "bin" / "tritonserver"
+    return server.exists() and any(_packages(home).glob(f"onnxruntime-{ONNX_RUNTIME}.dist-info"))
 
 
 def missing_reason(home: Path = HOME) -> str | None:
     """None when a server can be started, else what is missing."""
-    if not (_packages(home) / "pytriton" / "tritonserver" / "bin" / "tritonserver").exists():
+    if not installed(home):
         return f"no Triton server in {home}: make triton-test-server"
-    if not list(_packages(home).glob(f"onnxruntime-{importlib.metadata.version('onnxruntime')}.dist-info")):
-        return f"another ONNX Runtime in {home}: make triton-test-server"
     if _libpython() is None:
         return f"no libpython{PYTHON}.so.1.0: install the system package libpython{PYTHON}"
     return None
@@ -211,11 +219,15 @@ def main() -> None:
     parser.add_argument("--port", type=int, default=8001)
     arguments = parser.parse_args()
     if arguments.install:
-        install(arguments.home)
+        try:
+            install(arguments.home)
+        except subprocess.CalledProcessError as error:
+            if os.environ.get("CI") == "true":
+                raise
+            print(f"no Triton server on this machine, its tests are skipped: {error}")
+        return
     if reason := missing_reason(arguments.home):
         sys.exit(reason)
-    if arguments.install:
-        return
     arguments.folder.mkdir(parents=True, exist_ok=True)
     with serving(
         arguments.repository, arguments.folder, home=arguments.home, grpc_port=arguments.port, threads=0
