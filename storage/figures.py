@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Float, case, func, select
+from sqlalchemy import Float, case, func, select
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import Session
 from sqlalchemy.sql.compiler import SQLCompiler
@@ -34,13 +34,16 @@ def turnaround(session: Session, bounds: Sequence[float]) -> Turnaround:
     last_image = case(
         (Study.last_image_at < Revision.closed_at, Study.last_image_at), else_=Revision.closed_at
     )
-    taken: ColumnElement[float] = _SecondsBetween(last_image, Revision.finished_at)
-    within = [func.coalesce(func.sum(case((taken <= bound, 1), else_=0)), 0) for bound in bounds]
-    row = session.execute(
-        select(func.count(), func.coalesce(func.sum(taken), 0.0), *within)
-        .select_from(Revision)
+    each = (
+        select(_SecondsBetween(last_image, Revision.finished_at).label("seconds"))
         .join(Study, Study.id == Revision.study_pk)
         .where(Revision.state == "delivered", Revision.finished_at.is_not(None))
+        .cte("turnarounds")
+        .prefix_with("MATERIALIZED")  # so that the seconds are worked out once and not for each bound
+    )
+    within = [func.coalesce(func.sum(case((each.c.seconds <= bound, 1), else_=0)), 0) for bound in bounds]
+    row = session.execute(
+        select(func.count(), func.coalesce(func.sum(each.c.seconds), 0.0), *within).select_from(each)
     ).one()
     return Turnaround(tuple(int(n) for n in row[2:]), int(row[0]), float(row[1]))
 

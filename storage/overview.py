@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal, get_args
 
-from sqlalchemy import ColumnElement, Row, Select, and_, case, func, literal, or_, select, tuple_
-from sqlalchemy.orm import Session, aliased
+from sqlalchemy import ColumnElement, Row, Select, and_, case, exists, func, literal, or_, select, tuple_
+from sqlalchemy.orm import InstrumentedAttribute, Session, aliased
 
 from storage.tables import (
     Delivery,
@@ -150,8 +150,17 @@ def one_study(session: Session, uid: str) -> StudyLine | None:
 
 def count_by_state(session: Session) -> dict[StudyState, int]:
     """How many studies are in each state; every state is named."""
-    query = _with_newest(select(_state, func.count()).select_from(Study)).group_by(_state)
-    counted = {row[0]: row[1] for row in session.execute(query)}
+    newer, asked = aliased(Revision), and_(Study.read_now, Study.is_open.is_(False))
+    settled = (
+        ~exists().where(newer.study_pk == Revision.study_pk, newer.number > Revision.number),
+        Revision.study_pk.not_in(select(Study.id).where(Study.is_open)),
+        Revision.study_pk.not_in(select(Study.id).where(asked)),
+    )
+    query = select(Revision.state, func.count()).where(*settled).group_by(Revision.state)
+    counted: dict[str, int] = {row[0]: row[1] for row in session.execute(query)}
+    counted["queued"] = counted.get("queued", 0) + _how_many(session, asked)
+    counted["receiving"] = _how_many(session, Study.is_open)
+    counted["stored"] = _how_many(session) - sum(counted.values())
     return {state: counted.get(state, 0) for state in STATES}
 
 
@@ -189,6 +198,10 @@ def list_refusals(session: Session, limit: int = 200) -> tuple[RefusalLine, ...]
     )
 
 
+def _how_many(session: Session, *conditions: ColumnElement[bool] | InstrumentedAttribute[bool]) -> int:
+    return session.scalar(select(func.count()).select_from(Study).where(*conditions)) or 0
+
+
 def _lines() -> AnySelect:
     query = select(Study, Patient.patient_id, _newest, _state.label("state"))
     return _with_newest(query.join(Patient, Patient.id == Study.patient_pk))
@@ -206,8 +219,9 @@ def _matching(query: AnySelect, wanted: StudyFilter) -> AnySelect:
     elif wanted.state is not None:
         query = query.where(Study.is_open.is_(False), _state == wanted.state)
         if wanted.state not in ("delivered", "stored"):  # few among many: found by their own index
-            in_it = Study.id.in_(select(Revision.study_pk).where(Revision.state == wanted.state))
-            query = query.where(or_(in_it, Study.read_now) if wanted.state == "queued" else in_it)
+            in_it = select(Revision.study_pk).where(Revision.state == wanted.state)
+            asked = select(Study.id).where(Study.read_now)
+            query = query.where(Study.id.in_(in_it.union(asked) if wanted.state == "queued" else in_it))
     if wanted.text:
         columns = (Patient.patient_id, Study.accession_number, Study.description, Study.source, Study.uid)
         query = query.where(or_(*(column.icontains(wanted.text, autoescape=True) for column in columns)))
