@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from node.settings import Settings, SettingsError
 from node.settings_file import line_of, load_settings
 from node.settings_print import print_config
 
+ROOT = Path(__file__).parents[2]
 EVERYTHING = """
 [node]
 data_dir = "/srv/overread"
@@ -240,3 +242,15 @@ def test_a_key_is_found_on_its_line() -> None:
     assert [line_of(text, key) for key in [("a",), ("b", "c"), ("d", 0, "e"), ("d", 1, "e")]] == [1, 3, 5, 8]
     assert line_of(text, ("b", "missing")) == 2
     assert line_of(text, ("z",)) is None
+
+
+@pytest.mark.parametrize(
+    "page", sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")]), ids=lambda page: page.name
+)
+def test_every_settings_example_of_the_documentation_can_be_used(tmp_path: Path, page: Path) -> None:
+    for example in re.findall(r"```toml\n(.*?)```", page.read_text(), re.DOTALL):
+        load_settings(written(tmp_path, example))
+
+
+def test_the_settings_of_the_containers_can_be_used() -> None:
+    assert load_settings(ROOT / "deploy" / "overread.toml").destinations
