@@ -148,10 +148,12 @@ class DicomSettings(Section):
     """Senders that need another quiet period."""
     maximum_associations: Annotated[int, Field(ge=1)] = 100
     """How many senders may be connected at once."""
+    maximum_associations_per_sender: Annotated[int, Field(ge=1), BeforeValidator(_not_true)] = 64
+    """How many connections one address may have of those."""
     network_timeout: Seconds = 60
     """A connection that stays silent for this many seconds is closed."""
-    transport: Literal["fast", "stock"] = "stock"
-    """How associations are served: "stock" is pynetdicom as it comes, "fast" our own on top of its PDUs."""
+    transport: Literal["fast", "stock"] = "fast"
+    """How associations are served: "fast" by one thread each, "stock" by pynetdicom as it comes."""
     private_sop_classes: tuple[Uid, ...] = ()
     """SOP Class UIDs to accept beside the standard's storage classes."""
     durable: bool = True

@@ -53,6 +53,11 @@ class Acceptance:
         reason = f"{caller} at {address} is not among dicom.allowed_callers; its association was rejected"
         self._note_now_and_then(Refused(now(), caller, address, NOT_AUTHORIZED, reason))
 
+    def too_many(self, caller: str, address: str) -> None:
+        """Note a caller that was told to come back because too many are connected."""
+        reason = f"too many senders are connected; {caller} at {address} was told to come back"
+        self._note_now_and_then(Refused(now(), caller, address, OUT_OF_RESOURCES, reason))
+
     def adopt_left_behind(self) -> int:
         """Enter the images that an earlier run kept but did not record; return how many."""
         adopted = 0

@@ -89,10 +89,11 @@ RETIRED_STORAGE_CLASSES = {  # PS3.6 A, still sent by old modalities and archive
     "1.2.840.10008.5.1.4.1.1.77.2": "VL Multi-frame Image Storage (Retired)",
 }
 
+_IS_IMAGE = re.compile(r"Image Storage( - For (Presentation|Processing))?$")
 IMAGE_CLASSES = frozenset(
     str(context.abstract_syntax)
     for context in AllStoragePresentationContexts
-    if re.search(r"Image Storage( - For (Presentation|Processing))?$", str(context.abstract_syntax.name))
+    if context.abstract_syntax and _IS_IMAGE.search(context.abstract_syntax.name)
 )
 """The classes whose objects are images with rows and columns."""
 

@@ -9,6 +9,7 @@ import socket
 from node.intake.acceptance import Acceptance
 from node.intake.ledger import Ledger
 from node.intake.stock import StockListener
+from node.intake.transport import FastListener
 from node.settings import DicomSettings
 from storage.archive import Archive, ArchiveError
 from storage.database import Database
@@ -37,7 +38,8 @@ class Receiver:
             maximum_object=settings.maximum_object_mb << 20,
         )
         self._acceptance = acceptance
-        self._listener = StockListener(settings, ae_title, acceptance)
+        listener = FastListener if settings.transport == "fast" else StockListener
+        self._listener = listener(settings, ae_title, acceptance)
 
     def start(self) -> int:
         """Bring in what an earlier run left unrecorded, then listen; return the port.

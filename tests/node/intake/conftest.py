@@ -54,7 +54,7 @@ def open_database(tmp_path: Path) -> Iterator[Callable[[], Database]]:
         database.close()
 
 
-@pytest.fixture(params=["stock"])
+@pytest.fixture(params=["fast", "stock"])
 def transport(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 

@@ -1,0 +1,371 @@
+"""Serves associations at wire speed: one thread each, straight from the socket to the file.
+
+pynetdicom polls with two threads per association and copies every fragment half a dozen times. Here a
+blocking read waits in the kernel, fragments go from one reused buffer to disk, and answers are a few bytes
+put together by hand. Negotiation, which happens once, is left to pynetdicom's PDU classes.
+"""
+
+from __future__ import annotations
+
+import logging
+import socket
+import struct
+import threading
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+from pynetdicom.presentation import PresentationContext
+
+from node.intake.acceptance import SUCCESS, Acceptance, Arrival
+from node.intake.callers import is_allowed
+from node.intake.command import (
+    CANCEL_REQUEST,
+    ECHO_REQUEST,
+    MAXIMUM_COMMAND,
+    STORE_REQUEST,
+    Command,
+    MalformedCommandError,
+    decode_command,
+    encode_response,
+)
+from node.intake.contexts import supported_contexts
+from node.intake.examination import Announcement
+from node.intake.negotiation import (
+    CALLER_NOT_RECOGNISED,
+    LIMIT_EXCEEDED,
+    MalformedRequestError,
+    agree,
+    decode_request,
+)
+from node.settings import DicomSettings
+
+log = logging.getLogger(__name__)
+
+MAXIMUM_PDU = 256 * 1024  # of the fragments a sender may put into one PDU; what we announce
+MAXIMUM_REQUEST = 1 << 20  # of an A-ASSOCIATE-RQ
+UNRECOGNISED_OPERATION = 0x0211
+SECONDS_TO_INTRODUCE = 30.0  # from connecting to the last byte of the request (ARTIM, PS3.8 9.1.5)
+SECONDS_TO_FINISH = 5.0  # an object under way when the listener stops
+
+_ASSOCIATE_RQ, _ASSOCIATE_RJ, _P_DATA, _RELEASE_RQ, _RELEASE_RP, _ABORT = 1, 3, 4, 5, 6, 7
+_HEAD = struct.Struct(">BxI")
+_FRAGMENT = struct.Struct(">IBB")
+_COMMAND, _LAST = 0x01, 0x02  # bits of a fragment's control header (PS3.8 E.2)
+
+
+class ProtocolError(RuntimeError):
+    """The peer does not keep to the protocol, or to our limits: its association is aborted."""
+
+
+class PeerGoneError(RuntimeError):
+    """The peer has closed the connection or has been silent for too long."""
+
+
+class FastListener:
+    """A listening socket and the threads that serve who connects."""
+
+    def __init__(self, settings: DicomSettings, ae_title: str, acceptance: Acceptance) -> None:
+        self._settings = settings
+        self._acceptance = acceptance
+        self._supported = supported_contexts(settings.private_sop_classes)
+        self._socket: socket.socket | None = None
+        self._accepting = threading.Thread(target=self._accept, name=f"listener {ae_title}", daemon=True)
+        self._lock = threading.Lock()
+        self._associations: set[_Association] = set()
+        self._by_address: Counter[str] = Counter()
+        self._stopping = False
+
+    def start(self) -> int:
+        """Listen; return the port.
+
+        Raises:
+            OSError: the address cannot be listened on.
+        """
+        family, _, _, _, address = socket.getaddrinfo(
+            self._settings.host, self._settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        self._socket = socket.create_server(address[:2], family=family, backlog=256)
+        self._accepting.start()
+        return int(self._socket.getsockname()[1])
+
+    def stop(self) -> None:
+        """Stop listening and end every association, after the object it is just receiving."""
+        listening, self._socket = self._socket, None
+        if listening is None:
+            return
+        self._stopping = True
+        listening.shutdown(socket.SHUT_RDWR)
+        self._accepting.join()
+        listening.close()
+        with self._lock:
+            open_ = list(self._associations)
+        for association in open_:
+            association.end()
+        until = time.monotonic() + SECONDS_TO_FINISH
+        for association in open_:
+            association.join(max(0.0, until - time.monotonic()))
+            association.cut()
+            association.join(1)
+
+    def _accept(self) -> None:
+        listening = self._socket
+        assert listening is not None  # started by start
+        while not self._stopping:
+            try:
+                connection, address = listening.accept()
+            except OSError as error:
+                if not self._stopping:  # too many open files, most likely: it passes
+                    log.warning("A connection could not be accepted: %s", error)
+                    time.sleep(0.1)
+                continue
+            self._admit(connection, str(address[0]))
+
+    def _admit(self, connection: socket.socket, address: str) -> None:
+        settings = self._settings
+        with self._lock:
+            total, of_address = len(self._associations), self._by_address[address]
+            if total >= 2 * settings.maximum_associations:
+                connection.close()
+                return
+            full = (
+                total >= settings.maximum_associations
+                or of_address >= settings.maximum_associations_per_sender
+            )
+            association = _Association(self, connection, address, full)
+            self._associations.add(association)
+            self._by_address[address] += 1
+        association.start()
+
+    def ended(self, association: _Association) -> None:
+        with self._lock:
+            self._associations.discard(association)
+            self._by_address[association.address] -= 1
+            if self._by_address[association.address] <= 0:
+                del self._by_address[association.address]
+
+    @property
+    def settings(self) -> DicomSettings:
+        return self._settings
+
+    @property
+    def acceptance(self) -> Acceptance:
+        return self._acceptance
+
+    @property
+    def supported(self) -> Sequence[PresentationContext]:
+        return self._supported
+
+    @property
+    def stopping(self) -> bool:
+        return self._stopping
+
+
+class _Wire:
+    """A connection that is read in whole PDUs, each within a deadline that the kernel keeps."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._connection = connection
+        self._head = bytearray(6)
+        self._buffer = bytearray(MAXIMUM_PDU)
+        connection.setblocking(True)
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+
+    def set_deadline(self, seconds: float) -> None:
+        """How long a PDU may take to begin, and again to come in whole."""
+        value = struct.pack("@ll", int(seconds), int(seconds % 1 * 1e6))
+        for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
+            self._connection.setsockopt(socket.SOL_SOCKET, option, value)
+
+    def receive(self, maximum: int) -> tuple[int, memoryview]:
+        """The next PDU's type and body; the body is valid until the next call.
+
+        Raises:
+            PeerGoneError: the connection is closed, or the deadline has passed.
+            ProtocolError: the PDU announces more than ``maximum`` bytes.
+        """
+        self._fill(memoryview(self._head))
+        kind, length = _HEAD.unpack(self._head)
+        if length > maximum:
+            raise ProtocolError(f"a PDU of type {kind} announces {length} bytes; {maximum} are allowed")
+        if length > len(self._buffer):
+            self._buffer = bytearray(length)
+        body = memoryview(self._buffer)[:length]
+        self._fill(body)
+        return kind, body
+
+    def send(self, kind: int, body: bytes) -> None:
+        self.send_pdu(_HEAD.pack(kind, len(body)) + body)
+
+    def send_pdu(self, pdu: bytes) -> None:
+        try:
+            self._connection.sendall(pdu)
+        except OSError as error:
+            raise PeerGoneError(str(error)) from error
+
+    def _fill(self, view: memoryview) -> None:
+        if not view:
+            return
+        try:
+            count = self._connection.recv_into(view, len(view), socket.MSG_WAITALL)
+        except BlockingIOError:
+            raise PeerGoneError("silent for too long") from None
+        except OSError as error:
+            raise PeerGoneError(str(error)) from error
+        if count < len(view):
+            raise PeerGoneError("closed the connection, or sent too slowly, within a PDU")
+
+
+class _Association(threading.Thread):
+    """One connection, from the request to the release."""
+
+    def __init__(self, listener: FastListener, connection: socket.socket, address: str, full: bool) -> None:
+        super().__init__(name=f"association {address}", daemon=True)
+        self.address = address
+        self._listener = listener
+        self._connection = connection
+        self._wire = _Wire(connection)
+        self._full = full
+        self._caller = ""
+        self._contexts: Mapping[int, str] = {}
+        self._command = bytearray()
+        self._request: Command | None = None  # whose data set is being received
+        self._context_id = 0
+        self._arrival: Arrival | None = None
+
+    def end(self) -> None:
+        """Have the thread end once it has no object under way."""
+        if self._request is None:
+            self.cut(socket.SHUT_RD)
+
+    def cut(self, how: int = socket.SHUT_RDWR) -> None:
+        try:
+            self._connection.shutdown(how)
+        except OSError:
+            log.debug("%s had gone already", self.address)
+
+    def run(self) -> None:
+        try:
+            if self._negotiate():
+                self._wire.set_deadline(self._listener.settings.network_timeout)
+                while self._serve():
+                    pass
+        except ProtocolError as error:
+            log.warning("Aborted the association of %s@%s: %s", self._caller, self.address, error)
+            self._abort()
+        except PeerGoneError as error:
+            log.info("%s@%s: %s", self._caller, self.address, error)
+            self._abort()
+        except Exception:
+            log.exception("The association of %s@%s ended on an error of ours", self._caller, self.address)
+            self._abort()
+        finally:
+            if self._arrival is not None:
+                self._arrival.abandon()
+            self._connection.close()
+            self._listener.ended(self)
+
+    def _abort(self) -> None:
+        try:
+            self._wire.send(_ABORT, b"\0\0\x02\0")
+        except PeerGoneError:
+            log.debug("%s had gone already", self.address)
+
+    def _negotiate(self) -> bool:
+        settings = self._listener.settings
+        self._wire.set_deadline(min(SECONDS_TO_INTRODUCE, settings.network_timeout))
+        kind, body = self._wire.receive(MAXIMUM_REQUEST)
+        if kind != _ASSOCIATE_RQ:
+            raise ProtocolError(f"a PDU of type {kind} instead of an association request")
+        try:
+            request = decode_request(_HEAD.pack(kind, len(body)) + bytes(body))
+        except MalformedRequestError as error:
+            raise ProtocolError(str(error)) from error
+        self._caller = request.caller
+        if not is_allowed(settings.allowed_callers, request.caller, self.address):
+            self._listener.acceptance.turn_away(request.caller, self.address)
+            return self._reject(*CALLER_NOT_RECOGNISED)
+        if self._full:
+            self._listener.acceptance.too_many(request.caller, self.address)
+            return self._reject(*LIMIT_EXCEEDED)
+        agreement = agree(request, self._listener.supported, MAXIMUM_PDU)
+        self._contexts = agreement.contexts
+        self._wire.send_pdu(agreement.answer)
+        return True
+
+    def _reject(self, result: int, source: int, reason: int) -> bool:
+        self._wire.send(_ASSOCIATE_RJ, bytes((0, result, source, reason)))
+        return False
+
+    def _serve(self) -> bool:
+        """Take the next PDU; whether there may be another."""
+        kind, body = self._wire.receive(MAXIMUM_PDU)
+        if kind == _P_DATA:
+            self._take_fragments(body)
+            return not (self._listener.stopping and self._request is None)
+        if kind == _RELEASE_RQ:
+            self._wire.send(_RELEASE_RP, b"\0\0\0\0")
+            return False
+        if kind == _ABORT:
+            return False
+        raise ProtocolError(f"an unexpected PDU of type {kind}")
+
+    def _take_fragments(self, body: memoryview) -> None:
+        position, end = 0, len(body)
+        while position < end:
+            if position + 6 > end:
+                raise ProtocolError("a fragment is cut short")
+            length, context_id, control = _FRAGMENT.unpack_from(body, position)
+            start, position = position + 6, position + 4 + length
+            if length < 2 or position > end:
+                raise ProtocolError("a fragment reaches beyond its PDU")
+            if control & _COMMAND:
+                self._take_command(body[start:position], context_id, bool(control & _LAST))
+            else:
+                self._take_data(body[start:position], context_id, bool(control & _LAST))
+
+    def _take_command(self, fragment: memoryview, context_id: int, is_last: bool) -> None:
+        if self._request is not None:
+            raise ProtocolError("a command within a data set")
+        if context_id not in self._contexts:
+            raise ProtocolError(f"context {context_id} was not accepted")
+        self._command += fragment
+        if len(self._command) > MAXIMUM_COMMAND:
+            raise ProtocolError("a command of unreasonable length")
+        if not is_last:
+            return
+        try:
+            command = decode_command(self._command)
+        except MalformedCommandError as error:
+            raise ProtocolError(str(error)) from error
+        self._command.clear()
+        if command.field == CANCEL_REQUEST:
+            return
+        self._request, self._context_id = command, context_id
+        if command.field == STORE_REQUEST:
+            announced = Announcement(
+                command.sop_class, command.uid, self._contexts[context_id], self._caller, self.address
+            )
+            self._arrival = self._listener.acceptance.begin(announced)
+        if not command.has_data_set:
+            self._answer(command)
+
+    def _take_data(self, fragment: memoryview, context_id: int, is_last: bool) -> None:
+        if self._request is None or context_id != self._context_id:
+            raise ProtocolError("a data set without its command")
+        if self._arrival is not None:
+            self._arrival.write(fragment)
+        if is_last:
+            self._answer(self._request)
+
+    def _answer(self, request: Command) -> None:
+        arrival, self._arrival = self._arrival, None
+        if arrival is not None:
+            status = arrival.finish()
+        else:
+            status = SUCCESS if request.field == ECHO_REQUEST else UNRECOGNISED_OPERATION
+        response = encode_response(request, status)
+        self._request = None
+        fragment = _FRAGMENT.pack(len(response) + 2, self._context_id, _COMMAND | _LAST)
+        self._wire.send(_P_DATA, fragment + response)
