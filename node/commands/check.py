@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 
-from rich.table import Table
+from rich.table import Column, Table
 from sqlalchemy import make_url
 
 from inference.catalogue import Catalogue, CatalogueError
@@ -42,7 +42,7 @@ def check(settings: Settings) -> None:
     with progress() as bar:
         bar.add_task("checking", total=None)
         probes = list(_probes(settings))
-    table = Table("", "part", "found", "what to do", show_lines=False)
+    table = Table("", "part", Column("found", overflow="fold"), Column("what to do", overflow="fold"))
     for probe in probes:
         mark, style = ("ok", "green") if probe.ok else ("NO", "bold red")
         table.add_row(mark, probe.name, probe.detail, probe.hint, style=None if probe.ok else style)

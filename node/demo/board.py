@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from pydicom import Dataset
-from rich.table import Table
+from rich.table import Column, Table
 
 from node.commands.findings_table import change_in_words
 from node.demo.course import Sight
@@ -48,7 +48,8 @@ def truth_table(sights: Iterable[Sight]) -> Table:
 
 def arrival_table(headers: Sequence[Dataset]) -> Table:
     """A line for each result object that the PACS holds."""
-    table = Table("patient", "object", "series", "SOP Instance UID", title="Arrived", title_justify="left")
+    uid = Column("SOP Instance UID", overflow="fold")
+    table = Table("patient", "object", "series", uid, title="Arrived", title_justify="left")
     for header in headers:
         table.add_row(
             str(header.get("PatientID", "")),
