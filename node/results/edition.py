@@ -169,12 +169,10 @@ class Edition:
                 instance[f"{before}Time{after}"] = DataElement(f"{before}Time{after}", "TM", time)
         instance.ContentQualification = "RESEARCH"
         for item in instance.get("ContributingEquipmentSequence", []):
-            if "ContributionDateTime" in item and item.get("PurposeOfReferenceCodeSequence") is not None:
+            if item.get("Manufacturer") != source.get("Manufacturer"):  # the scanner keeps its own
                 item.ContributionDateTime = DT(moment.replace(tzinfo=None))
-        if "SpecificCharacterSet" in source:
-            instance.SpecificCharacterSet = source.SpecificCharacterSet
-        else:
-            instance.pop("SpecificCharacterSet", None)
+        if self.sources.character_set is not None:
+            instance.SpecificCharacterSet = self.sources.character_set
         for keyword in ("StudyDescription", "PatientAge", "IssuerOfPatientID"):
             if keyword in source and keyword not in instance:
                 instance[keyword] = source[keyword]

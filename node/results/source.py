@@ -48,10 +48,13 @@ class Sources:
 
     headers: by SOP Instance UID, those that were asked for.
     first: the one that patient and study are taken from; always the same for the same images.
+    character_set: what Specific Character Set says there; the headers themselves no longer have it, since
+        highdicom refuses some that are valid.
     """
 
     headers: Mapping[str, Dataset]
     first: Dataset
+    character_set: str | Sequence[str] | None
 
     def __getitem__(self, sop_instance_uid: str) -> Dataset:
         return self.headers[sop_instance_uid]
@@ -75,8 +78,11 @@ def read_sources(paths: Sequence[Path], volume: Volume, wanted: Iterable[str] | 
             f"{len(paths)} files given; pass every file the volume was loaded from."
         )
     needed = {images[0], *(images if wanted is None else wanted)}
-    headers = {uid: sanitised(_header(located[uid]), volume) for uid in sorted(needed)}
-    return Sources(headers, headers[images[0]])
+    headers = {uid: _header(located[uid]) for uid in sorted(needed)}
+    character_set = _character_set(headers[images[0]])
+    for header in headers.values():
+        sanitised(header, volume)
+    return Sources(headers, headers[images[0]], character_set)
 
 
 def middle_image_uid(volume: Volume) -> str:
@@ -97,7 +103,8 @@ def sanitised(header: Dataset, volume: Volume) -> Dataset:
             "no study; send it again from a source that sets (0020,000D)."
         )
     _drop_bulk(header)
-    _mend_character_set(header)
+    header.decode()
+    header.pop(Tag("SpecificCharacterSet"), None)
     for keyword in _TYPE_2:
         if keyword not in header:
             setattr(header, keyword, "")
@@ -172,11 +179,11 @@ def _drop_bulk(header: Dataset) -> None:
         header.pop(Tag(keyword), None)
 
 
-def _mend_character_set(header: Dataset) -> None:
-    if "SpecificCharacterSet" in header and not header.SpecificCharacterSet:
-        del header.SpecificCharacterSet
-    if "SpecificCharacterSet" not in header and not str(header.get("PatientName", "")).isascii():
-        header.SpecificCharacterSet = "ISO_IR 100"  # what pydicom reads undeclared bytes as
+def _character_set(header: Dataset) -> str | Sequence[str] | None:
+    declared: str | Sequence[str] = header.get("SpecificCharacterSet") or ""
+    if not declared and not str(header.get("PatientName", "")).isascii():
+        return "ISO_IR 100"  # what pydicom reads undeclared bytes as
+    return declared or None
 
 
 def _empty_unless(header: Dataset, keyword: str, parse: type[DA] | type[TM]) -> None:
