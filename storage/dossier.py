@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -10,17 +10,9 @@ from typing import Any
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session, selectinload
 
+from storage.choices import SeriesChoice
 from storage.overview import StudyLine, one_study
 from storage.tables import Delivery, Event, FindingRow, Instance, ReadingRow, Revision, Series, Study
-
-
-@dataclass(frozen=True)
-class Choice:
-    """Why a reader did or did not read a series."""
-
-    reader: str
-    read: bool
-    reason: str
 
 
 @dataclass(frozen=True)
@@ -32,7 +24,7 @@ class SeriesRecord:
     body_part: str
     image_count: int
     bytes: int
-    choices: tuple[Choice, ...]
+    choices: tuple[SeriesChoice, ...]
 
 
 @dataclass(frozen=True)
@@ -140,9 +132,10 @@ def study_dossier(session: Session, uid: str, event_limit: int = 500) -> Dossier
     newest_events = select(Event).where(Event.study_uid == uid).order_by(Event.id.desc()).limit(event_limit)
     events = [_event(row) for row in reversed(session.scalars(newest_events).all())]
     numbers = {revision.number for revision in revisions}
+    newest = revisions[0] if revisions else None
     return Dossier(
         study=line,
-        series=_series(session, study.id, revisions[0].readings if revisions else ()),
+        series=_series(session, study.id, _choices(newest, events) if newest else ()),
         revisions=tuple(
             _revision(session, row, [event for event in events if event.revision == row.number])
             for row in revisions
@@ -175,8 +168,7 @@ def key_image_path(session: Session, study_uid: str, finding_id: int) -> str | N
     )
 
 
-def _series(session: Session, study_key: int, readings: Iterable[ReadingRow]) -> tuple[SeriesRecord, ...]:
-    readings = tuple(readings)
+def _series(session: Session, study_key: int, choices: Sequence[SeriesChoice]) -> tuple[SeriesRecord, ...]:
     sizes = (
         select(Instance.series_pk, func.count().label("images"), func.sum(Instance.size).label("bytes"))
         .join(Series).where(Series.study_pk == study_key).group_by(Instance.series_pk).subquery()
@@ -194,17 +186,23 @@ def _series(session: Session, study_key: int, readings: Iterable[ReadingRow]) ->
             body_part=series.body_part,
             image_count=images or 0,
             bytes=int(size or 0),
-            choices=tuple(choice for reading in readings for choice in _choices(reading, series.uid)),
+            choices=tuple(choice for choice in choices if choice.series_uid == series.uid),
         )
         for series, images, size in rows
     )
 
 
-def _choices(reading: ReadingRow, series_uid: str) -> Iterable[Choice]:
-    reasons = {c.get("series_uid"): str(c.get("reason", "")) for c in reading.body.get("choices", ())}
-    read = series_uid == reading.series_uid
-    if read or series_uid in reasons:
-        yield Choice(reading.reader, read, reasons.get(series_uid, ""))
+def _choices(newest: Revision, events: Iterable[EventRecord]) -> Sequence[SeriesChoice]:
+    """As the timeline tells them; what was read without a line about it is told by its reading."""
+    told = [
+        choice
+        for event in events
+        if event.revision == newest.number and event.stage == "select"
+        if (choice := SeriesChoice.parse(event.text))
+    ]
+    known = {(choice.series_uid, choice.reader) for choice in told}
+    untold = [r for r in newest.readings if (r.series_uid, r.reader) not in known]
+    return [*told, *(SeriesChoice(r.series_uid, r.reader, True, "") for r in untold)]
 
 
 def _revision(session: Session, row: Revision, events: Iterable[EventRecord]) -> RevisionRecord:

@@ -30,9 +30,21 @@ def test_each_series_says_whether_it_was_read_and_why(database: Database, tmp_pa
         study = rows.add_study(session, images=12)
         rows.read_and_deliver(session, study, tmp_path)
     scout, thin = dossier(database, study.uid).series
+    assert [c.reader for c in thin.choices] == ["lung-nodules"]
     assert [(c.read, c.reason) for c in scout.choices] == [(False, "a localizer")]
     assert [(c.read, c.reason) for c in thin.choices] == [(True, "the thinnest axial original")]
     assert (scout.image_count, thin.image_count, thin.bytes) == (1, 11, 11 * 525_000)
+
+
+def test_a_series_that_was_read_says_so_even_without_a_line_in_the_timeline(
+    database: Database, tmp_path: Path
+) -> None:
+    with database.session() as session:
+        study = rows.add_study(session)
+        rows.add_reading(session, study, rows.close(session, study), tmp_path)
+    scout, thin = dossier(database, study.uid).series
+    assert scout.choices == ()
+    assert [(c.reader, c.read) for c in thin.choices] == [("lung-nodules", True)]
 
 
 def test_findings_carry_their_measures_and_their_change(database: Database, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from PIL import Image, ImageDraw
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from storage.choices import SeriesChoice
 from storage.database import now
 from storage.events import log_event
 from storage.tables import (
@@ -119,10 +120,11 @@ def close(session: Session, study: Study, **columns: Any) -> Revision:
 
 def begin_reading(session: Session, study: Study, revision: Revision, stage: str = "infer") -> None:
     revision.state, revision.stage, revision.started_at = "reading", stage, now()
-    chosen = f"Series 2 (“{'Thin axial lung 1.0'}”) is read by lung-nodules: the thinnest axial original."
-    log_event(session, "select", chosen, study_uid=study.uid, revision=revision.number)
-    refused = "Series 1 (“Scout”) is a localizer and is not read."
-    log_event(session, "select", refused, study_uid=study.uid, revision=revision.number)
+    for choice in (
+        SeriesChoice(f"{study.uid}.1", "", False, "a localizer"),
+        SeriesChoice(f"{study.uid}.2", "lung-nodules", True, "the thinnest axial original"),
+    ):
+        log_event(session, "select", choice.text, study_uid=study.uid, revision=revision.number)
 
 
 def add_reading(
@@ -161,10 +163,6 @@ def add_reading(
             {"sop_class": o.sop_class, "sop_instance_uid": o.uid, "path": o.path} for o in row.objects
         ],
         "seconds": {"decode": 0.8, "inference": 2.1},
-        "choices": [
-            {"series_uid": series_uid, "reason": "the thinnest axial original"},
-            {"series_uid": f"{study.uid}.1", "reason": "a localizer"},
-        ],
     } | body
     session.add(row)
     session.flush()
