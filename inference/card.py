@@ -141,14 +141,22 @@ class OperatingPoint(Part):
     chosen_for: str = ""
 
 
-class Parity(Part):
-    """A recorded input and output. ``sample`` is an .npz in the model's folder with one array for each
-    tensor, named ``inputs/TENSOR`` and ``outputs/TENSOR``. A difference d passes when
-    ``d <= absolute + relative * |expected|`` everywhere."""
+class Tolerance(Part):
+    """A difference d passes when ``d <= absolute + relative * |expected|`` everywhere."""
 
-    sample: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]+\.npz$")] = "parity.npz"
     absolute: Annotated[float, Field(ge=0)] = 1e-4
     relative: Annotated[float, Field(ge=0)] = 1e-4
+
+
+class Parity(Tolerance):
+    """A recorded input and output. ``sample`` is an .npz in the model's folder with one array for each
+    tensor, named ``inputs/TENSOR`` and ``outputs/TENSOR``.
+
+    half: what fp16 may differ by; None where the model is to be run in fp32 only.
+    """
+
+    sample: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]+\.npz$")] = "parity.npz"
+    half: Tolerance | None = None
 
 
 class Batching(Part):

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from inference.card import ModelCard
-from inference.catalogue import Catalogue, CatalogueError
+from inference.card import ModelCard, Tolerance
+from inference.catalogue import Catalogue, CataloguedModel, CatalogueError
 from inference.engine import Engine, EngineError, Tensors
 
 
@@ -47,36 +47,45 @@ def write_parity_sample(folder: Path, card: ModelCard, inputs: Tensors, outputs:
 def verify(catalogue: Catalogue, engine: Engine) -> Iterator[ParityRow]:
     """Run every model on its parity sample and compare; a row for each output as it is known."""
     for name in catalogue.names:
-        started = time.perf_counter()
         try:
             model = catalogue.find(name)
-            inputs, expected = model.parity_sample()
-            started = time.perf_counter()
-            found = engine.infer(name, inputs)
-        except (CatalogueError, EngineError) as error:
-            yield ParityRow(name, "", 0.0, 0.0, time.perf_counter() - started, str(error))
+        except CatalogueError as error:
+            yield ParityRow(name, "", 0.0, 0.0, 0.0, str(error))
             continue
-        seconds = time.perf_counter() - started
-        for tensor, reference in expected.items():
-            yield _compared(model.card, tensor, found[tensor], reference, seconds)
+        yield from check(model, engine)
+
+
+def check(model: CataloguedModel, engine: Engine, allowed: Tolerance | None = None) -> list[ParityRow]:
+    """One model on its parity sample; ``allowed`` is the card's own where none is given."""
+    started = time.perf_counter()
+    try:
+        inputs, expected = model.parity_sample()
+        started = time.perf_counter()
+        found = engine.infer(model.card.name, inputs)
+    except (CatalogueError, EngineError) as error:
+        return [ParityRow(model.card.name, "", 0.0, 0.0, time.perf_counter() - started, str(error))]
+    seconds = time.perf_counter() - started
+    return [
+        _compared(model.card.name, tensor, found[tensor], reference, seconds, allowed or model.card.parity)
+        for tensor, reference in expected.items()
+    ]
 
 
 def _compared(
-    card: ModelCard,
+    model: str,
     tensor: str,
     found: npt.NDArray[np.generic],
     expected: npt.NDArray[np.generic],
     seconds: float,
+    tolerance: Tolerance,
 ) -> ParityRow:
     if found.shape != expected.shape:
         problem = f"shape is {found.shape} where {expected.shape} was recorded"
-        return ParityRow(card.name, tensor, 0.0, 0.0, seconds, problem)
+        return ParityRow(model, tensor, 0.0, 0.0, seconds, problem)
     reference = expected.astype(np.float64)
     difference = np.abs(found.astype(np.float64) - reference)
-    allowed = card.parity.absolute + card.parity.relative * np.abs(reference)
+    allowed = tolerance.absolute + tolerance.relative * np.abs(reference)
     excess = np.divide(difference, allowed, out=np.where(difference > 0, np.inf, 0.0), where=allowed > 0)
     if np.isnan(difference).any():
-        return ParityRow(card.name, tensor, 0.0, 0.0, seconds, "the output holds values that are not numbers")
-    return ParityRow(
-        card.name, tensor, float(difference.max(initial=0)), float(excess.max(initial=0)), seconds
-    )
+        return ParityRow(model, tensor, 0.0, 0.0, seconds, "the output holds values that are not numbers")
+    return ParityRow(model, tensor, float(difference.max(initial=0)), float(excess.max(initial=0)), seconds)

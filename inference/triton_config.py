@@ -25,8 +25,8 @@ DEPLOYMENTS: tuple[Deployment, ...] = get_args(Deployment)
 CPU_BACKEND = "overread_cpu"
 """The python-based backend in ``deploy/triton/backends``."""
 
-PLANS = {"7.5": "sm75.plan", "8.0": "sm80.plan", "8.6": "sm86.plan", "8.9": "sm89.plan", "9.0": "sm90.plan"}
-"""GPU compute capability to the plan built for it, beside ``model.onnx``."""
+GPUS = ("7.5", "8.0", "8.6", "8.9", "9.0", "10.0", "12.0")
+"""Compute capabilities a plan may be built for."""
 
 TRITON_TYPES: dict[DType, str] = {
     "float16": "FP16",
@@ -47,6 +47,11 @@ QUEUE_SECONDS = 300
 def config_path(deployment: Deployment) -> PurePosixPath:
     """Where Triton looks for the configuration, from the model's folder."""
     return PurePosixPath("config.pbtxt" if deployment == "onnxruntime" else f"configs/{deployment}.pbtxt")
+
+
+def plan_file(compute_capability: str) -> str:
+    """The name of a plan beside ``model.onnx``: "9.0" is ``sm90.plan``."""
+    return f"sm{compute_capability.replace('.', '')}.plan"
 
 
 def config(card: ModelCard, deployment: Deployment) -> str:
@@ -127,7 +132,7 @@ def _optimization(card: ModelCard) -> str:
 
 
 def _plans() -> str:
-    return "\n".join(f'cc_model_filenames {{ key: "{cc}" value: "{plan}" }}' for cc, plan in PLANS.items())
+    return "\n".join(f'cc_model_filenames {{ key: "{gpu}" value: "{plan_file(gpu)}" }}' for gpu in GPUS)
 
 
 def _usual_dims(tensor: InputTensor) -> tuple[int, ...] | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -147,6 +147,24 @@ def models_verify(config: Config = None) -> None:
     from node.commands.models import verify_models
 
     verify_models(_settings(config))
+
+
+@models.command("build", epilog="Example: overread models build --target tensorrt --precision fp16")
+def models_build(
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="[MODEL…]", help="All, if none is named.")
+    ] = None,
+    target: Annotated[
+        Literal["tensorrt", "tensorrt-rtx"],
+        typer.Option(help="tensorrt-rtx only tells whether it can be done, without a GPU."),
+    ] = "tensorrt",
+    precision: Annotated[Literal["fp32", "fp16"], typer.Option(help="Of the network inside.")] = "fp16",
+    config: Config = None,
+) -> None:
+    """Build TensorRT plans on this GPU, prove them and put them into service."""
+    from node.commands.build import build_models
+
+    build_models(_settings(config), names or [], target, precision)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""A real Triton server, without Docker and without a GPU, for tests and for a look.
+"""A real Triton server (and TensorRT-RTX), without Docker and without a GPU, for tests and for a look.
 
 ``python -m tests.triton.server --install`` makes what it needs under ``--home`` with pip alone: a virtual
 environment with Triton's own binary from the wheel of nvidia-pytriton. Without ``--install`` it serves a
@@ -30,6 +30,9 @@ from inference.catalogue import SHIPPED_MODELS
 WHEEL = "nvidia-pytriton==0.7.0"
 ONNX_RUNTIME = importlib.metadata.version("onnxruntime")
 HOME = Path(os.environ.get("TRITON_TEST_SERVER_HOME", Path.home() / ".cache" / "overread" / "triton-2.51.0"))
+TENSORRT_RTX = HOME.with_name("tensorrt-rtx-1.7.1.116")
+"""A folder for ``sys.path``: TensorRT-RTX, which builds without a GPU."""
+
 BACKENDS = Path(__file__).resolve().parents[2] / "deploy" / "triton" / "backends"
 PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 
@@ -41,12 +44,26 @@ def install(home: Path = HOME) -> None:
         subprocess.CalledProcessError: pip has no such wheel for this machine: it must be x86-64 Linux with
             glibc 2.35.
     """
-    if installed(home):
-        return
+    if not installed(home):
+        _install_triton(home)
+    if not TENSORRT_RTX.is_dir():
+        _install_tensorrt_rtx()
+
+
+def _install_triton(home: Path) -> None:
     subprocess.run([sys.executable, "-m", "venv", "--clear", home], check=True)
     pip = [_python(home), "-m", "pip", "install", "--disable-pip-version-check"]
     subprocess.run([*pip, "numpy<2", f"onnxruntime=={ONNX_RUNTIME}"], check=True)
     subprocess.run([*pip, "--no-deps", WHEEL], check=True)
+
+
+def _install_tensorrt_rtx() -> None:
+    part = TENSORRT_RTX.with_name(f"{TENSORRT_RTX.name}.part")
+    pip = [sys.executable, "-m", "pip", "install", "--disable-pip-version-check", "--no-deps"]
+    version = TENSORRT_RTX.name.rpartition("-")[2]
+    names = ("tensorrt-rtx", "tensorrt-rtx-cu13", "tensorrt-rtx-cu13-bindings", "tensorrt-rtx-cu13-libs")
+    subprocess.run([*pip, "--target", part, *(f"{name}=={version}" for name in names)], check=True)
+    part.rename(TENSORRT_RTX)
 
 
 def installed(home: Path = HOME) -> bool:
@@ -112,13 +129,11 @@ def start(
     Raises:
         RuntimeError: it ended at once; the message holds its log.
     """
-    backends = _backends(home, folder / "backends")
     ports = {name: _free_port() for name in ("http", "metrics")} | {"grpc": grpc_port or _free_port()}
     log = folder / "triton.log"
-    command = [
-        str(_packages(home) / "pytriton" / "tritonserver" / "bin" / "tritonserver"),
+    arguments = [
+        *command(folder, home),
         f"--model-repository={repository}",
-        f"--backend-directory={backends}",
         f"--model-config-name={configuration}",
         "--model-control-mode=explicit",
         "--load-model=*",
@@ -130,7 +145,7 @@ def start(
     ]
     with log.open("ab") as out:
         process = subprocess.Popen(
-            command, stdout=out, stderr=subprocess.STDOUT, env=_environment(home, threads)
+            arguments, stdout=out, stderr=subprocess.STDOUT, env=os.environ | environment(home, threads)
         )
     served = Served(process, ports["grpc"], ports["http"], log)
     _await_ready(served, tls)
@@ -165,10 +180,16 @@ def _await_ready(served: Served, tls: Path | None, seconds: float = 60) -> None:
     raise RuntimeError(f"tritonserver was not ready after {seconds:g} s:\n{served.log.read_text()}")
 
 
-def _environment(home: Path, threads: int) -> dict[str, str]:
+def command(folder: Path, home: Path = HOME) -> list[str]:
+    """The server with its backends, which are put into ``folder``."""
+    program = _packages(home) / "pytriton" / "tritonserver" / "bin" / "tritonserver"
+    return [str(program), f"--backend-directory={_backends(home, folder / 'backends')}"]
+
+
+def environment(home: Path = HOME, threads: int = 1) -> dict[str, str]:
     """``PATH`` tells the python backend's processes which environment is theirs."""
     libraries = [_packages(home) / "nvidia_pytriton.libs", (_libpython() or home).parent]
-    return os.environ | {
+    return {
         "LD_LIBRARY_PATH": ":".join(map(str, libraries)),
         "PATH": f"{home / 'bin'}:{os.environ['PATH']}",
         "OVERREAD_THREADS": str(threads),
