@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import pydicom
-from pydicom import Dataset
 from pydicom.pixels.utils import iter_pixels
 
 from inference import codecs
@@ -51,25 +49,16 @@ def stored_frames(path: Path, frames: Sequence[int | None]) -> Iterator[Stored]:
         image = pydicom.dcmread(path, specific_tags=_TAGS)
         if not any(keyword in image for keyword in ("PixelData", "FloatPixelData", "DoubleFloatPixelData")):
             raise UnreadableSeriesError(f"{path.name} has no pixel data; send it again.")
-        yield from _decoded(image, [0 if frame is None else frame - 1 for frame in frames])
-    except (OSError, EOFError, ValueError, RuntimeError, AttributeError, NotImplementedError) as error:
-        if isinstance(error, UnreadableSeriesError):
-            raise
+        plugin = codecs.PLUGIN if codecs.is_available(image.file_meta.TransferSyntaxUID) else ""
+        indices = [0 if frame is None else frame - 1 for frame in frames]
+        yield from iter_pixels(image, indices=indices, raw=True, decoding_plugin=plugin)
+    except (UnreadableSeriesError, GeneratorExit, KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as error:  # decoders raise anything; that of RLE panics outside of Exception
         reason = " ".join(str(error).split())
         raise UnreadableSeriesError(
             f"The pixels of {path.name} cannot be decoded; send it again ({reason})."
         ) from error
-
-
-def _decoded(image: Dataset, indices: list[int]) -> Iterator[Stored]:
-    done = 0
-    if codecs.is_available(image.file_meta.TransferSyntaxUID):
-        with suppress(RuntimeError):  # every other decoder gets its turn below
-            for frame in iter_pixels(image, indices=indices, raw=True, decoding_plugin=codecs.PLUGIN):
-                yield frame
-                done += 1
-    if done < len(indices):
-        yield from iter_pixels(image, indices=indices[done:], raw=True)
 
 
 def room(count: int, slices: Sequence[Slice]) -> Voxels:

@@ -94,14 +94,18 @@ def read_slices(path: Path) -> tuple[Slice, ...]:
         image = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=_TAGS)
     except InvalidDicomError:
         raise UnreadableSeriesError(f"{path.name} is not a DICOM file; leave it out of the study.") from None
-    except (OSError, EOFError, ValueError, TypeError, AttributeError, NotImplementedError) as error:
-        raise UnreadableSeriesError(f"{path.name} cannot be read ({error}); send it again.") from error
+    except Exception as error:  # a damaged file can make the parser raise anything
+        raise UnreadableSeriesError(f"{path.name} cannot be read ({_line(error)}); send it again.") from error
     try:
         return tuple(_slices(path, image))
-    except (ValueError, TypeError, AttributeError, NotImplementedError, IndexError) as error:
-        if isinstance(error, UnreadableSeriesError):
-            raise
-        raise UnreadableSeriesError(f"{path.name} has a damaged header ({error}).") from error
+    except UnreadableSeriesError:
+        raise
+    except Exception as error:
+        raise UnreadableSeriesError(f"{path.name} has a damaged header ({_line(error)}).") from error
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())
 
 
 def _slices(path: Path, image: Dataset) -> Iterator[Slice]:

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydicom import Dataset, dcmwrite
+from pydicom.encaps import encapsulate, get_frame
 from pydicom.uid import (
     DeflatedExplicitVRLittleEndian,
     ExplicitVRBigEndian,
@@ -314,6 +315,23 @@ def test_a_file_cut_short_is_named(tmp_path: Path) -> None:
         load_volume(paths)
 
 
+@pytest.mark.parametrize("syntax", [RLELossless, JPEGLSLossless], ids=lambda syntax: syntax.name)
+def test_compressed_pixels_cut_short_are_refused_and_take_nothing_down(tmp_path: Path, syntax: str) -> None:
+    paths = write_scene(tmp_path, transfer_syntax=syntax)
+    change(paths[6], _cut_short)
+    with pytest.raises(UnreadableSeriesError, match=f"{paths[6].name} cannot be decoded; send it again"):
+        load_volume(paths)
+
+
+def test_a_frame_that_claims_another_size_is_refused_before_it_is_decoded(tmp_path: Path) -> None:
+    paths = write_scene(tmp_path, transfer_syntax=JPEGLSLossless)
+    content = paths[0].read_bytes()
+    place = content.index(b"\xff\xf7")
+    paths[0].write_bytes(content[: place + 5] + b"\xff\xff\xff\xff" + content[place + 9 :])
+    with pytest.raises(UnreadableSeriesError, match=r"a frame of \(65535, 65535\) where 40 x 50"):
+        load_volume(paths)
+
+
 def test_index_and_patient_space_are_inverse() -> None:
     affine = turned((2.0, 0.8, 0.6), Rotation.from_euler("xyz", (20, 30, 10), degrees=True), (1, -1, 1))
     volume = Volume(np.zeros(SHAPE, np.int16), affine, "", "", ())
@@ -356,3 +374,8 @@ def _stored_elsewhere(image: Dataset, offset: int) -> None:
 
 def _as_pet(image: Dataset, slope: float) -> None:
     image.Modality, image.RescaleSlope, image.RescaleIntercept = "PT", slope, 0
+
+
+def _cut_short(image: Dataset) -> None:
+    frame = get_frame(image.PixelData, 0, number_of_frames=1)
+    image.PixelData = encapsulate([frame[: len(frame) // 2]])
