@@ -11,6 +11,7 @@ from node.settings import LogSettings
 
 # Libraries that quote what they meet in a data set; from them only what has gone wrong is wanted.
 QUOTING = {"pydicom": logging.ERROR, "pynetdicom": logging.WARNING, "highdicom": logging.WARNING}
+REPEATING = "pynetdicom.transport"  # that a peer cannot be reached; who asked it says so, and says which
 TALKATIVE = ("dbos", "alembic", "uvicorn", "asyncio", "PIL", "matplotlib")
 
 
@@ -37,6 +38,7 @@ def set_up_logging(settings: LogSettings, file: Path | None = None) -> None:
     logging.basicConfig(level=settings.level.upper(), handlers=[handler], force=True)
     for name, level in QUOTING.items():
         logging.getLogger(name).setLevel(level)
+    logging.getLogger(REPEATING).setLevel(logging.CRITICAL)
     for name in TALKATIVE:
         logging.getLogger(name).setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", module="pydicom")  # they quote values, names among them

@@ -15,7 +15,9 @@ from pathlib import Path
 from urllib.request import urlopen
 
 import pytest
+from typer.testing import CliRunner
 
+from node.cli import app
 from node.delivery import DicomDestination
 from node.settings import Peer
 from tests.tiny_models import make_repository
@@ -78,6 +80,19 @@ def test_it_answers_where_it_says_stops_cleanly_and_starts_again(tmp_path: Path,
                 assert json.load(answer)["studies"] == []
             node.send_signal(told)
             assert node.wait(timeout=60) == 0
+
+
+def test_check_tells_a_running_node_from_a_stranger_on_its_ports(
+    tmp_path: Path, config: Path, free_port: int
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        web_port = other.getsockname()[1]
+    ports = f"[dicom]\nport = {free_port}\n[web]\nport = {web_port}\n"
+    config.write_text(ports + config.read_text()[config.read_text().index("[log]") :])
+    with serving(config, tmp_path / "log"):
+        checked = CliRunner().invoke(app, ["check", "--config", str(config)])
+    assert checked.exit_code == 0, checked.output
+    assert "a node is running" in checked.stdout
 
 
 def test_the_log_is_json_and_names_no_patient(tmp_path: Path, config: Path) -> None:
