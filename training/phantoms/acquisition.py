@@ -29,7 +29,7 @@ class Scan:
 
     @classmethod
     def drawn(cls, rng: np.random.Generator, shifted: bool = False) -> Scan:
-        """A scan as sites make them; ``shifted`` lies outside of that: noisier, softer or sharper, thicker."""
+        """A scan as sites make them; ``shifted`` lies outside: noisier, softer or sharper, thicker."""
         sharp = rng.random()
         if shifted:
             sharp = rng.choice([-0.25, 1.2])

@@ -63,7 +63,7 @@ class _Build:
             tilt=float(rng.normal(0, 0.03)),
         )
 
-    def cavity(self, z: Array) -> tuple[Array, Array]:
+    def cavity(self, z: Array | np.float32) -> tuple[Array, Array]:
         """Half width and half depth of the thoracic cavity at height ``z``."""
         rise = np.clip((z + 30) / (self.apex + 34), 0, 1)
         dome = np.sqrt(np.maximum(1 - rise**2.6, 0.0))
@@ -93,7 +93,7 @@ def chest_anatomy(seed: int) -> Anatomy:
         veins.append(grow_tree(rng, hilum + [-side * 4, -8, -22], drained, calibre))
         reached = leaves[rng.permutation(len(leaves))[: int(rng.integers(50, 90))]]
         tree = grow_tree(rng, hilum + [-side * 4, 8, 6], reached, 0.75)
-        bronchi += [Tubes.along([carina, hilum + [-side * 4, 8, 6]], [6.0, 5.0]), tree]
+        bronchi += [Tubes.along(np.array([carina, hilum + [-side * 4, 8, 6]]), [6.0, 5.0]), tree]
     heart = fields["heart"]
     tubes["pulmonary vessels"] = _outside(Tubes.joined(arteries + veins), heart)
     tubes["bronchi"] = _outside(Tubes.joined(bronchi), heart)
@@ -285,7 +285,7 @@ def _outside(tubes: Tubes, field: Field) -> Tubes:
 
 def _scars(rng: np.random.Generator, lungs: Field) -> Tubes:
     """Bands of scar and atelectasis, and plaques on the pleura: dense, but long or flat, so not nodules."""
-    parts = []
+    parts: list[Tubes] = []
     for _ in range(int(rng.poisson(3))):
         start = _points_inside(rng, lungs, 1, 1.0)[0]
         direction = rng.normal(size=3) * (1, 1, 0.5)
@@ -295,8 +295,8 @@ def _scars(rng: np.random.Generator, lungs: Field) -> Tubes:
         across = np.cross(direction, rng.normal(size=3))
         across /= np.linalg.norm(across)
         width = rng.uniform(0.5, 1.4)
-        for shift in range(int(rng.integers(1, 5))):
-            parts.append(Tubes.along(path + shift * width * across, width))
+        shifts = range(int(rng.integers(1, 5)))
+        parts.extend(Tubes.along(path + shift * width * across, width) for shift in shifts)
     surface = np.argwhere(np.abs(lungs.values) < 1.2)
     for _ in range(int(rng.poisson(2.5))):
         middle = surface[rng.integers(len(surface))] * 4.0 + np.array(lungs.grid.origin_mm)

@@ -7,6 +7,7 @@ interpolation along each axis is a product with a small matrix, which is quick o
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,12 +15,12 @@ from scipy import ndimage
 
 from inference.findings import Point
 
-Array = npt.NDArray[np.float32]
+Array = npt.NDArray[np.floating[Any]]
 
 
 @dataclass(frozen=True)
 class Grid:
-    """An axial grid in LPS; ``origin_mm`` and ``spacing_mm`` are (z, y, x), ``shape`` (slices, rows, columns)."""
+    """An axial grid in LPS; ``origin_mm``, ``spacing_mm``: (z, y, x); ``shape``: (slices, rows, columns)."""
 
     shape: tuple[int, int, int]
     spacing_mm: tuple[float, float, float]

@@ -102,7 +102,7 @@ def draw_nodule(
     grain = _grain(nodule, here)
     filled = coverage(signed, max(edge, look.margin_mm))
     if lungs is None:
-        room = np.clip((-200 - part) / 200, 0, 1)
+        room: Array = np.clip((-200 - part) / 200, 0, 1)
     else:
         room = coverage(lungs.on(here) + np.float32(0.3), edge)
     filled = filled * room
