@@ -39,7 +39,7 @@ lock: $(DONE)/venv  ## resolve the dependencies anew (ARGS=--upgrade for newer v
 	$(STEP) "uv" -- $(PIP) uv
 	$(STEP) "requirements/runtime.txt" -- $(LOCK) $(ARGS) -o requirements/runtime.txt
 	$(STEP) "requirements/develop.txt" -- $(LOCK) $(ARGS) -o requirements/develop.txt \
-		-c requirements/runtime.txt --extra test --extra train --excludes requirements/unlocked.txt
+		-c requirements/runtime.txt --extra test --extra train --extra openvino --excludes requirements/unlocked.txt
 
 triton-test-server: $(DONE)/triton  ## a real Triton server for the tests, from PyPI, in ~/.cache/overread
 

@@ -214,7 +214,9 @@ class EngineSettings(Section):
     """Where the models run."""
 
     kind: Literal["embedded", "triton"] = "embedded"
-    """In this process by ONNX Runtime, or on a Triton server."""
+    """In this process, or on a Triton server."""
+    provider: Literal["onnxruntime", "openvino"] = "onnxruntime"
+    """What runs the models in this process; OpenVINO is faster on volumes, but has to be installed."""
     url: TritonUrl | tuple[TritonUrl, ...] = "127.0.0.1:8001"
     """Triton's gRPC address, or several of servers with the same models; the embedded engine does not use
     it."""

@@ -43,6 +43,11 @@ class EngineChoice(Protocol):
     def kind(self) -> Literal["embedded", "triton"]: ...
 
     @property
+    def provider(self) -> Literal["onnxruntime", "openvino"]:
+        """What runs an embedded model."""
+        ...
+
+    @property
     def url(self) -> str | tuple[str, ...]:
         """gRPC addresses of Triton servers that serve the same models."""
         ...
@@ -65,7 +70,7 @@ def open_engine(choice: EngineChoice, catalogue: Catalogue) -> Engine:
     if choice.kind == "embedded":
         from inference.engine.embedded import EmbeddedEngine
 
-        return EmbeddedEngine(catalogue, choice.threads)
+        return EmbeddedEngine(catalogue, choice.threads, choice.provider)
     try:
         from inference.engine.triton import TritonEngine
     except ImportError as error:

@@ -10,6 +10,7 @@ from onnx import numpy_helper
 from inference.catalogue import Catalogue
 from inference.engine import Engine, EngineError
 from inference.engine.embedded import EmbeddedEngine
+from inference.parity import verify
 from tests.tiny_models import make_repository, random_image, spots_network
 
 
@@ -45,7 +46,7 @@ def test_calls_from_many_threads_share_one_session_and_agree(engine: EmbeddedEng
         together = list(pool.map(lambda image: engine.infer("spots", {"image": image})["mask"], images))
     alone = [engine.infer("spots", {"image": image})["mask"] for image in images]
     assert all(np.array_equal(a, b) for a, b in zip(together, alone, strict=True))
-    assert len(engine._sessions) == 1
+    assert len(engine._networks) == 1
 
 
 def test_a_view_with_strides_gives_the_same_as_its_copy(engine: EmbeddedEngine) -> None:
@@ -94,6 +95,20 @@ def test_a_closed_engine_makes_its_networks_anew(engine: EmbeddedEngine) -> None
     before = engine.infer("spots", {"image": image})["mask"]
     engine.close()
     assert np.array_equal(engine.infer("spots", {"image": image})["mask"], before)
+
+
+@pytest.mark.needs("openvino")
+def test_openvino_answers_within_parity_and_always_the_same(engine: EmbeddedEngine, tmp_path: Path) -> None:
+    catalogue = Catalogue(tmp_path / "models")
+    openvino = EmbeddedEngine(catalogue, threads=1, provider="openvino")
+    rows = list(verify(catalogue, openvino))
+    assert [row.tensor for row in rows if not row.passed] == []
+    images = [random_image((1, 1, 8, 8, 8 + 2 * n), n) for n in range(6)]
+    with ThreadPoolExecutor(6) as pool:
+        together = list(pool.map(lambda image: openvino.infer("spots", {"image": image})["mask"], images))
+    for image, found in zip(images, together, strict=True):
+        assert np.array_equal(found, openvino.infer("spots", {"image": image})["mask"])
+        np.testing.assert_allclose(found, engine.infer("spots", {"image": image})["mask"], atol=1e-5)
 
 
 def test_it_is_an_engine(engine: EmbeddedEngine) -> None:
