@@ -13,8 +13,9 @@ import numpy as np
 import numpy.typing as npt
 import SimpleITK as sitk  # noqa: N813
 
+from inference.decode import Voxels
 from inference.findings import Mask, Point
-from inference.volume import Floats, Volume, Voxels
+from inference.volume import Floats, Volume
 
 AIR_HU = -1024.0
 

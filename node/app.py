@@ -90,9 +90,9 @@ class Node:
 
         with database.session() as session:
             deliveries.retire(session, [d.name for d in settings.destinations])
-        for part in (outbox, queue):
-            running.callback(part.stop)
-            part.start()
+        for worker in (outbox, queue):
+            running.callback(worker.stop)
+            worker.start()
         _take_up(database, queue)
         for part in (completion, web):
             running.callback(part.stop)

@@ -39,7 +39,7 @@ def wanted(*extras: str) -> list[Requirement]:
 
 
 @pytest.mark.parametrize(
-    ("lock", "extras"), [("runtime", ["triton"]), ("develop", ["triton", "test", "train"])]
+    ("lock", "extras"), [("runtime", ["triton"]), ("develop", ["triton", "openvino", "test", "train"])]
 )
 def test_every_dependency_is_locked_at_a_version_that_is_allowed(lock: str, extras: list[str]) -> None:
     locked = pins(lock)
