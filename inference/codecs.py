@@ -29,6 +29,8 @@ _DECODERS: dict[str, Callable[[bytes], Any]] = {
     uid.HTJ2K: imagecodecs.jpeg2k_decode,
 }
 _JPEG_LS_FRAME = 0xF7
+_END = b"\xff\xd9"
+_LONGEST_PADDING = 64  # bytes, generously: PS3.5 A.4 asks for an even length
 _NO_FRAME = (0xC4, 0xC8, 0xCC)  # Huffman tables, reserved, arithmetic conditioning
 DECODER_DEPENDENCIES = dict.fromkeys(_DECODERS, ("numpy", "imagecodecs"))
 
@@ -41,8 +43,10 @@ def decode_frame(source: bytes, runner: DecodeRunner) -> bytearray:
     """One frame of one sample per pixel; the size of its container is set on ``runner``.
 
     Raises:
-        ValueError: the frame has another size than the header says.
+        ValueError: the frame has another size than the header says, or has no end.
     """
+    if runner.transfer_syntax in uid.JPEGLSTransferSyntaxes and _END not in source[-_LONGEST_PADDING:]:
+        raise ValueError("a frame cut short")  # the decoder would ponder it for seconds
     _check_size(_jpeg_size(source), runner)
     frame = _DECODERS[runner.transfer_syntax](source)
     _check_size(frame.shape, runner)
