@@ -167,5 +167,19 @@ def models_build(
     build_models(_settings(config), names or [], target, precision)
 
 
+@models.command("roll-back", epilog="Example: overread models roll-back lung-nodules")
+def models_roll_back(
+    name: Annotated[str, typer.Argument(metavar="MODEL")],
+    gpu: Annotated[
+        str | None, typer.Option(metavar="9.0", help="Compute capability; else that of this GPU.")
+    ] = None,
+    config: Config = None,
+) -> None:
+    """Put a model's earlier TensorRT plan into service again."""
+    from node.commands.build import roll_back_model
+
+    roll_back_model(_settings(config), name, gpu)
+
+
 if __name__ == "__main__":
     app()

@@ -14,7 +14,7 @@ from inference.catalogue import Catalogue, CataloguedModel
 from inference.parity import ParityRow
 from inference.plans.build import build_plan, compute_capability, tensorrt
 from inference.plans.errors import PlanError
-from inference.plans.service import promote
+from inference.plans.service import promote, roll_back
 from inference.plans.stage import Precision, prove_on_cpu, stage
 from inference.triton_config import plan_file
 from node.commands.terminal import console, progress
@@ -53,6 +53,18 @@ def build_models(settings: Settings, names: Sequence[str], target: Target, preci
     console().print(table)
     if failed:
         raise PlanError(f"not built: {', '.join(failed)}.")
+
+
+def roll_back_model(settings: Settings, name: str, gpu: str | None) -> None:
+    """Put the plan of ``name`` that was in service before the present one into service again; ``gpu`` is a
+    compute capability, that of this machine's GPU where none is given.
+
+    Raises:
+        PlanError: there is no earlier plan, or no GPU to ask.
+    """
+    model = Catalogue(settings.engine.models).find(name)
+    path = roll_back(model, gpu or compute_capability())
+    console().print(f"{path} is the earlier plan again; Triton takes it up when it next loads {name}.")
 
 
 def _built(model: CataloguedModel, target: Target, precision: Precision) -> tuple[int, list[ParityRow]]:
