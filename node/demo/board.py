@@ -48,7 +48,7 @@ def truth_table(sights: Iterable[Sight]) -> Table:
 
 def arrival_table(headers: Sequence[Dataset]) -> Table:
     """A line for each result object that the PACS holds."""
-    uid = Column("SOP Instance UID", overflow="fold")
+    uid = Column("SOP Instance UID", no_wrap=True)
     table = Table("patient", "object", "series", uid, title="Arrived", title_justify="left")
     for header in headers:
         table.add_row(

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from pydicom import dcmread
 from typer.testing import CliRunner, Result
 
+from inference.catalogue import Catalogue
 from node.cli import app
+from node.demo.patients import RECIPES, make
+from node.demo.truth import compare
+from tests.programs import absent
 from tests.tiny_models import make_repository
 from training.phantoms.dicom import write_ct_series
 from training.phantoms.fields import Grid
+
+NODULES = next(recipe for recipe in RECIPES if recipe.nodules)
 
 
 @pytest.fixture(autouse=True)
@@ -19,6 +27,14 @@ def _with_small_models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
     monkeypatch.setenv("OVERREAD_ENGINE__MODELS", str(make_repository(tmp_path / "models")))
+
+
+@pytest.fixture
+def shipped_models(_with_small_models: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The models that come with Overread, instead of the small ones."""
+    if "lung-nodules" not in Catalogue().names:
+        absent("triton_models holds no lung-nodules")
+    monkeypatch.delenv("OVERREAD_ENGINE__MODELS")
 
 
 def read(study: Path, out: Path) -> Result:
@@ -73,13 +89,48 @@ def two_studies(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "make", [no_files, a_letter, one_slice, no_pixels, absurd_spacing, two_studies], ids=lambda f: f.__name__
+    ("make", "said"),
+    [
+        (no_files, "no DICOM image in"),
+        (a_letter, "image.dcm: it is not a DICOM file"),
+        (one_slice, "1 image; a volume needs at least"),
+        (two_studies, "holds 2 studies"),
+    ],
 )
-def test_what_cannot_be_read_is_said_in_a_sentence(tmp_path: Path, make: object) -> None:
-    make(tmp_path / "study")  # type: ignore[operator]
+def test_a_folder_without_a_study_to_read_is_said_in_a_sentence(
+    tmp_path: Path, make: Callable[[Path], None], said: str
+) -> None:
+    make(tmp_path / "study")
     result = read(tmp_path / "study", tmp_path / "out")
     assert is_one_sentence(result), result.output
+    assert said in result.stderr
     assert not list((tmp_path / "out").rglob("*.dcm"))
+
+
+@pytest.mark.parametrize(
+    ("make", "said"), [(no_pixels, "no pixel data"), (absurd_spacing, "PixelSpacing of 0 x")]
+)
+def test_a_series_that_cannot_be_read_is_said_in_a_sentence(
+    tmp_path: Path, shipped_models: None, make: Callable[[Path], None], said: str
+) -> None:
+    make(tmp_path / "study")
+    result = read(tmp_path / "study", tmp_path / "out")
+    assert is_one_sentence(result), result.output
+    assert said in result.stderr
+    assert not list((tmp_path / "out").rglob("*.dcm"))
+
+
+def test_a_chest_ct_is_read_to_objects_and_json(tmp_path: Path, shipped_models: None) -> None:
+    made = make(NODULES, tmp_path / "study")
+    result = read(tmp_path / "study", tmp_path / "out")
+    assert result.exit_code == 0, result.output
+    body = json.loads((tmp_path / "out" / "reading.json").read_text())
+    assert body["study_uid"] == NODULES.study_uid
+    objects = [dcmread(tmp_path / "out" / o["path"]) for r in body["readings"] for o in r["objects"]]
+    assert {"SEG", "SR"} <= {o.Modality for o in objects}
+    assert {o.StudyInstanceUID for o in objects} == {NODULES.study_uid}
+    assert any(match.lesion and match.finding for match in compare(made.lesions, body["readings"]))
+    assert "lung-nodules" in result.stdout
 
 
 def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -10,10 +11,12 @@ from typing import Any
 import numpy as np
 from pydicom import Dataset, dcmread
 
+from inference.catalogue import Catalogue
 from inference.findings import Mask, Point
 from node.demo.course import Sight
 from node.demo.patients import RECIPES, make
 from node.demo.truth import compare
+from tests.programs import absent
 from training.phantoms.nodules import Lesion, Nodule
 
 ROOT = Path(__file__).parents[3]
@@ -95,3 +98,21 @@ def test_a_demo_whose_result_does_not_arrive_fails_and_says_so() -> None:
 
 def test_every_patient_has_a_study_of_its_own() -> None:
     assert len({recipe.study_uid for recipe in RECIPES}) == len(RECIPES)
+
+
+def test_the_whole_demo_ends_with_every_expected_object_at_the_pacs(tmp_path: Path) -> None:
+    if "lung-nodules" not in Catalogue().names:
+        absent("triton_models holds no lung-nodules")
+    command = [sys.executable, "-c", "from node.cli import app; app()", "demo", "--exit", "--keep"]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    ended = subprocess.run(
+        command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=290
+    )
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    kept = [dcmread(path) for path in (tmp_path / "overread-demo" / "pacs").glob("*.dcm")]
+    for recipe in RECIPES:
+        came = {image.Modality for image in kept if image.StudyInstanceUID == recipe.study_uid}
+        assert recipe.expects <= came
+        assert recipe.expects or not came
+    shown = " ".join(ended.stdout.split())
+    assert all(str(image.SOPInstanceUID) in shown for image in kept)
