@@ -18,8 +18,9 @@ from node.reading_room import ReadingRoom
 from node.results.identity import reading_identity, tracking_uid
 from node.results.keyimages import key_image
 from node.results.moment import acquired_at
-from node.routing import describe, select
+from node.routing import Choice, describe, select
 from storage import deliveries, readings
+from storage.choices import SeriesChoice
 from storage.events import Level, log_event
 from storage.intake import instances_of
 from storage.readings import StoredObject, StoredReading
@@ -54,7 +55,7 @@ def select_series(room: ReadingRoom, job: Job) -> list[dict[str, Any]]:
     choices = select([describe(uid, paths) for uid, paths in series.items()], room.routes, room.readers)
     with room.database.session() as session:
         for choice in choices:
-            _log(session, job, "select", choice.reason)
+            _log(session, job, "select", _said(choice).text)
         assignments = [
             _assign(room, job, session, choice.reader, choice.series_uid, series[choice.series_uid])
             for choice in choices
@@ -177,6 +178,10 @@ def _assign(
     earlier = readings.earlier_reading(session, job.study_uid, job.revision, reader)
     unchanged = earlier is not None and earlier.identity == identity
     return Assignment(reader, series_uid, identity, unchanged)
+
+
+def _said(choice: Choice) -> SeriesChoice:
+    return SeriesChoice(choice.series_uid, choice.reader or "", choice.chosen, choice.reason)
 
 
 def _folder(room: ReadingRoom, job: Job, task: Assignment) -> Path:
