@@ -117,13 +117,14 @@ class TritonEngine:
     def _run(self, server: TritonServer, card: ModelCard, feed: Arrays) -> Arrays:
         """Only what says something of the server moves its circuit. A model that has stopped is started
         again, for the next try."""
+        started = time.monotonic()
         with self._counting:
             server.calls += 1
         try:
             try:
                 answer = server.run(card, feed)
             except ModelStoppedError:
-                server.revive(card)
+                server.revive(card, started)
                 raise
         except (ServerUnavailableError, ServerSlowError):
             server.lost()

@@ -6,6 +6,7 @@ import contextlib
 import math
 import socket
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -73,6 +74,7 @@ class TritonServer:
         )
         self._regions = Regions(self._register, self._unregister) if _shares_memory(url, options) else None
         self._reviving = threading.Lock()
+        self._revived: dict[str, float] = {}
         self._proven: set[tuple[str, str]] = set()
 
     def run(self, card: ModelCard, feed: Arrays) -> Arrays:
@@ -95,23 +97,24 @@ class TritonServer:
         except OSError:  # no shared memory left: the call is slower, not lost
             return self._answer(card, [_sent(t, feed[t.tensor]) for t in card.inputs], {})
 
-    def revive(self, card: ModelCard) -> None:
+    def revive(self, card: ModelCard, failed_call: float) -> None:
         """Unload and load a model whose process has died; one caller does, the others wait for it.
+
+        ``failed_call`` is when the call that found it dead began (`time.monotonic`): where the model has been
+        started again since, nothing is left to do.
 
         Raises:
             ServerUnavailableError, ServerSlowError: the server itself has gone.
             ServerUnfitError: it cannot load the model.
         """
-        if not self._reviving.acquire(blocking=False):
-            with self._reviving:
+        with self._reviving:
+            if self._revived.get(card.name, 0.0) >= failed_call:
                 return
-        try:
             with contextlib.suppress(InferenceServerException):  # not loaded, or unloading already
                 self._client.unload_model(card.name, headers=self._headers, client_timeout=CONTROL_SECONDS)
             with self._translated(card.name):
                 self._client.load_model(card.name, headers=self._headers, client_timeout=LOAD_SECONDS)
-        finally:
-            self._reviving.release()
+            self._revived[card.name] = time.monotonic()
 
     def problem(self, card: ModelCard) -> str | None:
         """None when the model can be run here, else why not."""

@@ -152,18 +152,19 @@ def test_without_room_for_shared_memory_the_call_is_slower_not_lost(
     assert regions() == before
 
 
-def test_a_model_whose_process_was_killed_during_a_call_answers_it_all_the_same(
+def test_calls_to_a_model_whose_process_is_killed_are_answered_all_the_same(
     served: Served, open_triton: Open, embedded: EmbeddedEngine
 ) -> None:
     engine = open_triton(served)
-    image = random_image(LONG)
-    with ThreadPoolExecutor(2) as pool:
-        answer = pool.submit(engine.infer, "spots", {"image": image})
+    images = [random_image(LONG), *(random_image(VOLUME, n) for n in range(3))]
+    with ThreadPoolExecutor(4) as pool:
+        answers = [pool.submit(engine.infer, "spots", {"image": image}) for image in images]
         until_computing(engine)
-        assert not answer.done()
         (stub,) = served.stubs("spots")
+        assert not answers[0].done()
         os.kill(stub, signal.SIGKILL)
-        assert_same_bits(answer.result(60), embedded.infer("spots", {"image": image}))
+        for image, answer in zip(images, answers, strict=True):
+            assert_same_bits(answer.result(120), embedded.infer("spots", {"image": image}))
     assert served.stubs("spots") != [stub]
     assert engine.health() is None
 
