@@ -68,7 +68,7 @@ def config(card: ModelCard, deployment: Deployment) -> str:
         *([_batching(card)] if card.batching.max > 1 else []),
         *([_optimization(card)] if deployment == "onnxruntime" else []),
         *([_plans()] if deployment == "tensorrt" else []),
-        *([_warm_up(card)] if all(_usual_dims(t) for t in card.inputs) else []),
+        *([_warm_up(card)] if all(usual_dims(t) for t in card.inputs) else []),
         f'parameters {{ key: "sha256" value {{ string_value: "{card.sha256}" }} }}',
     ]
     return "\n".join(parts) + "\n"
@@ -135,7 +135,7 @@ def _plans() -> str:
     return "\n".join(f'cc_model_filenames {{ key: "{gpu}" value: "{plan_file(gpu)}" }}' for gpu in GPUS)
 
 
-def _usual_dims(tensor: InputTensor) -> tuple[int, ...] | None:
+def usual_dims(tensor: InputTensor) -> tuple[int, ...] | None:
     """The shape of a usual input, None where the card does not tell."""
     if tensor.shapes is not None:
         return tensor.shapes.opt
@@ -146,7 +146,7 @@ def _usual_dims(tensor: InputTensor) -> tuple[int, ...] | None:
 def _warm_up(card: ModelCard) -> str:
     inputs = []
     for tensor in card.inputs:
-        dims = ", ".join(map(str, _without_batch(card, _usual_dims(tensor) or ())))
+        dims = ", ".join(map(str, _without_batch(card, usual_dims(tensor) or ())))
         value = f"data_type: TYPE_{TRITON_TYPES[tensor.dtype]} dims: [{dims}] zero_data: true"
         inputs.append(f'  inputs {{ key: "{tensor.tensor}" value {{ {value} }} }}')
     return 'model_warmup { name: "usual" batch_size: 1\n' + "\n".join(inputs) + " }"
