@@ -17,14 +17,17 @@ import os
 import re
 import secrets
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import Self
 
 from storage.durable import GroupSync
 from storage.part10 import data_set_offset
 
+_CREATE = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
 _UID = re.compile(r"[0-9]+(\.[0-9]+)*\Z")
 
 
@@ -54,12 +57,9 @@ class Kept:
 class IncomingFile:
     """A file being received, open for writing and reading under a name nobody else uses."""
 
-    path: Path
+    path: str
+    name: str
     fd: int
-
-    @property
-    def name(self) -> str:
-        return self.path.name
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         """Write all of ``data``; a short write goes on where it stopped.
@@ -67,13 +67,13 @@ class IncomingFile:
         Raises:
             OSError: the disk is full or failed.
         """
-        rest = memoryview(data)
-        while rest:
-            rest = rest[os.write(self.fd, rest) :]
+        written = os.write(self.fd, data)
+        while written < len(data):
+            written += os.write(self.fd, memoryview(data)[written:])
 
     def discard(self) -> None:
         os.close(self.fd)
-        self.path.unlink(missing_ok=True)
+        Path(self.path).unlink(missing_ok=True)
 
 
 class Archive:
@@ -89,6 +89,7 @@ class Archive:
         self.results = root / "results"
         self.quarantine = root / "quarantine"
         self.incoming = root / "incoming"
+        self._root, self._incoming = str(self.root), str(self.incoming)  # Path costs more than a system call
         self._sync = GroupSync()
         self._session = f"{datetime.now(UTC):%Y%m%d%H%M%S}-{secrets.token_hex(3)}"
         self._numbers = itertools.count(1)
@@ -124,7 +125,8 @@ class Archive:
             self._lock_fd = lock
             probe = self.receive()
             probe.write(b"probe")
-            second = probe.path.with_suffix(".probe")
+            second = self.incoming / "probe"
+            second.unlink(missing_ok=True)
             os.link(probe.path, second)
             second.unlink()
             probe.discard()
@@ -149,8 +151,9 @@ class Archive:
         Raises:
             OSError: the folder takes no file.
         """
-        path = self.incoming / f"{self._session}-{next(self._numbers)}.part"
-        return IncomingFile(path, os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o640))
+        name = f"{self._session}-{next(self._numbers)}.part"
+        path = f"{self._incoming}/{name}"
+        return IncomingFile(path, name, os.open(path, _CREATE, 0o640))
 
     def keep(self, incoming: IncomingFile, study_uid: str, uid: str) -> Kept:
         """Give a received file its place, durably, and close it. Its name in ``incoming`` stays
@@ -162,33 +165,34 @@ class Archive:
             OSError: the disk failed or is full.
         """
         relative = self.image_path(study_uid, uid)
-        place = self.root / relative
+        folder, place = f"{self._root}/{relative.rpartition('/')[0]}", f"{self._root}/{relative}"
         size = os.fstat(incoming.fd).st_size
         if self.durable:
             os.fsync(incoming.fd)
         try:
-            self._link(incoming.path, place)
+            self._link(incoming.path, folder, place)
             is_new = True
         except FileExistsError:
-            if not _same_object(incoming.fd, place):
+            if not _same_object(incoming.fd, Path(place)):
                 raise ContentConflictError(
                     f"another object with the SOP Instance UID {uid} was received before; the first is kept"
                 ) from None
             is_new = False
         if self.durable:
-            self._sync.folders(place.parent, self.incoming)
+            self._sync.folders(Path(folder), self.incoming)
         os.close(incoming.fd)
         return Kept(relative, size, is_new)
 
     def recorded(self, incoming_name: str) -> None:
         """The image's row is committed: its name in ``incoming`` has done its work."""
-        (self.incoming / incoming_name).unlink(missing_ok=True)
+        with suppress(FileNotFoundError):
+            os.unlink(f"{self._incoming}/{incoming_name}")  # noqa: PTH108
 
     def refuse(self, incoming: IncomingFile) -> str:
         """Move a received file into quarantine and close it; return its path relative to the root."""
         relative = self._quarantine_path(incoming.name)
         os.close(incoming.fd)
-        self._move(incoming.path, self.root / relative)
+        self._move(Path(incoming.path), self.root / relative)
         return relative
 
     def withdraw(self, path: str, incoming_name: str) -> str:
@@ -237,14 +241,13 @@ class Archive:
         status = os.statvfs(self.root)
         return status.f_bavail * status.f_frsize
 
-    def _link(self, source: Path, place: Path) -> None:
-        folder = str(place.parent)
+    def _link(self, source: str, folder: str, place: str) -> None:
         if folder not in self._known_folders:
-            self._make_folder(place.parent)
+            self._make_folder(Path(folder))
         try:
             os.link(source, place)
         except FileNotFoundError:  # the folder was cleared away meanwhile
-            self._make_folder(place.parent)
+            self._make_folder(Path(folder))
             os.link(source, place)
 
     def _make_folder(self, folder: Path) -> None:
@@ -280,6 +283,7 @@ def is_disk_full(error: OSError) -> bool:
     return error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
+@lru_cache(maxsize=1024)
 def _study_folder(study_uid: str) -> str:
     """Two levels of 256, so that every folder stays flat with millions of studies."""
     shard = hashlib.sha256(checked_uid(study_uid).encode()).hexdigest()

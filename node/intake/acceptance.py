@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from pathlib import Path
 
 from node.intake.examination import (
     CONFLICT,
@@ -120,7 +121,7 @@ class Acceptance:
                 path = self._archive.refuse(incoming)
             except OSError as error:
                 log.warning("A refused object could not be kept in quarantine: %s", error)
-                incoming.path.unlink(missing_ok=True)
+                Path(incoming.path).unlink(missing_ok=True)
         note = Refused(
             at=now(),
             caller=announced.caller,

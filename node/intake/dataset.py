@@ -62,17 +62,26 @@ def walk(data: Buffer, start: int, encoding: Encoding, wanted: Container[int]) -
     values: dict[int, bytes] = {}
     pixel_bytes: dict[int, int] = {}
     fragments: tuple[int, ...] | None = None
-    element, end = steps.element, len(data)
-    position = start
+    element, explicit, short = steps.element, encoding.explicit, steps.explicit
+    position, end = start, len(data)
     while position < end:
-        if end - position < 8 and not any(data[position:end]):
-            break  # some writers fill up with zeros
-        tag, vr, length, position = element(position, encoding.explicit)
+        if end - position < 8:
+            if not any(data[position:end]):
+                break  # some writers fill up with zeros
+            raise MalformedDataSetError("the data set is cut short inside an element's head")
+        vr = b""
+        if explicit:  # most elements by far have a short form: no call for those
+            group, number, vr, length = short(data, position)
+        if vr in _SHORT_VRS:
+            tag = group << 16 | number
+            position += 8
+        else:
+            tag, vr, length, position = element(position, explicit)
         if length == UNDEFINED:
             if tag == PIXEL_DATA:
                 fragments, position = steps.fragments(position)
             else:
-                position = steps.after_sequence(position, encoding.explicit and vr != b"UN", 0)
+                position = steps.after_sequence(position, explicit and vr != b"UN", 0)
             continue
         value_end = position + length
         if value_end > end:
@@ -94,7 +103,7 @@ class _Steps:
         order = ">" if encoding.big_endian else "<"
         self._data = data
         self._end = len(data)
-        self._explicit = struct.Struct(order + "HH2sH").unpack_from
+        self.explicit = struct.Struct(order + "HH2sH").unpack_from
         self._implicit = struct.Struct(order + "HHI").unpack_from
         self._length = struct.Struct(order + "I").unpack_from
 
@@ -102,7 +111,7 @@ class _Steps:
         """Tag, VR, length of the element at ``position``, and where its value starts."""
         try:
             if explicit:
-                group, number, vr, length = self._explicit(self._data, position)
+                group, number, vr, length = self.explicit(self._data, position)
                 if vr in _SHORT_VRS:
                     return group << 16 | number, vr, length, position + 8
                 if vr in _LONG_VRS:

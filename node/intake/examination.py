@@ -12,6 +12,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 
 from pydicom.charset import convert_encodings, decode_bytes
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, ImplicitVRLittleEndian
@@ -33,10 +34,20 @@ PATIENT_NAME, PATIENT_ID, ISSUER, BIRTH_DATE, SEX = 0x00100010, 0x00100020, 0x00
 BODY_PART, STUDY_UID, SERIES_UID, SERIES_NUMBER = 0x00180015, 0x0020000D, 0x0020000E, 0x00200011
 SAMPLES, PHOTOMETRIC, FRAMES, ROWS, COLUMNS = 0x00280002, 0x00280004, 0x00280008, 0x00280010, 0x00280011
 BITS_ALLOCATED, PIXEL_URL = 0x00280100, 0x00287FE0
+_HEADER = (
+    *(
+        CHARACTER_SET,
+        STUDY_DATE,
+        STUDY_TIME,
+        ACCESSION_NUMBER,
+        MODALITY,
+        STUDY_DESCRIPTION,
+        SERIES_DESCRIPTION,
+    ),
+    *(PATIENT_NAME, PATIENT_ID, ISSUER, BIRTH_DATE, SEX, BODY_PART, STUDY_UID, SERIES_UID, SERIES_NUMBER),
+)
 _WANTED = frozenset(
-    {CHARACTER_SET, SOP_CLASS, SOP_INSTANCE, STUDY_DATE, STUDY_TIME, ACCESSION_NUMBER, MODALITY}
-    | {STUDY_DESCRIPTION, SERIES_DESCRIPTION, PATIENT_NAME, PATIENT_ID, ISSUER, BIRTH_DATE, SEX}
-    | {BODY_PART, STUDY_UID, SERIES_UID, SERIES_NUMBER}
+    {*_HEADER, SOP_CLASS, SOP_INSTANCE}
     | {SAMPLES, PHOTOMETRIC, FRAMES, ROWS, COLUMNS, BITS_ALLOCATED, PIXEL_URL}
 )
 _PIXEL_TAGS = (PIXEL_DATA, 0x7FE00008, 0x7FE00009)  # PixelData, FloatPixelData, DoubleFloatPixelData
@@ -196,12 +207,17 @@ def _uid(found: Walk, tag: int) -> str:
 
 
 def _header(found: Walk) -> Header:
-    character_sets = (
-        found.values.get(CHARACTER_SET, b"").rstrip(b" \0").decode("ascii", "replace").split("\\")
-    )
+    return _decoded(tuple(found.values.get(tag, b"") for tag in _HEADER))
+
+
+@lru_cache(maxsize=256)
+def _decoded(values: tuple[bytes, ...]) -> Header:
+    """The images of a series share all of it, so that it is decoded once."""
+    value_of = dict(zip(_HEADER, values, strict=True))
+    character_sets = value_of[CHARACTER_SET].rstrip(b" \0").decode("ascii", "replace").split("\\")
 
     def text(tag: int) -> str:
-        value = found.values.get(tag, b"")
+        value = value_of[tag]
         if not value.isascii() or b"\x1b" in value:
             encodings = convert_encodings([name.strip() for name in character_sets])
             return decode_bytes(value, encodings, _DELIMITERS).strip(" \0")
@@ -209,8 +225,8 @@ def _header(found: Walk) -> Header:
 
     number = text(SERIES_NUMBER)
     return Header(
-        study_uid=_uid(found, STUDY_UID),
-        series_uid=_uid(found, SERIES_UID),
+        study_uid=text(STUDY_UID),
+        series_uid=text(SERIES_UID),
         patient_id=text(PATIENT_ID),
         issuer=text(ISSUER),
         patient_name=text(PATIENT_NAME),

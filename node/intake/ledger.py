@@ -56,7 +56,8 @@ class Ledger:
         self._archive = archive
         self._batch = batch
         self._linger = linger
-        self._waiting: queue.Queue[Entry | Refused | None] = queue.Queue(capacity)
+        self._capacity = capacity
+        self._waiting: queue.SimpleQueue[Entry | Refused | threading.Event] = queue.SimpleQueue()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="ledger", daemon=True)
         self.problem: str | None = None
@@ -68,7 +69,7 @@ class Ledger:
     def stop(self, seconds: float = 10) -> None:
         """Write what waits, for at most ``seconds``; what is left comes back on the next start."""
         self._stopping.set()
-        self._waiting.put(None)
+        self._waiting.put(threading.Event())
         self._thread.join(seconds)
 
     @property
@@ -82,40 +83,44 @@ class Ledger:
         Raises:
             LedgerFullError: there was no room within ``timeout`` seconds.
         """
-        try:
-            self._waiting.put(entry, timeout=timeout)
-        except queue.Full:
-            raise LedgerFullError("the database has fallen behind") from None
+        until = 0.0
+        while self._waiting.qsize() >= self._capacity:
+            until = until or time.monotonic() + timeout
+            if time.monotonic() > until:
+                raise LedgerFullError("the database has fallen behind")
+            time.sleep(0.02)
+        self._waiting.put(entry)
 
     def settle(self) -> None:
         """Wait until everything entered so far is written."""
-        self._waiting.join()
+        reached = threading.Event()
+        self._waiting.put(reached)
+        reached.wait()
 
     def _run(self) -> None:
-        more = True
-        while more:
-            batch, more = self._next_batch()
+        while True:
+            batch, reached = self._next_batch()
             if batch and not self._write_in_the_end(batch):
                 return
-            for _ in range(len(batch) + (not more)):
-                self._waiting.task_done()
+            if reached is not None:
+                reached.set()
+                if self._stopping.is_set():
+                    return
 
-    def _next_batch(self) -> tuple[list[Entry | Refused], bool]:
-        """What to write next, and whether anything comes after it."""
+    def _next_batch(self) -> tuple[list[Entry | Refused], threading.Event | None]:
+        """What to write next, and who waits until it is written."""
         batch: list[Entry | Refused] = []
-        due = float("inf")
         while len(batch) < self._batch:
             try:
-                item = self._waiting.get(timeout=max(0.0, due - time.monotonic()) if batch else None)
+                item = self._waiting.get(block=not batch)
             except queue.Empty:
                 break
-            if item is None:
-                return batch, False
-            if not batch and not self._stopping.is_set():
+            if isinstance(item, threading.Event):
+                return batch, item
+            if not batch:
                 self._stopping.wait(self._linger)
-                due = time.monotonic()
             batch.append(item)
-        return batch, True
+        return batch, None
 
     def _write_in_the_end(self, batch: Sequence[Entry | Refused]) -> bool:
         """Write, however long the database is away; False when we are to stop before that."""

@@ -91,7 +91,7 @@ def test_a_new_start_finds_what_was_not_recorded_and_clears_debris(archive: Arch
 def test_what_is_being_received_now_is_not_taken_for_debris(archive: Archive) -> None:
     incoming = archive.receive()
     assert list(archive.left_behind()) == []
-    assert incoming.path.exists()
+    assert Path(incoming.path).exists()
     incoming.discard()
 
 
