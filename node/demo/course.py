@@ -20,7 +20,7 @@ from storage.overview import one_study
 from training.phantoms.nodules import Lesion
 
 LOOK_EVERY = 0.25  # seconds
-ATTEMPTS = 3
+ATTEMPTS = 5
 FINAL = {"delivered", "failed", "skipped"}
 
 

@@ -99,7 +99,7 @@ def _travel(
     rendering: dict[Recipe, Future[MadeStudy]], node: Node, pacs: StandInPacs, terminal: Console
 ) -> list[Sight]:
     ourselves = Peer(name="node", ae_title=node.settings.node.ae_title, host=HOST, port=node.dicom_port)
-    scanner = DicomDestination(ourselves, "DEMO", timeout=10)
+    scanner = DicomDestination(ourselves, "DEMO")
     database = Database(node.settings.database.url)
     with ThreadPoolExecutor(max_workers=len(rendering)) as senders, Live(console=terminal) as live:
         courses = [Course(r, made, senders.submit(send, made, scanner)) for r, made in rendering.items()]
