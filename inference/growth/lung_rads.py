@@ -1,0 +1,78 @@
+"""ACR Lung-RADS 2022: category of a nodule on a screening CT, by its type, size and change.
+
+Sizes are mean diameters, the mean of long and short axis to one decimal. The modifier S and category 4X are
+a radiologist's and are not given here.
+"""
+
+from __future__ import annotations
+
+from math import floor
+from typing import Final, Literal
+
+GROWTH_MM: Final = 1.5
+GROWTH_WITHIN_DAYS: Final = 366
+
+Category = Literal["1", "2", "3", "4A", "4B"]
+Kind = Literal["solid", "part-solid", "ground-glass", "calcified"]
+Course = Literal["baseline", "new", "growing", "growing slowly", "stable"]
+"""``stable``: seen before and not growing; for the other words see ``course``."""
+
+
+def mean_diameter_mm(long_axis_mm: float, short_axis_mm: float) -> float:
+    return floor((long_axis_mm + short_axis_mm) / 2 * 10 + 0.5) / 10
+
+
+def course(prior_mm: float, current_mm: float, days: int) -> Course:
+    """Growth is an increase of the mean diameter of more than 1.5 mm within 12 months; over a longer time it
+    is slow growth."""
+    if round(current_mm - prior_mm, 6) <= GROWTH_MM:
+        return "stable"
+    return "growing" if days <= GROWTH_WITHIN_DAYS else "growing slowly"
+
+
+def category(kind: Kind, diameter_mm: float, course: Course, solid_mm: float = 0.0) -> Category:
+    """The category by size. A nodule that was ``stable`` is classed by its size as at baseline; see
+    ``stepped_down`` for what a follow-up without growth makes of it.
+
+    Args:
+        diameter_mm: mean diameter of the whole nodule.
+        solid_mm: mean diameter of the solid part of a part-solid nodule.
+    """
+    if kind == "calcified":
+        return "1"
+    if kind == "ground-glass":
+        return "3" if diameter_mm >= 30 and course in ("baseline", "new", "growing") else "2"
+    if course == "growing slowly":
+        return "4B"
+    if kind == "part-solid":
+        return _part_solid(diameter_mm, solid_mm, course)
+    if course == "growing":
+        return "4A" if diameter_mm < 8 else "4B"
+    limits = (4, 6, 8) if course == "new" else (6, 8, 15)
+    for limit, result in zip(limits, _STEPS, strict=True):
+        if diameter_mm < limit:
+            return result
+    return "4B"
+
+
+_STEPS: Final[tuple[Category, ...]] = ("2", "3", "4A")
+
+
+def _part_solid(diameter_mm: float, solid_mm: float, course: Course) -> Category:
+    if course == "new" and diameter_mm < 6:
+        return "3"
+    if course in ("new", "growing"):
+        return "4A" if solid_mm < 4 else "4B"
+    if diameter_mm < 6:
+        return "2"
+    if solid_mm < 6:
+        return "3"
+    return "4A" if solid_mm < 8 else "4B"
+
+
+def stepped_down(earlier: Category, days: int) -> Category:
+    """What becomes of a category when the nodule is stable or smaller at follow-up: a 3 after 6 months is
+    a 2, a 4A after 3 months a 3."""
+    if earlier == "3" and days >= 180:
+        return "2"
+    return "3" if earlier == "4A" and days >= 90 else earlier

@@ -1,0 +1,42 @@
+"""Volume classes and growth of solid nodules by NELSON and the British Thoracic Society.
+
+NELSON: van Klaveren et al., N Engl J Med 2009; 361:2221-2229. BTS: Callister et al., Thorax 2015; 70 Suppl 2.
+"""
+
+from __future__ import annotations
+
+from typing import Final, Literal
+
+GROWTH_PERCENT: Final = 25.0
+FAST_DAYS: Final = 400.0
+SLOW_DAYS: Final = 600.0
+
+Result = Literal["negative", "indeterminate", "positive"]
+Growth = Literal["no growth", "VDT up to 400 days", "VDT 400 to 600 days", "VDT over 600 days"]
+
+
+def size_result(volume_mm3: float) -> Result:
+    """NELSON, first scan: below 50 mm³ negative, 50 to 500 indeterminate, above positive."""
+    if volume_mm3 < 50:
+        return "negative"
+    return "indeterminate" if volume_mm3 <= 500 else "positive"
+
+
+def growth_result(volume_change_percent: float, doubling_time_days: float | None) -> Result:
+    """NELSON, follow-up: growth of 25 % or more with a doubling time below 400 days is positive, of 400 to
+    600 days indeterminate, else negative."""
+    if volume_change_percent < GROWTH_PERCENT or doubling_time_days is None:
+        return "negative"
+    if doubling_time_days < FAST_DAYS:
+        return "positive"
+    return "indeterminate" if doubling_time_days <= SLOW_DAYS else "negative"
+
+
+def bts_growth(volume_change_percent: float, doubling_time_days: float | None) -> Growth:
+    """BTS 2015: less than 25 % is no growth; a doubling time of 400 days or less asks for work-up, one over
+    600 days is of low risk."""
+    if volume_change_percent < GROWTH_PERCENT or doubling_time_days is None:
+        return "no growth"
+    if doubling_time_days <= FAST_DAYS:
+        return "VDT up to 400 days"
+    return "VDT 400 to 600 days" if doubling_time_days <= SLOW_DAYS else "VDT over 600 days"

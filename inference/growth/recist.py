@@ -1,0 +1,123 @@
+"""Response of target lesions by RECIST 1.1 (Eisenhauer et al., Eur J Cancer 2009; 45:228-247)."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Final, Literal
+
+Response = Literal["CR", "PR", "SD", "PD"]
+
+MOST_TARGETS: Final = 5
+MOST_IN_ONE_ORGAN: Final = 2
+LEAST_LONG_AXIS_MM: Final = 10.0
+LEAST_NODE_MM: Final = 15.0
+NORMAL_NODE_MM: Final = 10.0
+PARTIAL: Final = 0.30
+PROGRESSIVE: Final = 0.20
+PROGRESSIVE_MM: Final = 5.0
+
+
+@dataclass(frozen=True)
+class Lesion:
+    """One lesion at one time point. ``uid``: the same at all of them. A lymph node is measured by its short
+    axis, all else by the long one; both lie in the axial plane."""
+
+    uid: str
+    organ: str
+    long_axis_mm: float
+    short_axis_mm: float
+    is_node: bool = False
+
+    @property
+    def diameter_mm(self) -> float:
+        return self.short_axis_mm if self.is_node else self.long_axis_mm
+
+
+def is_measurable(lesion: Lesion, slice_mm: float = 1.0) -> bool:
+    """At least 10 mm on slices of up to 5 mm, twice the slice where it is thicker; a node 15 mm short axis
+    (4.3 and 4.4 of the guideline)."""
+    thick = 2 * slice_mm if slice_mm > 5 else 0.0
+    least = LEAST_NODE_MM if lesion.is_node else LEAST_LONG_AXIS_MM
+    return lesion.diameter_mm >= max(least, thick)
+
+
+def choose_targets(baseline: Sequence[Lesion], slice_mm: float = 1.0) -> tuple[Lesion, ...]:
+    """The largest measurable lesions, at most five and two in any organ; all nodes are one organ."""
+    chosen: list[Lesion] = []
+    taken: Counter[str] = Counter()
+    for lesion in sorted(baseline, key=lambda one: (-one.diameter_mm, one.uid)):
+        organ = "lymph node" if lesion.is_node else lesion.organ
+        if is_measurable(lesion, slice_mm) and taken[organ] < MOST_IN_ONE_ORGAN:
+            chosen.append(lesion)
+            taken[organ] += 1
+        if len(chosen) == MOST_TARGETS:
+            break
+    return tuple(chosen)
+
+
+def sum_of_diameters_mm(targets: Collection[str], lesions: Sequence[Lesion]) -> float:
+    """Over the targets seen at one time point, as measured even where small; one that is gone adds 0."""
+    return sum(lesion.diameter_mm for lesion in lesions if lesion.uid in targets)
+
+
+def all_gone(lesions: Sequence[Lesion]) -> bool:
+    """Nothing left but nodes of less than 10 mm: what a complete response asks."""
+    return all(lesion.is_node and lesion.diameter_mm < NORMAL_NODE_MM for lesion in lesions)
+
+
+def response(
+    baseline_mm: float, nadir_mm: float, current_mm: float, *, gone: bool = False, new_lesions: bool = False
+) -> Response:
+    """The response at one time point.
+
+    Args:
+        baseline_mm, nadir_mm, current_mm: sums of diameters; the nadir is the smallest before now, the
+            baseline included.
+        gone: all lesions, targets or not; where only targets are gone, the response is partial (table 1).
+        new_lesions: any that was not there before; progression whatever the sum.
+    """
+    if new_lesions:
+        return "PD"
+    if gone:
+        return "CR"
+    rise = round(current_mm - nadir_mm, 6)
+    if rise >= PROGRESSIVE_MM and rise >= round(PROGRESSIVE * nadir_mm, 6):
+        return "PD"
+    if round(baseline_mm - current_mm, 6) >= round(PARTIAL * baseline_mm, 6):
+        return "PR"
+    return "SD"
+
+
+@dataclass(frozen=True)
+class Course:
+    """A patient's targets over all time points: ``sums_mm`` from baseline to now."""
+
+    targets: tuple[str, ...]
+    sums_mm: tuple[float, ...]
+    response: Response
+
+    @property
+    def baseline_mm(self) -> float:
+        return self.sums_mm[0]
+
+    @property
+    def nadir_mm(self) -> float:
+        return min(self.sums_mm[:-1])
+
+
+def evaluate(
+    time_points: Sequence[Sequence[Lesion]], slice_mm: float = 1.0, *, new_lesions: bool = False
+) -> Course | None:
+    """Follow targets, chosen at the first of at least two time points, to the last; None where the baseline
+    holds no measurable lesion and nothing is new."""
+    if len(time_points) < 2:
+        return None
+    targets = tuple(lesion.uid for lesion in choose_targets(time_points[0], slice_mm))
+    if not targets and not new_lesions:
+        return None
+    sums = tuple(sum_of_diameters_mm(targets, lesions) for lesions in time_points)
+    gone = bool(targets) and all_gone(time_points[-1])
+    result = response(sums[0], min(sums[:-1]), sums[-1], gone=gone, new_lesions=new_lesions)
+    return Course(targets, sums, result)

@@ -1,0 +1,81 @@
+"""RECIST 1.1 at its edges."""
+
+import pytest
+
+from inference.growth.recist import Lesion, choose_targets, evaluate, is_measurable, response
+
+
+def lesion(uid: str, mm: float, organ: str = "lung", node: bool = False) -> Lesion:
+    return Lesion(uid, organ, mm * 1.4 if node else mm, mm if node else mm * 0.8, node)
+
+
+@pytest.mark.parametrize(
+    ("mm", "node", "slice_mm", "measurable"),
+    [
+        (9.9, False, 1, False),
+        (10.0, False, 5, True),
+        (10.0, False, 6, False),
+        (12.0, False, 6, True),
+        (14.9, True, 1, False),
+        (15.0, True, 1, True),
+    ],
+)
+def test_measurable(mm, node, slice_mm, measurable):
+    assert is_measurable(lesion("a", mm, node=node), slice_mm) is measurable
+
+
+def test_targets_are_the_largest_five_and_two_in_an_organ():
+    lung = [lesion(f"lung{n}", 30 - n) for n in range(4)]
+    liver = [lesion(f"liver{n}", 20 - n, "liver") for n in range(3)]
+    nodes = [lesion(f"node{n}", 40 - n, f"station {n}", node=True) for n in range(3)]
+    chosen = choose_targets([*lung, *liver, *nodes])
+    assert [one.uid for one in chosen] == ["node0", "node1", "lung0", "lung1", "liver0"]
+
+
+@pytest.mark.parametrize(
+    ("baseline", "nadir", "current", "expected"),
+    [
+        (100, 100, 70.1, "SD"),
+        (100, 100, 70.0, "PR"),
+        (100, 50, 59.9, "PR"),
+        (100, 50, 60.0, "PD"),
+        (20, 20, 24.9, "SD"),
+        (20, 20, 25.0, "PD"),
+        (100, 80, 95.9, "SD"),
+        (100, 80, 96.0, "PD"),
+        (100, 0, 6.0, "PD"),
+    ],
+)
+def test_response_by_the_sum_of_diameters(baseline, nadir, current, expected):
+    assert response(baseline, nadir, current) == expected
+
+
+def test_a_new_lesion_is_progression_and_all_gone_is_complete():
+    assert response(50, 50, 10, new_lesions=True) == "PD"
+    assert response(50, 50, 0, gone=True) == "CR"
+    assert response(50, 0, 0, gone=True, new_lesions=True) == "PD"
+
+
+def test_a_course_over_four_time_points_is_judged_against_its_nadir():
+    points = [[lesion("a", mm), lesion("small", 6)] for mm in (40, 20, 16, 22)]
+    course = evaluate(points)
+    assert course is not None
+    assert course.targets == ("a",)
+    assert (course.baseline_mm, course.nadir_mm, course.response) == (40, 16, "PD")
+    assert evaluate(points[:3]).response == "PR"
+
+
+def test_a_target_gone_beside_a_lesion_that_stays_is_no_complete_response():
+    assert evaluate([[lesion("a", 20), lesion("b", 6)], [lesion("b", 6)]]).response == "PR"
+    assert evaluate([[lesion("a", 20), lesion("b", 6)], []]).response == "CR"
+
+
+def test_nodes_below_10_mm_are_normal():
+    assert evaluate([[lesion("n", 18, node=True)], [lesion("n", 9.9, node=True)]]).response == "CR"
+    assert evaluate([[lesion("n", 18, node=True)], [lesion("n", 10.0, node=True)]]).response == "PR"
+
+
+def test_no_target_no_response():
+    assert evaluate([[lesion("a", 20)]]) is None
+    assert evaluate([[lesion("a", 9)], [lesion("a", 12)]]) is None
+    assert evaluate([[], [lesion("a", 12)]], new_lesions=True).response == "PD"

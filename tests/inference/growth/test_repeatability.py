@@ -1,0 +1,41 @@
+"""How much a volume may differ without a change."""
+
+import pytest
+
+from inference.growth.repeatability import (
+    change_limit_mm3,
+    change_limit_percent,
+    sphere_diameter_mm,
+    volume_cv,
+)
+
+
+@pytest.mark.parametrize(
+    ("diameter_mm", "published"),
+    [(6, 0.29), (7, 0.23), (8, 0.19), (9, 0.16), (10, 0.14), (11, 0.12), (12, 0.11)],
+)
+def test_small_nodules_repeat_as_the_qiba_profile_says(diameter_mm, published):
+    assert volume_cv(diameter_mm) == pytest.approx(published)
+
+
+@pytest.mark.parametrize(("diameter_mm", "limit_percent"), [(35, 29), (49, 24.3), (50, 24), (100, 24)])
+def test_large_lesions_repeat_as_the_qiba_profile_says(diameter_mm, limit_percent):
+    assert 100 * 1.96 * 2**0.5 * volume_cv(diameter_mm) == pytest.approx(limit_percent, abs=0.2)
+
+
+def test_a_smaller_lesion_a_thicker_slice_or_a_subsolid_margin_repeats_worse():
+    cvs = [volume_cv(d) for d in (3, 4, 5, 6, 8, 12, 30, 60)]
+    assert cvs == sorted(cvs, reverse=True)
+    assert volume_cv(8, 1.25) == volume_cv(8, 0.6)
+    assert volume_cv(8, 5.0) > volume_cv(8, 2.5) > volume_cv(8, 1.25)
+    assert volume_cv(8, kind="ground-glass") > volume_cv(8, kind="solid") == volume_cv(8)
+
+
+def test_the_limit_is_qibas_formula_and_never_below_25_percent():
+    assert change_limit_mm3(100, 0.1, 200, 0.2) == pytest.approx(1.96 * (10**2 + 40**2) ** 0.5)
+    assert change_limit_percent(100, 0.2, 100, 0.2) == pytest.approx(1.96 * 20 * 2**0.5)
+    assert change_limit_percent(100, 0.01, 100, 0.01) == 25.0
+
+
+def test_a_sphere_of_10_mm_has_524_mm3():
+    assert sphere_diameter_mm(523.6) == pytest.approx(10, abs=1e-3)
