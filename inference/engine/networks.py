@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Any, Literal, Protocol, cast
 
 import numpy as np
@@ -58,6 +59,16 @@ class OnnxRuntimeNetwork:
     def run(self, outputs: Sequence[str], feed: Mapping[str, npt.NDArray[np.generic]]) -> Arrays:
         found = self._session.run(list(outputs), dict(feed))
         return dict(zip(outputs, cast("list[npt.NDArray[np.generic]]", found), strict=True))
+
+
+@cache
+def _share_memory() -> None:
+    """One arena for all networks of this process: each of its own would keep the memory of its largest volume
+    for good."""
+    import onnxruntime
+
+    kind, use = onnxruntime.OrtAllocatorType.ORT_ARENA_ALLOCATOR, onnxruntime.OrtMemType.DEFAULT
+    onnxruntime.create_and_register_allocator(onnxruntime.OrtMemoryInfo("Cpu", kind, 0, use), None)
 
 
 class OpenVinoNetwork:
