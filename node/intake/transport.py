@@ -119,7 +119,11 @@ class FastListener:
                     log.warning("A connection could not be accepted: %s", error)
                     time.sleep(0.1)
                 continue
-            self._admit(connection, str(address[0]))
+            try:
+                self._admit(connection, str(address[0]))
+            except (OSError, RuntimeError) as error:  # it is gone already, or no thread is to be had
+                log.warning("A connection from %s could not be served: %s", address[0], error)
+                connection.close()
 
     def _admit(self, connection: socket.socket, address: str) -> None:
         settings = self._settings
@@ -133,9 +137,9 @@ class FastListener:
                 or of_address >= settings.maximum_associations_per_sender
             )
             association = _Association(self, connection, address, full)
+            association.start()
             self._associations.add(association)
             self._by_address[address] += 1
-        association.start()
 
     def ended(self, association: _Association) -> None:
         with self._lock:
@@ -303,7 +307,10 @@ class _Association(threading.Thread):
         kind, body = self._wire.receive(MAXIMUM_PDU)
         if kind == _P_DATA:
             self._take_fragments(body)
-            return not (self._listener.stopping and self._request is None)
+            if self._listener.stopping and self._request is None:
+                self._abort()
+                return False
+            return True
         if kind == _RELEASE_RQ:
             self._wire.send(_RELEASE_RP, b"\0\0\0\0")
             return False

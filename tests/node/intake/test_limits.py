@@ -1,0 +1,194 @@
+"""Peers that are too many, too slow, too large or gone: they are told so, and others notice nothing."""
+
+from __future__ import annotations
+
+import resource
+import socket
+import struct
+import threading
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+from pydicom.uid import CTImageStorage
+
+from tests.node.intake.conftest import Intake
+from tests.node.intake.raw_sender import (
+    ABORT,
+    ASSOCIATE_AC,
+    ASSOCIATE_RJ,
+    P_DATA,
+    RELEASE_RP,
+    RawSender,
+    association_request,
+    pdv,
+    store_pdus,
+)
+from tests.node.intake.senders import ct_series, ct_slice, encoded, send
+
+StartIntake = Callable[..., Intake]
+CLOSED = 0
+
+
+def test_more_senders_than_allowed_are_told_to_come_back_and_then_served(start_intake: StartIntake) -> None:
+    intake = start_intake("fast", maximum_associations=3)
+    with ExitStack() as stack:
+        connected = [stack.enter_context(RawSender(intake.port)) for _ in range(3)]
+        assert [sender.associate() for sender in connected] == [ASSOCIATE_AC] * 3
+        with RawSender(intake.port) as fourth:
+            assert fourth.associate() == ASSOCIATE_RJ
+        assert connected[0].release() == RELEASE_RP
+        assert until_admitted(intake.port)
+    assert "too many senders" in intake.refusals()[0].reason
+
+
+def test_one_address_does_not_take_every_place(start_intake: StartIntake) -> None:
+    intake = start_intake("fast", host="0.0.0.0", maximum_associations=10, maximum_associations_per_sender=2)
+    with RawSender(intake.port) as first, RawSender(intake.port) as second, RawSender(intake.port) as third:
+        assert [s.associate() for s in (first, second, third)] == [ASSOCIATE_AC, ASSOCIATE_AC, ASSOCIATE_RJ]
+        with socket.create_connection(("127.0.0.1", intake.port), source_address=("127.0.0.2", 0)) as other:
+            other.sendall(association_request([(CTImageStorage, "1.2.840.10008.1.2.1")]))
+            assert other.recv(1) == bytes([ASSOCIATE_AC])
+
+
+def test_silent_connections_do_not_hold_up_a_sender_and_are_closed(start_intake: StartIntake) -> None:
+    intake = start_intake("fast", network_timeout=2, maximum_associations=60)
+    with ExitStack() as stack:
+        silent = [stack.enter_context(RawSender(intake.port)) for _ in range(40)]
+        assert send(intake.port, ct_series(3)) == [0x0000] * 3
+        assert [sender.receive()[0] for sender in silent] == [ABORT] * 40
+
+
+@pytest.mark.parametrize("kind", [1, P_DATA])
+def test_a_pdu_that_announces_four_gigabytes_is_aborted_at_once(start_intake: StartIntake, kind: int) -> None:
+    intake = start_intake("fast")
+    with RawSender(intake.port) as sender:
+        if kind == P_DATA:
+            sender.associate()
+        sender.socket.sendall(struct.pack(">BBI", kind, 0, 0xFFFFFFFF))
+        assert sender.receive()[0] == ABORT
+
+
+def test_a_peer_that_drips_is_cut_off_at_the_deadline(start_intake: StartIntake) -> None:
+    intake = start_intake("fast", network_timeout=2)
+    image = ct_slice()
+    with RawSender(intake.port) as sender:
+        sender.associate()
+        started = time.monotonic()
+        for byte in store_pdus(encoded(image), image.SOPInstanceUID, CTImageStorage)[:2000]:
+            try:
+                sender.socket.sendall(bytes([byte]))
+            except OSError:
+                break
+            time.sleep(0.05)
+        assert sender.receive()[0] in (ABORT, CLOSED)
+        assert time.monotonic() - started < 60  # dripping all of it would have taken longer
+    assert intake.instances() == []
+    assert intake.files(intake.archive.incoming) == []
+
+
+def test_half_an_image_and_silence_leaves_nothing(start_intake: StartIntake) -> None:
+    intake = start_intake("fast", network_timeout=1)
+    image = ct_slice(size=256)
+    with RawSender(intake.port) as sender:
+        sender.associate()
+        sender.socket.sendall(store_pdus(encoded(image), image.SOPInstanceUID, CTImageStorage)[:70_000])
+        assert sender.receive()[0] == ABORT
+    assert intake.files(intake.archive.incoming) == intake.files(intake.archive.images) == []
+
+
+def test_nonsense_within_a_pdu_ends_its_association_alone(start_intake: StartIntake) -> None:
+    intake = start_intake("fast")
+    for body in (
+        b"\0\0",
+        pdv(1, 0x02, b"data")[:-1],
+        struct.pack(">IBB", 0, 1, 3),
+        pdv(1, 0x02, b"data without a command"),
+        pdv(99, 0x03, b"a command in a context nobody agreed on"),
+        pdv(1, 0x03, b"no command at all"),
+        pdv(1, 0x01, b"\0" * 70_000),
+    ):
+        with RawSender(intake.port) as sender:
+            sender.associate()
+            sender.send_pdu(P_DATA, body)
+            assert sender.receive()[0] == ABORT, body[:40]
+    assert send(intake.port, [ct_slice()]) == [0x0000]
+
+
+def test_a_broken_association_request_is_aborted(start_intake: StartIntake) -> None:
+    intake = start_intake("fast")
+    for request in (b"", b"\0" * 67, b"\0" * 68, b"\xff" * 500):
+        with RawSender(intake.port) as sender:
+            sender.send_pdu(1, request)
+            assert sender.receive()[0] in (ABORT, CLOSED), request[:40]
+    assert send(intake.port, [ct_slice()]) == [0x0000]
+
+
+def test_fragments_of_any_size_make_the_same_object(intake: Intake) -> None:
+    image = ct_slice()
+    data = encoded(image)
+    with RawSender(intake.port) as sender:
+        sender.associate()
+        for fragment in (2, 1000, 16_372, 200_000):
+            assert sender.store(data, image.SOPInstanceUID, fragment=fragment) == 0x0000
+        several = b"".join(
+            pdv(1, 0x02 if start + 500 >= len(data) else 0, data[start : start + 500])
+            for start in range(0, len(data), 500)
+        )
+        command = store_pdus(b"", image.SOPInstanceUID, CTImageStorage)
+        sender.socket.sendall(command)
+        sender.send_pdu(P_DATA, several)
+        assert sender.status() == 0x0000
+    [row] = intake.instances()
+    assert intake.archive.path(row.path).read_bytes().endswith(data)
+    assert intake.refusals() == []
+
+
+def test_descriptors_beyond_1024_are_as_good_as_any(start_intake: StartIntake, tmp_path: Path) -> None:
+    intake = start_intake("fast")
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard < 1400:
+        pytest.skip(f"only {hard} files may be open here")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (1400, hard))
+    try:
+        with ExitStack() as stack:
+            for _ in range(1100):
+                stack.enter_context((tmp_path / "many").open("a"))
+            with RawSender(intake.port) as sender:
+                image = ct_slice()
+                assert sender.associate() == ASSOCIATE_AC
+                assert sender.store(encoded(image), image.SOPInstanceUID) == 0x0000
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert len(intake.instances()) == 1
+
+
+def test_a_stop_lets_the_object_under_way_come_in(start_intake: StartIntake) -> None:
+    intake = start_intake("fast")
+    image = ct_slice(size=256)
+    pdus = store_pdus(encoded(image), image.SOPInstanceUID, CTImageStorage)
+    with RawSender(intake.port) as sender, RawSender(intake.port) as idle:
+        sender.associate()
+        idle.associate()
+        sender.socket.sendall(pdus[:60_000])
+        time.sleep(0.2)
+        stopping = threading.Thread(target=intake.receiver.stop)
+        stopping.start()
+        assert idle.receive()[0] == ABORT
+        sender.socket.sendall(pdus[60_000:])
+        assert sender.status() == 0x0000
+        stopping.join()
+    with intake.database.snapshot() as session:
+        assert session.connection().exec_driver_sql("SELECT count(*) FROM instances").scalar() == 1
+
+
+def until_admitted(port: int) -> bool:
+    """A place that was given up is free a moment later."""
+    until = time.monotonic() + 20
+    while time.monotonic() < until:
+        with RawSender(port) as sender:
+            if sender.associate() == ASSOCIATE_AC:
+                return True
+    return False
