@@ -33,6 +33,9 @@ Action = Literal["read-now", "read-again", "send-again"]
 ACTIONS = {"read-now": actions.read_now, "read-again": actions.read_again, "send-again": actions.send_again}
 
 
+LONGEST_PAUSE = 10.0  # seconds
+
+
 @dataclass(frozen=True)
 class Situation:
     """The sums over all studies."""
@@ -78,8 +81,9 @@ class Context:
         return Board(page, self._situation())
 
     def pause(self) -> float:
-        """Seconds between two updates of a page: the sums over all rows take a tenth of the time at most."""
-        return 10 * self._situation.cost
+        """Seconds between two updates of a page: the sums over all rows take a tenth of the time at most,
+        unless that would leave the page behind for too long."""
+        return min(LONGEST_PAUSE, 10 * self._situation.cost)
 
     def carry_out(self, action: Action, study_uid: str, asked_by: str) -> None:
         """

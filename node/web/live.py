@@ -58,7 +58,7 @@ class Lasting(Generic[Value]):
 
 
 class SinceChange(Generic[Value]):
-    """A value made from the rows, good until anything is written. ``cost``: seconds it took to make."""
+    """A value made from the rows, good until anything is written. ``cost``: seconds of processor it took."""
 
     def __init__(self, make: Callable[[], Value], mark: ChangeMark) -> None:
         self._make = make
@@ -71,7 +71,7 @@ class SinceChange(Generic[Value]):
         with self._lock:
             mark = self._mark.read()  # before the rows: what is written meanwhile makes it stale
             if mark != self._made_at:
-                started = time.monotonic()
+                started = time.thread_time()  # not the clock, which runs on while others work
                 self._value = self._make()
-                self._made_at, self.cost = mark, time.monotonic() - started
+                self._made_at, self.cost = mark, time.thread_time() - started
             return self._value
