@@ -76,7 +76,8 @@ class Change:
 class Finding:
     """One lesion on a volume. ``image_uid`` is the SOP Instance UID of its key slice, on which both
     axes lie; ``frame`` is that slice's 1-based frame number in a multi-frame image, else None.
-    ``score`` and ``malignancy`` are probabilities. ``mask`` never enters JSON."""
+    ``score`` and ``malignancy`` are probabilities. ``kind`` is the lesion's type in words, such as
+    part-solid. ``mask`` never enters JSON."""
 
     label: str
     code: Code
@@ -89,6 +90,7 @@ class Finding:
     volume_mm3: float
     mean_hu: float | None = None
     malignancy: float | None = None
+    kind: str | None = None
     frame: int | None = None
     tracking_uid: str = ""
     change: Change | None = None

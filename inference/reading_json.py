@@ -108,6 +108,7 @@ def _finding_to_json(finding: Finding) -> dict[str, Any]:
         "volume_mm3": finding.volume_mm3,
         "mean_hu": finding.mean_hu,
         "malignancy": finding.malignancy,
+        "kind": finding.kind,
         "tracking_uid": finding.tracking_uid,
         "change": asdict(finding.change) if finding.change else None,
     }
@@ -128,6 +129,7 @@ def _finding(body: Mapping[str, Any], mask: Mask | None) -> Finding:
         volume_mm3=body["volume_mm3"],
         mean_hu=body["mean_hu"],
         malignancy=body["malignancy"],
+        kind=body.get("kind"),
         tracking_uid=body["tracking_uid"],
         change=Change(**body["change"]) if body["change"] else None,
         mask=mask,

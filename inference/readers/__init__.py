@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from inference.catalogue import Catalogue
 from inference.engine import Engine
 from inference.findings import Reading
+from inference.readers import lung_nodules
 from inference.volume import Volume
 
 
@@ -24,4 +25,8 @@ class Reader:
     read: Callable[[Volume, Engine, Catalogue], Reading]
 
 
-READERS: dict[str, Reader] = {}
+READERS: dict[str, Reader] = {
+    lung_nodules.NAME: Reader(
+        lung_nodules.NAME, (lung_nodules.DETECTOR, lung_nodules.CHARACTERISER), lung_nodules.read
+    ),
+}

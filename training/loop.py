@@ -1,0 +1,203 @@
+"""One training run: steps, checkpoints, early stopping, curves. Resumes where a kill left it."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from torch import Tensor, nn
+
+Batch = tuple[Tensor, ...]
+Losses = Mapping[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How long and how fast. ``minutes`` ends a run early where it is not None; the learning rate falls
+    along ``steps`` either way. ``patience``: validations without a better score before stopping."""
+
+    steps: int
+    learning_rate: float = 2e-3
+    warm_up: int = 100
+    weight_decay: float = 1e-4
+    validate_every: int = 250
+    checkpoint_every: int = 100
+    patience: int = 12
+    minutes: float | None = None
+    average: float = 0.995
+
+
+@dataclass
+class History:
+    """What a run has shown so far: losses by step, scores by validation."""
+
+    step: int = 0
+    losses: list[dict[str, float]] = field(default_factory=list)
+    scores: list[dict[str, float]] = field(default_factory=list)
+    best: float = float("-inf")
+
+
+def fit(
+    network: nn.Module,
+    batch: Callable[[int], Batch],
+    loss: Callable[[nn.Module, Batch], Losses],
+    validate: Callable[[nn.Module], Mapping[str, float]],
+    out: Path,
+    schedule: Schedule,
+    *,
+    resume: bool = True,
+    device: str = "cpu",
+    progress: Progress | None = None,
+    title: str = "training",
+) -> History:
+    """Train ``network`` in place and leave it with the weights that validated best.
+
+    batch: the batch of a step, from the step's number alone, so that a resumed run sees what an unbroken
+    one would have seen. validate: figures of the averaged weights; ``score`` is the one to raise.
+    Writes ``checkpoint.pt``, ``best.pt``, ``history.json`` and ``curves.png`` into ``out``.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    network.to(device, memory_format=torch.channels_last_3d)
+    averaged = torch.optim.swa_utils.AveragedModel(
+        network, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(schedule.average), use_buffers=True
+    )
+    optimizer = torch.optim.AdamW(
+        network.parameters(), lr=schedule.learning_rate, weight_decay=schedule.weight_decay
+    )
+    rate = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer,
+        schedule.learning_rate,
+        schedule.steps,
+        pct_start=min(0.3, schedule.warm_up / schedule.steps),
+        cycle_momentum=False,
+    )
+    history = History()
+    checkpoint = out / "checkpoint.pt"
+    if resume and checkpoint.exists():
+        state = torch.load(checkpoint, map_location=device, weights_only=True)
+        network.load_state_dict(state["network"])
+        averaged.load_state_dict(state["averaged"])
+        optimizer.load_state_dict(state["optimizer"])
+        rate.load_state_dict(state["rate"])
+        history = History(**state["history"])
+
+    def save() -> None:
+        state = {
+            "network": network.state_dict(),
+            "averaged": averaged.state_dict(),
+            "optimizer": optimizer.state_dict(),
+            "rate": rate.state_dict(),
+            "history": history.__dict__,
+        }
+        part = checkpoint.with_suffix(".part")
+        torch.save(state, part)
+        part.replace(checkpoint)
+        (out / "history.json").write_text(json.dumps(history.__dict__, indent=1))
+
+    kind = device.split(":")[0]
+    brief = kind == "cuda" or (kind == "cpu" and has_bfloat16())
+    own = progress is None
+    bar = progress or Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.completed}/{task.total}"),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[figures]}"),
+    )
+    if own:
+        bar.start()
+    task = bar.add_task(title, total=schedule.steps, completed=history.step, figures="")
+    started = time.monotonic()
+    stale = 0
+    network.train()
+    try:
+        while history.step < schedule.steps:
+            if schedule.minutes is not None and time.monotonic() - started > 60 * schedule.minutes:
+                break
+            inputs = tuple(t.to(device) for t in batch(history.step))
+            with torch.autocast(kind, dtype=torch.bfloat16, enabled=brief):
+                parts = loss(network, inputs)
+            total = torch.stack(list(parts.values())).sum()
+            optimizer.zero_grad(set_to_none=True)
+            total.backward()
+            nn.utils.clip_grad_norm_(network.parameters(), 5.0)
+            optimizer.step()
+            rate.step()
+            averaged.update_parameters(network)
+            history.step += 1
+            if history.step % 20 == 0:
+                row: dict[str, float] = {"step": history.step, "loss": float(total)}
+                history.losses.append(row | {k: float(v) for k, v in parts.items()})
+            bar.update(task, completed=history.step, figures=_figures(history))
+            if history.step % schedule.validate_every == 0 or history.step == schedule.steps:
+                figures = {k: float(v) for k, v in _validated(averaged.module, validate).items()}
+                history.scores.append({"step": history.step, **figures})
+                stale += 1
+                if figures["score"] > history.best:
+                    history.best, stale = figures["score"], 0
+                    torch.save(averaged.module.state_dict(), out / "best.pt")
+                draw_curves(history, out / "curves.png")
+                save()
+                if stale >= schedule.patience:
+                    break
+            elif history.step % schedule.checkpoint_every == 0:
+                save()
+    finally:
+        if own:
+            bar.stop()
+    save()
+    if not (out / "best.pt").exists():
+        torch.save(averaged.module.state_dict(), out / "best.pt")
+    network.load_state_dict(torch.load(out / "best.pt", map_location=device, weights_only=True))
+    network.eval()
+    return history
+
+
+def has_bfloat16() -> bool:
+    """Whether this processor multiplies bfloat16 itself; one that does not is 50 times slower with it."""
+    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+
+
+def _validated(
+    network: nn.Module, validate: Callable[[nn.Module], Mapping[str, float]]
+) -> Mapping[str, float]:
+    network.eval()
+    with torch.no_grad():
+        figures = validate(network)
+    network.train()
+    return figures
+
+
+def _figures(history: History) -> str:
+    recent = history.losses[-1] if history.losses else {}
+    score = history.scores[-1] if history.scores else {}
+    return " ".join(f"{k} {v:.3f}" for row in (recent, score) for k, v in row.items() if k != "step")
+
+
+def draw_curves(history: History, path: Path) -> None:
+    """Losses and validation figures by step, as a picture."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot as plt
+
+    figure, axes = plt.subplots(1, 2, figsize=(10, 3.6))
+    rows: tuple[list[dict[str, Any]], ...] = (history.losses, history.scores)
+    for axis, series, name in zip(axes, rows, ("loss", "validation"), strict=True):
+        for key in series[0] if series else ():
+            if key != "step":
+                axis.plot([r["step"] for r in series], [r[key] for r in series], label=key)
+        axis.set_xlabel("step")
+        axis.set_title(name)
+        if series:
+            axis.legend(fontsize=7)
+    figure.tight_layout()
+    figure.savefig(path, dpi=110)
+    plt.close(figure)

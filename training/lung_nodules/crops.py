@@ -1,0 +1,228 @@
+"""Training crops for the characteriser: candidates looked at closely, real and phantom."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy import ndimage
+
+from training.datasets.lidc_slices import SIDE, SliceNodule
+from training.lung_nodules.backgrounds import Background
+from training.phantoms.acquisition import Scan
+from training.phantoms.anatomy import chest_anatomy
+from training.phantoms.chest import random_nodules, scanned, truth
+from training.phantoms.fields import Array, Grid
+from training.phantoms.nodules import NODULE_TYPES
+
+SHAPE = (12, 40, 40)
+SLICE_TO_PIXEL = 2.0
+UNKNOWN_HU = np.nan
+
+
+def crop_spacing(diameter_mm: float) -> float:
+    """Spacing of rows and columns for a candidate of this diameter: it then spans some 16 of 40 pixels."""
+    return float(np.clip(diameter_mm / 16, 0.5, 3.2))
+
+
+@dataclass(frozen=True, eq=False)
+class Candidate:
+    """hu: float16, ``SHAPE``; NaN where not known. mask: uint8 per cent inside. nodule: 1 or 0.
+    malignancy: 0 to 1, or -1 where not known. kind: number in ``NODULE_TYPES``, or -1."""
+
+    hu: npt.NDArray[np.float16]
+    mask: npt.NDArray[np.uint8]
+    spacing_mm: float
+    nodule: float
+    malignancy: float
+    kind: int
+    real: bool
+
+
+@dataclass(frozen=True, eq=False)
+class Stack:
+    """A larger piece to cut candidates from: hu (slices, rows, columns) with the mm of each slice, row and
+    column; ``mask`` of the nodule in it, if any."""
+
+    hu: npt.NDArray[np.floating]
+    mask: npt.NDArray[np.floating]
+    z_mm: npt.NDArray[np.float64]
+    pixel_mm: float
+
+    def crop(self, center: Sequence[float], spacing_mm: float) -> tuple[Array, Array]:
+        """Sample ``SHAPE`` about ``center`` (slice, row, column): HU with NaN outside, and the mask."""
+        z0 = np.interp(center[0], np.arange(len(self.z_mm)), self.z_mm)
+        d, h, w = SHAPE
+        z = z0 + (np.arange(d) - (d - 1) / 2) * spacing_mm * SLICE_TO_PIXEL
+        y = center[1] + (np.arange(h) - (h - 1) / 2) * spacing_mm / self.pixel_mm
+        x = center[2] + (np.arange(w) - (w - 1) / 2) * spacing_mm / self.pixel_mm
+        gap = float(np.median(np.diff(self.z_mm))) if len(self.z_mm) > 1 else 2.5
+        k = np.interp(z, self.z_mm, np.arange(len(self.z_mm)))
+        known = (z > self.z_mm[0] - gap / 2) & (z < self.z_mm[-1] + gap / 2)
+        index = np.meshgrid(k, y, x, indexing="ij")
+        blur = max(spacing_mm / self.pixel_mm, 1.0) * 0.35 - 0.3
+        source = ndimage.gaussian_filter(self.hu, (0, blur, blur)) if blur > 0.15 else self.hu
+        hu = ndimage.map_coordinates(source, index, order=1, mode="constant", cval=np.nan)
+        mask = ndimage.map_coordinates(self.mask, index, order=1, mode="constant", cval=0)
+        hu[~known], mask[~known] = np.nan, 0
+        return hu.astype(np.float32), mask.astype(np.float32)
+
+
+def lidc_stack(nodule: SliceNodule) -> Stack:
+    return Stack(
+        nodule.hu.astype(np.float32), nodule.consensus.astype(np.float32), nodule.z_mm, nodule.spacing_mm
+    )
+
+
+def lidc_center(nodule: SliceNodule) -> tuple[float, float, float]:
+    """Centre of the consensus, or where there is none of what any reader drew: slice, row, column."""
+    drawn = nodule.consensus if nodule.consensus.any() else nodule.bits > 0
+    z, y, x = np.argwhere(drawn).mean(0)
+    return float(z), float(y), float(x)
+
+
+def lidc_diameter_mm(nodule: SliceNodule) -> float:
+    """Of the circle of the consensus' largest area."""
+    area = max(int(nodule.consensus.sum((1, 2)).max()), 4)
+    return 2 * float(np.sqrt(area / np.pi)) * nodule.spacing_mm
+
+
+def lidc_malignancy(nodule: SliceNodule) -> float:
+    """Median rating of 4 and 5 as 1, of 1 and 2 as 0, between as 0.5; -1 without ratings."""
+    if nodule.malignancy is None:
+        return -1.0
+    return 1.0 if nodule.malignancy >= 4 else 0.0 if nodule.malignancy <= 2 else 0.5
+
+
+def lidc_candidates(
+    nodules: Iterable[SliceNodule], rng: np.random.Generator, copies: int = 1
+) -> list[Candidate]:
+    """Each nodule as a positive; each marked non-nodule and some place elsewhere as a negative. What a crop
+    lacks at its border tells nothing: positives are cut where negatives of other nodules would be."""
+    out = []
+    nodules = list(nodules)
+    offsets = [(y - SIDE / 2, x - SIDE / 2) for n in nodules for _, y, x in n.marks] or [(0.0, 0.0)]
+    for nodule in nodules:
+        stack, center, diameter = lidc_stack(nodule), lidc_center(nodule), lidc_diameter_mm(nodule)
+        for _ in range(copies):
+            spacing = crop_spacing(diameter * rng.uniform(0.7, 1.45))
+            jitter = rng.normal(0, 0.09 * diameter / nodule.spacing_mm, 2)
+            at = (center[0] + rng.normal(0, 0.25), center[1] + jitter[0], center[2] + jitter[1])
+            hu, mask = stack.crop(at, spacing)
+            if rng.random() < 0.35:
+                hu = _cut_as_if(hu, offsets[int(rng.integers(len(offsets)))], spacing, nodule.spacing_mm)
+            kind = NODULE_TYPES.index(nodule.kind) if nodule.kind else -1
+            out.append(_candidate(hu, mask, spacing, 1.0, lidc_malignancy(nodule), kind, True))
+        for mark in nodule.marks:
+            out += [_negative(stack, mark, float(rng.lognormal(np.log(6), 0.4))) for _ in range(copies)]
+        if rng.random() < 0.5 * copies:
+            bright = (stack.hu > -550) & ~ndimage.binary_dilation(nodule.bits > 0, iterations=5)
+            ring = np.hypot(*(np.mgrid[:SIDE, :SIDE] - SIDE / 2)) < 44
+            soft = ndimage.uniform_filter(stack.hu, (0, 13, 13)) < -450
+            places = np.argwhere(bright & soft & ring)
+            if len(places):
+                place = places[rng.integers(len(places))]
+                out.append(_negative(stack, place.tolist(), float(rng.lognormal(np.log(6.5), 0.45))))
+    return out
+
+
+def _cut_as_if(hu: Array, offset: tuple[float, float], spacing: float, pixel_mm: float) -> Array:
+    """Blank what would be missing had the crop's middle been ``offset`` pixels from the image's."""
+    out = hu.copy()
+    for axis, shift in enumerate(offset, start=1):
+        place = SIDE / 2 + shift + (np.arange(SHAPE[axis]) - (SHAPE[axis] - 1) / 2) * spacing / pixel_mm
+        outside = (place < 0) | (place > SIDE - 1)
+        if axis == 1:
+            out[:, outside] = np.nan
+        else:
+            out[:, :, outside] = np.nan
+    return out
+
+
+def _negative(stack: Stack, center: Sequence[float], diameter_mm: float) -> Candidate:
+    spacing = crop_spacing(diameter_mm)
+    hu, mask = stack.crop(center, spacing)
+    return _candidate(hu, 0 * mask, spacing, 0.0, -1.0, -1, True)
+
+
+def _candidate(
+    hu: Array, mask: Array, spacing: float, nodule: float, malignancy: float, kind: int, real: bool
+) -> Candidate:
+    per_cent = np.clip(np.rint(mask * 100), 0, 100).astype(np.uint8)
+    return Candidate(hu.astype(np.float16), per_cent, spacing, nodule, malignancy, kind, real)
+
+
+def phantom_candidates(
+    seed: int, positives: int = 14, negatives: int = 10, shifted: bool = False
+) -> list[Candidate]:
+    """Candidates of one phantom chest, each scanned anew at its crop's own resolution."""
+    rng = np.random.default_rng([seed, 81])
+    anatomy = chest_anatomy(seed)
+    recipes = random_nodules(anatomy, positives, seed + 50_000)
+    out = []
+    for nodule in recipes:
+        lesion = truth(
+            anatomy,
+            _about(nodule.center_mm, 0.5 if nodule.diameter_mm < 16 else 1.0, 1.9 * nodule.diameter_mm + 6),
+            nodule,
+        )
+        if lesion is None:
+            continue
+        spacing = crop_spacing(lesion.diameter_mm * rng.uniform(0.72, 1.4))
+        shift = rng.normal(0, 0.09 * lesion.diameter_mm, 3)
+        grid = _crop_grid(np.add(lesion.center_mm, shift), spacing)
+        scan = Scan.drawn(rng, shifted)
+        hu, _ = scanned(anatomy, grid, recipes, scan, rng)
+        lesion_here = truth(anatomy, grid, nodule)
+        mask = np.zeros(SHAPE, np.float32)
+        if lesion_here is not None:
+            m = lesion_here.mask
+            mask[tuple(slice(o, o + n) for o, n in zip(m.origin, m.voxels.shape, strict=True))] = m.voxels
+        out.append(
+            _candidate(
+                hu, mask, spacing, 1.0, float(nodule.malignant), NODULE_TYPES.index(nodule.kind), False
+            )
+        )
+    tubes = [anatomy.tubes[n] for n in ("pulmonary vessels", "bronchi", "scars", "spurs")]
+    for _ in range(negatives):
+        tube = tubes[int(rng.choice(4, p=[0.55, 0.15, 0.2, 0.1]))]
+        if not len(tube):
+            continue
+        which = rng.choice(len(tube), p=tube.radii / tube.radii.sum())
+        center = (tube.starts[which] + tube.ends[which]) / 2
+        if any(np.linalg.norm(center - n.center_mm) < n.diameter_mm / 2 + 7 for n in recipes):
+            continue
+        spacing = crop_spacing(float(np.clip(tube.radii[which] * rng.uniform(2, 6), 4, 22)))
+        hu, _ = scanned(anatomy, _crop_grid(center, spacing), recipes, Scan.drawn(rng, shifted), rng)
+        out.append(_candidate(hu, np.zeros(SHAPE, np.float32), spacing, 0.0, -1.0, -1, False))
+    return out
+
+
+def _crop_grid(center_lps: npt.ArrayLike, spacing: float) -> Grid:
+    x, y, z = (float(v) for v in np.asarray(center_lps))
+    return Grid.centred(SHAPE, (spacing * SLICE_TO_PIXEL, spacing, spacing), (z, y, x))
+
+
+def _about(center_lps: Sequence[float], spacing: float, side_mm: float) -> Grid:
+    n = int(np.ceil(side_mm / spacing))
+    return Grid.centred((n, n, n), (spacing,) * 3, (center_lps[2], center_lps[1], center_lps[0]))
+
+
+def background_negatives(
+    background: Background, places_lps: npt.ArrayLike, rng: np.random.Generator
+) -> list[Candidate]:
+    """Places on a lesion-free scan (marks of the detector, vessels) as negatives."""
+    out = []
+    for place in np.asarray(places_lps, float).reshape(-1, 3):
+        zyx = (place[::-1] - background.grid.origin_mm) / background.grid.spacing_mm
+        low = np.clip(np.floor(zyx).astype(int) - 40, 0, background.hu.shape)
+        high = np.clip(np.ceil(zyx).astype(int) + 40, 0, background.hu.shape)
+        piece = background.hu[tuple(map(slice, low, high))].astype(np.float32)
+        if 0 in piece.shape:
+            continue
+        z = background.grid.origin_mm[0] + np.arange(low[0], high[0]) * background.grid.spacing_mm[0]
+        stack = Stack(piece, np.zeros_like(piece), z, background.grid.spacing_mm[1])
+        out.append(_negative(stack, (zyx - low).tolist(), float(rng.lognormal(np.log(8), 0.45))))
+    return out

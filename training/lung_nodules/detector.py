@@ -1,0 +1,87 @@
+"""Trains the detector."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from training.loop import Batch, History, Schedule, fit
+from training.lung_nodules.backgrounds import Background
+from training.lung_nodules.networks import Detector
+from training.lung_nodules.patches import Patch, PatchSource, scaled
+
+
+def detector_loss(network: nn.Module, batch: Batch) -> dict[str, Tensor]:
+    """Penalty-reduced focal loss on centres (CenterNet, arXiv:1904.07850), size near centres, and a soft
+    Dice with cross-entropy on the inside."""
+    hu, heat, log_diameter, sized, inside = batch
+    out = network(hu).float()
+    return detector_losses(out, heat, log_diameter, sized, inside)
+
+
+def detector_losses(
+    out: Tensor, heat: Tensor, log_diameter: Tensor, sized: Tensor, inside: Tensor
+) -> dict[str, Tensor]:
+    logit, size, within = out.unbind(1)
+    p = torch.sigmoid(logit).clamp(1e-4, 1 - 1e-4)
+    at_center = (heat > 0.99).float()
+    count = at_center.sum().clamp(min=1)
+    focal = -(at_center * (1 - p) ** 2 * p.log()).sum()
+    focal = focal - ((1 - at_center) * (1 - heat) ** 4 * p**2 * (1 - p).log()).sum()
+    q = torch.sigmoid(within)
+    overlap = (2 * (q * inside).sum() + 10) / ((q + inside).sum() + 10)
+    return {
+        "centre": focal / count,
+        "size": 0.5 * (sized * (size - log_diameter).abs()).sum() / sized.sum().clamp(min=1),
+        "inside": 1 - overlap + functional.binary_cross_entropy_with_logits(within, inside),
+    }
+
+
+def train_detector(
+    backgrounds: Sequence[Background],
+    held_out: Sequence[Background],
+    out: Path,
+    schedule: Schedule,
+    *,
+    seed: int = 1,
+    activation: str = "relu",
+    batch_size: int = 4,
+    size: int = 48,
+    resume: bool = True,
+    device: str = "cpu",
+    start: Path | None = None,
+) -> tuple[Detector, History]:
+    """Train on patches of ``backgrounds``, choose the weights by patches of ``held_out``; ``start``: weights to go on from."""
+    torch.manual_seed(seed)
+    network = Detector(activation)
+    if start is not None:
+        network.load_state_dict(torch.load(start, map_location="cpu", weights_only=True))
+    source = PatchSource(backgrounds, seed, size)
+    checks = PatchSource(held_out, seed + 7919, size)
+    fixed = [stacked([checks(8 * i + j) for j in range(8)]) for i in range(6)]
+
+    def batch(step: int) -> Batch:
+        return stacked([source(step * batch_size + i) for i in range(batch_size)])
+
+    def validate(network: nn.Module) -> Mapping[str, float]:
+        found = [(network(b[0].to(device)).float().cpu(), b) for b in fixed]
+        total = [detector_losses(o, *b[1:]) for o, b in found]
+        figures = {k: float(np.mean([float(t[k]) for t in total])) for k in total[0]}
+        return {**figures, "score": -sum(figures.values())}
+
+    history = fit(
+        network, batch, detector_loss, validate, out, schedule, resume=resume, device=device, title="detector"
+    )
+    return network, history
+
+
+def stacked(patches: Sequence[Patch]) -> Batch:
+    hu = torch.from_numpy(np.stack([scaled(p.hu) for p in patches])[:, None])
+    names = ("heat", "log_diameter", "sized", "inside")
+    targets = (torch.from_numpy(np.stack([getattr(p, n) for p in patches])) for n in names)
+    return (hu.contiguous(memory_format=torch.channels_last_3d), *targets)

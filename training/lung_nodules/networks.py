@@ -1,0 +1,128 @@
+"""The networks: plain convolutions that TensorRT, ONNX Runtime and OpenVINO all run natively."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+ACTIVATIONS: dict[str, type[nn.Module]] = {
+    "relu": nn.ReLU,
+    "leaky_relu": nn.LeakyReLU,
+    "gelu": nn.GELU,
+    "silu": nn.SiLU,
+    "elu": nn.ELU,
+}
+Kernel = int | tuple[int, int, int]
+
+
+def _same(kernel: Kernel) -> Kernel:
+    return kernel // 2 if isinstance(kernel, int) else (kernel[0] // 2, kernel[1] // 2, kernel[2] // 2)
+
+
+class Convolution(nn.Sequential):
+    """Convolution, batch normalisation (folded when exported), activation."""
+
+    def __init__(
+        self, before: int, after: int, activation: str, kernel: Kernel = 3, stride: Kernel = 1
+    ) -> None:
+        super().__init__(
+            nn.Conv3d(before, after, kernel, stride, _same(kernel), bias=False),
+            nn.BatchNorm3d(after, momentum=0.05),
+            ACTIVATIONS[activation](),
+        )
+
+
+class Residual(nn.Module):
+    def __init__(self, channels: int, activation: str, kernel: Kernel = 3) -> None:
+        super().__init__()
+        self.first = Convolution(channels, channels, activation, kernel)
+        self.second = nn.Conv3d(channels, channels, kernel, 1, _same(kernel), bias=False)
+        self.norm = nn.BatchNorm3d(channels, momentum=0.05)
+        self.activation = ACTIVATIONS[activation]()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.activation(x + self.norm(self.second(self.first(x))))
+
+
+class Detector(nn.Module):
+    """A 3-D U-Net whose first convolution halves the grid; any size that is a multiple of 16.
+
+    In: (batch, 1, slice, row, column). Out: (batch, 3, half of each): logit of a nodule's centre, log of
+    its diameter in mm, logit of lying inside one (a help in training).
+    """
+
+    def __init__(self, activation: str = "relu", width: int = 16) -> None:
+        super().__init__()
+        w = (width, 2 * width, 4 * width, 6 * width)
+        self.stem = nn.Sequential(Convolution(1, w[0], activation, 3, 2), Residual(w[0], activation))
+        self.down = nn.ModuleList(
+            nn.Sequential(Convolution(w[i], w[i + 1], activation, 3, 2), Residual(w[i + 1], activation))
+            for i in range(3)
+        )
+        self.up = nn.ModuleList(nn.ConvTranspose3d(w[i + 1], w[i], 2, 2) for i in (2, 1, 0))
+        self.merge = nn.ModuleList(Convolution(2 * w[i], w[i], activation) for i in (2, 1, 0))
+        self.head = nn.Sequential(Convolution(w[0], w[0], activation), nn.Conv3d(w[0], 3, 1))
+        with torch.no_grad():
+            self.head[1].bias.copy_(torch.tensor([-4.6, 2.0, -3.0]))
+
+    def forward(self, x: Tensor) -> Tensor:
+        levels = [self.stem(x)]
+        for down in self.down:
+            levels.append(down(levels[-1]))
+        y = levels.pop()
+        for up, merge in zip(self.up, self.merge, strict=True):
+            y = merge(torch.cat([up(y), levels.pop()], 1))
+        return self.head(y)
+
+
+class Characteriser(nn.Module):
+    """Looks closely at one candidate: its mask, and what it is.
+
+    In: ``crop`` (batch, 1, 12, 40, 40), the candidate in the middle; ``spacing_mm`` (batch, 1), that of its
+    rows and columns (slices lie twice as far apart). Slices that are not known are zero.
+    Out: mask logits of the crop's shape, and (batch, 6): logits of being a nodule, of malignancy, and of
+    the four types.
+    """
+
+    def __init__(self, activation: str = "relu", width: int = 8) -> None:
+        super().__init__()
+        w = (width, 3 * width, 5 * width, 8 * width)
+        flat: Kernel = (1, 3, 3)
+        self.stem = Convolution(1, w[0], activation, flat)
+        self.down1 = nn.Sequential(
+            Convolution(w[0], w[1], activation, flat, (1, 2, 2)), Residual(w[1], activation, flat)
+        )
+        self.down2 = nn.Sequential(Convolution(w[1], w[2], activation, 3, 2), Residual(w[2], activation))
+        self.down3 = nn.Sequential(Convolution(w[2], w[3], activation, 3, 2), Residual(w[3], activation))
+        self.up3 = nn.ConvTranspose3d(w[3], w[2], 2, 2)
+        self.merge3 = Convolution(2 * w[2], w[2], activation)
+        self.up2 = nn.ConvTranspose3d(w[2], w[1], 2, 2)
+        self.merge2 = Convolution(2 * w[1], w[1], activation, flat)
+        self.up1 = nn.ConvTranspose3d(w[1], w[0], (1, 2, 2), (1, 2, 2))
+        self.merge1 = Convolution(2 * w[0], w[0], activation, flat)
+        self.mask = nn.Conv3d(w[0], 1, 1)
+        self.judge = nn.Sequential(
+            nn.Linear(w[3] + 2 * w[2] + w[1] + 2, 64),
+            ACTIVATIONS[activation](),
+            nn.Dropout(0.25),
+            nn.Linear(64, 6),
+        )
+
+    def forward(self, crop: Tensor, spacing_mm: Tensor) -> tuple[Tensor, Tensor]:
+        a = self.stem(crop)
+        b = self.down1(a)
+        c = self.down2(b)
+        d = self.down3(c)
+        c = self.merge3(torch.cat([self.up3(d), c], 1))
+        b = self.merge2(torch.cat([self.up2(c), b], 1))
+        a = self.merge1(torch.cat([self.up1(b), a], 1))
+        mask = self.mask(a)
+        inside = torch.sigmoid(mask)
+        share = inside.mean((2, 3, 4)) + 1e-4
+        size = torch.log(share) / 3 + torch.log(spacing_mm)
+        half = nn.functional.avg_pool3d(inside, (1, 2, 2))
+        within = (b * half).mean((2, 3, 4)) / share
+        seen = torch.cat(
+            [d.mean((2, 3, 4)), c.amax((2, 3, 4)), c.mean((2, 3, 4)), within, size, torch.log(spacing_mm)], 1
+        )
+        return mask, self.judge(seen)
