@@ -37,7 +37,7 @@ def read(study: Path, priors: Sequence[Path], out: Path, settings: Settings) -> 
     terminal.print(findings_table(readings))
     for reading in readings:
         for written in reading["objects"]:
-            terminal.print(f"  {written['path']}")
+            terminal.print(f"  {out / written['path']}")
     terminal.print(f"  {out / 'reading.json'}")
 
 
