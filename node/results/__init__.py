@@ -15,7 +15,7 @@ from node.results.identity import edition_identity
 from node.results.keyimages import Rgb
 from node.results.keyobjects import key_objects
 from node.results.presentation import presentation
-from node.results.report import negative_report, outline_report, volume_report
+from node.results.report import class_report, negative_report, outline_report, volume_report
 from node.results.segmentation import (
     lesion_regions,
     segmentation,
@@ -95,13 +95,16 @@ def _objects(
         for number, page in enumerate(summary(edition, prior_images), 1):
             others.append(page)
             yield f"sc-{number}", "sc", page
+    if "sr" in kinds and reading.classes:
+        others.append(class_report(edition))
+        yield "sr-classes", "sr", others[-1]
     if "sr" in kinds and reading.findings:
         others.append(outline_report(edition))
         yield "sr-outlines", "sr", others[-1]
     if "sr" in kinds and segmented is not None:
         others.append(volume_report(edition, segmented, related=others))
         yield "sr", "sr", others[-1]
-    if "sr" in kinds and not reading.findings:
+    if "sr" in kinds and not (reading.findings or reading.classes):
         yield "sr", "sr", negative_report(edition, related=others)
     if "ko" in kinds and reading.findings:
         yield "ko", "ko", key_objects(edition, related=[segmented, *others] if segmented else others)

@@ -104,6 +104,32 @@ def negative_report(edition: Edition, related: Iterable[Dataset] = ()) -> sr.Com
     return _document(edition, [group], role="sr", evidence=related, title=codes.ONCOLOGY_REPORT)
 
 
+def class_report(edition: Edition) -> sr.Comprehensive3DSR:
+    """TID 1501: each class of the image as a whole, with its probability.
+
+    Raises:
+        ValueError: no classes.
+    """
+    if not edition.reading.classes:
+        raise ValueError("a report of classes needs at least one class")
+    groups = [
+        sr.MeasurementsAndQualitativeEvaluations(
+            tracking_identifier=sr.TrackingIdentifier(
+                uid=edition.uid(f"tracking-class|{item.code.scheme}|{item.code.value}"), identifier=item.label
+            ),
+            finding_type=codes.concept_of(item.code),
+            algorithm_id=_algorithm(edition),
+            measurements=[
+                sr.Measurement(
+                    codes.PROBABILITY.concept, round(100 * item.probability, 1), codes.PERCENT.concept
+                )
+            ],
+        )
+        for item in edition.reading.classes
+    ]
+    return _document(edition, groups, role="sr-classes")
+
+
 def _common(edition: Edition, number: int, finding: Finding) -> dict[str, Any]:
     """What the groups of every template say of a finding."""
     site = codes.site_of(finding.code)
@@ -224,11 +250,11 @@ def _document(
         language_of_content_item_and_descendants=sr.LanguageOfContentItemAndDescendants(
             codes.ENGLISH.concept
         ),
-        referenced_images=images,
+        referenced_images=[_listed(image) for image in images],
     )
     document = sr.Comprehensive3DSR(
         evidence=[*images, *evidence],
-        content=content,
+        content=_root(content),
         sop_instance_uid=edition.uid(role),
         instance_number=1,
         is_complete=True,
@@ -241,7 +267,28 @@ def _document(
         **edition.series(role),
         **edition.device(),
     )
+    document.ContentSequence = content[0].ContentSequence
     if predecessors := edition.predecessor_references(sr_only=True):
         document.PredecessorDocumentsSequence = predecessors
     edition.settle(document)
     return document
+
+
+def _root(content: sr.MeasurementReport) -> Dataset:
+    """The root alone: highdicom copies the whole tree several times, which takes longer than all else."""
+    root = Dataset()
+    root.update({element.tag: element for element in content[0] if element.keyword != "ContentSequence"})
+    root.ContentSequence = []
+    return root
+
+
+def _listed(image: Dataset) -> Dataset:
+    """What the image library says of an image: no more than any image has. highdicom's descriptors for
+    projections fail where the scanner left out spacing or orientation, and nothing reads them."""
+    listed = Dataset()
+    for keyword in ("SOPClassUID", "SOPInstanceUID", "FrameOfReferenceUID", "Rows", "Columns"):
+        if keyword not in image:
+            continue
+        listed[keyword] = image[keyword]
+    listed.Modality = "OT"
+    return listed

@@ -35,7 +35,24 @@ _TYPE_2 = (
 )
 _DATES = ("PatientBirthDate", "StudyDate", "SeriesDate", "AcquisitionDate", "ContentDate")
 _TIMES = ("PatientBirthTime", "StudyTime", "SeriesTime", "AcquisitionTime", "ContentTime")
-_SOP_INSTANCE_UID = Tag("SOPInstanceUID")
+_OF_ITS_OWN = [
+    Tag(keyword)
+    for keyword in (
+        "SOPClassUID",
+        "SOPInstanceUID",
+        "SliceThickness",
+        "SpacingBetweenSlices",
+        "InstanceNumber",
+        "ImagePositionPatient",
+        "ImageOrientationPatient",
+        "NumberOfFrames",
+        "Rows",
+        "Columns",
+        "PixelSpacing",
+        "RescaleIntercept",
+        "RescaleSlope",
+    )
+]
 
 
 class UnusableSourceError(ValueError):
@@ -69,20 +86,26 @@ def read_sources(paths: Sequence[Path], volume: Volume, wanted: Iterable[str] | 
     Raises:
         UnusableSourceError: an image of the volume is in none of the files, or lacks its Study Instance UID.
     """
-    located = _locate(paths)
+    found = _scan(paths)
     images = sorted({image[0] for image in volume.images if image is not None})
-    missing = [uid for uid in images if uid not in located]
+    missing = [uid for uid in images if uid not in found]
     if missing or not images:
         raise UnusableSourceError(
             f"{len(missing)} of {len(images)} images of series {volume.series_uid} are in none of the "
             f"{len(paths)} files given; pass every file the volume was loaded from."
         )
-    needed = {images[0], *(images if wanted is None else wanted)}
-    headers = {uid: _header(located[uid]) for uid in sorted(needed)}
-    character_set = _character_set(headers[images[0]])
-    for header in headers.values():
-        sanitised(header, volume)
-    return Sources(headers, headers[images[0]], character_set)
+    first = _header(found[images[0]][0])
+    character_set = _character_set(first)
+    sanitised(first, volume)
+    headers = {images[0]: first}
+    for uid in sorted(set(images if wanted is None else wanted) - {images[0]}):
+        path, of_its_own = found[uid]
+        if "NumberOfFrames" in of_its_own:
+            headers[uid] = sanitised(_header(path), volume)
+        else:
+            headers[uid] = _like(first, of_its_own)
+            _mend_plane(headers[uid], volume)
+    return Sources(headers, first, character_set)
 
 
 def middle_image_uid(volume: Volume) -> str:
@@ -154,18 +177,29 @@ def plane_position(volume: Volume, index: int) -> list[float]:
     return [round(float(mm), 6) + 0.0 for mm in volume.affine[:3] @ (index, 0, 0, 1)]
 
 
-def _locate(paths: Sequence[Path]) -> dict[str, Path]:
-    located: dict[str, Path] = {}
+def _scan(paths: Sequence[Path]) -> dict[str, tuple[Path, Dataset]]:
+    """Path and own attributes of each image, by SOP Instance UID; the first path where one comes twice."""
+    found: dict[str, tuple[Path, Dataset]] = {}
     for path in sorted(paths):
         try:
-            header = pydicom.dcmread(
-                path, specific_tags=[_SOP_INSTANCE_UID], stop_before_pixels=True, force=True
-            )
+            image = pydicom.dcmread(path, specific_tags=_OF_ITS_OWN, stop_before_pixels=True, force=True)
         except (InvalidDicomError, OSError, EOFError):
             continue
-        if "SOPInstanceUID" in header:
-            located.setdefault(str(header.SOPInstanceUID), path)
-    return located
+        if "SOPInstanceUID" in image:
+            found.setdefault(str(image.SOPInstanceUID), (path, image))
+    return found
+
+
+def _like(first: Dataset, of_its_own: Dataset) -> Dataset:
+    """The header of another image of the same series, without reading all of it."""
+    header = Dataset()
+    header.update(first)
+    for tag in _OF_ITS_OWN:
+        if tag in of_its_own:
+            header[tag] = of_its_own[tag]
+        elif tag in header:
+            del header[tag]
+    return header
 
 
 def _header(path: Path) -> Dataset:

@@ -11,7 +11,7 @@ import pytest
 import SimpleITK
 
 from tests.node.results.phantoms import ORIENTATIONS, in_order, mask_positions, phantom
-from tests.node.results.validators import segimage2itkimage
+from tests.validators import segimage2itkimage
 
 TOLERANCE_MM = 0.005
 

@@ -15,7 +15,7 @@ from node.results import ResultFile, write
 from node.results.keyimages import AXIS, OUTLINE, key_image, overview
 from node.results.outline import outlines
 from tests.node.results.phantoms import ORIENTATIONS, WHEN, Case, affine, phantom
-from tests.node.results.validators import dciodvfy, dcmpschk, dsrdump
+from tests.validators import dciodvfy, dcmpschk, dsrdump
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ from highdicom import sr
 from inference.findings import Change, Finding
 from node.results import Predecessor, ResultFile, codes
 from tests.node.results.phantoms import Case
-from tests.node.results.validators import dciodvfy, dsrdump, pixelmed, tid1500reader
+from tests.validators import dciodvfy, dsrdump, pixelmed, tid1500reader
 
 
 def groups(path: Path) -> list[sr.PlanarROIMeasurementsAndQualitativeEvaluations]:

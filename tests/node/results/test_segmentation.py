@@ -14,7 +14,7 @@ from inference.findings import Mask, Segment
 from inference.volume import Volume
 from node.results import ResultFile, codes
 from tests.node.results.phantoms import Case
-from tests.node.results.validators import dciodvfy
+from tests.validators import dciodvfy
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ from pydicom import Dataset
 from inference.volume import load_volume
 from node.results import UnusableSourceError
 from tests.node.results.phantoms import Case, phantom
-from tests.node.results.validators import dciodvfy, dsrdump
+from tests.validators import dciodvfy, dsrdump
 
 Change = Callable[[Dataset], None]
 

@@ -1,0 +1,143 @@
+"""A radiologist who opens the study in OHIF sees the segment, the outline and the numbers in their place.
+
+``OVERREAD_SCREENSHOTS=docs/images`` keeps what was seen.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pydicom
+import pytest
+
+pytest.importorskip("playwright", reason="playwright is not installed; `make install` brings it")
+
+from playwright.sync_api import Page
+
+from tests.node.results import ohif
+from tests.node.results.phantoms import Case, affine, phantom
+from tests.orthanc import Orthanc
+
+pytestmark = [
+    pytest.mark.viewer,
+    pytest.mark.slow,
+    pytest.mark.needs("npm", "chromium", "Orthanc", "orthanc-dicomweb"),
+]
+
+SQUARE = affine((1, 0, 0), (0, 1, 0), (0, 0, 1), spacing=(2.0, 0.8, 0.8))  # OHIF misplaces others
+GREEN = (0, 255, 0)  # of SR annotations
+PATIENCE_MS = 90_000
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory) -> Case:
+    return phantom(tmp_path_factory.mktemp("viewer"), SQUARE, shape=(24, 128, 128), lesions=1)
+
+
+@pytest.fixture(scope="module")
+def page(study: Case, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
+    folder = tmp_path_factory.mktemp("pacs")
+    pacs = Orthanc(folder / "orthanc")
+    pacs.start()
+    try:
+        results = study.write(folder / "results", "seg", "sr")
+        negative = study.with_findings().write(folder / "negative", "sr", identity="9" * 64)
+        for path in [*study.paths, *(file.path for file in (*results.values(), *negative.values()))]:
+            pacs.upload(path)
+        study_uid = str(pydicom.dcmread(study.paths[0], stop_before_pixels=True).StudyInstanceUID)
+        with ohif.served(pacs.url) as address, ohif.opened(address, study_uid) as opened:
+            yield opened
+    finally:
+        pacs.stop()
+
+
+def show(page: Page, *words: str) -> None:
+    """Double-clicks the thumbnail with these words."""
+    thumbnail = page.locator(ohif.THUMBNAIL)
+    for word in words:
+        thumbnail = thumbnail.filter(has_text=word)
+    thumbnail.first.dblclick(timeout=PATIENCE_MS)
+
+
+def seen(page: Page, name: str, there: Callable[[np.ndarray], bool]) -> np.ndarray:
+    """The screen, as soon as ``there`` holds for it; kept as a picture where wanted."""
+    for _ in range(PATIENCE_MS // 1000):
+        pixels = ohif.pixels(page)
+        if there(pixels):
+            break
+        page.wait_for_timeout(1000)
+    if folder := os.environ.get("OVERREAD_SCREENSHOTS"):
+        page.screenshot(path=Path(folder) / f"{name}.png")
+    return pixels
+
+
+def of_colour(pixels: np.ndarray, colour: tuple[int, int, int], tolerance: int = 60) -> np.ndarray:
+    """(row, column) of the pixels of a colour in the viewport, which ends at the side panels."""
+    near = (np.abs(pixels.astype(int) - colour) <= tolerance).all(axis=-1)
+    near[:, :300] = near[:, 1180:] = False
+    return np.argwhere(near)
+
+
+def tinted(pixels: np.ndarray) -> np.ndarray:
+    """(row, column) of the pixels that are neither grey, nor green, nor the blue of the viewer's frame."""
+    red, green, blue = (pixels[..., channel].astype(int) for channel in range(3))
+    warm = (red - blue > 40) & (red >= green)
+    warm[:50] = warm[:, :300] = warm[:, 1340:] = False
+    return np.argwhere(warm)
+
+
+def projected(page: Page, study: Case) -> np.ndarray:
+    """Where the lesion's centre is on screen, (row, column), while the whole slice fills the viewport."""
+    box = page.locator('[data-cy="viewport-pane"], .viewport-element').first.bounding_box()
+    assert box is not None
+    rows, columns = study.volume.voxels.shape[1:]
+    scale = min(box["height"] / rows, box["width"] / columns)
+    _, row, column = study.volume.to_index(np.array(study.reading.findings[0].center_mm))
+    return np.array(
+        [
+            box["y"] + box["height"] / 2 + (row + 0.5 - rows / 2) * scale,
+            box["x"] + box["width"] / 2 + (column + 0.5 - columns / 2) * scale,
+        ]
+    )
+
+
+def test_the_segment_covers_the_lesion(page: Page, study: Case) -> None:
+    show(page, "SEG")
+    overlay = tinted(seen(page, "ohif-seg", lambda pixels: len(tinted(pixels)) > 300))
+    assert len(overlay) > 300
+    assert np.abs(overlay.mean(axis=0) - projected(page, study)).max() < 12
+
+
+@pytest.mark.parametrize(("words", "name"), [("measurements", "ohif-sr"), ("outlines", "ohif-outlines")])
+def test_the_report_outlines_the_lesion_with_its_numbers(
+    page: Page, study: Case, words: str, name: str
+) -> None:
+    for attempt in range(page.locator(ohif.THUMBNAIL).filter(has_text=words).count()):
+        page.locator(ohif.THUMBNAIL).filter(has_text=words).nth(attempt).dblclick(timeout=PATIENCE_MS)
+        page.wait_for_timeout(3000)
+        if page.get_by_text("Oncology Measurement Report").count() == 0:
+            break
+    pixels = seen(page, name, lambda pixels: len(of_colour(pixels, GREEN)) > 200)
+    assert len(of_colour(pixels, GREEN)) > 200
+    finding = study.reading.findings[0]
+    numbers = page.locator("svg text").all_inner_texts()
+    assert any(f"Volume: {round(finding.volume_mm3, 1):.2f} mm3" in text for text in numbers)
+    assert any(f"Long axis: {finding.long_axis_mm:.2f} mm" in text for text in numbers)
+    where = projected(page, study)
+    near = of_colour(pixels, GREEN)
+    assert np.abs(near - where).max(axis=1).min() < 40
+
+
+def test_a_negative_report_is_shown_as_text(page: Page) -> None:
+    reports = page.locator(ohif.THUMBNAIL).filter(has_text="measurements")
+    for number in range(reports.count()):
+        reports.nth(number).dblclick(timeout=PATIENCE_MS)
+        page.wait_for_timeout(3000)
+        if page.get_by_text("Absent").count():
+            break
+    seen(page, "ohif-negative", lambda _: True)
+    assert page.get_by_text("No pulmonary nodule").count() > 0
+    assert page.get_by_text("Absent").count() > 0
