@@ -110,6 +110,7 @@ def _travel(
 
 
 def _report(sights: Sequence[Sight], pacs: StandInPacs, terminal: Console) -> None:
+    terminal.print()
     terminal.print(truth_table(sights))
     terminal.print(arrival_table([header for sight in sights for header in sight.arrived]))
     terminal.print(f"The PACS keeps its files in {pacs.folder}")
