@@ -25,6 +25,7 @@ log = logging.getLogger(__name__)
 
 SUCCESS = 0x0000
 NOT_AUTHORIZED = 0x0124
+SECONDS_BETWEEN_LOOKS_AT_THE_DISK = 0.1
 SECONDS_BETWEEN_NOTES = 60.0  # of one and the same trouble with one caller
 
 
@@ -44,6 +45,8 @@ class Acceptance:
         self._maximum_object = maximum_object
         self._noted: dict[tuple[str, str, int], float] = {}
         self._noting = threading.Lock()
+        self._free = 0
+        self._free_known_until = 0.0
 
     def begin(self, announced: Announcement) -> Arrival:
         """Start to receive one object."""
@@ -80,7 +83,10 @@ class Acceptance:
         return adopted
 
     def open(self) -> IncomingFile:
-        free = self._archive.free_bytes()
+        if time.monotonic() > self._free_known_until:
+            self._free = self._archive.free_bytes()
+            self._free_known_until = time.monotonic() + SECONDS_BETWEEN_LOOKS_AT_THE_DISK
+        free = self._free
         if free < self._minimum_free:
             raise RefusedError(
                 OUT_OF_RESOURCES,

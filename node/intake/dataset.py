@@ -28,6 +28,10 @@ _SHORT_VRS = frozenset(
 )
 
 
+class BeyondHeadError(Exception):
+    """The walk leads beyond the part of the data set that was given: give all of it."""
+
+
 class MalformedDataSetError(ValueError):
     """The bytes are not a whole data set; the message says where it breaks."""
 
@@ -52,19 +56,23 @@ class Walk:
     fragments: tuple[int, ...] | None = None
 
 
-def walk(data: Buffer, start: int, encoding: Encoding, wanted: Container[int]) -> Walk:
-    """Walk the data set that fills ``data`` from ``start`` to its end.
+def walk(data: Buffer, start: int, end: int, encoding: Encoding, wanted: Container[int]) -> Walk:
+    """Walk the data set from ``start`` to ``end``. ``data`` may hold only the first part of it: that is
+    enough when just the pixel data, which is not looked into, reaches beyond.
 
     Raises:
         MalformedDataSetError: an element reaches beyond the end, or what stands there is no element.
+        BeyondHeadError: the first part is not enough.
     """
-    steps = _Steps(data, encoding)
+    steps = _Steps(data, end, encoding)
     values: dict[int, bytes] = {}
     pixel_bytes: dict[int, int] = {}
     fragments: tuple[int, ...] | None = None
     element, explicit, short = steps.element, encoding.explicit, steps.explicit
-    position, end = start, len(data)
+    position, given = start, len(data)
     while position < end:
+        if position + 12 > given and given < end:
+            raise BeyondHeadError
         if end - position < 8:
             if not any(data[position:end]):
                 break  # some writers fill up with zeros
@@ -89,6 +97,8 @@ def walk(data: Buffer, start: int, encoding: Encoding, wanted: Container[int]) -
                 f"{_name(tag)} announces {length} bytes, of which {end - position} have arrived"
             )
         if tag in wanted:
+            if value_end > given:
+                raise BeyondHeadError
             values[tag] = bytes(data[position : min(value_end, position + MAXIMUM_VALUE)])
         elif tag >> 16 == 0x7FE0:
             pixel_bytes[tag] = length
@@ -99,10 +109,10 @@ def walk(data: Buffer, start: int, encoding: Encoding, wanted: Container[int]) -
 class _Steps:
     """From one element to the next in ``data``."""
 
-    def __init__(self, data: Buffer, encoding: Encoding) -> None:
+    def __init__(self, data: Buffer, end: int, encoding: Encoding) -> None:
         order = ">" if encoding.big_endian else "<"
         self._data = data
-        self._end = len(data)
+        self._end = end
         self.explicit = struct.Struct(order + "HH2sH").unpack_from
         self._implicit = struct.Struct(order + "HHI").unpack_from
         self._length = struct.Struct(order + "I").unpack_from
@@ -125,6 +135,8 @@ class _Steps:
             group, number, length = self._implicit(self._data, position)
             return group << 16 | number, b"", length, position + 8
         except struct.error:
+            if len(self._data) < self._end:
+                raise BeyondHeadError from None
             raise MalformedDataSetError("the data set is cut short inside an element's head") from None
 
     def after_sequence(self, position: int, explicit: bool, depth: int) -> int:

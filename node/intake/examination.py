@@ -18,7 +18,15 @@ from pydicom.charset import convert_encodings, decode_bytes
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, ImplicitVRLittleEndian
 
 from node.intake.contexts import IMAGE_CLASSES, VIDEO
-from node.intake.dataset import PIXEL_DATA, Buffer, Encoding, MalformedDataSetError, Walk, walk
+from node.intake.dataset import (
+    PIXEL_DATA,
+    BeyondHeadError,
+    Buffer,
+    Encoding,
+    MalformedDataSetError,
+    Walk,
+    walk,
+)
 from storage.archive import UnsafeUidError, checked_uid
 
 OUT_OF_RESOURCES = 0xA700
@@ -26,6 +34,7 @@ MISMATCH = 0xA900
 CANNOT_UNDERSTAND = 0xC000
 CONFLICT = 0xC001
 MAXIMUM_INFLATED = 4 << 30
+HEAD = 32 * 1024  # bytes looked at first; all but the pixel data mostly lies within
 
 CHARACTER_SET, SOP_CLASS, SOP_INSTANCE = 0x00080005, 0x00080016, 0x00080018
 STUDY_DATE, STUDY_TIME, ACCESSION_NUMBER, MODALITY = 0x00080020, 0x00080030, 0x00080050, 0x00080060
@@ -105,22 +114,28 @@ def examine(file: int, offset: int, announced: Announcement) -> Header:
         RefusedError: it is not whole, or not what was announced.
         OSError: the file cannot be read.
     """
-    if os.fstat(file).st_size <= offset:
+    size = os.fstat(file).st_size - offset
+    if size <= 0:
         raise RefusedError(CANNOT_UNDERSTAND, "the object is empty: no data set was sent")
+    if announced.transfer_syntax != DeflatedExplicitVRLittleEndian:
+        try:
+            return _examine(os.pread(file, HEAD, offset), 0, size, announced)
+        except BeyondHeadError:
+            pass
     with mmap.mmap(file, 0, prot=mmap.PROT_READ) as mapped:
         if announced.transfer_syntax != DeflatedExplicitVRLittleEndian:
-            return _examine(mapped, offset, announced)
+            return _examine(mapped, offset, len(mapped), announced)
         with _inflated(mapped, offset) as inflated:
-            return _examine(inflated, 0, announced)
+            return _examine(inflated, 0, len(inflated), announced)
 
 
-def _examine(data: Buffer, offset: int, announced: Announcement) -> Header:
+def _examine(data: Buffer, start: int, end: int, announced: Announcement) -> Header:
     encoding = Encoding(
         explicit=announced.transfer_syntax != ImplicitVRLittleEndian,
         big_endian=announced.transfer_syntax == ExplicitVRBigEndian,
     )
     try:
-        found = walk(data, offset, encoding, _WANTED)
+        found = walk(data, start, end, encoding, _WANTED)
     except MalformedDataSetError as error:
         raise RefusedError(CANNOT_UNDERSTAND, f"not a readable data set: {error}") from error
     study_uid = _uid(found, STUDY_UID)

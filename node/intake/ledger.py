@@ -49,7 +49,7 @@ class Ledger:
         archive: Archive,
         *,
         batch: int = 512,
-        linger: float = 0.1,
+        linger: float = 0.25,
         capacity: int = 20_000,
     ) -> None:
         self._database = database
@@ -59,6 +59,7 @@ class Ledger:
         self._capacity = capacity
         self._waiting: queue.SimpleQueue[Entry | Refused | threading.Event] = queue.SimpleQueue()
         self._stopping = threading.Event()
+        self._hurry = threading.Event()
         self._thread = threading.Thread(target=self._run, name="ledger", daemon=True)
         self.problem: str | None = None
         """What keeps the database from being written at the moment; None when nothing does."""
@@ -69,6 +70,7 @@ class Ledger:
     def stop(self, seconds: float = 10) -> None:
         """Write what waits, for at most ``seconds``; what is left comes back on the next start."""
         self._stopping.set()
+        self._hurry.set()
         self._waiting.put(threading.Event())
         self._thread.join(seconds)
 
@@ -95,6 +97,7 @@ class Ledger:
         """Wait until everything entered so far is written."""
         reached = threading.Event()
         self._waiting.put(reached)
+        self._hurry.set()
         reached.wait()
 
     def _run(self) -> None:
@@ -103,6 +106,7 @@ class Ledger:
             if batch and not self._write_in_the_end(batch):
                 return
             if reached is not None:
+                self._hurry.clear()
                 reached.set()
                 if self._stopping.is_set():
                     return
@@ -118,7 +122,7 @@ class Ledger:
             if isinstance(item, threading.Event):
                 return batch, item
             if not batch:
-                self._stopping.wait(self._linger)
+                self._hurry.wait(self._linger)
             batch.append(item)
         return batch, None
 

@@ -16,7 +16,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -233,8 +233,6 @@ def measure(
     runs: dict[str, list[Run]] = {name: [] for name in names}
     for name in names:
         shutil.rmtree(folder / name, ignore_errors=True)
-    from contextlib import ExitStack
-
     with ExitStack() as stack:
         receivers = {
             name: stack.enter_context(opened(name, folder / name, durable, associations)) for name in names
@@ -286,7 +284,8 @@ def main() -> None:
                 runs = measure(
                     chosen.receivers, kind, count, associations, chosen.rounds, chosen.durable, Path(scratch)
                 )
-            title = f"{count} {kind}, {associations} association(s), durability {'on' if chosen.durable else 'off'}"
+            durability = "on" if chosen.durable else "off"
+            title = f"{count} {kind}, {associations} association(s), durability {durability}"
             report(title, count, runs, chosen.against)
 
 
