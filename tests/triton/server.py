@@ -8,6 +8,7 @@ model repository until it is interrupted.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib.metadata
 import os
 import shutil
@@ -107,8 +108,13 @@ class Served:
         ]
 
     def stop(self, kill: bool = False) -> None:
+        """End it, its models' processes and what it left in shared memory."""
         self.process.send_signal(signal.SIGKILL if kill else signal.SIGTERM)
         self.process.wait(60)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        for left in Path("/dev/shm").glob(f"{_region_prefix(self.grpc_port)}*"):
+            left.unlink()
 
 
 def start(
@@ -139,13 +145,18 @@ def start(
         "--load-model=*",
         "--strict-readiness=false",
         "--exit-timeout-secs=5",
+        f"--backend-config=python,shm-region-prefix-name={_region_prefix(ports['grpc'])}",
         *(f"--{name}-port={port}" for name, port in ports.items()),
         *(f"--{name}-address=127.0.0.1" for name in ports),
         *options,
     ]
     with log.open("ab") as out:
         process = subprocess.Popen(
-            arguments, stdout=out, stderr=subprocess.STDOUT, env=os.environ | environment(home, threads)
+            arguments,
+            stdout=out,
+            stderr=subprocess.STDOUT,
+            env=os.environ | environment(home, threads),
+            start_new_session=True,
         )
     served = Served(process, ports["grpc"], ports["http"], log)
     _await_ready(served, tls)
@@ -194,6 +205,10 @@ def environment(home: Path = HOME, threads: int = 1) -> dict[str, str]:
         "PATH": f"{home / 'bin'}:{os.environ['PATH']}",
         "OVERREAD_THREADS": str(threads),
     }
+
+
+def _region_prefix(grpc_port: int) -> str:
+    return f"triton_{grpc_port}_"
 
 
 def _backends(home: Path, folder: Path) -> Path:
@@ -254,6 +269,7 @@ def main() -> None:
         arguments.repository, arguments.folder, home=arguments.home, grpc_port=arguments.port, threads=0
     ) as served:
         print(f"Triton serves {arguments.repository} at {served.url}; its log: {served.log}")
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
         try:
             served.process.wait()
         except KeyboardInterrupt:
