@@ -11,12 +11,11 @@ from dataclasses import dataclass
 
 import highdicom as hd
 import numpy as np
-import numpy.typing as npt
-from pydicom import Dataset
 
 from inference.findings import Code, Finding, Mask, Segment
 from node.results import codes
 from node.results.edition import DISCLAIMER, Edition
+from node.results.frames import place_frames
 from node.results.source import image_orientation, pixel_spacing, plane_position, slice_spacing
 
 _COLOURS = ((84, 67, 57), (60, 78, 12), (72, -12, 62), (66, -24, -34), (62, 52, -32), (76, -58, 48))  # CIELab
@@ -74,7 +73,7 @@ def segmentation(edition: Edition, regions: Sequence[Region], role: str) -> hd.s
     touched = touched_slices(regions)
     instance = hd.seg.Segmentation(
         source_images=[edition.sources[uid] for uid in source_uids(edition.volume.images, touched)],
-        pixel_array=_stacked(regions, touched, volume.voxels.shape[1:]),
+        pixel_array=np.zeros((1, *volume.voxels.shape[1:]), np.uint8),
         segmentation_type=hd.seg.SegmentationTypeValues.BINARY,
         segment_descriptions=[_described(edition, n, region) for n, region in enumerate(regions, 1)],
         sop_instance_uid=edition.uid(role),
@@ -87,14 +86,12 @@ def segmentation(edition: Edition, regions: Sequence[Region], role: str) -> hd.s
             spacing_between_slices=slice_spacing(volume),
         ),
         plane_orientation=hd.PlaneOrientationSequence("PATIENT", image_orientation(volume)),
-        plane_positions=[
-            hd.PlanePositionSequence("PATIENT", plane_position(volume, index)) for index in touched
-        ],
+        plane_positions=[hd.PlanePositionSequence("PATIENT", plane_position(volume, touched[0]))],
         contributing_equipment=edition.equipment(),
         **edition.series(role),
         **edition.device(),
     )
-    _settle_geometry(instance, edition)
+    place_frames(instance, edition, [region.mask for region in regions], touched)
     instance.ContentCreatorName = ""
     if "RequestAttributesSequence" in edition.sources.first:
         instance.RequestAttributesSequence = edition.sources.first.RequestAttributesSequence
@@ -122,37 +119,6 @@ def source_uids(images: Sequence[tuple[str, int | None] | None], touched: Sequen
     return [nearest[0]]
 
 
-def _stacked(
-    regions: Sequence[Region], touched: Sequence[int], plane: tuple[int, ...]
-) -> npt.NDArray[np.unsignedinteger]:
-    """A label map (slices, rows, columns); where regions overlap, a stack with the segments last."""
-    row_of = {index: row for row, index in enumerate(touched)}
-    labels = np.zeros((len(touched), *plane), np.min_scalar_type(len(regions)))
-    for number, region in enumerate(regions, 1):
-        if not _drawn(labels, region.mask, row_of, number):
-            break
-    else:
-        return labels
-    stack = np.zeros((len(regions), len(touched), *plane), np.uint8)
-    for layer, region in zip(stack, regions, strict=True):
-        _drawn(layer, region.mask, row_of, 1)
-    return np.moveaxis(stack, 0, -1)
-
-
-def _drawn(labels: npt.NDArray[np.unsignedinteger], mask: Mask, row_of: dict[int, int], value: int) -> bool:
-    """Writes ``value`` where ``mask`` is set; False, and incomplete, where another value already stands."""
-    first, top, left = mask.origin
-    height, width = mask.voxels.shape[1:]
-    for offset, voxels in enumerate(mask.voxels):
-        if not voxels.any():
-            continue
-        window = labels[row_of[first + offset], top : top + height, left : left + width]
-        if window[voxels].any():
-            return False
-        window[voxels] = value
-    return True
-
-
 def _described(edition: Edition, number: int, region: Region) -> hd.seg.SegmentDescription:
     site = codes.site_of(region.code)
     described = hd.seg.SegmentDescription(
@@ -170,40 +136,3 @@ def _described(edition: Edition, number: int, region: Region) -> hd.seg.SegmentD
     if region.description:
         described.SegmentDescription = region.description[:1024]
     return described
-
-
-def _settle_geometry(instance: Dataset, edition: Edition) -> None:
-    """A fixed dimension UID, the true slice spacing, and the source of each frame that has one. (highdicom
-    names no source at all as soon as one slice was interpolated.)"""
-    organization = edition.uid(f"dimensions|{instance.SOPInstanceUID}")
-    instance.DimensionOrganizationSequence[0].DimensionOrganizationUID = organization
-    for index in instance.DimensionIndexSequence:
-        index.DimensionOrganizationUID = organization
-    measures = instance.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0]
-    measures.SpacingBetweenSlices = slice_spacing(edition.volume)
-    frames = instance.PerFrameFunctionalGroupsSequence
-    if all(len(frame.DerivationImageSequence) for frame in frames):
-        return
-    image_at = {
-        tuple(plane_position(edition.volume, index)): image
-        for index, image in enumerate(edition.volume.images)
-        if image is not None
-    }
-    for frame in frames:
-        position = tuple(float(mm) for mm in frame.PlanePositionSequence[0].ImagePositionPatient)
-        image = image_at.get(position)
-        frame.DerivationImageSequence = [_derivation(edition, image)] if image else []
-
-
-def _derivation(edition: Edition, image: tuple[str, int | None]) -> Dataset:
-    source = Dataset()
-    source.ReferencedSOPClassUID = edition.sources[image[0]].SOPClassUID
-    source.ReferencedSOPInstanceUID = image[0]
-    if image[1] is not None:
-        source.ReferencedFrameNumber = image[1]
-    source.SpatialLocationsPreserved = "YES"
-    source.PurposeOfReferenceCodeSequence = [codes.SOURCE_IMAGE.concept]
-    derivation = Dataset()
-    derivation.SourceImageSequence = [source]
-    derivation.DerivationCodeSequence = [codes.SEGMENTATION.concept]
-    return derivation

@@ -123,7 +123,7 @@ def test_the_report_outlines_the_lesion_with_its_numbers(
     pixels = seen(page, name, lambda pixels: len(of_colour(pixels, GREEN)) > 200)
     assert len(of_colour(pixels, GREEN)) > 200
     finding = study.reading.findings[0]
-    numbers = page.locator("svg text").all_inner_texts()
+    numbers = page.locator("svg text").all_text_contents()
     assert any(f"Volume: {round(finding.volume_mm3, 1):.2f} mm3" in text for text in numbers)
     assert any(f"Long axis: {finding.long_axis_mm:.2f} mm" in text for text in numbers)
     where = projected(page, study)
