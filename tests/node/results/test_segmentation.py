@@ -11,9 +11,9 @@ import pydicom
 import pytest
 
 from inference.findings import Mask, Segment
-from inference.volume import Volume
+from inference.volume import Volume, load_volume
 from node.results import ResultFile, codes
-from tests.node.results.phantoms import Case
+from tests.node.results.phantoms import Case, nodule, phantom
 from tests.validators import dciodvfy
 
 
@@ -117,3 +117,67 @@ def test_organs_go_into_a_segmentation_of_their_own(case: Case, out: Path) -> No
 
 def test_a_reading_without_findings_has_no_segmentation(negative: dict[str, ResultFile]) -> None:
     assert "seg" not in negative
+
+
+def test_frames_whose_pixels_do_not_fill_bytes_are_packed_without_gaps(tmp_path: Path) -> None:
+    odd = phantom(tmp_path / "ct", shape=(9, 41, 47), lesions=1)
+    (mask,) = [finding.mask for finding in odd.reading.findings]
+    assert mask is not None
+    seg = hd.seg.segread(odd.write(tmp_path / "out", "seg")["seg"].path)
+    _, y, x = mask.origin
+    depth, height, width = mask.voxels.shape
+    cut = seg.pixel_array.reshape(depth, 41, 47)[:, y : y + height, x : x + width]
+    assert seg.pixel_array.sum() == mask.voxels.sum()
+    assert (cut.astype(bool) == mask.voxels).all()
+
+
+@pytest.mark.needs("dciodvfy")
+def test_a_multi_frame_ct_is_segmented_frame_by_frame(tmp_path: Path) -> None:
+    case = multi_frame(phantom(tmp_path / "ct", lesions=2), tmp_path / "enhanced.dcm")
+    files = case.write(tmp_path / "out", "seg", "sr", "pr", "ko")
+    for file in files.values():
+        assert dciodvfy(file.path) == [], file.path.name
+    seg = hd.seg.segread(files["seg"].path)
+    place_of = {
+        round(float(case.volume.affine[2] @ (k, 0, 0, 1)), 3): image
+        for k, image in enumerate(case.volume.images)
+    }
+    for frame in seg.PerFrameFunctionalGroupsSequence:
+        source = frame.DerivationImageSequence[0].SourceImageSequence[0]
+        z = round(float(frame.PlanePositionSequence[0].ImagePositionPatient[2]), 3)
+        assert (source.ReferencedSOPInstanceUID, source.ReferencedFrameNumber) == place_of[z]
+
+
+def multi_frame(case: Case, path: Path) -> Case:
+    """The same study as one Enhanced CT image, its frames in reverse."""
+    slices = [pydicom.dcmread(path) for path in case.paths][::-1]
+    image = pydicom.dcmread(case.paths[0])
+    for keyword in ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "SliceThickness"):
+        delattr(image, keyword)
+    for keyword in ("RescaleIntercept", "RescaleSlope", "RescaleType", "WindowCenter", "WindowWidth"):
+        delattr(image, keyword)
+    image.SOPClassUID = image.file_meta.MediaStorageSOPClassUID = "1.2.840.10008.5.1.4.1.1.2.1"
+    image.SOPInstanceUID = image.file_meta.MediaStorageSOPInstanceUID = "2.25.4711"
+    image.NumberOfFrames = len(slices)
+    image.PixelData = b"".join(s.PixelData for s in slices)
+    orientation, measures, rescale, shared = (pydicom.Dataset() for _ in range(4))
+    orientation.ImageOrientationPatient = slices[0].ImageOrientationPatient
+    measures.PixelSpacing, measures.SliceThickness = slices[0].PixelSpacing, slices[0].SliceThickness
+    rescale.RescaleIntercept, rescale.RescaleSlope, rescale.RescaleType = -1024, 1, "HU"
+    shared.PlaneOrientationSequence, shared.PixelMeasuresSequence = [orientation], [measures]
+    shared.PixelValueTransformationSequence = [rescale]
+    image.SharedFunctionalGroupsSequence = [shared]
+    image.PerFrameFunctionalGroupsSequence = []
+    for one in slices:
+        position, group = pydicom.Dataset(), pydicom.Dataset()
+        position.ImagePositionPatient = one.ImagePositionPatient
+        group.PlanePositionSequence = [position]
+        image.PerFrameFunctionalGroupsSequence.append(group)
+    image.save_as(path, enforce_file_format=True)
+    volume = load_volume([path])
+    findings = []
+    for finding in case.reading.findings:
+        place = np.linalg.solve(volume.affine, (*finding.center_mm, 1))[:3]
+        findings.append(nodule(volume, place).tracked_as(finding.tracking_uid))
+    reading = replace(case.reading, series_uid=volume.series_uid, findings=tuple(findings))
+    return Case([path], volume, reading)
