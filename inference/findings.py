@@ -58,8 +58,36 @@ class Axis:
 
 
 @dataclass(frozen=True)
+class Assessment:
+    """What a guideline makes of a finding: ``result`` in its own words, ``statement`` a sentence."""
+
+    guideline: str
+    result: str
+    statement: str
+
+
+@dataclass(frozen=True)
+class Response:
+    """Response of the patient's target lesions; sums of diameters in mm at baseline, at their smallest
+    before now, and now. ``targets`` are tracking UIDs."""
+
+    guideline: str
+    result: str
+    statement: str
+    baseline_mm: float
+    nadir_mm: float
+    current_mm: float
+    targets: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Change:
-    """A finding set against the same finding in a prior study."""
+    """A finding set against the same finding in a prior study; one that is new against a study without it.
+
+    ``limit_percent``: the change of volume that repeatability asks for, up or down. ``prior_…``: the same
+    finding there, its key slice and its centre, in the prior's own LPS mm; ``aligned_center_mm`` is that
+    centre in the current scan. ``forecast``: see ``inference.growth.forecast``.
+    """
 
     prior_study_uid: str
     prior_date: str
@@ -70,6 +98,16 @@ class Change:
     significant: bool
     match_confidence: float
     forecast: Mapping[str, Any] | None = None
+    limit_percent: float | None = None
+    prior_image_uid: str = ""
+    prior_frame: int | None = None
+    prior_center_mm: Point | None = None
+    aligned_center_mm: Point | None = None
+    prior_long_axis_mm: float | None = None
+    prior_short_axis_mm: float | None = None
+    prior_volume_mm3: float | None = None
+    mean_hu_change: float | None = None
+    assessments: tuple[Assessment, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -131,7 +169,12 @@ class Segment:
 @dataclass(frozen=True)
 class Reading:
     """What one reader found on one series. ``models`` lists every network that took part, the reader's
-    own first; ``seconds`` the time of each stage: decode, preprocess, inference, postprocess, ..."""
+    own first; ``seconds`` the time of each stage: decode, preprocess, inference, postprocess, ...
+
+    resolved: findings of the prior that are gone, as they were there, each with its change.
+    response: of all target lesions together. comparison_notes: what was compared and what could not be,
+    a sentence each.
+    """
 
     reader: str
     series_uid: str
@@ -140,6 +183,9 @@ class Reading:
     classes: tuple[ClassProbability, ...] = ()
     segments: tuple[Segment, ...] = ()
     seconds: Mapping[str, float] = field(default_factory=dict)
+    resolved: tuple[Finding, ...] = ()
+    response: Response | None = None
+    comparison_notes: tuple[str, ...] = ()
 
     @property
     def model(self) -> Model:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from inference.findings import (
+    Assessment,
     Axis,
     Change,
     ClassProbability,
@@ -20,6 +21,7 @@ from inference.findings import (
     Model,
     Point,
     Reading,
+    Response,
     Segment,
 )
 
@@ -39,6 +41,9 @@ def to_json(reading: Reading) -> dict[str, Any]:
         ],
         "segments": [_segment_to_json(segment) for segment in reading.segments],
         "seconds": dict(reading.seconds),
+        "resolved": [_finding_to_json(finding) for finding in reading.resolved],
+        "response": asdict(reading.response) if reading.response else None,
+        "comparison_notes": list(reading.comparison_notes),
     }
 
 
@@ -58,6 +63,11 @@ def from_json(body: Mapping[str, Any], masks: Masks | None = None) -> Reading:
             for n, s in enumerate(body["segments"])
         ),
         seconds=body["seconds"],
+        resolved=tuple(
+            _finding(f, masks.get(f"resolved/{n}")) for n, f in enumerate(body.get("resolved", ()))
+        ),
+        response=_response(body.get("response")),
+        comparison_notes=tuple(body.get("comparison_notes", ())),
     )
 
 
@@ -87,6 +97,9 @@ def _masks(reading: Reading) -> Iterator[tuple[str, Mask]]:
     for number, finding in enumerate(reading.findings):
         if finding.mask is not None:
             yield f"finding/{number}", finding.mask
+    for number, finding in enumerate(reading.resolved):
+        if finding.mask is not None:
+            yield f"resolved/{number}", finding.mask
     for number, segment in enumerate(reading.segments):
         if segment.mask is not None:
             yield f"segment/{number}", segment.mask
@@ -131,9 +144,25 @@ def _finding(body: Mapping[str, Any], mask: Mask | None) -> Finding:
         malignancy=body["malignancy"],
         kind=body.get("kind"),
         tracking_uid=body["tracking_uid"],
-        change=Change(**body["change"]) if body["change"] else None,
+        change=_change(body["change"]),
         mask=mask,
     )
+
+
+def _change(body: Mapping[str, Any] | None) -> Change | None:
+    if not body:
+        return None
+    places = {
+        name: _point(body[name])
+        for name in ("prior_center_mm", "aligned_center_mm")
+        if body.get(name) is not None
+    }
+    assessments = tuple(Assessment(**each) for each in body.get("assessments", ()))
+    return Change(**{**body, **places, "assessments": assessments})
+
+
+def _response(body: Mapping[str, Any] | None) -> Response | None:
+    return Response(**{**body, "targets": tuple(body["targets"])}) if body else None
 
 
 def _segment_to_json(segment: Segment) -> dict[str, Any]:

@@ -6,7 +6,19 @@ from dataclasses import replace
 import numpy as np
 
 from inference import reading_json
-from inference.findings import Axis, Change, ClassProbability, Code, Finding, Mask, Model, Reading, Segment
+from inference.findings import (
+    Assessment,
+    Axis,
+    Change,
+    ClassProbability,
+    Code,
+    Finding,
+    Mask,
+    Model,
+    Reading,
+    Response,
+    Segment,
+)
 
 NODULE = Code("SCT", "27925004", "Nodule")
 LUNG = Code("SCT", "39607008", "Lung")
@@ -55,6 +67,30 @@ def test_a_reading_read_back_is_the_same(tmp_path):
     np.testing.assert_array_equal(first.voxels, reading.findings[0].mask.voxels)
     assert again.findings[1].mask is None
     assert again.segments[0].mask.voxels.shape == (1, 2, 3)
+
+
+def test_what_was_compared_is_read_back_too(tmp_path):
+    reading = _reading()
+    change = replace(
+        reading.findings[0].change,
+        forecast={"days": 180, "volume_mm3": 50.0},
+        prior_center_mm=(1.0, 2.0, 3.0),
+        aligned_center_mm=(4.0, 5.0, 6.0),
+        assessments=(Assessment("Lung-RADS 2022", "4A", "Growing."),),
+    )
+    gone = replace(reading.findings[0], change=replace(change, category="resolved"))
+    compared = replace(
+        reading,
+        findings=(replace(reading.findings[0], change=change),),
+        resolved=(gone,),
+        response=Response("RECIST 1.1", "PR", "Partial response.", 20.0, 12.0, 12.5, ("2.25.7",)),
+        comparison_notes=("Aligned.",),
+    )
+    reading_json.save(compared, tmp_path)
+    again = reading_json.load(tmp_path)
+
+    assert again == compared
+    np.testing.assert_array_equal(again.resolved[0].mask.voxels, gone.mask.voxels)
 
 
 def test_the_json_has_the_documented_keys_and_no_masks():
