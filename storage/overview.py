@@ -160,6 +160,7 @@ def count_by_state(session: Session) -> dict[StudyState, int]:
     counted: dict[str, int] = {row[0]: row[1] for row in session.execute(query)}
     counted["queued"] = counted.get("queued", 0) + _how_many(session, asked)
     counted["receiving"] = _how_many(session, Study.is_open)
+    counted.pop("stored", None)  # also those without a revision
     counted["stored"] = _how_many(session) - sum(counted.values())
     return {state: counted.get(state, 0) for state in STATES}
 

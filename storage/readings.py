@@ -13,7 +13,7 @@ from inference.findings import Finding
 from storage.database import now
 from storage.tables import FindingRow, ReadingRow, ResultObject, Revision, Study
 
-State = Literal["queued", "reading", "delivering", "delivered", "failed", "skipped", "superseded"]
+State = Literal["queued", "reading", "delivering", "delivered", "failed", "skipped", "superseded", "stored"]
 UNFINISHED: tuple[State, ...] = ("queued", "reading")
 
 

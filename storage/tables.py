@@ -46,18 +46,20 @@ class Patient(Base):
 
 class Study(Base):
     """``last_image_at`` and ``closed_at``: a study is open while an image arrived after it was last closed.
-    ``read_now`` closes it without waiting for the quiet period."""
+    ``read_now`` closes it without waiting for the quiet period. ``fetched_until``: images that come before
+    this moment were asked for, as a prior's, and open no reading; None once somebody sent the study."""
 
     __tablename__ = "studies"
     __table_args__ = (
         Index("ix_studies_open", "is_open", "last_image_at"),
         Index("ix_studies_recent", "last_image_at"),
+        Index("ix_studies_patient_date", "patient_pk", "study_date"),
         Index("ix_studies_read_now", "read_now"),
     )
 
     id: Mapped[int] = mapped_column(primary_key=True)
     uid: Mapped[str] = mapped_column(String(64), unique=True)
-    patient_pk: Mapped[int] = mapped_column(ForeignKey("patients.id"), index=True)
+    patient_pk: Mapped[int] = mapped_column(ForeignKey("patients.id"))
     study_date: Mapped[str] = mapped_column(String(16), default="")
     study_time: Mapped[str] = mapped_column(String(32), default="")
     accession_number: Mapped[str] = mapped_column(String(64), default="")
@@ -67,6 +69,7 @@ class Study(Base):
     last_image_at: Mapped[datetime]
     is_open: Mapped[bool] = mapped_column(default=True)
     read_now: Mapped[bool] = mapped_column(default=False)
+    fetched_until: Mapped[datetime | None]
 
     patient: Mapped[Patient] = relationship(back_populates="studies")
     series: Mapped[list[Series]] = relationship(back_populates="study")
@@ -111,7 +114,8 @@ class Instance(Base):
 class Revision(Base):
     """One reading of a study as it stood when it was closed. A late image makes the next number.
 
-    state: queued, reading, delivering, delivered, failed, skipped, superseded.
+    state: queued, reading, delivering, delivered, failed, skipped, superseded; stored, for a prior that was
+    fetched and read to be compared with, whose results are not sent.
     stage: the step under way, or the one that failed; reason: a sentence for failed and skipped.
     """
 
@@ -226,6 +230,21 @@ class Event(Base):
     stage: Mapped[str] = mapped_column(String(32))  # receive, select, infer, compare, results, deliver, node
     level: Mapped[str] = mapped_column(String(8), default="info")
     text: Mapped[str] = mapped_column(String(2000))
+
+
+class Unanswered(Base):
+    """An archive that could not be asked for a study's priors. The study is compared again once it can."""
+
+    __tablename__ = "unanswered"
+    __table_args__ = (UniqueConstraint("study_pk", "archive"), Index("ix_unanswered_next_at", "next_at"))
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    study_pk: Mapped[int] = mapped_column(ForeignKey("studies.id"))
+    archive: Mapped[str] = mapped_column(String(64))
+    first_at: Mapped[datetime]
+    next_at: Mapped[datetime]
+    attempts: Mapped[int] = mapped_column(default=0)
+    last_error: Mapped[str] = mapped_column(String(2000), default="")
 
 
 class Refusal(Base):

@@ -33,6 +33,7 @@ STATE_MEANINGS: Mapping[StudyState, str] = {
 STAGE_WORDS = {
     "receive": "receiving",
     "select": "choosing series",
+    "priors": "looking for priors",
     "infer": "inference",
     "compare": "comparing with priors",
     "results": "writing results",
