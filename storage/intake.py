@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, cast
 
-from sqlalchemy import func, or_, select, update
+from sqlalchemy import Table, func, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session, joinedload
 
@@ -86,7 +86,8 @@ def record(session: Session, received: Sequence[Received]) -> Recorded:
     """Enter a batch of images; entering an image twice changes nothing.
 
     An image that is new to its study opens it, which will close with the next revision; a known one
-    only prolongs the quiet period of a study that is still open. A patient without an ID is never
+    only prolongs the quiet period of a study that is still open. Images fetched as a prior's open nothing;
+    whoever sends a study that was fetched before opens it, known images or not. A patient without an ID is never
     taken for another: each such study gets a patient of its own, told apart by the study UID as issuer.
     """
     batch = {image.uid: image for image in reversed(received)}
@@ -107,7 +108,8 @@ def record(session: Session, received: Sequence[Received]) -> Recorded:
             misfits.append(Misfit(image, reason))
         else:
             new.append(image)
-    _open(session, studies, new)
+    sent_after_fetch = [image for image in known if studies[image.study_uid].fetched_until is not None]
+    _open(session, studies, [i for i in (*new, *sent_after_fetch) if not _fetched(i, studies[i.study_uid])])
     _prolong(session, studies, known)
     if new:
         rows = [
@@ -217,8 +219,8 @@ def instances_of(session: Session, study_uid: str, revision: int) -> dict[str, l
 def _contradiction(image: Received, study: Study, series: Series) -> str:
     if series.study_pk != study.id:
         return "its Series Instance UID belongs to a series of another study"
-    patient_id = _clip(Patient.patient_id, image.patient_id)
-    if patient_id and study.patient.patient_id and patient_id != study.patient.patient_id:
+    known, said = study.patient.patient_id, image.patient_id
+    if known and said and known != said and known != _clip(Patient.patient_id, said):
         return "its Patient ID is not that of the study it names"
     return ""
 
@@ -296,6 +298,10 @@ def _series(session: Session, images: Sequence[Received], studies: dict[str, Stu
     return _series_by_uid(session, first)
 
 
+def _fetched(image: Received, study: Study) -> bool:
+    return study.fetched_until is not None and image.received_at <= study.fetched_until
+
+
 def _open(session: Session, studies: dict[str, Study], new: Iterable[Received]) -> None:
     latest: dict[str, Received] = {}
     for image in new:
@@ -309,7 +315,7 @@ def _open(session: Session, studies: dict[str, Study], new: Iterable[Received]) 
             late = " late images" if session.scalar(revised) is not None else ""
             text = f"Receiving{late} from {image.source or 'an unknown sender'}."
             session.add(Event(at=image.received_at, study_uid=uid, revision=None, stage="receive", text=text))
-        study.is_open = True
+        study.is_open, study.fetched_until = True, None
         study.last_image_at = max(study.last_image_at, image.received_at)
     session.flush()
 
@@ -384,7 +390,8 @@ def _series_by_uid(session: Session, uids: Iterable[str]) -> dict[str, Series]:
 def _insert_missing(session: Session, table: type[Base], rows: list[dict[str, Any]]) -> None:
     """Insert the rows whose unique values are not there yet, also while another writer does the same."""
     dialect = session.get_bind().dialect.name
-    insert = postgresql.insert(table) if dialect == "postgresql" else sqlite.insert(table)
+    core = cast(Table, table.__table__)
+    insert = postgresql.insert(core) if dialect == "postgresql" else sqlite.insert(core)
     session.execute(insert.on_conflict_do_nothing(), rows)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 from node.intake.examination import (
@@ -27,6 +28,14 @@ SUCCESS = 0x0000
 NOT_AUTHORIZED = 0x0124
 SECONDS_BETWEEN_LOOKS_AT_THE_DISK = 0.1
 SECONDS_BETWEEN_NOTES = 60.0  # of one and the same trouble with one caller
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the sender is told: a DICOM status (PS3.4 B.2.3) and, unless it is success, why."""
+
+    status: int
+    comment: str = ""
 
 
 class Acceptance:
@@ -101,8 +110,8 @@ class Acceptance:
                 OUT_OF_RESOURCES, f"it is larger than the {self._maximum_object >> 20} MiB an object may have"
             )
 
-    def keep(self, incoming: IncomingFile, offset: int, announced: Announcement) -> int:
-        """Examine a whole file and keep it or put it into quarantine; return the status to answer."""
+    def keep(self, incoming: IncomingFile, offset: int, announced: Announcement) -> Answer:
+        """Examine a whole file and keep it or put it into quarantine."""
         try:
             header = examine(incoming.fd, offset, announced)
             kept = self._archive.keep(incoming, header.study_uid, announced.uid)
@@ -117,10 +126,10 @@ class Acceptance:
             self._ledger.enter(Entry(_received(announced, header, kept.path, kept.size), incoming.name))
         except LedgerFullError as error:
             return self.refuse(announced, RefusedError(OUT_OF_RESOURCES, str(error), header.study_uid), None)
-        return SUCCESS
+        return Answer(SUCCESS)
 
-    def refuse(self, announced: Announcement, refused: RefusedError, incoming: IncomingFile | None) -> int:
-        """Note why an object is not accepted and keep it in quarantine; return the status to answer."""
+    def refuse(self, announced: Announcement, refused: RefusedError, incoming: IncomingFile | None) -> Answer:
+        """Note why an object is not accepted and keep it in quarantine."""
         path = ""
         if incoming is not None:
             try:
@@ -143,7 +152,7 @@ class Acceptance:
             self._note(note)
         else:
             self._note_now_and_then(note)
-        return refused.status
+        return Answer(refused.status, refused.reason)
 
     def _note_now_and_then(self, note: Refused) -> None:
         """A sender that tries again and again fills neither the database nor the page."""
@@ -196,8 +205,8 @@ class Arrival:
         except OSError as error:
             self._give_up(out_of_resources(error))
 
-    def finish(self) -> int:
-        """The object is complete: keep or refuse it, and return the status to answer (PS3.4 B.2.3)."""
+    def finish(self) -> Answer:
+        """The object is complete: keep or refuse it."""
         if self._incoming is None:
             trouble = self._trouble or RefusedError(OUT_OF_RESOURCES, "it could not be written")
             return self._acceptance.refuse(self._announced, trouble, None)

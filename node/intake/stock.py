@@ -5,6 +5,7 @@ from __future__ import annotations
 from io import BytesIO
 from typing import cast
 
+from pydicom import Dataset
 from pynetdicom import AE, evt, register_uid
 from pynetdicom.dimse_primitives import C_STORE
 from pynetdicom.events import Event
@@ -78,7 +79,7 @@ class StockListener:
     def _on_echo(_event: Event) -> int:
         return 0x0000
 
-    def _on_store(self, event: Event) -> int:
+    def _on_store(self, event: Event) -> Dataset:
         caller, address = _caller(event)
         request = cast(C_STORE, event.request)
         announced = Announcement(
@@ -90,7 +91,12 @@ class StockListener:
         )
         arrival = self._acceptance.begin(announced)
         arrival.write(cast(BytesIO, request.DataSet).getbuffer())
-        return arrival.finish()
+        answer = arrival.finish()
+        response = Dataset()
+        response.Status = answer.status
+        if answer.comment:
+            response.ErrorComment = answer.comment[:64]
+        return response
 
 
 def _caller(event: Event) -> tuple[str, str]:

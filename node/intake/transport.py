@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 
 from pynetdicom.presentation import PresentationContext
 
-from node.intake.acceptance import SUCCESS, Acceptance, Arrival
+from node.intake.acceptance import SUCCESS, Acceptance, Answer, Arrival
 from node.intake.callers import is_allowed
 from node.intake.command import (
     CANCEL_REQUEST,
@@ -369,10 +369,10 @@ class _Association(threading.Thread):
     def _answer(self, request: Command) -> None:
         arrival, self._arrival = self._arrival, None
         if arrival is not None:
-            status = arrival.finish()
+            answer = arrival.finish()
         else:
-            status = SUCCESS if request.field == ECHO_REQUEST else UNRECOGNISED_OPERATION
-        response = encode_response(request, status)
+            answer = Answer(SUCCESS if request.field == ECHO_REQUEST else UNRECOGNISED_OPERATION)
+        response = encode_response(request, answer.status, answer.comment)
         self._request = None
         fragment = _FRAGMENT.pack(len(response) + 2, self._context_id, _COMMAND | _LAST)
         self._wire.send(_P_DATA, fragment + response)

@@ -22,7 +22,7 @@ from node.intake.contexts import TRANSFER_SYNTAXES, storage_classes
 from storage.tables import Event
 from tests.node.intake.conftest import Intake
 from tests.node.intake.raw_sender import RawSender
-from tests.node.intake.senders import ct_series, ct_slice, encoded, send
+from tests.node.intake.senders import connect, ct_series, ct_slice, encoded, send
 
 StartIntake = Callable[..., Intake]
 
@@ -157,6 +157,16 @@ def test_sequences_nested_without_end_are_refused(intake: Intake) -> None:
     status, reason = refused(intake, head + nested, image.SOPInstanceUID)
     assert status == 0xC000
     assert "nested" in reason
+
+
+def test_the_sender_is_told_why(intake: Intake) -> None:
+    image = ct_slice()
+    del image.PixelData
+    association = connect(intake.port)
+    status = association.send_c_store(image)
+    association.release()
+    assert status.Status == 0xC000
+    assert status.ErrorComment == "it is an image of 32 x 32 without pixel data"
 
 
 def test_a_refusal_is_on_the_timeline_of_its_study(intake: Intake) -> None:
