@@ -73,7 +73,7 @@ def segmentation(edition: Edition, regions: Sequence[Region], role: str) -> hd.s
     touched = touched_slices(regions)
     instance = hd.seg.Segmentation(
         source_images=[edition.sources[uid] for uid in source_uids(edition.volume.images, touched)],
-        pixel_array=np.zeros((1, *volume.voxels.shape[1:]), np.uint8),
+        pixel_array=np.ones((1, *volume.voxels.shape[1:]), np.uint8),  # place_frames replaces it
         segmentation_type=hd.seg.SegmentationTypeValues.BINARY,
         segment_descriptions=[_described(edition, n, region) for n, region in enumerate(regions, 1)],
         sop_instance_uid=edition.uid(role),

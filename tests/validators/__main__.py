@@ -66,7 +66,7 @@ def validators(folder: Path, with_pixelmed: bool) -> dict[str, tuple[set[str], V
 
 
 def main() -> int:
-    console = Console()
+    console = Console(width=120)
     with TemporaryDirectory() as temporary:
         folder = Path(temporary)
         judges = validators(folder, "--without-pixelmed" not in sys.argv)
