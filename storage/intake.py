@@ -87,8 +87,8 @@ def record(session: Session, received: Sequence[Received]) -> Recorded:
 
     An image that is new to its study opens it, which will close with the next revision; a known one
     only prolongs the quiet period of a study that is still open. Images fetched as a prior's open nothing;
-    whoever sends a study that was fetched before opens it, known images or not. A patient without an ID is never
-    taken for another: each such study gets a patient of its own, told apart by the study UID as issuer.
+    whoever sends a study that was fetched before opens it, known images or not. A patient without an ID is
+    never taken for another: each such study gets a patient of its own, told apart by the study UID as issuer.
     """
     batch = {image.uid: image for image in reversed(received)}
     studies = _studies(session, received)

@@ -125,7 +125,7 @@ def readings_of(session: Session, study_uid: str, number: int) -> list[StoredRea
         .options(selectinload(ReadingRow.objects))
         .order_by(ReadingRow.id)
     )
-    return [_stored(row) for row in rows]
+    return [stored(row) for row in rows]
 
 
 def earlier_reading(session: Session, study_uid: str, number: int, reader: str) -> StoredReading | None:
@@ -139,7 +139,7 @@ def earlier_reading(session: Session, study_uid: str, number: int, reader: str) 
         .order_by(Revision.number.desc(), ReadingRow.id.desc())
         .limit(1)
     )
-    return _stored(row) if row is not None else None
+    return stored(row) if row is not None else None
 
 
 def _reading_row(session: Session, study_uid: str, number: int, reader: str, series_uid: str) -> ReadingRow:
@@ -162,7 +162,8 @@ def _values(row: FindingRow | ResultObject) -> dict[str, Any]:
     return {column.key: getattr(row, column.key) for column in row.__table__.columns if column.key not in own}
 
 
-def _stored(row: ReadingRow) -> StoredReading:
+def stored(row: ReadingRow) -> StoredReading:
+    """A reading's row, with its objects loaded, as a value."""
     objects = tuple(StoredObject(o.kind, o.sop_class, o.uid, o.path) for o in row.objects)
     return StoredReading(row.id, row.identity, row.body, objects)
 

@@ -1,0 +1,307 @@
+"""The earlier and later studies of a patient: what is known of them, what was read, how lesions went on.
+
+Every look-up starts from a patient or a tracking UID and costs what that one has, however much else is
+remembered.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import and_, func, or_, select
+from sqlalchemy.orm import Session, selectinload
+
+from inference.findings import Finding
+from storage.database import now
+from storage.readings import StoredReading, save_reading, stored
+from storage.tables import (
+    FindingRow,
+    Instance,
+    Patient,
+    ReadingRow,
+    Revision,
+    Series,
+    Study,
+    Unanswered,
+)
+
+MOST_STUDIES = 500  # of one patient that are looked at, the newest first
+LONGEST_PAUSE = timedelta(hours=1)
+
+
+@dataclass(frozen=True)
+class PatientIdentity:
+    """Who was studied. ``issuer`` says whose the ID is; both may be empty."""
+
+    patient_id: str
+    issuer: str = ""
+    birth_date: str = ""
+
+
+@dataclass(frozen=True)
+class KnownStudy:
+    """A study as remembered; ``date`` and ``time`` as the images say, valid or not.
+    ``fetched``: nobody sent it, it was asked for as a prior."""
+
+    uid: str
+    date: str
+    time: str
+    birth_date: str = ""
+    fetched: bool = False
+
+
+@dataclass(frozen=True)
+class TimePoint:
+    """One lesion in one study, as its newest reading has it."""
+
+    study_uid: str
+    study_date: str
+    volume_mm3: float
+    long_axis_mm: float
+    short_axis_mm: float
+
+
+@dataclass(frozen=True)
+class Due:
+    """A study whose priors an archive has still to be asked for."""
+
+    study_uid: str
+    archive: str
+    attempts: int
+    first_at: datetime
+
+
+def study_and_patient(session: Session, study_uid: str) -> tuple[KnownStudy, PatientIdentity]:
+    """
+    Raises:
+        LookupError: the study never came in.
+    """
+    row = session.execute(select(Study, Patient).join(Study.patient).where(Study.uid == study_uid)).first()
+    if row is None:
+        raise LookupError(f"No study {study_uid} has come in.")
+    study, patient = row
+    issuer = patient.issuer if patient.patient_id else ""
+    return _known(study, patient.birth_date), PatientIdentity(patient.patient_id, issuer, patient.birth_date)
+
+
+def studies_of(session: Session, patient_ids: Sequence[str], issuer: str) -> list[KnownStudy]:
+    """The patient's studies, those of the newest date first. An ID of another issuer is another patient's;
+    one without issuer may be anybody's who has it."""
+    if not any(patient_ids):
+        return []
+    issuers = or_(Patient.issuer == issuer, Patient.issuer == "") if issuer else Patient.issuer == ""
+    patients = select(Patient.id, Patient.birth_date).where(Patient.patient_id.in_(patient_ids), issuers)
+    birth_dates = {row.id: row.birth_date for row in session.execute(patients)}
+    rows = session.scalars(
+        select(Study)
+        .where(Study.patient_pk.in_(birth_dates))
+        .order_by(Study.study_date.desc(), Study.study_time.desc(), Study.uid)
+        .limit(MOST_STUDIES)
+    )
+    return [_known(study, birth_dates[study.patient_pk]) for study in rows]
+
+
+def images_of(session: Session, study_uid: str) -> dict[str, list[str]]:
+    """Every image of a study, closed or not: for each Series Instance UID its files, relative to the
+    archive's root, in the order of their SOP Instance UIDs."""
+    rows = session.execute(
+        select(Series.uid, Instance.path)
+        .join(Series.instances)
+        .join(Series.study)
+        .where(Study.uid == study_uid)
+        .order_by(Series.uid, Instance.uid)
+    )
+    files: dict[str, list[str]] = {}
+    for series_uid, path in rows:
+        files.setdefault(series_uid, []).append(path)
+    return files
+
+
+def newest_reading(session: Session, study_uid: str, reader: str) -> StoredReading | None:
+    """The latest reading of a study by ``reader``, whether its results were sent or not."""
+    row = session.scalar(
+        select(ReadingRow)
+        .join(ReadingRow.revision)
+        .join(Revision.study)
+        .where(Study.uid == study_uid, ReadingRow.reader == reader)
+        .options(selectinload(ReadingRow.objects))
+        .order_by(Revision.number.desc(), ReadingRow.id.desc())
+        .limit(1)
+    )
+    return stored(row) if row is not None else None
+
+
+def save_prior_reading(
+    session: Session, study_uid: str, identity: str, body: Mapping[str, Any], findings: Sequence[Finding]
+) -> None:
+    """Remember what was read on a prior so that others can be compared with it; nothing of it is sent."""
+    study = session.scalars(select(Study).where(Study.uid == study_uid)).one()
+    newest = session.scalar(
+        select(Revision).where(Revision.study_pk == study.id).order_by(Revision.number.desc()).limit(1)
+    )
+    if newest is None or newest.state != "stored":
+        at = now()
+        newest = Revision(
+            study_pk=study.id,
+            number=newest.number + 1 if newest else 1,
+            state="stored",
+            image_count=0,
+            closed_at=at,
+            finished_at=at,
+        )
+        session.add(newest)
+        session.flush()
+    save_reading(session, study_uid, newest.number, identity, body, findings, [""] * len(findings), [])
+
+
+def lesion_history(session: Session, tracking_uids: Iterable[str]) -> dict[str, list[TimePoint]]:
+    """For each tracking UID the studies it was seen in, oldest first; of each study the newest reading."""
+    newest = (
+        select(Revision.study_pk, ReadingRow.reader, func.max(Revision.number).label("number"))
+        .join(ReadingRow.revision)
+        .where(Revision.study_pk.in_(_studies_with(uids := list(tracking_uids))))
+        .group_by(Revision.study_pk, ReadingRow.reader)
+        .subquery()
+    )
+    rows = session.execute(
+        select(FindingRow, Study.uid, Study.study_date)
+        .join(FindingRow.reading)
+        .join(ReadingRow.revision)
+        .join(Revision.study)
+        .join(
+            newest,
+            and_(
+                newest.c.study_pk == Revision.study_pk,
+                newest.c.number == Revision.number,
+                newest.c.reader == ReadingRow.reader,
+            ),
+        )
+        .where(FindingRow.tracking_uid.in_(uids))
+        .order_by(Study.study_date, Study.study_time, Study.uid)
+    )
+    history: dict[str, list[TimePoint]] = {}
+    for row, study_uid, date in rows:
+        point = TimePoint(study_uid, date, row.volume_mm3, row.long_axis_mm, row.short_axis_mm)
+        history.setdefault(row.tracking_uid, []).append(point)
+    return history
+
+
+def compare_again(session: Session, study_uid: str) -> bool:
+    """Have a study that was read closed once more, so that it is set against what is known now; False when
+    it was never read for results of its own, or is about to be read anyway."""
+    study = session.scalars(select(Study).where(Study.uid == study_uid)).one_or_none()
+    if study is None or study.is_open or study.read_now or study.fetched_until is not None:
+        return False
+    state = session.scalar(
+        select(Revision.state).where(Revision.study_pk == study.id).order_by(Revision.number.desc()).limit(1)
+    )
+    if state not in ("delivering", "delivered", "failed"):
+        return False
+    study.read_now = True
+    return True
+
+
+# What is fetched
+
+
+def expect(
+    session: Session,
+    study_uid: str,
+    patient: PatientIdentity,
+    date: str,
+    time: str,
+    description: str,
+    until: datetime,
+) -> None:
+    """Announce that images of a prior are about to come in; a study that somebody sent stays one."""
+    study = session.scalar(select(Study).where(Study.uid == study_uid))
+    if study is not None:
+        if study.fetched_until is not None:
+            study.fetched_until = until
+        return
+    owner = session.scalar(
+        select(Patient).where(Patient.patient_id == patient.patient_id, Patient.issuer == patient.issuer)
+    )
+    if owner is None:
+        owner = Patient(patient_id=patient.patient_id, issuer=patient.issuer, birth_date=patient.birth_date)
+        session.add(owner)
+        session.flush()
+    at = now()
+    session.add(
+        Study(
+            uid=study_uid,
+            patient_pk=owner.id,
+            study_date=date,
+            study_time=time,
+            description=description[:255],
+            first_image_at=at,
+            last_image_at=at,
+            is_open=False,
+            read_now=False,
+            fetched_until=until,
+        )
+    )
+
+
+def arrived(session: Session, study_uid: str) -> None:
+    """The fetch of a prior is over: what comes from now on was sent."""
+    study = session.scalar(select(Study).where(Study.uid == study_uid))
+    if study is not None and study.fetched_until is not None:
+        study.fetched_until = min(study.fetched_until, now())
+
+
+# Archives that gave no answer
+
+
+def note_unanswered(session: Session, study_uid: str, archive: str, reason: str, pause: timedelta) -> None:
+    """Remember to ask ``archive`` again, after ``pause``, doubled with each attempt, an hour at most."""
+    study_pk = session.scalars(select(Study.id).where(Study.uid == study_uid)).one()
+    row = session.scalar(
+        select(Unanswered).where(Unanswered.study_pk == study_pk, Unanswered.archive == archive)
+    )
+    if row is None:
+        row = Unanswered(study_pk=study_pk, archive=archive, first_at=now(), attempts=0)
+        session.add(row)
+    row.next_at = now() + min(pause * 2 ** min(row.attempts, 20), LONGEST_PAUSE)
+    row.attempts += 1
+    row.last_error = reason[:2000]
+
+
+def note_answered(session: Session, study_uid: str, archive: str) -> None:
+    row = session.scalar(
+        select(Unanswered)
+        .join(Study, Study.id == Unanswered.study_pk)
+        .where(Study.uid == study_uid, Unanswered.archive == archive)
+    )
+    if row is not None:
+        session.delete(row)
+
+
+def due_again(session: Session) -> list[Due]:
+    """The studies whose priors should be asked for again now, oldest first."""
+    rows = session.execute(
+        select(Unanswered, Study.uid)
+        .join(Study, Study.id == Unanswered.study_pk)
+        .where(Unanswered.next_at <= now())
+        .order_by(Unanswered.next_at)
+        .limit(MOST_STUDIES)
+    )
+    return [Due(uid, row.archive, row.attempts, row.first_at) for row, uid in rows]
+
+
+def _studies_with(tracking_uids: Sequence[str]) -> Any:
+    return (
+        select(Revision.study_pk)
+        .join(ReadingRow, ReadingRow.revision_pk == Revision.id)
+        .join(FindingRow, FindingRow.reading_pk == ReadingRow.id)
+        .where(FindingRow.tracking_uid.in_(tracking_uids))
+    )
+
+
+def _known(study: Study, birth_date: str) -> KnownStudy:
+    return KnownStudy(
+        study.uid, study.study_date, study.study_time, birth_date, study.fetched_until is not None
+    )
