@@ -6,7 +6,7 @@ import socket
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal, Protocol, Self
+from typing import Any, Literal, Protocol, Self
 
 from pydicom import dcmread
 from pydicom.errors import InvalidDicomError
@@ -75,7 +75,7 @@ class DicomDestination:
         """
         ae = self._application_entity()
         ae.add_requested_context(VERIFICATION)
-        association = self._associate(ae)
+        association = associate(ae, self.peer)
         try:
             status = association.send_c_echo()
         finally:
@@ -90,7 +90,7 @@ class DicomDestination:
         ae = self._application_entity()
         ae.requested_contexts = [build_context(VERIFICATION), *_contexts(batch)]
         try:
-            association = self._associate(ae)
+            association = associate(ae, self.peer)
         except DeliveryError as error:
             yield from (Receipt(o.path, "failed", str(error)) for o in batch)
             return
@@ -133,23 +133,6 @@ class DicomDestination:
         reason = f"{self._name} answered 0x{status:04X}" + (f": {comment}" if comment else "")
         return Receipt(path, "failed" if 0xA700 <= status <= 0xA7FF else "refused", reason)
 
-    def _associate(self, ae: AE) -> Association:
-        try:
-            addresses = socket.getaddrinfo(self.peer.host, self.peer.port, type=socket.SOCK_STREAM)
-        except OSError as error:
-            raise DeliveryError(f"{self._name}: the host name is not known; check the settings") from error
-        association = ae.associate(str(addresses[0][4][0]), self.peer.port, ae_title=self.peer.ae_title)
-        if association.is_established:
-            return association
-        if association.is_rejected:
-            answer = association.acceptor.primitive
-            why = f"{answer.result_str}, {answer.reason_str}" if answer else "no reason given"
-            raise DeliveryError(
-                f"{self._name} rejects the association ({why}); is {self.calling_ae_title!r} known there, "
-                f"and is {self.peer.ae_title!r} its AE title?"
-            )
-        raise DeliveryError(f"{self._name} cannot be reached; is it running, and are host and port right?")
-
     def _application_entity(self) -> AE:
         ae = AE(ae_title=self.calling_ae_title)
         ae.maximum_pdu_size = 256 * 1024
@@ -158,7 +141,36 @@ class DicomDestination:
 
     @property
     def _name(self) -> str:
-        return f"{self.peer.name} ({self.peer.ae_title} at {self.peer.host}:{self.peer.port})"
+        return name_of(self.peer)
+
+
+def name_of(peer: Peer) -> str:
+    """A peer as messages call it."""
+    return f"{peer.name} ({peer.ae_title} at {peer.host}:{peer.port})"
+
+
+def associate(ae: AE, peer: Peer, **options: Any) -> Association:
+    """An association with ``peer``, established. ``options`` go to ``AE.associate``.
+
+    Raises:
+        DeliveryError: its name is not known, nobody listens there, or it rejects the association.
+    """
+    name = name_of(peer)
+    try:
+        addresses = socket.getaddrinfo(peer.host, peer.port, type=socket.SOCK_STREAM)
+    except OSError as error:
+        raise DeliveryError(f"{name}: the host name is not known; check the settings") from error
+    association = ae.associate(str(addresses[0][4][0]), peer.port, ae_title=peer.ae_title, **options)
+    if association.is_established:
+        return association
+    if association.is_rejected:
+        answer = association.acceptor.primitive
+        why = f"{answer.result_str}, {answer.reason_str}" if answer else "no reason given"
+        raise DeliveryError(
+            f"{name} rejects the association ({why}); is {ae.ae_title!r} known there, "
+            f"and is {peer.ae_title!r} its AE title?"
+        )
+    raise DeliveryError(f"{name} cannot be reached; is it running, and are host and port right?")
 
 
 @dataclass(frozen=True)

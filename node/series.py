@@ -19,8 +19,8 @@ from node.matching import Tags
 
 _VOLUMES = ("CT", "PT")
 _NOT_TEXT = frozenset({"SQ", "OB", "OW", "OF", "OD", "OL", "OV", "UN"})
-_AXIS = ("sagittal", "coronal", "axial")  # of the plane whose normal lies along x, y, z
-_STRAIGHT = 0.85  # cosine: a plane tilted by up to 30 degrees keeps its name
+AXES = ("sagittal", "coronal", "axial")  # of the plane whose normal lies along x, y, z
+STRAIGHT = 0.85  # cosine: a plane tilted by up to 30 degrees keeps its name
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ def describe(series_uid: str, paths: Sequence[Path]) -> SeriesDescription:
     else:
         return SeriesDescription(series_uid, {}, len(paths), problem="none of its files is readable DICOM")
     if header.get("Modality") not in _VOLUMES or not header.get("Rows"):
-        return SeriesDescription(series_uid, _tags(header), len(paths))
+        return SeriesDescription(series_uid, tags_of(header), len(paths))
     slices: list[Slice] = []
     try:
         for path in paths:
@@ -90,15 +90,15 @@ def describe(series_uid: str, paths: Sequence[Path]) -> SeriesDescription:
         again = {id(item) for group in repeated(slices) for item in group[1:]}
         stacked = stack([item for item in slices if id(item) not in again])
     except UnreadableSeriesError as error:
-        return SeriesDescription(series_uid, _tags(header), len(slices) or len(paths), problem=str(error))
+        return SeriesDescription(series_uid, tags_of(header), len(slices) or len(paths), problem=str(error))
     typical = next(item for item in stacked.slices if item is not None)
     normal = np.abs(np.cross(typical.orientation[:3], typical.orientation[3:]))
     step = stacked.affine[:3, 0] @ np.cross(typical.orientation[:3], typical.orientation[3:])
     return SeriesDescription(
         series_uid,
-        _tags(_header(typical.path) or header),
+        tags_of(_header(typical.path) or header),
         images=len(stacked.slices),
-        plane=_AXIS[int(normal.argmax())] if normal.max() > _STRAIGHT else "oblique",
+        plane=AXES[int(normal.argmax())] if normal.max() > STRAIGHT else "oblique",
         spacing_mm=float(step),
         coverage_mm=float(step) * (len(stacked.slices) - 1),
     )
@@ -111,7 +111,8 @@ def _header(path: Path) -> Dataset | None:
         return None
 
 
-def _tags(header: Dataset) -> Tags:
+def tags_of(header: Dataset) -> Tags:
+    """The values of every attribute that is text or a number, by keyword."""
     tags = {}
     for tag in header.keys():  # noqa: SIM118 - iterating a Dataset converts every element, also broken ones
         try:

@@ -262,6 +262,37 @@ class DestinationSettings(Peer):
 class ArchiveSettings(Peer):
     """Where priors are found (C-FIND) and fetched (C-MOVE or C-GET); several allowed."""
 
+    retrieve: Literal["auto", "get", "move"] = "auto"
+    """How images are fetched: by C-GET; by C-MOVE to this node, which the archive has to know; auto takes
+    C-GET where the archive offers it."""
+
+
+class PriorsSettings(Section):
+    """Which earlier studies of the patient a study is compared with."""
+
+    enabled: bool = True
+    """Compare at all."""
+    at_most: Annotated[int, Field(ge=1, le=20), BeforeValidator(_not_true)] = 3
+    """How many earlier studies, the newest first."""
+    oldest_days: Annotated[int, Field(ge=1), BeforeValidator(_not_true)] = 1826
+    """How long before the study they may have been made."""
+    same_body_part: bool = True
+    """Leave out series of another part of the body, where both name theirs."""
+    time_limit_seconds: Seconds = 120
+    """How long archives may take in all; a study is delivered without comparison after that."""
+    retry_seconds: Seconds = 60
+    """How long to wait before an archive that gave no answer is asked again; doubles with each attempt, up
+    to an hour."""
+    retry_days: Annotated[int, Field(ge=0), BeforeValidator(_not_true)] = 7
+    """How long it is asked again; 0 is never."""
+    merged: tuple[tuple[str, ...], ...] = ()
+    """Patient IDs that belong to one person, such as [["4711", "OLD-12"]]."""
+
+    def ids_of(self, patient_id: str) -> tuple[str, ...]:
+        """The patient's IDs, the given one first."""
+        also = (other for group in self.merged if patient_id in group for other in group)
+        return tuple(dict.fromkeys((patient_id, *also)))
+
 
 class RouteSettings(Section):
     """Which reader reads which series; the first match wins per reader."""
@@ -285,6 +316,7 @@ class Settings(Section):
     log: LogSettings = LogSettings()
     destinations: tuple[DestinationSettings, ...] = ()
     archives: tuple[ArchiveSettings, ...] = ()
+    priors: PriorsSettings = PriorsSettings()
     routes: tuple[RouteSettings, ...] = ()
 
     @field_validator("database")

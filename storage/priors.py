@@ -44,11 +44,12 @@ class PatientIdentity:
 @dataclass(frozen=True)
 class KnownStudy:
     """A study as remembered; ``date`` and ``time`` as the images say, valid or not.
-    ``fetched``: nobody sent it, it was asked for as a prior."""
+    ``received``: when its first image came in. ``fetched``: nobody sent it, it was asked for as a prior."""
 
     uid: str
     date: str
     time: str
+    received: datetime
     birth_date: str = ""
     fetched: bool = False
 
@@ -303,5 +304,10 @@ def _studies_with(tracking_uids: Sequence[str]) -> Any:
 
 def _known(study: Study, birth_date: str) -> KnownStudy:
     return KnownStudy(
-        study.uid, study.study_date, study.study_time, birth_date, study.fetched_until is not None
+        study.uid,
+        study.study_date,
+        study.study_time,
+        study.first_image_at,
+        birth_date,
+        study.fetched_until is not None,
     )
