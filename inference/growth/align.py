@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -65,6 +65,13 @@ class Alignment:
     sound: bool
     reason: str
 
+    @classmethod
+    def refused(cls, reason: str) -> Self:
+        """Of scans that were not even looked at."""
+        nothing = _nothing()
+        vectors = np.zeros((1, 1, 1, 3), np.float32)
+        return cls(nothing, nothing, np.eye(4), vectors, None, sound=False, reason=reason)
+
     def to_prior(self, points_mm: npt.ArrayLike) -> Floats:
         """(n, 3) points of the current scan, in the prior."""
         points = np.asarray(points_mm, np.float64).reshape(-1, 3)
@@ -104,8 +111,8 @@ class Alignment:
 def align(current: Volume, prior: Volume) -> Alignment:
     """Align two CTs. What cannot be aligned comes back unsound with its reason, never raised."""
     for name, volume in (("current", current), ("prior", prior)):
-        if (reason := _too_small(name, volume)) is not None:
-            return _refused(_nothing(), _nothing(), np.eye(4), reason)
+        if (reason := too_small(name, volume)) is not None:
+            return Alignment.refused(reason)
     return align_anatomies(observe(current), observe(prior))
 
 
@@ -122,8 +129,8 @@ def align_anatomies(current: Anatomy, prior: Anatomy) -> Alignment:
             f"The scans share only {height:.0f} mm of the body; at least {LEAST_EXTENT_MM:.0f} are needed."
         )
         return _refused(current, prior, rigid, reason)
-    if (reason := _different_region(current, moved, both)) is not None:
-        return _refused(current, prior, rigid, reason)
+    if (difference := _different_region(current, moved, both)) is not None:
+        return _refused(current, prior, rigid, difference)
     vectors = deform(current, prior, rigid)
     quality = measure_quality(current, prior, rigid, vectors, correlation)
     sound, reason = judge_quality(quality)
@@ -170,7 +177,8 @@ def judge_quality(quality: Quality) -> tuple[bool, str]:
     return True, f"Aligned over {quality.overlap_mm:.0f} mm, detail correlates to {quality.detail:.2f}."
 
 
-def _too_small(name: str, volume: Volume) -> str | None:
+def too_small(name: str, volume: Volume) -> str | None:
+    """Why a scan is too small to be aligned; None where it is not."""
     extent = np.abs(volume.affine[:3, :3]) @ np.array(volume.shape)
     if volume.shape[0] < LEAST_SLICES or extent.min() < LEAST_EXTENT_MM:
         return (

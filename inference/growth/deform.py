@@ -28,13 +28,13 @@ def deform(current: Anatomy, prior: Anatomy, rigid: Floats) -> Vectors:
     ``rigid @ (x + displacement)``."""
     moved = in_frame_of(current, prior, rigid)
     coarse, moved_coarse = current.coarser(2), moved.coarser(2)
-    everywhere = _coarse_to_fine(coarse, moved_coarse, _shape, ((2, 40, 1.5), (1, 25, 1.3)), None)
+    everywhere = _coarse_to_fine(coarse, moved_coarse, _shape, ((2, 40, 1.5), (1, 15, 1.3)), None)
     body = _on_grid(everywhere, coarse, current)
     if not (current.has_lungs and moved.has_lungs):
         return body
     box = _box(current.lungs | moved.lungs, round(_MARGIN_MM / current.spacing_mm))
     inside, moved_inside = _cut(current, box), _cut(moved, box)
-    lungs = _coarse_to_fine(inside, moved_inside, lung_detail, ((2, 40, 1.3), (1, 25, 1.2)), body[box])
+    lungs = _coarse_to_fine(inside, moved_inside, lung_detail, ((2, 30, 1.3), (1, 18, 1.2)), body[box])
     share = ndimage.gaussian_filter(current.lungs[box].astype(np.float32), 1.0)[..., None]
     body[box] += share * (lungs - body[box])
     return body
@@ -79,7 +79,9 @@ def local_detail(hu: Image, region: Region, window: tuple[float, float], sigma: 
 
 def folded_share(vectors: Vectors, spacing_mm: float, region: Region) -> float:
     """The part of a region in which the displacement turns space inside out (Jacobian determinant ≤ 0)."""
-    gradient = [np.gradient(vectors[..., axis], spacing_mm, axis=(2, 1, 0)) for axis in range(3)]
+    gradient: list[list[Vectors]] = [
+        [np.gradient(vectors[..., of], spacing_mm, axis=along) for along in (2, 1, 0)] for of in range(3)
+    ]
     jacobian = np.stack([np.stack(rows, -1) for rows in gradient], -2) + np.eye(3, dtype=np.float32)
     return float((np.linalg.det(jacobian[region]) <= 0).mean()) if region.any() else 0.0
 
@@ -116,8 +118,7 @@ def _demons(
     demons.SetNumberOfIterations(rounds)
     demons.SetStandardDeviations(sigma)
     demons.SetSmoothDisplacementField(True)
-    demons.SetSmoothUpdateField(True)
-    demons.SetUpdateFieldStandardDeviations(1.0)
+    demons.SetSmoothUpdateField(False)
     demons.SetMaximumUpdateStepLength(1.5)
     begin = np.zeros((*fixed.shape, 3), np.float64) if start is None else start.astype(np.float64)
     images = [_placed(array, grid) for array in (fixed.astype(np.float32), moving.astype(np.float32))]

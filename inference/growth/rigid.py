@@ -71,7 +71,7 @@ def _masked_correlation(fixed: Image, fixed_mask: Region, moved: Image, moved_ma
     mask = fixed_mask.astype(np.float32)
 
     def spectrum(values: Image) -> npt.NDArray[np.complexfloating]:
-        return fft.rfftn(values.astype(np.float64), shape)
+        return np.asarray(fft.rfftn(values.astype(np.float64), shape))
 
     f, f2, m = spectrum(fixed * mask), spectrum(fixed**2 * mask), spectrum(mask)
     g, g2, n = spectrum(turned * turned_mask), spectrum(turned**2 * turned_mask), spectrum(turned_mask)
@@ -116,7 +116,7 @@ def _refined(current: Anatomy, prior: Anatomy, motion: Floats, rounds: int) -> t
         normal = jacobian.T @ (jacobian * weight[:, None])
         normal[np.diag_indices(6)] *= 1.001
         normal[np.diag_indices(6)] += 1e-9
-        step = np.linalg.solve(normal, jacobian.T @ (weight * difference))
+        step = np.asarray(np.linalg.solve(normal, jacobian.T @ (weight * difference)), np.float64)
         step[:3] = np.clip(step[:3], -12, 12)
         step[3:] = np.clip(step[3:], -0.06, 0.06)
         motion = _turned_about(motion, motion[:3, :3] @ middle + motion[:3, 3], step)

@@ -8,7 +8,7 @@ from typing import Self
 import numpy as np
 import numpy.typing as npt
 import SimpleITK as sitk  # noqa: N813
-from scipy import ndimage
+from scipy import ndimage, special
 from scipy.spatial.transform import Rotation
 
 from training.phantoms.anatomy import FIELD_GRID, Anatomy
@@ -102,7 +102,7 @@ def motion_within(cavity: Field, spine: Field, lungs: Field, pose: Pose) -> Moti
     low, high = (grid.origin_mm[0] + grid.spacing_mm[0] * float(rows[i]) for i in (0, -1))
     height = np.clip((high - 10 - z) / (high - 30 - low), 0, 1)
     height = height**2 * (3 - 2 * height) * 0.4 + 0.6 * height
-    inside = 1 / (1 + np.exp(-(cavity.values + 3) / 3.0)) / (1 + np.exp((spine.values + 7) / 3.0))
+    inside = special.expit((cavity.values + 3) / 3.0) * special.expit(-(spine.values + 7) / 3.0)
     down = ndimage.gaussian_filter((pose.diaphragm_mm * height * inside).astype(np.float32), 0.8)
     front = pose.chest_mm * np.clip((40 - y) / 120, 0, 1) + 0 * cavity.values
     still = np.zeros_like(down)

@@ -1,0 +1,131 @@
+"""What the guidelines for lung nodules, and RECIST for any lesion, make of a reading and its priors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from inference.findings import Assessment, Change, Finding, Response
+from inference.growth import fleischner, lung_rads, nelson, recist
+from inference.growth.repeatability import sphere_diameter_mm
+from inference.volume import Volume
+
+_READER = "lung-nodules"
+_SOLID_HU = -300
+_LYMPH_NODE = "lymph node"
+_MEANING = {
+    "CR": "Complete response",
+    "PR": "Partial response",
+    "SD": "Stable disease",
+    "PD": "Progressive disease",
+}
+
+
+def assess(
+    reader: str, finding: Finding, change: Change, solid_mm: float | None = None
+) -> tuple[Assessment, ...]:
+    """Fleischner, Lung-RADS and, for solid nodules, BTS and NELSON; nothing for what is no lung nodule.
+    ``solid_mm``: see ``solid_part_mm``."""
+    if reader != _READER:
+        return ()
+    found = [_fleischner(finding, change), _lung_rads(finding, change, solid_mm)]
+    if finding.kind in (None, "solid") and change.volume_change_percent is not None:
+        found += _volumetric(change.volume_change_percent, change)
+    return tuple(found)
+
+
+def _fleischner(finding: Finding, change: Change) -> Assessment:
+    now = fleischner.rounded_diameter_mm(finding.long_axis_mm, finding.short_axis_mm)
+    size = fleischner.size_class(now)
+    before = _axes(change)
+    if before is None:
+        return Assessment("Fleischner 2017", size, f"Mean diameter {now} mm, not seen before.")
+    earlier = fleischner.rounded_diameter_mm(*before)
+    grown = fleischner.has_grown(earlier, now)
+    said = "growth" if grown else "no growth"
+    return Assessment("Fleischner 2017", said, f"Mean diameter {earlier} mm, now {now} mm: {said} ({size}).")
+
+
+def solid_part_mm(finding: Finding, volume: Volume) -> float | None:
+    """Diameter of the sphere that the solid voxels of a lesion fill; None where it has no mask."""
+    if finding.mask is None:
+        return None
+    box = tuple(slice(o, o + n) for o, n in zip(finding.mask.origin, finding.mask.voxels.shape, strict=True))
+    solid = finding.mask.voxels & (volume.voxels[box] > _SOLID_HU)
+    return sphere_diameter_mm(float(solid.sum()) * volume.voxel_mm3)
+
+
+def _lung_rads(finding: Finding, change: Change, solid_mm: float | None) -> Assessment:
+    now = lung_rads.mean_diameter_mm(finding.long_axis_mm, finding.short_axis_mm)
+    before = _axes(change)
+    course: lung_rads.Course = "new"
+    if before is not None:
+        course = lung_rads.course(lung_rads.mean_diameter_mm(*before), now, change.days)
+    kind = _kind(finding)
+    category = lung_rads.category(kind, now, course, solid_mm or 0.0)
+    if course == "stable":
+        category = lung_rads.stepped_down(category, change.days)
+    solid = f" (solid part {solid_mm:.1f} mm)" if kind == "part-solid" and solid_mm is not None else ""
+    said = f"{kind.capitalize()}, {now:.1f} mm{solid}, {course}: category {category}."
+    return Assessment("Lung-RADS 2022", category, said)
+
+
+def _volumetric(percent: float, change: Change) -> list[Assessment]:
+    growth = nelson.bts_growth(percent, change.doubling_time_days)
+    result = nelson.growth_result(percent, change.doubling_time_days)
+    if percent >= nelson.GROWTH_PERCENT and change.doubling_time_days is None:
+        why = f"Volume {percent:+.0f} % within what repeated scans differ by, or over too short a time."
+        return [Assessment("BTS 2015", "no growth", why), Assessment("NELSON", result, why)]
+    time = f", doubling in {change.doubling_time_days:.0f} days" if change.doubling_time_days else ""
+    said = f"Volume {percent:+.0f} %{time}: {{}}."
+    return [
+        Assessment("BTS 2015", growth, said.format(growth)),
+        Assessment("NELSON", result, said.format(result)),
+    ]
+
+
+def respond(
+    time_points: Sequence[Sequence[Finding]], slice_mm: float, *, new_lesions: bool
+) -> Response | None:
+    """RECIST 1.1 from the baseline to the last time point; None where there is nothing to judge by."""
+    course = recist.evaluate(
+        [[_lesion(finding) for finding in findings] for findings in time_points],
+        slice_mm,
+        new_lesions=new_lesions,
+    )
+    if course is None:
+        return None
+    now = course.sums_mm[-1]
+    statement = (
+        f"{_MEANING[course.response]}: sum of diameters of {len(course.targets)} target lesions "
+        f"{now:.0f} mm, at baseline {course.baseline_mm:.0f} mm, at its smallest {course.nadir_mm:.0f} mm"
+        f"{'; new lesions' if new_lesions else ''}."
+    )
+    return Response(
+        "RECIST 1.1", course.response, statement, course.baseline_mm, course.nadir_mm, now, course.targets
+    )
+
+
+def is_measurable(finding: Finding, slice_mm: float) -> bool:
+    return recist.is_measurable(_lesion(finding), slice_mm)
+
+
+def _lesion(finding: Finding) -> recist.Lesion:
+    """A lesion's organ is what its label says."""
+    organ = finding.label.lower()
+    return recist.Lesion(
+        finding.tracking_uid, organ, finding.long_axis_mm, finding.short_axis_mm, _LYMPH_NODE in organ
+    )
+
+
+def _axes(change: Change) -> tuple[float, float] | None:
+    if change.prior_long_axis_mm is None or change.prior_short_axis_mm is None:
+        return None
+    return change.prior_long_axis_mm, change.prior_short_axis_mm
+
+
+def _kind(finding: Finding) -> lung_rads.Kind:
+    match finding.kind:
+        case "part-solid" | "ground-glass" | "calcified" as kind:
+            return kind
+        case _:
+            return "solid"

@@ -1,0 +1,266 @@
+"""A reading set against the patient's priors: every lesion linked to itself, its change judged.
+
+``compare`` is what a node calls for one study; ``chain`` follows lesions through several.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+
+from inference.catalogue import Catalogue
+from inference.engine import Engine
+from inference.findings import Change, Finding, Reading, Response
+from inference.growth.align import Alignment
+from inference.growth.assess import assess, is_measurable, respond, solid_part_mm
+from inference.growth.forecast import Point as Measured
+from inference.growth.forecast import forecast
+from inference.growth.judge import Measurement, judge
+from inference.growth.partners import Look, Match, Partners, Scan, extend
+from inference.volume import Volume
+
+
+@dataclass(frozen=True, eq=False)
+class Prior:
+    """An earlier study as it was read; its findings carry their tracking UIDs. ``date`` is the study's,
+    YYYYMMDD, empty where it is not known. ``volume`` is only called for a prior that is to be aligned."""
+
+    study_uid: str
+    date: str
+    reading: Reading
+    volume: Callable[[], Volume]
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """``reading``: the current one, its findings under the tracking UIDs of the priors, each with its change,
+    and what is resolved, the response and the notes. ``reference``: the newest prior that could be aligned.
+    ``alignments``: by study UID, the refused ones too. ``seen_again``: by study UID, findings that only a
+    closer look at that prior found, under the tracking UID they now share."""
+
+    reading: Reading
+    reference: Prior | None = None
+    alignments: Mapping[str, Alignment] = field(default_factory=dict)
+    seen_again: Mapping[str, tuple[Finding, ...]] = field(default_factory=dict)
+
+
+def compare(
+    current: Reading,
+    volume: Volume,
+    priors: Sequence[Prior],
+    engine: Engine | None = None,
+    catalogue: Catalogue | None = None,
+    *,
+    date: str = "",
+    look: Look | None = None,
+) -> Comparison:
+    """Link, judge and forecast every finding of ``current``.
+
+    "New" and "resolved" refer to the newest prior that can be aligned; a lesion not seen there is sought in
+    older ones. Priors of a later date than ``date`` are left out. Where no prior can be compared the findings
+    stay as they are and the notes say why. The forecast needs an engine, and its model in the catalogue.
+
+    Args:
+        date: of the current study, YYYYMMDD; where it or a prior's is missing or absurd, that prior's days
+            are 0 and neither doubling time nor forecast rests on it.
+        look: how to look again for a lesion that was missed; None leaves it missed.
+
+    Raises:
+        EngineError: the forecaster is there but cannot be run.
+    """
+    started = time.perf_counter()
+    earlier, notes = _newest_first(current.reader, priors, date)
+    scan = Scan(volume, look)
+    partners = Partners(findings=current.findings, notes=notes)
+    used: list[Prior] = []
+    for prior in earlier:
+        if partners.wants(prior.reading.findings):
+            partners = extend(partners, scan, prior.study_uid, prior.reading.findings, prior.volume())
+            used.append(prior)
+    reference = next((prior for prior in used if prior.study_uid == partners.reference), None)
+    reading = replace(current, comparison_notes=partners.notes)
+    if reference is not None:
+        changes = _Changes(current.reader, volume, date, {p.study_uid: p for p in earlier}, reference)
+        reading = replace(
+            reading,
+            findings=tuple(changes.of(number, partners) for number in range(len(partners.findings))),
+            resolved=tuple(changes.gone(finding) for finding in partners.resolved),
+        )
+        reading = _forecast(reading, earlier, date, volume, engine, catalogue)
+        reading = replace(reading, response=_response(reading, earlier, volume))
+    seconds = {**reading.seconds, "compare": time.perf_counter() - started}
+    return Comparison(replace(reading, seconds=seconds), reference, partners.alignments, partners.seen_again)
+
+
+def chain(
+    studies: Sequence[Prior],
+    engine: Engine | None = None,
+    catalogue: Catalogue | None = None,
+    *,
+    look: Look | None = None,
+) -> list[Comparison]:
+    """Follow lesions through studies of one patient whose findings do not share tracking UIDs yet: each is
+    compared with all before it. Returned oldest first, studies without a date before all others."""
+    done: list[Prior] = []
+    found = []
+    for study in sorted(studies, key=lambda each: (each.date, each.study_uid)):
+        comparison = compare(
+            study.reading, study.volume(), done, engine, catalogue, date=study.date, look=look
+        )
+        found.append(comparison)
+        done.append(replace(study, reading=comparison.reading))
+    return found
+
+
+def days_between(earlier: str, later: str) -> int | None:
+    """Days between two DICOM dates (YYYYMMDD); None where one is no date or lies before 1970."""
+    try:
+        first, last = (datetime.strptime(text, "%Y%m%d") for text in (earlier, later))
+    except ValueError:
+        return None
+    return (last - first).days if min(first, last).year >= 1970 else None
+
+
+@dataclass(frozen=True, eq=False)
+class _Changes:
+    """Turns partners into changes."""
+
+    reader: str
+    volume: Volume
+    date: str
+    priors: Mapping[str, Prior]
+    reference: Prior
+
+    def of(self, number: int, partners: Partners) -> Finding:
+        finding, match = partners.findings[number], partners.matches.get(number)
+        if match is not None:
+            change = self._against(finding, match)
+            uid = match.finding.tracking_uid or finding.tracking_uid
+        elif number in partners.new:
+            change, uid = self._new(partners.new[number]), finding.tracking_uid
+        else:
+            return finding
+        solid = solid_part_mm(finding, self.volume) if finding.kind == "part-solid" else None
+        return finding.tracked_as(
+            uid, replace(change, assessments=assess(self.reader, finding, change, solid))
+        )
+
+    def gone(self, finding: Finding) -> Finding:
+        change = Change(
+            prior_study_uid=self.reference.study_uid,
+            prior_date=self.reference.date,
+            days=self._days(self.reference),
+            category="resolved",
+            volume_change_percent=-100.0,
+            doubling_time_days=None,
+            significant=True,
+            match_confidence=1.0,
+            prior_image_uid=finding.image_uid,
+            prior_frame=finding.frame,
+            prior_center_mm=finding.center_mm,
+            prior_long_axis_mm=finding.long_axis_mm,
+            prior_short_axis_mm=finding.short_axis_mm,
+            prior_volume_mm3=finding.volume_mm3,
+        )
+        return finding.tracked_as(finding.tracking_uid, change)
+
+    def _against(self, finding: Finding, match: Match) -> Change:
+        prior, before = self.priors[match.study_uid], match.finding
+        days = self._days(prior)
+        now = replace(Measurement.of(finding, self.volume.spacing_mm[0]), volume_mm3=match.current_volume_mm3)
+        then = replace(Measurement.of(before, match.prior_slice_mm), volume_mm3=match.prior_volume_mm3)
+        judged = judge(then, now, days)
+        return Change(
+            prior_study_uid=prior.study_uid,
+            prior_date=prior.date,
+            days=days,
+            category=judged.category,
+            volume_change_percent=judged.volume_change_percent,
+            doubling_time_days=judged.doubling_time_days,
+            significant=judged.significant,
+            match_confidence=match.confidence,
+            limit_percent=judged.limit_percent,
+            prior_image_uid=before.image_uid,
+            prior_frame=before.frame,
+            prior_center_mm=before.center_mm,
+            aligned_center_mm=match.aligned_mm,
+            prior_long_axis_mm=before.long_axis_mm,
+            prior_short_axis_mm=before.short_axis_mm,
+            prior_volume_mm3=match.prior_volume_mm3,
+            mean_hu_change=judged.mean_hu_change,
+        )
+
+    def _new(self, confidence: float) -> Change:
+        return Change(
+            prior_study_uid=self.reference.study_uid,
+            prior_date=self.reference.date,
+            days=self._days(self.reference),
+            category="new",
+            volume_change_percent=None,
+            doubling_time_days=None,
+            significant=True,
+            match_confidence=confidence,
+        )
+
+    def _days(self, prior: Prior) -> int:
+        return days_between(prior.date, self.date) or 0
+
+
+def _newest_first(reader: str, priors: Sequence[Prior], date: str) -> tuple[list[Prior], tuple[str, ...]]:
+    """Priors of the same reader, newest first, undated ones last; and what was left out."""
+    notes = []
+    kept = []
+    for prior in sorted(priors, key=lambda each: (each.date, each.study_uid), reverse=True):
+        days = days_between(prior.date, date)
+        if prior.reading.reader != reader:
+            notes.append(f"The study of {prior.date or 'unknown date'} was read by another reader.")
+        elif days is not None and days < 0:
+            notes.append(f"The study of {prior.date} is later than this one and is no prior of it.")
+        else:
+            if days is None:
+                notes.append("A study's date is missing or absurd: its changes carry no time.")
+            kept.append(prior)
+    return kept, tuple(dict.fromkeys(notes))
+
+
+def _forecast(
+    reading: Reading,
+    earlier: Sequence[Prior],
+    date: str,
+    volume: Volume,
+    engine: Engine | None,
+    catalogue: Catalogue | None,
+) -> Reading:
+    """With a forecast for each lesion that was measured often enough at known dates."""
+    if engine is None or catalogue is None:
+        return reading
+
+    def forecast_for(finding: Finding) -> Finding:
+        if finding.change is None:
+            return finding
+        known = [
+            Measured(-days, same.volume_mm3)
+            for prior in reversed(earlier)
+            if (days := days_between(prior.date, date)) is not None
+            for same in prior.reading.findings
+            if same.tracking_uid == finding.tracking_uid
+        ]
+        now = Measured(0, finding.volume_mm3, volume.spacing_mm[0], finding.kind)
+        seen = forecast([*known, now], engine, catalogue)
+        return replace(finding, change=replace(finding.change, forecast=seen))
+
+    return replace(reading, findings=tuple(map(forecast_for, reading.findings)))
+
+
+def _response(reading: Reading, earlier: Sequence[Prior], volume: Volume) -> Response | None:
+    """RECIST from the oldest prior to now. A new lesion counts once it is large enough to be measured, so
+    that no single doubtful spot makes progression."""
+    slice_mm = volume.spacing_mm[0]
+    new = any(
+        finding.change is not None and finding.change.category == "new" and is_measurable(finding, slice_mm)
+        for finding in reading.findings
+    )
+    points = [prior.reading.findings for prior in reversed(earlier)]
+    return respond([*points, reading.findings], slice_mm, new_lesions=new)

@@ -1,0 +1,264 @@
+"""Each finding's partner in the priors, one prior after another, newest first."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Final, Protocol
+
+import numpy as np
+
+from inference.findings import Finding, Point
+from inference.growth.align import Alignment, align_anatomies, too_small
+from inference.growth.anatomy import Anatomy, observe
+from inference.growth.link import APART_COST, Links, confidence_alone, link, pair_cost
+from inference.growth.repeatability import sphere_diameter_mm
+from inference.volume import Floats, Volume
+
+_ONE_THING: Final = 0.5
+
+
+class Look(Protocol):
+    """A reader's closer look at one place of a volume for a lesion it missed there: what it finds, or None.
+    ``diameter_mm`` is how large the lesion is in the other scan."""
+
+    def __call__(self, volume: Volume, center_mm: Point, diameter_mm: float) -> Finding | None: ...
+
+
+@dataclass(frozen=True, eq=False)
+class Scan:
+    """The current scan, its anatomy observed once for all priors."""
+
+    volume: Volume
+    look: Look | None = None
+
+    @cached_property
+    def anatomy(self) -> Anatomy:
+        return observe(self.volume)
+
+
+@dataclass(frozen=True, eq=False)
+class Match:
+    """A finding's partner in the prior ``study_uid``; ``aligned_mm`` is the partner's centre in the current
+    scan. The volumes are those to compare: of all parts where a lesion split or several merged."""
+
+    study_uid: str
+    finding: Finding
+    confidence: float
+    aligned_mm: Point
+    prior_slice_mm: float
+    prior_volume_mm3: float
+    current_volume_mm3: float
+
+
+@dataclass(frozen=True, eq=False)
+class Partners:
+    """What is known so far. ``findings``: the current ones, with those a closer look added at the end.
+    ``matches`` and ``new`` go by their number, ``new`` with its confidence; ``resolved`` holds findings of
+    the ``reference``, the first prior that could be aligned."""
+
+    findings: tuple[Finding, ...]
+    matches: Mapping[int, Match] = field(default_factory=dict)
+    new: Mapping[int, float] = field(default_factory=dict)
+    resolved: tuple[Finding, ...] = ()
+    reference: str = ""
+    notes: tuple[str, ...] = ()
+    alignments: Mapping[str, Alignment] = field(default_factory=dict)
+    seen_again: Mapping[str, tuple[Finding, ...]] = field(default_factory=dict)
+
+    def wants(self, prior_findings: Sequence[Finding]) -> bool:
+        """Whether a further prior can tell anything: there is no reference yet, or findings are still alone
+        that it may know."""
+        if not self.reference:
+            return True
+        return len(self.matches) < len(self.findings) and bool(self.unclaimed(prior_findings))
+
+    def unclaimed(self, prior_findings: Sequence[Finding]) -> list[Finding]:
+        claimed = {match.finding.tracking_uid for match in self.matches.values()}
+        gone = {finding.tracking_uid for finding in self.resolved}
+        return [f for f in prior_findings if not f.tracking_uid or f.tracking_uid not in claimed | gone]
+
+
+def extend(
+    partners: Partners, scan: Scan, study_uid: str, prior_findings: Sequence[Finding], volume: Volume
+) -> Partners:
+    """Link what is still alone to the findings of one more prior."""
+    alignment = _align(scan, volume)
+    partners = replace(partners, alignments={**partners.alignments, study_uid: alignment})
+    if not alignment.sound:
+        return _noted(partners, f"Not compared with a prior: {alignment.reason}")
+    first = not partners.reference
+    numbers = [n for n in range(len(partners.findings)) if n not in partners.matches]
+    alone = [partners.findings[n] for n in numbers]
+    there = partners.unclaimed(prior_findings)
+    found = link(alone, there, alignment)
+    partners = replace(
+        partners,
+        reference=partners.reference or study_uid,
+        matches={**partners.matches, **_matches(found, numbers, alone, there, alignment, study_uid, volume)},
+    )
+    partners = _with_parts_noted(partners, found)
+    missed_there = {numbers[n] for n in found.new}
+    if first:
+        aligned = alignment.to_current([f.center_mm for f in there])
+        confidence = confidence_alone(alone, there, alignment)
+        partners = replace(
+            partners,
+            new={numbers[n]: confidence[n] for n in found.new},
+            resolved=tuple(there[n] for n in found.resolved),
+        )
+        if found.unseen_current or found.unseen_prior:
+            unseen = len(found.unseen_current), len(found.unseen_prior)
+            partners = _noted(
+                partners,
+                f"{unseen[0]} findings lie where the prior does not reach, "
+                f"{unseen[1]} of the prior's where this scan does not.",
+            )
+        partners = _look_here(partners, scan, alignment, study_uid, volume, aligned, there, found)
+    else:
+        partners = replace(partners, new={n: c for n, c in partners.new.items() if n not in partners.matches})
+    return _look_there(partners, scan, alignment, study_uid, volume, prior_findings, missed_there)
+
+
+def _align(scan: Scan, prior: Volume) -> Alignment:
+    for name, volume in (("current", scan.volume), ("prior", prior)):
+        if (reason := too_small(name, volume)) is not None:
+            return Alignment.refused(reason)
+    return align_anatomies(scan.anatomy, observe(prior))
+
+
+def _matches(
+    found: Links,
+    numbers: Sequence[int],
+    alone: Sequence[Finding],
+    there: Sequence[Finding],
+    alignment: Alignment,
+    study_uid: str,
+    volume: Volume,
+) -> dict[int, Match]:
+    aligned = alignment.to_current([finding.center_mm for finding in there])
+    matches = {}
+    for each in found.links:
+        parts = [alone[n] for p, n in found.split if p == each.prior]
+        merged = [there[p] for p, n in found.merged if n == each.current]
+        matches[numbers[each.current]] = Match(
+            study_uid=study_uid,
+            finding=there[each.prior],
+            confidence=each.confidence,
+            aligned_mm=_point(aligned[each.prior]),
+            prior_slice_mm=volume.spacing_mm[0],
+            prior_volume_mm3=sum(f.volume_mm3 for f in (there[each.prior], *merged)),
+            current_volume_mm3=sum(f.volume_mm3 for f in (alone[each.current], *parts)),
+        )
+    return matches
+
+
+def _with_parts_noted(partners: Partners, found: Links) -> Partners:
+    if found.split:
+        partners = _noted(partners, f"{len(found.split)} lesions of the prior have split.")
+    if found.merged:
+        partners = _noted(partners, f"{len(found.merged)} lesions of the prior have merged with another.")
+    return partners
+
+
+def _look_here(
+    partners: Partners,
+    scan: Scan,
+    alignment: Alignment,
+    study_uid: str,
+    volume: Volume,
+    aligned: Floats,
+    there: Sequence[Finding],
+    found: Links,
+) -> Partners:
+    """Look in the current scan for what would count as resolved."""
+    if scan.look is None:
+        return partners
+    for number in found.resolved:
+        before, place = there[number], _point(aligned[number])
+        seen = scan.look(scan.volume, place, sphere_diameter_mm(before.volume_mm3))
+        if seen is None or _is_one_of(seen, partners.findings):
+            continue
+        cost = pair_cost(seen, before, _distance(seen.center_mm, place))
+        if cost < APART_COST:
+            match = Match(
+                study_uid=study_uid,
+                finding=before,
+                confidence=float(1 / (1 + np.exp(cost - APART_COST))),
+                aligned_mm=place,
+                prior_slice_mm=volume.spacing_mm[0],
+                prior_volume_mm3=before.volume_mm3,
+                current_volume_mm3=seen.volume_mm3,
+            )
+            partners = replace(
+                partners,
+                findings=(*partners.findings, seen.tracked_as(before.tracking_uid)),
+                matches={**partners.matches, len(partners.findings): match},
+                resolved=tuple(f for f in partners.resolved if f is not before),
+            )
+            partners = _noted(partners, "A lesion of the prior was found by looking at its aligned place.")
+    return partners
+
+
+def _look_there(
+    partners: Partners,
+    scan: Scan,
+    alignment: Alignment,
+    study_uid: str,
+    volume: Volume,
+    prior_findings: Sequence[Finding],
+    numbers: set[int],
+) -> Partners:
+    """Look in the prior for what would count as new."""
+    if scan.look is None:
+        return partners
+    for number in sorted(numbers & set(partners.new)):
+        now = partners.findings[number]
+        place = _point(alignment.to_prior(now.center_mm)[0])
+        seen = scan.look(volume, place, sphere_diameter_mm(now.volume_mm3))
+        if seen is None or _is_one_of(seen, prior_findings):
+            continue
+        aligned = _point(alignment.to_current(seen.center_mm)[0])
+        cost = pair_cost(now, seen, _distance(now.center_mm, aligned))
+        if cost < APART_COST:
+            match = Match(
+                study_uid=study_uid,
+                finding=seen.tracked_as(now.tracking_uid),
+                confidence=float(1 / (1 + np.exp(cost - APART_COST))),
+                aligned_mm=aligned,
+                prior_slice_mm=volume.spacing_mm[0],
+                prior_volume_mm3=seen.volume_mm3,
+                current_volume_mm3=now.volume_mm3,
+            )
+            again = (*partners.seen_again.get(study_uid, ()), match.finding)
+            partners = replace(
+                partners,
+                matches={**partners.matches, number: match},
+                new={n: c for n, c in partners.new.items() if n != number},
+                seen_again={**partners.seen_again, study_uid: again},
+            )
+            partners = _noted(partners, "A lesion was found in the prior by looking at its aligned place.")
+    return partners
+
+
+def _is_one_of(seen: Finding, findings: Sequence[Finding]) -> bool:
+    """Whether it lies within a finding that is there already."""
+    return any(
+        _distance(seen.center_mm, other.center_mm)
+        < _ONE_THING * max(min(seen.long_axis_mm, other.long_axis_mm), 4.0)
+        for other in findings
+    )
+
+
+def _noted(partners: Partners, note: str) -> Partners:
+    return replace(partners, notes=tuple(dict.fromkeys((*partners.notes, note))))
+
+
+def _distance(one: Point, other: Point) -> float:
+    return float(np.linalg.norm(np.subtract(one, other)))
+
+
+def _point(mm: Floats) -> Point:
+    x, y, z = (float(value) for value in mm)
+    return x, y, z
