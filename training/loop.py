@@ -55,6 +55,7 @@ def fit(
     device: str = "cpu",
     progress: Progress | None = None,
     title: str = "training",
+    memory_format: torch.memory_format = torch.channels_last_3d,
 ) -> History:
     """Train ``network`` in place and leave it with the weights that validated best.
 
@@ -63,7 +64,7 @@ def fit(
     Writes ``checkpoint.pt``, ``best.pt``, ``history.json`` and ``curves.png`` into ``out``.
     """
     out.mkdir(parents=True, exist_ok=True)
-    network.to(device, memory_format=torch.channels_last_3d)
+    network.to(device=device, memory_format=memory_format)
     averaged = torch.optim.swa_utils.AveragedModel(
         network, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(schedule.average), use_buffers=True
     )
