@@ -1,4 +1,4 @@
-"""Lung nodules on a chest CT: one network finds candidates in the whole chest, another looks at each closely."""
+"""Lung nodules on a chest CT: one network finds candidates, another looks at each of them closely."""
 
 from __future__ import annotations
 
@@ -67,12 +67,13 @@ def read(volume: Volume, engine: Engine, catalogue: Catalogue) -> Reading:
     _check(volume)
     detector, characteriser = catalogue.find(DETECTOR), catalogue.find(CHARACTERISER)
     started = time.perf_counter()
-    chest = _chest(resample(volume, _spacing(detector.card)))
+    chest = on_grid(volume, detector.card)
     resampled = time.perf_counter()
     candidates = detect(chest, engine, detector.card)
     judged = characterise(volume, candidates, engine, characteriser.card)
     inferred = time.perf_counter()
-    findings = _findings(judged, volume, characteriser.card)
+    threshold = characteriser.card.threshold("report")
+    findings = drawn(judged, volume, characteriser.card, threshold)
     return Reading(
         reader=NAME,
         series_uid=volume.series_uid,
@@ -168,12 +169,13 @@ def _crop_spacing(diameter_mm: float, card: ModelCard) -> tuple[float, float, fl
     return pixel * p["slice_to_pixel"], pixel, pixel
 
 
-def _findings(judged: Sequence[Judged], volume: Volume, card: ModelCard) -> list[Finding]:
-    """Those above the operating point, each drawn on the source's voxels; one thing is reported once."""
+def drawn(judged: Sequence[Judged], volume: Volume, card: ModelCard, threshold: float) -> list[Finding]:
+    """Those of at least ``threshold``, the most certain first, each drawn on the source's voxels. One thing
+    is reported once."""
     findings: list[Finding] = []
     taken: list[Mask] = []
     for one in sorted(judged, key=lambda j: (-j.score, j.candidate.center_mm)):
-        if one.score < card.threshold("report"):
+        if one.score < threshold:
             break
         mask = _mask(one, volume)
         if mask is None or any(_overlap(mask, other) > 0.3 for other in taken):
@@ -218,25 +220,30 @@ def _mask(one: Judged, volume: Volume) -> Mask | None:
     return mask_from_crop(np.where(rest, 0, one.mask), affine, volume)
 
 
-def _overlap(one: Mask, other: Mask) -> float:
-    """Shared voxels, as a part of the smaller mask."""
+def shared_voxels(one: Mask, other: Mask) -> int:
+    """How many voxels two masks of one volume share."""
     low = np.maximum(one.origin, other.origin)
     high = np.minimum(np.add(one.origin, one.voxels.shape), np.add(other.origin, other.voxels.shape))
     if (high <= low).any():
-        return 0.0
+        return 0
     a, b = (
         m.voxels[tuple(slice(i - o, j - o) for i, j, o in zip(low, high, m.origin, strict=True))]
         for m in (one, other)
     )
-    return float((a & b).sum()) / float(min(one.voxels.sum(), other.voxels.sum()))
+    return int((a & b).sum())
+
+
+def _overlap(one: Mask, other: Mask) -> float:
+    """Shared voxels, as a part of the smaller mask."""
+    return shared_voxels(one, other) / float(min(one.voxels.sum(), other.voxels.sum()))
 
 
 def _check(volume: Volume) -> None:
     extent = np.abs(volume.affine[:3, :3]) @ np.array(volume.shape)
     if min(volume.shape) < _LEAST_SLICES or extent.min() < _LEAST_EXTENT_MM:
         raise UnreadableSeriesError(
-            f"The series holds {volume.shape[0]} images over {extent.min():.0f} mm; the search for lung nodules "
-            f"needs at least {_LEAST_SLICES} images and {_LEAST_EXTENT_MM:.0f} mm in every direction."
+            f"The series holds {volume.shape[0]} images over {extent.min():.0f} mm; the search for "
+            f"lung nodules needs {_LEAST_SLICES} images and {_LEAST_EXTENT_MM:.0f} mm in every direction."
         )
     if extent.max() > _MOST_EXTENT_MM:
         raise UnreadableSeriesError(
@@ -245,23 +252,20 @@ def _check(volume: Volume) -> None:
         )
 
 
-def _chest(volume: Volume) -> Volume:
-    """The box around all that is denser than air by half: the patient and the table."""
-    dense = volume.voxels > -500
+def on_grid(volume: Volume, card: ModelCard) -> Volume:
+    """The patient and the table, without the air around them, on the detector's grid."""
+    spacing = card.inputs[0].spacing_mm
+    if spacing is None or len(spacing) != 3:
+        raise ValueError(f"{card.name}: model.yaml gives its input no spacing_mm of three numbers")
+    whole = resample(volume, (spacing[0], spacing[1], spacing[2]))
+    dense = whole.voxels > -500
     box = []
     for axis in range(3):
         at = np.flatnonzero(dense.any(axis=tuple(a for a in range(3) if a != axis)))
         if not len(at):
-            return volume
+            return whole
         box.append(slice(max(int(at[0]) - 4, 0), int(at[-1]) + 5))
-    affine = volume.affine.copy()
-    affine[:3, 3] = volume.to_patient([s.start for s in box])
-    voxels = volume.voxels[tuple(box)]
-    return replace(volume, voxels=voxels, affine=affine, images=(None,) * len(voxels))
-
-
-def _spacing(card: ModelCard) -> tuple[float, float, float]:
-    spacing = card.inputs[0].spacing_mm
-    if spacing is None or len(spacing) != 3:
-        raise ValueError(f"{card.name}: model.yaml gives its input no spacing_mm of three numbers")
-    return spacing[0], spacing[1], spacing[2]
+    affine = whole.affine.copy()
+    affine[:3, 3] = whole.to_patient([s.start for s in box])
+    voxels = whole.voxels[tuple(box)]
+    return replace(whole, voxels=voxels, affine=affine, images=(None,) * len(voxels))

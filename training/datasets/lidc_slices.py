@@ -1,15 +1,14 @@
-"""LIDC-IDRI nodules as stacks of slice crops with their readers' masks and ratings (layout ``lidc-slices``).
+"""LIDC-IDRI nodules as stacks of slice crops with readers' masks and ratings (layout ``lidc-slices``).
 
 The folder holds ``nodules.csv``, ``images/NAME.webp`` (slices of 128 x 128 stacked downwards, 8 bit),
-``masks/NAME.png`` (bit k: reader k, every slice) and ``non_nodule_marks_in_crops.csv``; ``pixel_spacing.json``
-(series UID to mm) is used where it lies beside them. Intensities are scaled per slice: HU are recovered
-from the peaks of lung and soft tissue, to within some 50 HU.
+``masks/NAME.png`` (bit k: reader k, every slice) and ``non_nodule_marks_in_crops.csv``. Intensities are
+scaled per slice: HU are recovered from the peaks of lung and soft tissue, to within some 50 HU. The pixel
+spacing is not in the folder: ``pixel_spacing`` finds most of it.
 """
 
 from __future__ import annotations
 
 import csv
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ import numpy.typing as npt
 from PIL import Image
 from scipy import ndimage
 
+from training.datasets.lidc_spacing import pixel_spacing
 from training.phantoms.nodules import NODULE_TYPES, NoduleType
 
 SIDE = 128
@@ -46,7 +46,7 @@ class SliceNodule:
     @property
     def consensus(self) -> npt.NDArray[np.bool_]:
         """Where at least half of the readers who drew the nodule drew it."""
-        votes = sum((self.bits >> bit) & 1 for bit in range(4))
+        votes = np.sum([(self.bits >> bit) & 1 for bit in range(4)], axis=0)
         inside: npt.NDArray[np.bool_] = 2 * votes >= self.masks
         return inside
 
@@ -64,9 +64,8 @@ def read_slices(folder: Path, spacing: Mapping[str, float] | None = None) -> Ite
     table = folder / "nodules.csv"
     if not table.is_file():
         raise BrokenDataError(f"{table} is missing: this is no folder of the layout lidc-slices")
-    known = folder / "pixel_spacing.json"
     if spacing is None:
-        spacing = json.loads(known.read_text()) if known.is_file() else {}
+        spacing = pixel_spacing(folder)
     marks: dict[str, list[tuple[float, float, float]]] = {}
     with (folder / "non_nodule_marks_in_crops.csv").open(newline="") as file:
         for row in csv.DictReader(file):
@@ -137,14 +136,12 @@ def _stack(path: Path, count: int) -> npt.NDArray[np.uint8]:
     pixels = np.asarray(Image.open(path))
     pixels = pixels[..., 0] if pixels.ndim == 3 else pixels
     if pixels.shape != (SIDE * count, SIDE):
-        raise BrokenDataError(
-            f"{path} is {pixels.shape}, where {count} slices of 128 x 128 should be stacked"
-        )
+        raise BrokenDataError(f"{path} is {pixels.shape}, not {count} slices of 128 x 128")
     return pixels.reshape(count, SIDE, SIDE)
 
 
 def _kind(texture: str, calcification: str) -> NoduleType | None:
-    """Type from the readers' mean ratings: texture 1 (ground glass) to 5 (solid), calcification 6 for none."""
+    """Type from mean ratings: texture 1 (ground glass) to 5 (solid), calcification 6 for none."""
     if not texture or not calcification:
         return None
     if float(calcification) <= 4:
@@ -156,7 +153,8 @@ def hounsfield(levels: npt.NDArray[np.uint8]) -> npt.NDArray[np.int16]:
     """HU of one slice whose darkest pixel became 0 and brightest 255.
 
     Soft tissue, where there is enough of it, lies at 45 HU and the darkest pixel at -1000 HU. Where the
-    circle outside of the reconstruction was padded with a value far below air, lung at -860 HU takes its place.
+    circle outside of the reconstruction was padded with a value far below air, lung at -860 HU takes its
+    place.
     """
     raw = np.bincount(levels.ravel(), minlength=256).astype(float)
     counts = ndimage.gaussian_filter1d(raw, 2)

@@ -1,1 +1,1 @@
-"""The two networks of the ``lung-nodules`` reader: a detector on the whole chest, a characteriser on crops."""
+"""The networks of the ``lung-nodules`` reader: a detector on whole chests, a characteriser on crops."""

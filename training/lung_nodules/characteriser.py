@@ -78,22 +78,24 @@ class CandidateSource:
 
 def batched(candidates: Sequence[Candidate], rng: np.random.Generator | None = None) -> Batch:
     """Crops, spacings, masks, what is known, and labels; perturbed where a generator is given."""
-    crops, masks = [], []
+    crops: list[Array] = []
+    masks: list[Array] = []
     for c in candidates:
-        hu, mask = c.hu.astype(np.float32), c.mask.astype(np.float32) / 100
+        hu: Array = c.hu.astype(np.float32)
+        mask: Array = c.mask.astype(np.float32) / 100
         if rng is not None:
             hu, mask = _perturbed(rng, hu, mask)
         crops.append(hu)
         masks.append(mask)
-    hu = np.stack(crops)[:, None]
+    stacked = np.stack(crops)[:, None]
     jitter = np.ones(len(candidates)) if rng is None else rng.normal(1, 0.03, len(candidates))
     spacing = np.array([c.spacing_mm for c in candidates], np.float32)[:, None] * jitter[:, None]
     labels = np.array([(c.nodule, c.malignancy, c.kind) for c in candidates], np.float32)
     return (
-        torch.from_numpy(scaled(hu)).contiguous(memory_format=torch.channels_last_3d),
+        torch.from_numpy(scaled(stacked)).contiguous(memory_format=torch.channels_last_3d),
         torch.from_numpy(spacing.astype(np.float32)),
         torch.from_numpy(np.stack(masks)[:, None]),
-        torch.from_numpy(np.isfinite(hu).astype(np.float32)),
+        torch.from_numpy(np.isfinite(stacked).astype(np.float32)),
         torch.from_numpy(labels),
     )
 
@@ -167,7 +169,10 @@ def train_characteriser(
     device: str = "cpu",
     start: Path | None = None,
 ) -> tuple[Characteriser, History]:
-    """Train on ``candidates``, choose the weights by ``held_out``; ``start``: weights to go on from."""
+    """Train on ``candidates``, choose the weights by ``held_out``.
+
+    start: weights to go on from.
+    """
     torch.manual_seed(seed)
     network = Characteriser(activation)
     if start is not None:

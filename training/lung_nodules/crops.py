@@ -10,12 +10,11 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from training.datasets.lidc_slices import SIDE, SliceNodule
-from training.lung_nodules.backgrounds import Background
 from training.phantoms.acquisition import Scan
-from training.phantoms.anatomy import chest_anatomy
+from training.phantoms.anatomy import Anatomy, chest_anatomy
 from training.phantoms.chest import random_nodules, scanned, truth
 from training.phantoms.fields import Array, Grid
-from training.phantoms.nodules import NODULE_TYPES
+from training.phantoms.nodules import NODULE_TYPES, Nodule
 
 SHAPE = (12, 40, 40)
 SLICE_TO_PIXEL = 2.0
@@ -68,6 +67,19 @@ class Stack:
         mask = ndimage.map_coordinates(self.mask, index, order=1, mode="constant", cval=0)
         hu[~known], mask[~known] = np.nan, 0
         return hu.astype(np.float32), mask.astype(np.float32)
+
+    def uncrop(self, values: npt.NDArray[np.floating], center: Sequence[float], spacing_mm: float) -> Array:
+        """Values on a crop's voxels, read at the stack's own; 0 outside of the crop."""
+        z0 = np.interp(center[0], np.arange(len(self.z_mm)), self.z_mm)
+        d, h, w = SHAPE
+        z = (self.z_mm - z0) / (spacing_mm * SLICE_TO_PIXEL) + (d - 1) / 2
+        y = (np.arange(self.hu.shape[1]) - center[1]) * self.pixel_mm / spacing_mm + (h - 1) / 2
+        x = (np.arange(self.hu.shape[2]) - center[2]) * self.pixel_mm / spacing_mm + (w - 1) / 2
+        index = np.meshgrid(z, y, x, indexing="ij")
+        out: Array = ndimage.map_coordinates(
+            values.astype(np.float32), index, order=1, mode="constant", cval=0
+        )
+        return out
 
 
 def lidc_stack(nodule: SliceNodule) -> Stack:
@@ -141,10 +153,14 @@ def _cut_as_if(hu: Array, offset: tuple[float, float], spacing: float, pixel_mm:
     return out
 
 
+def negative(hu: Array, spacing: float, *, real: bool) -> Candidate:
+    """A crop that shows no nodule in its middle."""
+    return _candidate(hu, np.zeros(SHAPE, np.float32), spacing, 0.0, -1.0, -1, real)
+
+
 def _negative(stack: Stack, center: Sequence[float], diameter_mm: float) -> Candidate:
     spacing = crop_spacing(diameter_mm)
-    hu, mask = stack.crop(center, spacing)
-    return _candidate(hu, 0 * mask, spacing, 0.0, -1.0, -1, True)
+    return negative(stack.crop(center, spacing)[0], spacing, real=True)
 
 
 def _candidate(
@@ -195,9 +211,21 @@ def phantom_candidates(
         if any(np.linalg.norm(center - n.center_mm) < n.diameter_mm / 2 + 7 for n in recipes):
             continue
         spacing = crop_spacing(float(np.clip(tube.radii[which] * rng.uniform(2, 6), 4, 22)))
-        hu, _ = scanned(anatomy, _crop_grid(center, spacing), recipes, Scan.drawn(rng, shifted), rng)
-        out.append(_candidate(hu, np.zeros(SHAPE, np.float32), spacing, 0.0, -1.0, -1, False))
+        hu = phantom_crop(anatomy, center, spacing, recipes, Scan.drawn(rng, shifted), rng)
+        out.append(negative(hu, spacing, real=False))
     return out
+
+
+def phantom_crop(
+    anatomy: Anatomy,
+    center_lps: npt.ArrayLike,
+    spacing: float,
+    recipes: Sequence[Nodule],
+    scan: Scan,
+    rng: np.random.Generator,
+) -> Array:
+    """HU of a crop about a point of a phantom chest."""
+    return scanned(anatomy, _crop_grid(center_lps, spacing), recipes, scan, rng)[0]
 
 
 def _crop_grid(center_lps: npt.ArrayLike, spacing: float) -> Grid:
@@ -208,21 +236,3 @@ def _crop_grid(center_lps: npt.ArrayLike, spacing: float) -> Grid:
 def _about(center_lps: Sequence[float], spacing: float, side_mm: float) -> Grid:
     n = int(np.ceil(side_mm / spacing))
     return Grid.centred((n, n, n), (spacing,) * 3, (center_lps[2], center_lps[1], center_lps[0]))
-
-
-def background_negatives(
-    background: Background, places_lps: npt.ArrayLike, rng: np.random.Generator
-) -> list[Candidate]:
-    """Places on a lesion-free scan (marks of the detector, vessels) as negatives."""
-    out = []
-    for place in np.asarray(places_lps, float).reshape(-1, 3):
-        zyx = (place[::-1] - background.grid.origin_mm) / background.grid.spacing_mm
-        low = np.clip(np.floor(zyx).astype(int) - 40, 0, background.hu.shape)
-        high = np.clip(np.ceil(zyx).astype(int) + 40, 0, background.hu.shape)
-        piece = background.hu[tuple(map(slice, low, high))].astype(np.float32)
-        if 0 in piece.shape:
-            continue
-        z = background.grid.origin_mm[0] + np.arange(low[0], high[0]) * background.grid.spacing_mm[0]
-        stack = Stack(piece, np.zeros_like(piece), z, background.grid.spacing_mm[1])
-        out.append(_negative(stack, (zyx - low).tolist(), float(rng.lognormal(np.log(8), 0.45))))
-    return out

@@ -56,7 +56,10 @@ def train_detector(
     device: str = "cpu",
     start: Path | None = None,
 ) -> tuple[Detector, History]:
-    """Train on patches of ``backgrounds``, choose the weights by patches of ``held_out``; ``start``: weights to go on from."""
+    """Train on patches of ``backgrounds``, choose the weights by patches of ``held_out``.
+
+    start: weights to go on from.
+    """
     torch.manual_seed(seed)
     network = Detector(activation)
     if start is not None:

@@ -61,10 +61,10 @@ def write_onnx(
     dynamic: dict[str, dict[int, str]],
     path: Path,
 ) -> Tensors:
-    """Export ``network`` for service, weights inside the one file, and return what it answers to ``inputs``."""
+    """Export ``network`` for service, weights inside the one file; returns its answers to ``inputs``."""
     network.eval().to("cpu", memory_format=torch.contiguous_format)
     path.parent.mkdir(parents=True, exist_ok=True)
-    shapes = {name: {axis: torch.export.Dim.DYNAMIC for axis in dynamic.get(name, {})} for name in inputs}
+    shapes = {name: dict.fromkeys(dynamic.get(name, {}), torch.export.Dim.DYNAMIC) for name in inputs}
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")

@@ -115,7 +115,7 @@ def _recipes(rng: np.random.Generator, background: Background, grid: Grid) -> li
     for _ in range(int(rng.choice([0, 1, 2, 3], p=[0.22, 0.38, 0.25, 0.15]))):
         diameter = None
         if rng.random() < 0.5:
-            diameter = float(np.exp(rng.uniform(np.log(3.2), np.log(44))))
+            diameter = float(np.exp(rng.uniform(np.log(3.2), np.log(70))))
         recipe = random_nodule(rng, (0, 0, 0), diameter)
         room = np.flatnonzero(depth > recipe.diameter_mm * rng.choice([0.2, 0.5], p=[0.45, 0.55]))
         if not len(room):

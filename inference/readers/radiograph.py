@@ -1,0 +1,59 @@
+"""A chest radiograph as the networks of the ``chest-xray`` reader want it."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+Floats = npt.NDArray[np.float32]
+Corners = tuple[float, float, float, float]
+
+LUNGS_SIZE = 128
+FINDINGS_SIZE = 128
+MARGIN = 0.08  # around the lungs, of their box
+
+
+def square(pixels: npt.NDArray[np.generic]) -> Corners:
+    """Left, top, right, bottom of the square around a whole picture of (rows, columns)."""
+    rows, columns = pixels.shape
+    side = max(rows, columns)
+    left, top = (columns - side) / 2, (rows - side) / 2
+    return left, top, left + side, top + side
+
+
+def sampled(pixels: npt.NDArray[np.generic], corners: Corners, size: int) -> Floats:
+    """``size`` x ``size`` values of the part of a picture between ``corners``, averaged where it shrinks and
+    standardised by its own brightness and contrast; what lies outside of the picture is black."""
+    left, top, right, bottom = corners
+    room = max(0, *(int(np.ceil(-v)) for v in (left, top)))
+    room = max(room, int(np.ceil(right - pixels.shape[1])), int(np.ceil(bottom - pixels.shape[0])))
+    values = np.asarray(pixels, np.float32)
+    padded = np.pad(values, room, constant_values=float(values.min()))
+    box = (left + room, top + room, right + room, bottom + room)
+    small = Image.fromarray(padded).resize((size, size), Image.Resampling.BILINEAR, box=box, reducing_gap=3.0)
+    return standardised(np.asarray(small, np.float32))
+
+
+def standardised(values: Floats) -> Floats:
+    """Zero where the picture is of middling brightness, within -2.5 and 2.5: no scanner's grey scale is
+    another's."""
+    low, high = np.percentile(values, (2, 98))
+    clipped = np.clip(values, low, high)
+    spread = float(clipped.std()) or 1.0
+    return np.asarray(np.clip((clipped - clipped.mean()) / spread, -2.5, 2.5), np.float32)
+
+
+def around(lungs: npt.NDArray[np.bool_], within: Corners) -> Corners:
+    """The corners, in the picture's pixels, of the square around the lungs with a margin.
+
+    lungs: (size, size), drawn on the part of the picture between ``within``; without any, all of it.
+    """
+    rows, columns = np.flatnonzero(lungs.any(1)), np.flatnonzero(lungs.any(0))
+    if not len(rows):
+        return within
+    scale = (within[2] - within[0]) / lungs.shape[1]
+    left, right = columns[0] * scale + within[0], (columns[-1] + 1) * scale + within[0]
+    top, bottom = rows[0] * scale + within[1], (rows[-1] + 1) * scale + within[1]
+    width, height = (right - left) * MARGIN, (bottom - top) * MARGIN
+    return left - width, top - height, right + width, bottom + height

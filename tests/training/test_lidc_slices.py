@@ -1,0 +1,70 @@
+"""The layout ``lidc-slices``, on a miniature of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from training.datasets.lidc_slices import BrokenDataError, hounsfield, read_slices
+
+HEADER = (
+    "file,split,patient_id,nodule,n_slices,image_slices,n_masks,n_readers,series_uid,z_first_mm,z_last_mm,"
+    "malignancy_median,mean_calcification,mean_texture"
+)
+
+
+def levels() -> np.ndarray:
+    """A slice whose left half is lung (level 14) and right half soft tissue (level 105)."""
+    out = np.full((128, 128), 14, np.uint8)
+    out[:, 64:] = 105
+    out[0, 0], out[0, 1] = 0, 255
+    return out
+
+
+@pytest.fixture
+def miniature(tmp_path: Path) -> Path:
+    (tmp_path / "images").mkdir()
+    (tmp_path / "masks").mkdir()
+    rows = "P1_n0,train,P1,0,3,0 1 2,2,2,1.2.3,-10,-15,4.5,6.0,5.0"
+    (tmp_path / "nodules.csv").write_text(f"{HEADER}\n{rows}\n")
+    marks = "file,slice,x,y,kind,reader\nP1_n0,1,20,30,non_nodule,0\nP1_n0,1,64,64,non_nodule,1\n"
+    (tmp_path / "non_nodule_marks_in_crops.csv").write_text(marks)
+    stack = np.concatenate([levels()] * 3)
+    Image.fromarray(np.repeat(stack[..., None], 3, 2)).save(tmp_path / "images" / "P1_n0.webp", lossless=True)
+    mask = np.zeros((3, 128, 128), np.uint8)
+    mask[:, 60:70, 60:70] = 1
+    mask[:, 60:70, 60:66] |= 2
+    Image.fromarray(mask.reshape(-1, 128)).save(tmp_path / "masks" / "P1_n0.png")
+    return tmp_path
+
+
+def test_a_nodule_comes_with_its_readers_masks_and_ratings(miniature: Path) -> None:
+    (nodule,) = read_slices(miniature)
+    assert (nodule.patient_id, nodule.malignancy, nodule.kind, nodule.masks) == ("P1", 4.5, "solid", 2)
+    assert nodule.consensus.sum() == 3 * 100
+    assert nodule.z_mm.tolist() == [-15, -12.5, -10]
+
+
+def test_a_mark_on_what_another_reader_drew_is_no_negative(miniature: Path) -> None:
+    (nodule,) = read_slices(miniature)
+    assert nodule.marks == ((1.0, 30.0, 20.0),)
+
+
+def test_lung_and_soft_tissue_get_their_hounsfield_units_back() -> None:
+    hu = hounsfield(levels())
+    assert hu[64, 20] == pytest.approx(-860, abs=40)
+    assert hu[64, 100] == pytest.approx(45, abs=15)
+
+
+def test_a_missing_picture_is_named(miniature: Path) -> None:
+    (miniature / "masks" / "P1_n0.png").unlink()
+    with pytest.raises(BrokenDataError, match=r"P1_n0\.png is missing"):
+        list(read_slices(miniature))
+
+
+def test_another_folder_is_refused_by_name(tmp_path: Path) -> None:
+    with pytest.raises(BrokenDataError, match="lidc-slices"):
+        list(read_slices(tmp_path))

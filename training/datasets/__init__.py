@@ -1,0 +1,1 @@
+"""Public data sets, read in the layout they are released in."""

@@ -1,0 +1,79 @@
+"""What the detector takes for nodules where there are none: the hardest negatives for the characteriser."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from inference.findings import Point
+from inference.readers.candidates import Candidate as Place
+from inference.readers.candidates import peaks
+from inference.resample import sample_crops
+from inference.volume import Volume
+from training.lung_nodules.backgrounds import Background
+from training.lung_nodules.crops import SHAPE, SLICE_TO_PIXEL, Candidate, crop_spacing, negative, phantom_crop
+from training.lung_nodules.networks import Detector
+from training.lung_nodules.patches import STRIDE, scaled
+from training.phantoms.acquisition import Scan
+from training.phantoms.anatomy import chest_anatomy
+from training.phantoms.fields import Array, Grid
+
+_OUTSIDE_HU = -8000.0
+
+
+def places(
+    network: Detector, hu: Array, grid: Grid, *, threshold: float = 0.1, most: int = 60
+) -> list[Place]:
+    """Where the detector sees something in a scan at its own spacing."""
+    room = [(0, -n % 16) for n in hu.shape]
+    fed = torch.from_numpy(scaled(np.pad(hu, room, constant_values=-1024)))[None, None]
+    with torch.no_grad():
+        out = network.eval()(fed)[0].numpy()
+    affine = grid.affine
+    coarse = affine.copy()
+    coarse[:3, :3] *= STRIDE
+    coarse[:3, 3] += affine[:3, :3] @ np.full(3, (STRIDE - 1) / 2)
+    heat, diameter = 1 / (1 + np.exp(-out[0])), np.exp(np.clip(out[1], 0.7, 4.8))
+    return peaks(heat, diameter, coarse, threshold=threshold, most=most)
+
+
+def phantom_negatives(
+    network: Detector, background: Background, seed: int, most: int = 30
+) -> list[Candidate]:
+    """False candidates on the lesion-free chest of patient ``seed``, scanned anew at each crop."""
+    rng = np.random.default_rng([seed, 101])
+    scanned = Scan.drawn(rng).acquire(background.hu.astype(np.float32), background.grid, rng)
+    anatomy = chest_anatomy(seed)
+    out = []
+    for place in places(network, scanned, background.grid, most=most):
+        spacing = crop_spacing(place.diameter_mm * rng.uniform(0.75, 1.35))
+        center = np.add(place.center_mm, rng.normal(0, 0.7, 3))
+        out.append(
+            negative(phantom_crop(anatomy, center, spacing, (), Scan.drawn(rng), rng), spacing, real=False)
+        )
+    return out
+
+
+def real_negatives(
+    network: Detector,
+    background: Background,
+    volume: Volume,
+    kept_clear: Sequence[tuple[Point, float]] = (),
+    copies: int = 3,
+) -> list[Candidate]:
+    """False candidates on a real scan, away from its known lesions, cut from its own voxels."""
+    rng = np.random.default_rng([len(volume.voxels), 102])
+    out = []
+    for place in places(network, background.hu.astype(np.float32), background.grid):
+        if any(np.linalg.norm(np.subtract(place.center_mm, p)) < radius for p, radius in kept_clear):
+            continue
+        for number in range(copies):
+            spacing = crop_spacing(place.diameter_mm * rng.uniform(0.75, 1.35))
+            center = np.add(place.center_mm, rng.normal(0, 1.0, 3) * (number > 0))
+            steps = (spacing * SLICE_TO_PIXEL, spacing, spacing)
+            crop = sample_crops(volume, [center], SHAPE, steps, fill=_OUTSIDE_HU)[0]
+            crop[crop < _OUTSIDE_HU / 2] = np.nan
+            out.append(negative(crop, spacing, real=True))
+    return out

@@ -1,0 +1,1 @@
+"""The field's own figures, computed as the field computes them."""
