@@ -1,0 +1,140 @@
+"""The lung-nodules reader with its shipped weights, on a phantom chest."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from inference.catalogue import Catalogue
+from inference.engine.embedded import EmbeddedEngine
+from inference.errors import UnreadableSeriesError
+from inference.findings import Mask, Reading
+from inference.readers import READERS
+from inference.readers.candidates import peaks, slabs
+from inference.readers.lung_nodules import NAME, read, shared_voxels
+from inference.volume import Volume
+from training.phantoms.chest import Phantom, chest_phantom
+from training.phantoms.nodules import Nodule
+
+LARGE = Nodule((75.0, 10.0, 20.0), 13.0, "solid", seed=3)
+
+
+@pytest.fixture(scope="module")
+def catalogue() -> Catalogue:
+    return Catalogue()
+
+
+@pytest.fixture(scope="module")
+def engine(catalogue: Catalogue) -> Iterator[EmbeddedEngine]:
+    engine = EmbeddedEngine(catalogue)
+    yield engine
+    engine.close()
+
+
+@pytest.fixture(scope="module")
+def phantom() -> Phantom:
+    return chest_phantom(70_001, (56, 128, 176), (2.5, 2.0, 2.0), [LARGE])
+
+
+def as_volume(phantom: Phantom) -> Volume:
+    images = tuple((f"1.2.{n}", None) for n in range(len(phantom.voxels)))
+    return Volume(phantom.voxels, phantom.affine, "1.2", "1.3", images)
+
+
+@pytest.fixture(scope="module")
+def reading(phantom: Phantom, engine: EmbeddedEngine, catalogue: Catalogue) -> Reading:
+    return read(as_volume(phantom), engine, catalogue)
+
+
+def surest(reading: Reading) -> tuple[float, float, float]:
+    return reading.findings[0].center_mm
+
+
+def test_the_reader_names_models_that_are_in_the_catalogue(catalogue: Catalogue) -> None:
+    assert set(READERS[NAME].models) <= set(catalogue.names)
+
+
+def test_a_nodule_is_found_where_it_is_and_as_large_as_it_is(phantom: Phantom, reading: Reading) -> None:
+    truth, found = phantom.lesions[0], reading.findings[0]
+    assert np.linalg.norm(np.subtract(found.center_mm, truth.center_mm)) < 2.0
+    assert found.volume_mm3 == pytest.approx(truth.volume_mm3, rel=0.35)
+    assert found.mask is not None
+    shared = shared_voxels(found.mask, truth.mask)
+    assert 2 * shared / (found.mask.voxels.sum() + truth.mask.voxels.sum()) > 0.75
+
+
+def test_findings_come_surest_first_with_both_networks_named(reading: Reading) -> None:
+    scores = [f.score for f in reading.findings]
+    assert scores == sorted(scores, reverse=True)
+    assert [m.name for m in reading.models] == list(READERS[NAME].models)
+    assert all(0 <= f.malignancy <= 1 for f in reading.findings if f.malignancy is not None)
+
+
+def test_the_same_series_is_read_the_same_twice(
+    phantom: Phantom, reading: Reading, engine: EmbeddedEngine, catalogue: Catalogue
+) -> None:
+    assert read(as_volume(phantom), engine, catalogue).findings == reading.findings
+
+
+@pytest.mark.parametrize("axes", [(0, 1, 2), (1, 2, 0), (2, 0, 1)])
+def test_orientation_of_the_source_does_not_move_a_finding(
+    phantom: Phantom,
+    reading: Reading,
+    engine: EmbeddedEngine,
+    catalogue: Catalogue,
+    axes: tuple[int, int, int],
+) -> None:
+    voxels = np.ascontiguousarray(phantom.voxels.transpose(axes)[::-1])
+    affine = phantom.affine[:, [*axes, 3]].copy()
+    affine[:3, 3] += affine[:3, 0] * (len(voxels) - 1)
+    affine[:3, 0] *= -1
+    turned = read(as_volume(replace(phantom, voxels=voxels, affine=affine)), engine, catalogue)
+    assert np.linalg.norm(np.subtract(surest(turned), surest(reading))) < 1.0
+    assert turned.findings[0].volume_mm3 == pytest.approx(reading.findings[0].volume_mm3, rel=0.05)
+
+
+def test_a_series_of_two_images_is_refused_in_a_sentence(
+    phantom: Phantom, engine: EmbeddedEngine, catalogue: Catalogue
+) -> None:
+    thin = as_volume(replace(phantom, voxels=phantom.voxels[:2]))
+    with pytest.raises(UnreadableSeriesError, match="2 images"):
+        read(thin, engine, catalogue)
+
+
+def test_an_absurd_spacing_is_refused_in_a_sentence(
+    phantom: Phantom, engine: EmbeddedEngine, catalogue: Catalogue
+) -> None:
+    affine = phantom.affine.copy()
+    affine[:3, :3] *= 100
+    with pytest.raises(UnreadableSeriesError, match="spacing"):
+        read(as_volume(replace(phantom, affine=affine)), engine, catalogue)
+
+
+def test_nothing_but_air_has_no_findings(engine: EmbeddedEngine, catalogue: Catalogue) -> None:
+    air = np.full((40, 64, 64), -1000, np.int16)
+    volume = Volume(air, np.diag([2.0, 2.0, 2.0, 1.0]), "1", "2", tuple((str(n), None) for n in range(40)))
+    assert read(volume, engine, catalogue).findings == ()
+
+
+def test_a_peak_inside_a_stronger_one_is_the_same_candidate() -> None:
+    heat = np.zeros((20, 20, 20), np.float32)
+    heat[10, 10, 10], heat[10, 10, 12], heat[3, 3, 3] = 0.9, 0.5, 0.4
+    size = np.full_like(heat, 20.0)
+    found = peaks(heat, size, np.diag([3.0, 3.0, 3.0, 1.0]), threshold=0.3, most=9)
+    assert [c.score for c in found] == pytest.approx([0.9, 0.4])
+
+
+def test_slabs_cover_a_long_volume_once() -> None:
+    pieces = slabs((2000, 400, 400), 16)
+    kept = np.concatenate([np.arange(t.start, t.stop)[k] for t, k in pieces])
+    assert len(pieces) > 1
+    assert kept.tolist() == list(range(2000))
+
+
+def test_masks_that_lie_apart_share_nothing() -> None:
+    block = np.ones((3, 3, 3), bool)
+    assert shared_voxels(Mask((0, 0, 0), block), Mask((9, 9, 9), block)) == 0
+    assert shared_voxels(Mask((0, 0, 0), block), Mask((1, 0, 0), block)) == 18
