@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -13,7 +14,9 @@ RATES = (0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
 """False positives per scan whose mean sensitivity is the CPM."""
 
 Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
 _UNSIZED_DIAMETER_MM = 10.0
+_BAND_POINTS = 10_000
 
 
 @dataclass(frozen=True)
@@ -24,11 +27,13 @@ class Nodule:
     center_mm: tuple[float, float, float]
     diameter_mm: float
 
+    @property
+    def radius_mm(self) -> float:
+        return (self.diameter_mm if self.diameter_mm >= 0 else _UNSIZED_DIAMETER_MM) / 2
+
     def holds(self, mark: Mark) -> bool:
         """Whether a mark lies strictly within the radius."""
-        diameter = self.diameter_mm if self.diameter_mm >= 0 else _UNSIZED_DIAMETER_MM
-        offset = np.subtract(mark.center_mm, self.center_mm)
-        return float(offset @ offset) < (diameter / 2) ** 2
+        return bool(_hits([self], [mark])[0, 0])
 
 
 @dataclass(frozen=True)
@@ -40,26 +45,51 @@ class Mark:
     score: float
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class Outcome:
     """One scan: the score of each nodule's best mark (None where it was missed), and of each false mark.
     Further marks on a nodule are double detections and count as neither."""
 
     nodules: tuple[float | None, ...]
     false: tuple[float, ...]
+    double: int = 0
+    ignored: int = 0
+
+
+@dataclass(frozen=True, eq=False)
+class Band:
+    """Sensitivity over resampled scans, 95 % of them between ``low`` and ``high``, at 10 000 rates of false
+    positives from the lowest to the highest of the curve's ``rates``."""
+
+    false_per_scan: Floats
+    mean: Floats
+    low: Floats
+    high: Floats
+
+    def limits(self, rate: float) -> tuple[float, float]:
+        return (
+            float(np.interp(rate, self.false_per_scan, self.low)),
+            float(np.interp(rate, self.false_per_scan, self.high)),
+        )
 
 
 @dataclass(frozen=True, eq=False)
 class Froc:
-    """Sensitivity against false positives per scan. ``at_rates``: at each of ``RATES``; their mean is
+    """Sensitivity against false positives per scan. ``at_rates``: at each of ``rates``; their mean is
     ``cpm``. ``low``, ``high``: 95 % limits of the CPM over resampled scans."""
 
     false_per_scan: Floats
     sensitivity: Floats
+    rates: tuple[float, ...]
     at_rates: tuple[float, ...]
     cpm: float
     low: float
     high: float
+    band: Band | None = None
+
+    def at(self, rate: float) -> float:
+        """Sensitivity at a rate of false positives per scan, by linear interpolation."""
+        return float(np.interp(rate, self.false_per_scan, self.sensitivity))
 
 
 def outcomes(
@@ -77,41 +107,88 @@ def outcomes(
 
 
 def _outcome(nodules: Sequence[Nodule], excluded: Sequence[Nodule], marks: Sequence[Mark]) -> Outcome:
-    best: list[float | None] = []
-    used: set[int] = set()
-    for nodule in nodules:
-        hits = [number for number, mark in enumerate(marks) if nodule.holds(mark)]
-        best.append(max((marks[number].score for number in hits), default=None))
-        used.update(hits)
-    for nodule in excluded:
-        used.update(number for number, mark in enumerate(marks) if nodule.holds(mark))
-    return Outcome(tuple(best), tuple(m.score for number, m in enumerate(marks) if number not in used))
-
-
-def froc(scans: Sequence[Outcome], *, resamples: int = 1000, seed: int = 0) -> Froc:
-    """The curve over all scans, its CPM, and the CPM's limits by resampling scans."""
-    false, sensitivity = _curve(scans)
-    rates = tuple(float(v) for v in np.interp(RATES, false, sensitivity))
-    rng = np.random.default_rng(seed)
-    drawn = []
-    for _ in range(resamples):
-        chosen = [scans[i] for i in rng.integers(len(scans), size=len(scans))]
-        if any(scan.nodules for scan in chosen):
-            drawn.append(float(np.interp(RATES, *_curve(chosen)).mean()))
-    low, high = np.percentile(drawn, [2.5, 97.5]) if drawn else (np.nan, np.nan)
-    return Froc(false, sensitivity, rates, float(np.mean(rates)), float(low), float(high))
-
-
-def _curve(scans: Sequence[Outcome]) -> tuple[Floats, Floats]:
-    """False positives per scan and sensitivity at every threshold, from (0, 0) on. A missed nodule has no
-    threshold at which it is found, but stays in the denominator."""
-    hits = [score for scan in scans for score in scan.nodules if score is not None]
-    false = [score for scan in scans for score in scan.false]
-    total = sum(len(scan.nodules) for scan in scans)
-    thresholds = np.unique([*hits, *false])[::-1]
-    found = np.searchsorted(np.sort(np.negative(hits)), -thresholds, side="right")
-    wrong = np.searchsorted(np.sort(np.negative(false)), -thresholds, side="right")
-    return (
-        np.concatenate([[0.0], wrong / max(len(scans), 1)]),
-        np.concatenate([[0.0], found / max(total, 1)]),
+    hits, on_excluded = _hits(nodules, marks), _hits(excluded, marks).any(0)
+    on_nodule = hits.any(0)
+    scores = [mark.score for mark in marks]
+    return Outcome(
+        nodules=tuple(max((scores[k] for k in np.flatnonzero(row)), default=None) for row in hits),
+        false=tuple(scores[k] for k in np.flatnonzero(~on_nodule & ~on_excluded)),
+        double=int(np.maximum(hits.sum(1) - 1, 0).sum()),
+        ignored=int((on_excluded & ~on_nodule).sum()),
     )
+
+
+def _hits(nodules: Sequence[Nodule], marks: Sequence[Mark]) -> npt.NDArray[np.bool_]:
+    """(nodules, marks): whether the squared distance is strictly below the squared radius."""
+    centers = np.array([n.center_mm for n in nodules], np.float64).reshape(-1, 1, 3)
+    places = np.array([m.center_mm for m in marks], np.float64).reshape(1, -1, 3)
+    radii = np.array([n.radius_mm for n in nodules], np.float64).reshape(-1, 1)
+    near: npt.NDArray[np.bool_] = ((centers - places) ** 2).sum(-1) < radii**2
+    return near
+
+
+def froc(
+    scans: Sequence[Outcome], *, rates: Sequence[float] = RATES, resamples: int = 1000, seed: int = 0
+) -> Froc:
+    """The curve over all scans, its mean sensitivity at ``rates``, and limits by resampling scans."""
+    scores = _Scores.of(scans)
+    false, sensitivity = scores.curve(np.ones(len(scans), np.int64))
+    at_rates = tuple(float(v) for v in np.interp(rates, false, sensitivity))
+    band, low, high = _resampled(scores, rates, resamples, seed)
+    return Froc(false, sensitivity, tuple(rates), at_rates, float(np.mean(at_rates)), low, high, band)
+
+
+def _resampled(
+    scores: _Scores, rates: Sequence[float], resamples: int, seed: int
+) -> tuple[Band | None, float, float]:
+    """The band, and the limits of the mean sensitivity at ``rates``."""
+    rng = np.random.default_rng(seed)
+    count = len(scores.nodules)
+    grid = np.linspace(min(rates), max(rates), _BAND_POINTS)
+    curves, means = [], []
+    for _ in range(resamples):
+        drawn = np.bincount(rng.integers(count, size=count), minlength=count)
+        if drawn @ scores.nodules:
+            false, sensitivity = scores.curve(drawn)
+            curves.append(np.interp(grid, false, sensitivity).astype(np.float32))
+            means.append(float(np.interp(rates, false, sensitivity).mean()))
+    if not means:
+        return None, math.nan, math.nan
+    lowest, highest = math.floor(0.025 * len(means)), math.floor(0.975 * len(means))
+    ordered = np.partition(np.array(curves), (lowest, highest), axis=0).astype(np.float64)
+    means.sort()
+    band = Band(grid, ordered.mean(0), ordered[lowest], ordered[highest])
+    return band, means[lowest], means[highest]
+
+
+@dataclass(frozen=True, eq=False)
+class _Scores:
+    """All scores of all scans, highest first. ``scan``, ``hit``: of each; ``last``: the place of the last of
+    each run of equal scores; ``nodules``: how many each scan has."""
+
+    scan: Ints
+    hit: npt.NDArray[np.bool_]
+    last: Ints
+    nodules: Ints
+
+    @classmethod
+    def of(cls, scans: Sequence[Outcome]) -> _Scores:
+        found = [[score for score in scan.nodules if score is not None] for scan in scans]
+        values = np.array([s for hits, scan in zip(found, scans, strict=True) for s in (*hits, *scan.false)])
+        sizes = [(len(hits), len(scan.false)) for hits, scan in zip(found, scans, strict=True)]
+        scan = np.repeat(np.arange(len(scans)), [a + b for a, b in sizes])
+        hit = np.repeat(np.tile([True, False], len(scans)), np.ravel(sizes).astype(int))
+        order = np.argsort(-values, kind="stable")
+        last = np.flatnonzero(np.append(np.diff(values[order]) != 0, True)) if len(values) else order
+        return cls(scan[order], hit[order], last, np.array([len(s.nodules) for s in scans], np.int64))
+
+    def curve(self, drawn: Ints) -> tuple[Floats, Floats]:
+        """False positives per scan and sensitivity at every threshold, from (0, 0) on, with each scan taken
+        ``drawn`` times. A missed nodule has no threshold at which it is found, but is in the denominator."""
+        weight = drawn[self.scan]
+        found = np.cumsum(weight * self.hit)[self.last]
+        wrong = np.cumsum(weight)[self.last] - found
+        return (
+            np.concatenate([[0.0], wrong / max(int(drawn.sum()), 1)]),
+            np.concatenate([[0.0], found / max(int(drawn @ self.nodules), 1)]),
+        )

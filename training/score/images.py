@@ -1,0 +1,71 @@
+"""Scores of masks and of registrations."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from training.errors import BrokenDataError
+from training.metrics import classification, overlap, registration
+from training.score.files import named_once, read_arrays, read_masks, result
+from training.score.form import Line, Score, interval
+from training.tables import read_table
+
+
+def dice_score(truth: Path, results: Path, *, threshold: float = 0.5) -> Score:
+    """Mean Dice and IoU of images, each at its native size.
+
+    truth, results: folders of masks with the same file names (extensions may differ), or two NPZ files with
+    the same keys. Images are taken as 0 to 255, and what is above ``threshold`` of that is inside.
+    """
+    true, found = read_masks(truth, threshold), read_masks(results, threshold)
+    if missing := sorted(set(true) - set(found)):
+        raise BrokenDataError(f"{results} has no mask for {missing[0]} ({len(missing)} missing)")
+    for name in true:
+        if true[name].shape != found[name].shape:
+            raise BrokenDataError(
+                f"the mask {name} is {true[name].shape} in {truth} and {found[name].shape} in {results}"
+            )
+    scores = overlap.per_image((true[name], found[name]) for name in true)
+    mean_dice, mean_iou = (classification.mean_interval(v) for v in (scores.dice, scores.iou))
+    lines = (
+        Line("mDice", mean_dice.value, mean_dice.low, mean_dice.high),
+        Line("mIoU", mean_iou.value, mean_iou.low, mean_iou.high),
+    )
+    body = {
+        "images": len(true),
+        **interval("mean_dice", mean_dice),
+        **interval("mean_iou", mean_iou),
+        "by_image": {n: {"dice": d, "iou": i} for n, d, i in zip(true, scores.dice, scores.iou, strict=True)},
+    }
+    return Score("dice", lines, body)
+
+
+def registration_score(fixed: Path, moved: Path, *, field: Path | None = None) -> Score:
+    """TRE of landmarks; folding of a field.
+
+    fixed, moved: ``name,x,y,z`` in mm, the same names. field: an NPZ with ``displacement_mm`` (slice, row,
+    column, 3), ``spacing_mm`` (3), and, to compare structures, label images ``fixed`` and ``moved``.
+    """
+    axes = ("x", "y", "z")
+    there = {row.text("name"): row for row in named_once(read_table(moved, ("name", *axes)))}
+    rows = list(read_table(fixed, ("name", *axes)))
+    if not rows:
+        raise BrokenDataError(f"{fixed} has no landmarks")
+    a = [[row.number(axis) for axis in axes] for row in rows]
+    b = [[result(row, there, moved).number(axis) for axis in axes] for row in rows]
+    error = registration.target_error(a, b)
+    lines = [Line(name.replace("_mm", " TRE, mm"), value) for name, value in asdict(error).items()]
+    body: dict[str, Any] = {"landmarks": len(rows), "tre": asdict(error)}
+    if field is not None:
+        arrays = read_arrays(field)
+        if "displacement_mm" in arrays:
+            folds = registration.folding(arrays["displacement_mm"], arrays["spacing_mm"].tolist())
+            lines += [Line("folded voxels", folds.folded), Line("sd of log |J|", folds.sd_log)]
+            body["folding"] = asdict(folds)
+        if {"fixed", "moved"} <= set(arrays):
+            by_label = registration.structure_dice(arrays["fixed"], arrays["moved"])
+            lines += [Line(f"Dice, label {label}", value) for label, value in by_label.items()]
+            body["dice"] = {str(label): value for label, value in by_label.items()}
+    return Score("registration", tuple(lines), body)

@@ -1,0 +1,71 @@
+"""Tables as CSV files, every fault named by file, line and column."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from training.errors import BrokenDataError
+
+
+@dataclass(frozen=True, eq=False)
+class Row:
+    """One line of a table; cells are read by column name."""
+
+    file: Path
+    line: int
+    cells: Mapping[str, str]
+
+    def text(self, column: str) -> str:
+        """The cell without surrounding blanks; empty where the line ends before it."""
+        return (self.cells.get(column) or "").strip()
+
+    def number(self, column: str) -> float:
+        """The cell as a finite number.
+
+        Raises:
+            BrokenDataError: it is none.
+        """
+        return self.numbers(column, 1)[0]
+
+    def numbers(self, column: str, count: int) -> tuple[float, ...]:
+        """The cell as ``count`` numbers with commas between them."""
+        text = self.text(column)
+        try:
+            values = tuple(float(part) for part in text.split(","))
+        except ValueError:
+            values = ()
+        if len(values) != count or not all(abs(value) < float("inf") for value in values):
+            wanted = "a number" if count == 1 else f"{count} numbers"
+            raise self.broken(f"{column} is {text!r}, not {wanted}")
+        return values
+
+    def broken(self, what: str) -> BrokenDataError:
+        return BrokenDataError(f"{self.file}, line {self.line}: {what}")
+
+
+def read_table(path: Path, columns: Iterable[str]) -> Iterator[Row]:
+    """Lines of a CSV file with a header, which must name ``columns`` (it may name more).
+
+    Raises:
+        BrokenDataError: the file is missing, empty, not text, or lacks a column.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file)
+            header = [name.strip() for name in reader.fieldnames or ()]
+            reader.fieldnames = header
+            if missing := [column for column in columns if column not in header]:
+                raise BrokenDataError(
+                    f"{path} has no column {', '.join(missing)}; it has {', '.join(header)}"
+                )
+            for cells in reader:
+                yield Row(path, reader.line_num, cells)
+    except FileNotFoundError as error:
+        raise BrokenDataError(f"{path} is missing") from error
+    except UnicodeDecodeError as error:
+        raise BrokenDataError(f"{path} is not a table in UTF-8: {error}") from error
+    except csv.Error as error:
+        raise BrokenDataError(f"{path} is not a table: {error}") from error
