@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import sqlite3
+import threading
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -46,6 +47,10 @@ def plain_step(stage: str, function: Callable[..., Any], *args: Any) -> Any:
     return _value(stage, _outcome(function, *args))
 
 
+class _Stopping(BaseException):
+    """Ends a run between two steps; it is taken up again by the next start."""
+
+
 class DurableQueue:
     """Runs ``body(step, *args)`` for each enqueued key, once per key, a few at a time.
 
@@ -58,6 +63,9 @@ class DurableQueue:
         self._executor_id = executor_id
         self._body = body
         self._at_once = at_once
+        self._under_way = 0
+        self._idle = threading.Condition()
+        self._stopping = False
 
     def start(self) -> None:
         if self._url.get_backend_name() == "sqlite" and self._url.database:
@@ -77,7 +85,7 @@ class DurableQueue:
 
         @DBOS.workflow(name="run", max_recovery_attempts=None)
         def run(*args: Any) -> None:
-            self._body(_durable_step, *args)
+            self._body(self._step, *args)
 
         self._run = run
         DBOS.launch()
@@ -88,19 +96,30 @@ class DurableQueue:
         with SetWorkflowID(key), SetEnqueueOptions(priority=PRIORITY[priority]):
             DBOS.enqueue_workflow("runs", self._run, *args)
 
-    def stop(self) -> None:
-        """Stop taking up runs; what is under way is resumed by the next start."""
+    def stop(self, seconds: float = 60) -> None:
+        """Let each step that is under way finish; what comes after it is resumed by the next start."""
+        with self._idle:
+            self._stopping = True
+            self._idle.wait_for(lambda: not self._under_way, seconds)
         DBOS.destroy(destroy_registry=True)
 
-
-def _durable_step(stage: str, function: Callable[..., Any], *args: Any) -> Any:
-    return _value(stage, DBOS.run_step({"name": stage}, _outcome, function, *args))
+    def _step(self, stage: str, function: Callable[..., Any], *args: Any) -> Any:
+        with self._idle:
+            if self._stopping:
+                raise _Stopping
+            self._under_way += 1
+        try:
+            return _value(stage, DBOS.run_step({"name": stage}, _outcome, function, *args))
+        finally:
+            with self._idle:
+                self._under_way -= 1
+                self._idle.notify_all()
 
 
 def _outcome(function: Callable[..., Any], *args: Any) -> dict[str, Any]:
     try:
         return {"value": function(*args)}
-    except Exception as error:
+    except Exception as error:  # whatever it is, the study is seen to have failed with it
         log.exception("a step failed")
         return {"failed": str(error) or type(error).__name__}
 

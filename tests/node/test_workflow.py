@@ -4,6 +4,7 @@ import subprocess
 import sys
 import textwrap
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -67,6 +68,35 @@ def test_a_stat_run_overtakes_routine_ones(tmp_path):
     finally:
         queue.stop()
     assert order.index("stat") < order.index("routine-1") < order.index("routine-2")
+
+
+def test_stopping_lets_the_step_finish_and_the_next_start_goes_on_behind_it(tmp_path):
+    url = f"sqlite:///{tmp_path / 'queue.db'}"
+    notes: list[str] = []
+    entered, done = threading.Event(), threading.Event()
+
+    def first() -> None:
+        entered.set()
+        time.sleep(0.5)
+        notes.append("first")
+
+    def body(step, name):
+        step("first", first)
+        step("second", lambda: notes.append("second"))
+        done.set()
+
+    queue = DurableQueue(url, "here", body)
+    queue.start()
+    queue.enqueue("run", "run")
+    assert entered.wait(20)
+    queue.stop()
+    assert notes == ["first"]
+
+    again = DurableQueue(url, "here", body)
+    again.start()
+    assert done.wait(20)
+    again.stop()
+    assert notes == ["first", "second"]
 
 
 def test_a_killed_run_goes_on_behind_its_last_finished_step(tmp_path):
