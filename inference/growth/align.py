@@ -40,7 +40,7 @@ class Quality:
     detail: correlation of what stands out of its surroundings: vessels in the lungs, or else soft tissue.
         Another patient's anatomy can be bent to the same outline, but not to the same vessels.
     body_dice, lung_dice: overlap of the outlines; None where neither scan shows lungs there.
-    folded: part of the body in which the displacement turns space inside out.
+    folded: part of the body that both show in which the displacement turns space inside out.
     overlap_mm: height over which both scans reach.
     """
 
@@ -156,7 +156,7 @@ def measure_quality(
         detail=detail,
         body_dice=_dice(current.body & both, moved.body & both),
         lung_dice=_dice(current.lungs & both, moved.lungs & both) if seen else None,
-        folded=folded_share(vectors, current.spacing_mm, current.body),
+        folded=folded_share(vectors, current.spacing_mm, current.body & both),
         overlap_mm=_height_mm(both, current.spacing_mm),
     )
 

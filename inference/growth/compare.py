@@ -18,6 +18,7 @@ from inference.growth.assess import assess, is_measurable, respond, solid_part_m
 from inference.growth.forecast import Point as Measured
 from inference.growth.forecast import forecast
 from inference.growth.judge import Measurement, judge
+from inference.growth.look import look_of
 from inference.growth.partners import Look, Match, Partners, Scan, extend
 from inference.volume import Volume
 
@@ -65,14 +66,14 @@ def compare(
     Args:
         date: of the current study, YYYYMMDD; where it or a prior's is missing or absurd, that prior's days
             are 0 and neither doubling time nor forecast rests on it.
-        look: how to look again for a lesion that was missed; None leaves it missed.
+        look: how to look again for a lesion that was missed; by default as the reader does.
 
     Raises:
         EngineError: the forecaster is there but cannot be run.
     """
     started = time.perf_counter()
     earlier, notes = _newest_first(current.reader, priors, date)
-    scan = Scan(volume, look)
+    scan = Scan(volume, look or look_of(current.reader, engine, catalogue))
     partners = Partners(findings=current.findings, notes=notes)
     used: list[Prior] = []
     for prior in earlier:

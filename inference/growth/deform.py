@@ -6,6 +6,8 @@ both displacements meet at the pleura.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import numpy.typing as npt
 import SimpleITK as sitk  # noqa: N813
@@ -27,6 +29,7 @@ def deform(current: Anatomy, prior: Anatomy, rigid: Floats) -> Vectors:
     """Displacements in mm, (slices, rows, columns, 3) x, y, z on the current grid: the prior point of x is
     ``rigid @ (x + displacement)``."""
     moved = in_frame_of(current, prior, rigid)
+    current, moved = _completed(current, moved), _completed(moved, current)
     coarse, moved_coarse = current.coarser(2), moved.coarser(2)
     everywhere = _coarse_to_fine(coarse, moved_coarse, _shape, ((2, 40, 1.5), (1, 15, 1.3)), None)
     body = _on_grid(everywhere, coarse, current)
@@ -51,8 +54,8 @@ def in_frame_of(current: Anatomy, prior: Anatomy, rigid: Floats, vectors: Vector
     at = np.moveaxis(where, -1, 0)
     hu = ndimage.map_coordinates(prior.hu, at, order=1, cval=-1000.0)
     scanned, body, lungs = (
-        ndimage.map_coordinates(region.astype(np.float32), at, order=1) >= 0.5
-        for region in (prior.scanned, prior.body, prior.lungs)
+        ndimage.map_coordinates(region.astype(np.float32), at, order=1) >= least
+        for region, least in ((prior.scanned, 0.99), (prior.body, 0.5), (prior.lungs, 0.5))
     )
     return Anatomy(hu, scanned, body, lungs, current.affine)
 
@@ -84,6 +87,14 @@ def folded_share(vectors: Vectors, spacing_mm: float, region: Region) -> float:
     ]
     jacobian = np.stack([np.stack(rows, -1) for rows in gradient], -2) + np.eye(3, dtype=np.float32)
     return float((np.linalg.det(jacobian[region]) <= 0).mean()) if region.any() else 0.0
+
+
+def _completed(one: Anatomy, other: Anatomy) -> Anatomy:
+    """What ``one`` does not show is taken from the other, so that the end of a scan pulls at nothing."""
+    seen = one.scanned | ~other.scanned
+    hu = np.where(seen, one.hu, other.hu)
+    body, lungs = np.where(seen, one.body, other.body), np.where(seen, one.lungs, other.lungs)
+    return replace(one, hu=hu, body=body, lungs=lungs)
 
 
 def _shape(anatomy: Anatomy) -> Image:

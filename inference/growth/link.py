@@ -20,6 +20,7 @@ GATE_RADII: Final = 0.6
 _PLACE_MM: Final = 2.5
 _PLACE_PER_DIAMETER: Final = 0.12
 _LOG_VOLUME: Final = 0.9
+_MOST_VOLUME_COST: Final = 4.0
 _DENSITY_HU: Final = 150.0
 _MOST_DENSITY_COST: Final = 2.0
 _OTHER_LABEL_COST: Final = 3.0
@@ -106,7 +107,8 @@ def pair_cost(current: Finding, prior: Finding, distance_mm: float) -> float:
         return _FORBIDDEN
     spread = float(np.hypot(_PLACE_MM, _PLACE_PER_DIAMETER * max(sizes)))
     cost = distance_mm**2 / (2 * spread**2)
-    cost += 0.5 * (log(max(current.volume_mm3, 1e-3) / max(prior.volume_mm3, 1e-3)) / _LOG_VOLUME) ** 2
+    ratio = log(max(current.volume_mm3, 1e-3) / max(prior.volume_mm3, 1e-3))
+    cost += min(0.5 * (ratio / _LOG_VOLUME) ** 2, _MOST_VOLUME_COST)
     if current.mean_hu is not None and prior.mean_hu is not None:
         cost += min(0.5 * ((current.mean_hu - prior.mean_hu) / _DENSITY_HU) ** 2, _MOST_DENSITY_COST)
     return cost + _OTHER_LABEL_COST * (current.label != prior.label)

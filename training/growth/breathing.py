@@ -111,7 +111,9 @@ def motion_within(cavity: Field, spine: Field, lungs: Field, pose: Pose) -> Moti
 
 def _thinned(hu: Array, vectors: Points, coarse: Grid, target: Grid) -> Array:
     """Lung tissue keeps its mass: its density goes with the volume it fills."""
-    slopes = [np.gradient(vectors[..., axis], 4.0, axis=(2, 1, 0)) for axis in range(3)]
+    slopes: list[list[Points]] = [
+        [np.gradient(vectors[..., of], 4.0, axis=along) for along in (2, 1, 0)] for of in range(3)
+    ]
     jacobian = np.stack([np.stack(rows, -1) for rows in slopes], -2) + np.eye(3)
     denser = np.clip(np.linalg.det(jacobian), 0.5, 2.0).astype(np.float32)
     factor = Field(ndimage.gaussian_filter(denser, 1.0), coarse).on(target)

@@ -92,19 +92,11 @@ def card(figures: Figures, sha256: str) -> dict[str, Any]:
     }
 
 
-def text(figures: Figures) -> str:
-    limits = "\n".join(f"- {limit}" for limit in _LIMITS)
-    errors = f"{figures.mae:.3f} | {figures.mae_log_linear:.3f} | {figures.mae_last_value:.3f}"
+def text() -> str:
+    """The README, before its tables."""
     return f"""# {MODEL}
 
 A recurrent network of 32 units over a lesion's dated volumes: the volume to expect with a 90 % interval,
-and whether the lesion shrinks, stays or grows (doubling or halving within 600 days).
-
-| on {figures.cases} held-out simulated series | network | log-linear fit | last value |
-|---|---|---|---|
-| mean absolute error of log volume | {errors} |
-| course right | {figures.course_accuracy:.3f} | {figures.course_accuracy_rule:.3f} | |
-| inside the 90 % interval | {figures.coverage:.3f} | | |
-
-{limits}
+and whether the lesion shrinks, stays or grows (doubling or halving within 600 days). Beside it every
+forecast shows what a log-linear fit and the last value would say.
 """

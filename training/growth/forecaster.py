@@ -17,10 +17,10 @@ from torch import Tensor, nn
 
 from inference.card import ModelCard
 from inference.catalogue import read_model
-from inference.growth.forecast import CLASSES, FEATURES, MODEL, MOST_POINTS, log_linear
+from inference.growth.forecast import FEATURES, MODEL, log_linear
 from inference.parity import write_parity_sample
 from training.growth.card import card, text
-from training.growth.series import Series, Table, draw_series, tabulate
+from training.growth.series import Series, draw_series, tabulate
 
 QUANTILES = (0.05, 0.5, 0.95)
 HIDDEN = 32
@@ -115,7 +115,8 @@ def measure(network: Forecaster, series: list[Series]) -> Figures:
 
 
 def export(network: Forecaster, figures: Figures, repository: Path, seed: int = 0) -> ModelCard:
-    """Write ONNX, card, text and parity sample into ``repository``."""
+    """Write ONNX, card, text and parity sample into ``repository``; ``inference.model_repository`` writes
+    what follows from them."""
     folder = repository / MODEL
     weights = folder / "1" / "model.onnx"
     weights.parent.mkdir(parents=True, exist_ok=True)
@@ -145,7 +146,7 @@ def export(network: Forecaster, figures: Figures, repository: Path, seed: int = 
     (folder / "model.yaml").write_text(
         yaml.safe_dump(body, sort_keys=False, allow_unicode=True, width=110), encoding="utf-8"
     )
-    (folder / "README.md").write_text(text(figures), encoding="utf-8")
+    (folder / "README.md").write_text(text(), encoding="utf-8")
     write_parity_sample(
         folder, checked, *({k: t.numpy() for k, t in part.items()} for part in (inputs, outputs))
     )
@@ -157,6 +158,3 @@ def _pinball(guessed: Tensor, truth: Tensor) -> Tensor:
     levels = torch.tensor(QUANTILES)
     missed = truth[:, None] - guessed
     return torch.maximum(levels * missed, (levels - 1) * missed).sum(1).mean()
-
-
-__all__ = ["CLASSES", "MOST_POINTS", "Figures", "Forecaster", "Table", "export", "measure", "train"]

@@ -181,7 +181,8 @@ def _stored(volume: Volume, axes: tuple[int, ...]) -> Volume:
     for axis in axes:
         affine[:3, 3] += affine[:3, axis] * (volume.shape[axis] - 1)
         affine[:3, axis] *= -1
-    return replace(volume, voxels=np.ascontiguousarray(np.flip(volume.voxels, axes)), affine=affine)
+    voxels = np.ascontiguousarray(np.flip(volume.voxels, axes)).astype(np.int16, copy=False)
+    return replace(volume, voxels=voxels, affine=affine)
 
 
 def _reversed(mask: Mask, shape: tuple[int, int, int], axes: tuple[int, ...]) -> Mask:

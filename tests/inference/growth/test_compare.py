@@ -1,0 +1,217 @@
+"""A reading set against its priors, on a small chest with lesions whose course is known."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from inference import reading_json
+from inference.catalogue import Catalogue
+from inference.engine.embedded import EmbeddedEngine
+from inference.growth import partners
+from inference.growth.align import align_anatomies
+from inference.growth.compare import Prior, chain, compare, days_between
+from inference.growth.look import look_of
+from tests.inference.growth.chest import finding, moved_by, reading, scan
+
+STAYS, GROWS, COMES, GOES = (50.0, 0.0, 20.0), (-55.0, 10.0, 0.0), (-50.0, -20.0, 40.0), (60.0, 15.0, -10.0)
+BREATH, SHIFT = 15.0, (8.0, 4.0, -12.0)
+VOLUME = scan(noise=1)
+PRIOR_VOLUME = scan(BREATH, SHIFT, noise=2)
+CURRENT = reading(finding(STAYS, 9, "a"), finding(GROWS, 14, "b"), finding(COMES, 11, "c"))
+
+
+def _then(place):
+    return tuple(moved_by([place], BREATH, SHIFT)[0])
+
+
+EARLIER = reading(
+    finding(_then(STAYS), 9.2, "A"), finding(_then(GROWS), 10, "B"), finding(_then(GOES), 12, "D")
+)
+PRIOR = Prior("1.9", "20240101", EARLIER, lambda: PRIOR_VOLUME)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _each_pair_aligned_once():
+    """The tests below use the same few scans; what two of them align to is kept."""
+    known = {}
+
+    def remembered(current, prior):
+        key = (current.hu.tobytes(), prior.hu.tobytes(), prior.affine.tobytes())
+        if key not in known:
+            known[key] = align_anatomies(current, prior)
+        return known[key]
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(partners, "align_anatomies", remembered)
+        yield
+
+
+@pytest.fixture(scope="module")
+def compared(_each_pair_aligned_once):
+    return compare(CURRENT, VOLUME, [PRIOR], date="20240701")
+
+
+def test_each_lesion_keeps_its_tracking_uid_and_gets_its_change(compared):
+    stays, grows, comes = compared.reading.findings
+    assert (stays.tracking_uid, grows.tracking_uid, comes.tracking_uid) == ("A", "B", "c")
+    assert (stays.change.category, grows.change.category, comes.change.category) == (
+        "stable",
+        "increased",
+        "new",
+    )
+    change = grows.change
+    assert (change.prior_study_uid, change.prior_date, change.days) == ("1.9", "20240101", 182)
+    assert change.volume_change_percent == pytest.approx(174.4, abs=0.1)
+    assert change.doubling_time_days == pytest.approx(125, abs=0.1)
+    assert change.significant and change.match_confidence > 0.95
+    assert change.prior_image_uid == "image of B"
+    assert np.linalg.norm(np.subtract(change.aligned_center_mm, GROWS)) < 3
+
+
+def test_what_is_gone_is_listed_as_resolved_where_it_was(compared):
+    (gone,) = compared.reading.resolved
+    assert gone.tracking_uid == "D"
+    assert gone.change.category == "resolved"
+    assert gone.center_mm == pytest.approx(_then(GOES))
+
+
+def test_the_guidelines_and_recist_have_their_say(compared):
+    grows = {each.guideline: each.result for each in compared.reading.findings[1].change.assessments}
+    assert grows == {
+        "Fleischner 2017": "growth",
+        "Lung-RADS 2022": "4B",
+        "BTS 2015": "VDT up to 400 days",
+        "NELSON": "positive",
+    }
+    response = compared.reading.response
+    assert (response.guideline, response.result) == ("RECIST 1.1", "PD")
+    assert response.targets == ("D", "B")
+    assert (response.baseline_mm, response.current_mm) == pytest.approx((22, 14))
+
+
+def test_a_comparison_survives_being_written_down(compared, tmp_path):
+    reading_json.save(compared.reading, tmp_path)
+    assert reading_json.load(tmp_path) == compared.reading
+
+
+def test_a_lesion_that_was_missed_is_looked_for_at_its_aligned_place():
+    asked = []
+
+    def look(volume, center_mm, diameter_mm):
+        asked.append((volume, center_mm, diameter_mm))
+        if volume is VOLUME:
+            return finding(tuple(np.add(center_mm, (1, 0, 0))), 11.5)
+        return finding(center_mm, 11.2)
+
+    found = compare(CURRENT, VOLUME, [PRIOR], date="20240701", look=look)
+    here, there = ([each for each in asked if each[0] is v] for v in (VOLUME, PRIOR_VOLUME))
+    assert np.linalg.norm(np.subtract(here[0][1], GOES)) < 3
+    assert here[0][2] == pytest.approx(12)
+    assert np.linalg.norm(np.subtract(there[0][1], _then(COMES))) < 3
+    assert found.reading.resolved == ()
+    assert [f.tracking_uid for f in found.reading.findings] == ["A", "B", "c", "D"]
+    assert [f.change.category for f in found.reading.findings] == ["stable", "increased", "stable", "stable"]
+    assert [f.tracking_uid for f in found.seen_again["1.9"]] == ["c"]
+
+
+def test_a_look_that_finds_a_lesion_already_listed_adds_nothing():
+    found = compare(
+        CURRENT,
+        VOLUME,
+        [PRIOR],
+        date="20240701",
+        look=lambda volume, *_: CURRENT.findings[0] if volume is VOLUME else None,
+    )
+    assert len(found.reading.findings) == 3
+    assert len(found.reading.resolved) == 1
+
+
+def test_a_prior_of_someone_else_changes_nothing_and_says_so():
+    stranger = replace(PRIOR, volume=lambda: scan(seed=4, noise=2))
+    found = compare(CURRENT, VOLUME, [stranger], date="20240701")
+    assert found.reading.findings == CURRENT.findings
+    assert found.reference is None
+    assert "same patient" in " ".join(found.reading.comparison_notes)
+    older = replace(PRIOR, study_uid="1.8", date="20230101")
+    found = compare(CURRENT, VOLUME, [stranger, older], date="20240701")
+    assert found.reference is older
+    assert found.reading.findings[0].change.prior_study_uid == "1.8"
+
+
+@pytest.mark.parametrize(
+    ("date", "prior_date", "days", "doubling"),
+    [
+        ("20240701", "", 0, False),
+        ("", "20240101", 0, False),
+        ("99999999", "20240101", 0, False),
+        ("20240101", "20240101", 0, False),
+    ],
+)
+def test_without_sound_dates_lesions_are_linked_but_nothing_has_a_time(date, prior_date, days, doubling):
+    found = compare(CURRENT, VOLUME, [replace(PRIOR, date=prior_date)], date=date)
+    change = found.reading.findings[1].change
+    assert change.category == "increased"
+    assert change.days == days
+    assert (change.doubling_time_days is not None) is doubling
+
+
+def test_a_study_of_a_later_date_is_no_prior():
+    found = compare(CURRENT, VOLUME, [replace(PRIOR, date="20250101")], date="20240701")
+    assert found.reading.findings == CURRENT.findings
+    assert "later" in found.reading.comparison_notes[0]
+
+
+def test_priors_that_are_not_needed_are_not_opened():
+    def never():
+        raise AssertionError("opened for nothing")
+
+    both = [replace(PRIOR, study_uid="1.1", date="20200101", volume=never), PRIOR]
+    assert compare(reading(CURRENT.findings[0]), VOLUME, both, date="20240701").reference is PRIOR
+
+
+def test_no_prior_no_change():
+    found = compare(CURRENT, VOLUME, [], date="20240701")
+    assert found.reading.findings == CURRENT.findings
+    assert "compare" in found.reading.seconds
+
+
+def test_a_lesion_is_followed_through_three_studies_and_forecast():
+    def study(number, date, diameter):
+        lesion = finding(GROWS, diameter, f"{number}")
+        volume = scan(noise=number)
+        return Prior(f"1.{number}", date, reading(lesion), lambda: volume)
+
+    catalogue = Catalogue()
+    engine = EmbeddedEngine(catalogue, threads=1)
+    studies = [study(3, "20240701", 14.0), study(1, "20230701", 9.0), study(2, "20240101", 11.3)]
+    first, second, third = (
+        c.reading.findings[0] for c in chain(studies, engine, catalogue, look=lambda *_: None)
+    )
+    assert first.change is None
+    assert {first.tracking_uid, second.tracking_uid, third.tracking_uid} == {"1"}
+    assert second.change.forecast is None
+    ahead = third.change.forecast
+    assert (ahead["points"], ahead["course"]) == (3, "growing")
+    assert ahead["low_mm3"] < ahead["volume_mm3"] < ahead["high_mm3"]
+    assert ahead["volume_mm3"] > third.volume_mm3 == ahead["last_value_mm3"]
+    assert third.change.prior_study_uid == "1.2"
+
+
+@pytest.mark.parametrize(
+    ("earlier", "later", "days"),
+    [
+        ("20240101", "20240701", 182),
+        ("20240701", "20240101", -182),
+        ("", "20240101", None),
+        ("2024013", "x", None),
+        ("19000101", "20240101", None),
+    ],
+)
+def test_days_between_dates(earlier, later, days):
+    assert days_between(earlier, later) == days
+
+
+def test_a_reader_without_a_closer_look_has_none():
+    assert look_of("chest-xray", None, None) is None
+    assert look_of("lung-nodules", None, None) is None
