@@ -106,6 +106,16 @@ def _masks(reading: Reading) -> Iterator[tuple[str, Mask]]:
 
 
 def _finding_to_json(finding: Finding) -> dict[str, Any]:
+    body = _in_millimetres(finding)
+    if not finding.in_pixels:
+        return body
+    lengths = {"long_axis_px": finding.long_axis_mm, "short_axis_px": finding.short_axis_mm}
+    unknown = dict.fromkeys(("long_axis_mm", "short_axis_mm", "volume_mm3"))
+    place = {"center_px": body.pop("center_mm")[:2], "box_px": [corner[:2] for corner in body.pop("box_mm")]}
+    return place | body | unknown | lengths | {"area_px": finding.volume_mm3}
+
+
+def _in_millimetres(finding: Finding) -> dict[str, Any]:
     return {
         "label": finding.label,
         "code": asdict(finding.code),
@@ -128,23 +138,29 @@ def _finding_to_json(finding: Finding) -> dict[str, Any]:
 
 
 def _finding(body: Mapping[str, Any], mask: Mask | None) -> Finding:
-    low, high = body["box_mm"]
+    in_pixels = "center_px" in body
+    center, (low, high) = (
+        ((*body["center_px"], 0.0), [(*corner, 0.0) for corner in body["box_px"]])
+        if in_pixels
+        else (body["center_mm"], body["box_mm"])
+    )
     return Finding(
         label=body["label"],
         code=Code(**body["code"]),
-        center_mm=_point(body["center_mm"]),
+        center_mm=_point(center),
         box_mm=(_point(low), _point(high)),
         image_uid=body["image_uid"],
         frame=body["frame"],
         score=body["score"],
         long_axis=Axis(*map(_point, body["long_axis"])),
         short_axis=Axis(*map(_point, body["short_axis"])),
-        volume_mm3=body["volume_mm3"],
+        volume_mm3=body["area_px"] if in_pixels else body["volume_mm3"],
         mean_hu=body["mean_hu"],
         malignancy=body["malignancy"],
         kind=body.get("kind"),
         tracking_uid=body["tracking_uid"],
         change=_change(body["change"]),
+        in_pixels=in_pixels,
         mask=mask,
     )
 

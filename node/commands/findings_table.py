@@ -34,12 +34,17 @@ def _cells(finding: Json) -> tuple[str, ...]:
     return (
         finding["label"],
         _place(finding),
-        f"{finding['long_axis_mm']:.1f} mm",
-        f"{finding['volume_mm3']:.0f} mm³",
+        *_size(finding),
         f"{finding['score']:.2f}",
         "" if malignancy is None else f"{malignancy:.2f}",
         change_in_words(finding.get("change")),
     )
+
+
+def _size(finding: Json) -> tuple[str, str]:
+    if (pixels := finding.get("long_axis_px")) is not None:
+        return f"{pixels:.0f} px", f"{finding['area_px']:.0f} px²"
+    return f"{finding['long_axis_mm']:.1f} mm", f"{finding['volume_mm3']:.0f} mm³"
 
 
 def change_in_words(change: Json | None) -> str:
