@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from node.commands.group import CommandGroup
+from node.commands.score import app as score
 
 if TYPE_CHECKING:
     from node.settings import Settings
@@ -24,6 +25,7 @@ models = typer.Typer(
     no_args_is_help=True, help="The models: what is installed, and does it answer as recorded?"
 )
 app.add_typer(models, name="models")
+app.add_typer(score, name="score")
 
 Config = Annotated[
     Path | None,
@@ -31,6 +33,13 @@ Config = Annotated[
         "--config", "-c", envvar="OVERREAD_CONFIG", help="Settings file; else ./overread.toml if any."
     ),
 ]
+
+
+DataSet = Annotated[
+    Path | None,
+    typer.Option("--data", "-d", metavar="DIR", help="Folder of the data set; phantoms need none."),
+]
+Layout = Annotated[str, typer.Option(metavar="NAME", help="How the data set is laid out.")]
 
 
 def _settings(config: Path | None) -> Settings:
@@ -131,6 +140,67 @@ def demo(
     from node.demo.play import play
 
     play(exit_after, keep)
+
+
+@app.command(
+    epilog="Example: overread train lung-nodules --data ./lidc --layout lidc-slices --out ./lung-run"
+)
+def train(
+    task: Annotated[str, typer.Argument(metavar="TASK", help="A reader's name, growth or registration.")],
+    data: DataSet = None,
+    layout: Layout = "phantom",
+    out: Annotated[
+        Path, typer.Option("--out", "-o", help="Checkpoints, curves, and the model repository.")
+    ] = Path("overread-training"),
+    start: Annotated[
+        Path | None, typer.Option("--from", metavar="CHECKPOINT", help="Folder of a run to go on from.")
+    ] = None,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Do not resume what lies in --out.")] = False,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same figures.")] = 1,
+    minutes: Annotated[float | None, typer.Option(min=0, help="At most so long.")] = None,
+    activation: Annotated[
+        Literal["relu", "leaky_relu", "gelu", "silu", "elu"], typer.Option(help="Of the networks.")
+    ] = "relu",
+    architecture: Annotated[str | None, typer.Option(help="Else the task's usual one.")] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1…")] = "auto",
+) -> None:
+    """Train the models of a reader, on phantoms or on a data set."""
+    from node.commands.training import train
+
+    train(
+        task,
+        data,
+        layout,
+        out,
+        start=start,
+        resume=not fresh,
+        seed=seed,
+        minutes=minutes,
+        activation=activation,
+        architecture=architecture,
+        device=device,
+    )
+
+
+@app.command(
+    epilog="Example: overread evaluate lung-nodules --data ./lidc --layout lidc-slices --json f.json"
+)
+def evaluate(
+    task: Annotated[str, typer.Argument(metavar="TASK", help="A reader's name, growth or registration.")],
+    data: DataSet = None,
+    layout: Layout = "phantom",
+    split: Annotated[str, typer.Option(help="Part of the data; else the layout's own default.")] = "",
+    json: Annotated[
+        Path | None, typer.Option("--json", metavar="FILE", help="Write every figure here, too.")
+    ] = None,
+    pictures: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Draw curves and sheets into this folder.")
+    ] = None,
+) -> None:
+    """Measure the installed models of a reader by the field's own figures."""
+    from node.commands.training import evaluate
+
+    evaluate(task, data, layout, split, json, pictures)
 
 
 @models.command("list", epilog="Example: overread models list")

@@ -1,14 +1,59 @@
-"""Trains a task: the one function behind ``overread train``."""
+"""Trains and evaluates a task: the two functions behind ``overread train`` and ``overread evaluate``."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from training.lung_nodules import recipe as lung_nodules
+from training import evaluate as evaluation
+from training.errors import TaskError
 
-TASKS = {"lung-nodules": ("phantom", "lidc-slices")}
-ARCHITECTURES = {"lung-nodules": ("unet",)}
+ACTIVATIONS = ("relu", "leaky_relu", "gelu", "silu", "elu")
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a run of training was asked for. ``minutes``: at most so long, None until every step is done.
+    ``start``: the folder of an earlier run whose weights this one goes on from."""
+
+    data: Path | None
+    layout: str
+    out: Path
+    seed: int
+    minutes: float | None
+    resume: bool
+    start: Path | None
+    activation: str
+    architecture: str
+    device: str
+
+
+@dataclass(frozen=True)
+class Task:
+    """How a task is trained, and on what. The first architecture is the usual one."""
+
+    train: Callable[[Request], Path]
+    layouts: tuple[str, ...]
+    architectures: tuple[str, ...] = ("unet",)
+
+
+def _lung_nodules(request: Request) -> Path:
+    from training.lung_nodules import recipe
+
+    plan = recipe.Plan(
+        seed=request.seed,
+        activation=request.activation,
+        device=request.device,
+        resume=request.resume,
+        minutes=request.minutes,
+        start=request.start,
+    )
+    return recipe.train(request.data if request.layout == "lidc-slices" else None, (), request.out, plan)
+
+
+TASKS: Mapping[str, Task] = {"lung-nodules": Task(_lung_nodules, ("phantom", "lidc-slices"))}
 
 
 def train(
@@ -20,47 +65,75 @@ def train(
     seed: int = 1,
     minutes: float | None = None,
     resume: bool = True,
+    start: Path | None = None,
     activation: str = "relu",
-    architecture: str = "unet",
+    architecture: str | None = None,
     device: str = "auto",
-    plan: lung_nodules.Plan | None = None,
 ) -> Path:
     """Train ``task`` on ``data`` and return the model repository with the result, under ``out``.
 
     Args:
         layout: how ``data`` is laid out; ``phantom`` needs none.
-        minutes: at most so long; None until every step is done.
-        plan: how much of everything, for those who know better than the defaults.
+        architecture: of the network; the task's usual one where None.
+        device: as torch names it; ``auto`` takes a GPU where there is one.
 
     Raises:
-        ValueError: an unknown task, layout, activation, architecture, or data that is not laid out so.
+        TaskError: an unknown task, layout, activation or architecture, or a layout without its data.
+        BrokenDataError: data that is not laid out so.
     """
-    from training.lung_nodules.networks import ACTIVATIONS
-
-    for what, value, known in (
-        ("task", task, tuple(TASKS)),
-        ("layout", layout, TASKS.get(task, ())),
-        ("architecture", architecture, ARCHITECTURES.get(task, ())),
-        ("activation", activation, tuple(ACTIVATIONS)),
-    ):
-        if value not in known:
-            raise ValueError(f"{what} {value!r} is not known; there is: {', '.join(known)}")
-    if layout != "phantom" and data is None:
-        raise ValueError(f"the layout {layout} needs a folder of data")
-    chosen = replace(
-        plan or lung_nodules.Plan(),
-        seed=seed,
-        activation=activation,
-        device=_device(device),
-        resume=resume,
-        minutes=minutes,
+    _known("task", task, TASKS)
+    chosen = TASKS[task]
+    architecture = architecture or chosen.architectures[0]
+    _known("layout", layout, chosen.layouts)
+    _known("architecture", architecture, chosen.architectures)
+    _known("activation", activation, ACTIVATIONS)
+    _with_data(layout, data)
+    if start is not None and not start.is_dir():
+        raise TaskError(f"{start} is not the folder of an earlier run; name what --out was then")
+    device = _device(device)
+    return chosen.train(
+        Request(data, layout, out, seed, minutes, resume, start, activation, architecture, device)
     )
-    return lung_nodules.train(data if layout == "lidc-slices" else None, (), out, chosen)
+
+
+def evaluate(
+    task: str, data: Path | None, layout: str, split: str = "", pictures: Path | None = None
+) -> dict[str, Any]:
+    """Figures of the installed models of ``task`` on ``data``, ready for JSON.
+
+    Args:
+        layout: how ``data`` is laid out; ``phantom`` needs none.
+        split: which part of it; the layout's own default where empty.
+        pictures: a folder for curves and sheets; None for none.
+
+    Raises:
+        TaskError: an unknown task, layout or split.
+        BrokenDataError: data that is not laid out so.
+    """
+    _known("task", task, evaluation.TASKS)
+    _known("layout", layout, evaluation.TASKS[task])
+    _with_data(layout, data)
+    return evaluation.evaluate(task, data, layout, split, pictures)
+
+
+def _known(what: str, value: str, known: Any) -> None:
+    if value not in known:
+        raise TaskError(f"{what} {value!r} is not known; there is: {', '.join(known)}")
+
+
+def _with_data(layout: str, data: Path | None) -> None:
+    if layout != "phantom" and data is None:
+        raise TaskError(f"the layout {layout} needs a folder of data: give --data DIR")
+    if data is not None and not data.is_dir():
+        raise TaskError(f"{data} is not a folder; --data names the one that holds the data set")
 
 
 def _device(name: str) -> str:
     import torch
 
     if name != "auto":
-        return name
+        try:
+            return str(torch.device(name))
+        except RuntimeError as error:
+            raise TaskError(f"device {name!r} is not known; there is: auto, cpu, cuda, cuda:1…") from error
     return "cuda" if torch.cuda.is_available() else "cpu"

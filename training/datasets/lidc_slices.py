@@ -19,6 +19,7 @@ from PIL import Image
 from scipy import ndimage
 
 from training.datasets.lidc_spacing import pixel_spacing
+from training.errors import BrokenDataError
 from training.phantoms.nodules import NODULE_TYPES, NoduleType
 
 SIDE = 128
@@ -49,10 +50,6 @@ class SliceNodule:
         votes = np.sum([(self.bits >> bit) & 1 for bit in range(4)], axis=0)
         inside: npt.NDArray[np.bool_] = 2 * votes >= self.masks
         return inside
-
-
-class BrokenDataError(ValueError):
-    """A data set that is not in the layout it should be in; the message names the file."""
 
 
 def read_slices(folder: Path, spacing: Mapping[str, float] | None = None) -> Iterator[SliceNodule]:

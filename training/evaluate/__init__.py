@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from training.errors import TaskError
 from training.evaluate import lung_nodules
 
 TASKS = {"lung-nodules": lung_nodules.LAYOUTS}
@@ -21,12 +22,12 @@ def evaluate(
         out: a folder for pictures; None for none.
 
     Raises:
-        ValueError: an unknown task, layout or split, or data that is not laid out so.
+        TaskError: an unknown task, layout or split, or data that is not laid out so.
     """
     if task not in TASKS:
-        raise ValueError(f"there is nothing to evaluate for {task!r}; there is: {', '.join(TASKS)}")
+        raise TaskError(f"there is nothing to evaluate for {task!r}; there is: {', '.join(TASKS)}")
     if layout not in TASKS[task]:
-        raise ValueError(
+        raise TaskError(
             f"{task} cannot be evaluated on the layout {layout!r}; it can on: {', '.join(TASKS[task])}"
         )
     return TASKS[task][layout](data, split, out)

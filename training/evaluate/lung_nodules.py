@@ -17,7 +17,8 @@ from inference.engine.embedded import EmbeddedEngine
 from inference.findings import Finding, Mask
 from inference.readers import lung_nodules as reader
 from inference.volume import Volume
-from training.datasets.lidc_slices import BrokenDataError, SliceNodule, read_slices
+from training.datasets.lidc_slices import SliceNodule, read_slices
+from training.errors import BrokenDataError, TaskError
 from training.lung_nodules.crops import crop_spacing, lidc_center, lidc_stack
 from training.metrics.froc import Mark, Nodule, froc, outcomes
 from training.phantoms.acquisition import Scan
@@ -37,7 +38,7 @@ def evaluate_phantoms(data: Path | None, split: str, out: Path | None) -> dict[s
     """
     split = split or "held-out"
     if split not in _FIRST_SEED:
-        raise ValueError(f"phantoms have no split {split!r}; they have: {', '.join(_FIRST_SEED)}")
+        raise TaskError(f"phantoms have no split {split!r}; they have: {', '.join(_FIRST_SEED)}")
     catalogue = Catalogue()
     engine = EmbeddedEngine(catalogue)
     marks, nodules, pairs, large = [], [], [], []
@@ -138,7 +139,7 @@ def evaluate_lidc_slices(data: Path | None, split: str, out: Path | None) -> dic
         raise BrokenDataError("the layout lidc-slices needs a folder: give --data")
     chosen = [n for n in read_slices(data) if n.split == (split or "public_test")]
     if not chosen:
-        raise ValueError(f"{data} holds no nodules of the split {split!r}")
+        raise TaskError(f"{data} holds no nodules of the split {split!r}")
     catalogue = Catalogue()
     engine = EmbeddedEngine(catalogue)
     dice, among, judged, sizes = [], [], [], []

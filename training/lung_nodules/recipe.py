@@ -17,6 +17,7 @@ from inference.model_repository import sync
 from inference.parity import write_parity_sample
 from inference.volume import load_volume
 from training.datasets.lidc_slices import SliceNodule, read_slices
+from training.errors import BrokenDataError
 from training.loop import Schedule
 from training.lung_nodules import cards
 from training.lung_nodules.backgrounds import Background, phantom_background, real_background
@@ -48,7 +49,8 @@ class RealScan:
 
 @dataclass(frozen=True)
 class Plan:
-    """How much of everything. Seeds below 10,000 are training's; evaluation draws from 70,000 on."""
+    """How much of everything. Seeds below 10,000 are training's; evaluation draws from 70,000 on.
+    ``start``: the folder of an earlier run whose weights this one goes on from."""
 
     chests: int = 40
     crop_chests: int = 60
@@ -59,6 +61,7 @@ class Plan:
     device: str = "cpu"
     resume: bool = True
     minutes: float | None = None
+    start: Path | None = None
 
 
 def train(lidc: Path | None, scans: Sequence[RealScan], out: Path, plan: Plan) -> Path:
@@ -85,6 +88,7 @@ def train(lidc: Path | None, scans: Sequence[RealScan], out: Path, plan: Plan) -
         batch_size=2,
         resume=plan.resume,
         device=plan.device,
+        start=_weights(plan, "detector"),
     )
     detector.to("cpu")
     learned, checked = _candidates(lidc, plan)
@@ -101,6 +105,7 @@ def train(lidc: Path | None, scans: Sequence[RealScan], out: Path, plan: Plan) -
         activation=plan.activation,
         resume=plan.resume,
         device=plan.device,
+        start=_weights(plan, "characteriser"),
     )
     data = _learned_from(plan, lidc, scans)
     export(detector, characteriser.to("cpu"), out / "models", version=1, data=data, metrics=[])
@@ -158,6 +163,15 @@ def _export_one(
     answers = write_onnx(network, inputs, names, dynamic, path)
     checked = write_model(repository, card, f"# {card['name']}\n\n{card['task']}.\n")
     write_parity_sample(folder, checked, {name: t.numpy() for name, t in inputs.items()}, answers)
+
+
+def _weights(plan: Plan, network: str) -> Path | None:
+    if plan.start is None:
+        return None
+    weights = plan.start / network / "best.pt"
+    if not weights.is_file():
+        raise BrokenDataError(f"{weights} is missing: {plan.start} is not the folder of an earlier run")
+    return weights
 
 
 def _chests(folder: Path, plan: Plan) -> list[Background]:

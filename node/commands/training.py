@@ -1,0 +1,109 @@
+"""`overread train`, `evaluate` and `score`: all that the node's command line knows of training."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+
+from node.commands.terminal import console
+
+
+def train(
+    task: str,
+    data: Path | None,
+    layout: str,
+    out: Path,
+    *,
+    start: Path | None,
+    resume: bool,
+    seed: int,
+    minutes: float | None,
+    activation: str,
+    architecture: str | None,
+    device: str,
+) -> None:
+    """Train ``task`` and print where the model repository with the result lies."""
+    from training import run
+
+    repository = run.train(
+        task,
+        data,
+        layout,
+        out,
+        start=start,
+        resume=resume,
+        seed=seed,
+        minutes=minutes,
+        activation=activation,
+        architecture=architecture,
+        device=device,
+    )
+    console().print(f"{repository} is a model repository with the result.")
+    console().print(f"To read with it, set engine.models to {repository.resolve()} in overread.toml.")
+
+
+def evaluate(
+    task: str, data: Path | None, layout: str, split: str, file: Path | None, pictures: Path | None
+) -> None:
+    """Measure the installed models of ``task`` and print the figures."""
+    from training import run
+
+    figures = run.evaluate(task, data, layout, split, pictures)
+    table = Table("figure", "", "95 % CI", title=f"{task}, {layout}")
+    for name, value in figures.items():
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            table.add_row(name, _shown(value), _limits(*(figures.get(f"{name}_ci") or (None, None))))
+    console().print(table)
+    _write(figures, file)
+
+
+def score(metric: str, file: Path | None, pictures: Path | None, **given: Any) -> None:
+    """Score results by ``metric``, print a table, write JSON and pictures where they are wanted."""
+    from training.score import METRICS
+
+    found = METRICS[metric](**given)
+    table = Table(metric, "", "95 % CI")
+    for line in found.lines:
+        table.add_row(line.name, _shown(line.value), _limits(line.low, line.high))
+    out = console()
+    out.print(table)
+    counts = {n: v for n, v in found.figures.items() if isinstance(v, int | str)}
+    if counts:
+        out.print(", ".join(f"{name.replace('_', ' ')}: {value}" for name, value in counts.items()))
+    for path in found.draw(pictures) if pictures else ():
+        out.print(f"{path} is drawn.")
+    _write({"metric": metric, **found.figures}, file)
+
+
+def _write(figures: Mapping[str, Any], file: Path | None) -> None:
+    if file is None:
+        return
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps(_plain(figures), indent=2, allow_nan=False) + "\n", encoding="utf-8")
+    console().print(f"{file} holds every figure.")
+
+
+def _plain(value: Any) -> Any:
+    """What JSON can say: not a number becomes null."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(part) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(part) for part in value]
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return value
+
+
+def _shown(value: float) -> str:
+    return str(value) if isinstance(value, int) else f"{value:.4f}"
+
+
+def _limits(low: float | None, high: float | None) -> str:
+    if low is None or high is None or math.isnan(low) or math.isnan(high):
+        return ""
+    return f"{low:.4f} to {high:.4f}"
