@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from inference.catalogue import Catalogue
 from inference.engine import Engine
 from inference.findings import Reading
-from inference.readers import lung_nodules
+from inference.readers import chest_xray, lung_nodules, polyps
 from inference.volume import Volume
 
 
@@ -29,4 +29,6 @@ READERS: dict[str, Reader] = {
     lung_nodules.NAME: Reader(
         lung_nodules.NAME, (lung_nodules.DETECTOR, lung_nodules.CHARACTERISER), lung_nodules.read
     ),
+    chest_xray.NAME: Reader(chest_xray.NAME, (chest_xray.FINDINGS, chest_xray.LUNGS), chest_xray.read),
+    polyps.NAME: Reader(polyps.NAME, (polyps.POLYPS,), polyps.read),
 }

@@ -9,6 +9,7 @@ from pathlib import Path
 from pydicom import Dataset
 
 from inference.findings import Reading
+from inference.picture import Pictures
 from inference.volume import Volume
 from node.results.edition import KINDS, Edition, Predecessor, ResultFile, save
 from node.results.identity import edition_identity
@@ -49,7 +50,8 @@ def write(
         volume: the one the reader saw; the findings' masks lie on its grid.
         sources: the files ``volume`` was loaded from; further files among them do no harm.
         kinds: any of seg, sr, pr, sc, ko. A kind that has nothing to show is left out; ``sr`` never is:
-            a reading without findings is reported as such.
+            a reading without findings is reported as such. Pictures get no pr (their own window is right,
+            colour needs another kind) and no report of volumes.
         identity: of the reading, from ``node.results.identity.reading_identity``.
         predecessors: the objects of the readings that this one replaces.
         prior_images: for the summary, by tracking UID, the key image of the same lesion in the prior study.
@@ -88,7 +90,8 @@ def _objects(
         if structures := structure_regions(reading.segments):
             yield "seg-structures", "seg", segmentation(edition, structures, role="seg-structures")
     others: list[Dataset] = []
-    if "pr" in kinds and reading.findings:
+    in_patient = not isinstance(edition.volume, Pictures)
+    if "pr" in kinds and reading.findings and in_patient:
         others.append(presentation(edition))
         yield "pr", "pr", others[-1]
     if "sc" in kinds:
@@ -101,7 +104,7 @@ def _objects(
     if "sr" in kinds and reading.findings:
         others.append(outline_report(edition))
         yield "sr-outlines", "sr", others[-1]
-    if "sr" in kinds and segmented is not None:
+    if "sr" in kinds and segmented is not None and in_patient:
         others.append(volume_report(edition, segmented, related=others))
         yield "sr", "sr", others[-1]
     if "sr" in kinds and not (reading.findings or reading.classes):

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from pydicom import DataElement, Dataset
 
 from inference.findings import Mask
+from inference.picture import Pictures
 from node.results import codes
 from node.results.edition import Edition
 from node.results.source import plane_position, slice_spacing
@@ -25,7 +26,7 @@ def place_frames(instance: Dataset, edition: Edition, masks: Sequence[Mask], tou
         masks: one per segment, in the order of their numbers; each has at least one voxel.
         touched: indices of the slices that any mask touches, ascending.
     """
-    rows, columns = edition.volume.voxels.shape[1:]
+    _, rows, columns = edition.volume.shape
     places = {index: _Plane(edition, index, ordinal) for ordinal, index in enumerate(touched, 1)}
     drawn = {index: np.zeros((rows, columns), bool) for index in touched}
     groups, pixels, overlap = [], [], False
@@ -46,8 +47,9 @@ def place_frames(instance: Dataset, edition: Edition, masks: Sequence[Mask], tou
     instance.PixelData = _packed(pixels)
     instance.SegmentsOverlap = "YES" if overlap else "NO"
     instance.pop("DimensionOrganizationType", None)
-    measures = instance.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0]
-    measures.SpacingBetweenSlices = slice_spacing(edition.volume)
+    if not isinstance(edition.volume, Pictures):
+        measures = instance.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0]
+        measures.SpacingBetweenSlices = slice_spacing(edition.volume)
     organization = edition.uid(f"dimensions|{instance.SOPInstanceUID}")
     instance.DimensionOrganizationSequence[0].DimensionOrganizationUID = organization
     for index in instance.DimensionIndexSequence:
@@ -58,10 +60,12 @@ class _Plane:
     """What all frames on one slice share: position, source image, place in the order of slices."""
 
     def __init__(self, edition: Edition, index: int, ordinal: int) -> None:
-        position = Dataset()
-        position.ImagePositionPatient = plane_position(edition.volume, index)
+        self._position: list[Dataset] = []
+        if not isinstance(edition.volume, Pictures):
+            position = Dataset()
+            position.ImagePositionPatient = plane_position(edition.volume, index)
+            self._position = [position]
         image = edition.volume.images[index]
-        self._position = [position]
         self._derivation = [_derivation(edition, *image)] if image is not None else []
         self._ordinal = ordinal
 
@@ -71,7 +75,8 @@ class _Plane:
         content.add(DataElement("DimensionIndexValues", "UL", [segment, self._ordinal]))
         group.add(DataElement("DerivationImageSequence", "SQ", self._derivation))
         group.add(DataElement("FrameContentSequence", "SQ", [content]))
-        group.add(DataElement("PlanePositionSequence", "SQ", self._position))
+        if self._position:
+            group.add(DataElement("PlanePositionSequence", "SQ", self._position))
         if not alone:
             identification = Dataset()
             identification.add(DataElement("ReferencedSegmentNumber", "US", segment))

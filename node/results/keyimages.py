@@ -30,6 +30,9 @@ class Window:
     width: float
 
     def grey(self, values: npt.NDArray[np.generic]) -> npt.NDArray[np.uint8]:
+        """uint8 of the same shape; what is uint8 already is a picture, and stays as it is."""
+        if values.dtype == np.uint8:
+            return np.asarray(values, np.uint8)
         scaled = (values.astype(np.float32) - self.center) / self.width + 0.5
         return np.asarray(np.clip(scaled, 0, 1) * 255, np.uint8)
 
@@ -150,7 +153,7 @@ def _field_of_view(
     half_mm = max(_CONTEXT_MM, 2 * finding.long_axis_mm) / 2
     _, row, column, _ = np.linalg.solve(volume.affine, (*finding.center_mm, 1.0))
     half_rows, half_columns = (half_mm / float(np.linalg.norm(volume.affine[:3, axis])) for axis in (1, 2))
-    rows, columns = volume.voxels.shape[1:]
+    _, rows, columns = volume.shape
     left, right = _span(column + 0.5, half_columns, columns)
     top, bottom = _span(row + 0.5, half_rows, rows)
     return left, top, right, bottom
@@ -165,5 +168,5 @@ def _span(center: float, half: float, length: int) -> tuple[float, float]:
 
 
 def _whole(volume: Volume) -> tuple[float, float, float, float]:
-    rows, columns = volume.voxels.shape[1:]
+    _, rows, columns = volume.shape
     return 0.0, 0.0, float(columns), float(rows)

@@ -148,6 +148,8 @@ def _common(edition: Edition, number: int, finding: Finding) -> dict[str, Any]:
 
 def _measurements(finding: Finding) -> list[sr.Measurement]:
     change = finding.change
+    if finding.in_pixels:
+        return _in_pixels(finding)
     values = [
         (codes.VOLUME, finding.volume_mm3, codes.CUBIC_MILLIMETRE),
         (codes.LONG_AXIS, finding.long_axis_mm, codes.MILLIMETRE),
@@ -158,15 +160,22 @@ def _measurements(finding: Finding) -> list[sr.Measurement]:
         (codes.FRACTIONAL_CHANGE, change.volume_change_percent if change else None, codes.PERCENT),
         (codes.DOUBLING_TIME, change.doubling_time_days if change else None, codes.DAY),
     ]
-    return [
-        sr.Measurement(
-            name=name.concept,
-            value=round(float(value), 1),
-            unit=unit.concept,
-        )
-        for name, value, unit in values
-        if value is not None
-    ]
+    return [_measurement(name, value, unit) for name, value, unit in values if value is not None]
+
+
+def _in_pixels(finding: Finding) -> list[sr.Measurement]:
+    """A box around evidence has no size of its own; an outline has, though not in millimetres."""
+    measured = [_measurement(codes.CERTAINTY_OF_FINDING, 100 * finding.score, codes.PERCENT)]
+    if finding.mask is not None:
+        measured += [
+            _measurement(codes.LONG_AXIS, finding.long_axis_mm, codes.PIXELS),
+            _measurement(codes.SHORT_AXIS, finding.short_axis_mm, codes.PIXELS),
+        ]
+    return measured
+
+
+def _measurement(name: codes.Term, value: float, unit: codes.Term) -> sr.Measurement:
+    return sr.Measurement(name=name.concept, value=round(float(value), 1), unit=unit.concept)
 
 
 def _percent(probability: float | None) -> float | None:

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import highdicom as hd
 import numpy as np
 
 from inference.findings import Code, Finding, Mask, Segment
+from inference.picture import Pictures
+from inference.volume import Volume
 from node.results import codes
 from node.results.edition import DISCLAIMER, Edition
 from node.results.frames import place_frames
@@ -42,7 +45,8 @@ def lesion_regions(findings: Sequence[Finding]) -> tuple[Region, ...]:
             category=codes.MORPHOLOGICALLY_ABNORMAL,
             mask=finding.mask,
             tracking_uid=finding.tracking_uid,
-            description=f"{finding.long_axis_mm:.1f} x {finding.short_axis_mm:.1f} mm; {DISCLAIMER}",
+            description=f"{finding.long_axis_mm:.1f} x {finding.short_axis_mm:.1f} "
+            f"{'pixels' if finding.in_pixels else 'mm'}; {DISCLAIMER}",
         )
         for number, finding in enumerate(findings, 1)
         if finding.mask is not None and finding.mask.voxels.any()
@@ -73,30 +77,41 @@ def segmentation(edition: Edition, regions: Sequence[Region], role: str) -> hd.s
     touched = touched_slices(regions)
     instance = hd.seg.Segmentation(
         source_images=[edition.sources[uid] for uid in source_uids(edition.volume.images, touched)],
-        pixel_array=np.ones((1, *volume.voxels.shape[1:]), np.uint8),  # place_frames replaces it
+        pixel_array=np.ones((1, *volume.shape[1:]), np.uint8),  # place_frames replaces it
         segmentation_type=hd.seg.SegmentationTypeValues.BINARY,
         segment_descriptions=[_described(edition, n, region) for n, region in enumerate(regions, 1)],
         sop_instance_uid=edition.uid(role),
         instance_number=1,
         content_label="AI_RESULT",
         content_description=DISCLAIMER,
-        pixel_measures=hd.PixelMeasuresSequence(
-            pixel_spacing=pixel_spacing(volume),
-            slice_thickness=slice_spacing(volume),
-            spacing_between_slices=slice_spacing(volume),
-        ),
-        plane_orientation=hd.PlaneOrientationSequence("PATIENT", image_orientation(volume)),
-        plane_positions=[hd.PlanePositionSequence("PATIENT", plane_position(volume, touched[0]))],
+        **_geometry(volume, touched[0]),
         contributing_equipment=edition.equipment(),
         **edition.series(role),
         **edition.device(),
     )
     place_frames(instance, edition, [region.mask for region in regions], touched)
     instance.ContentCreatorName = ""
+    if isinstance(volume, Pictures):
+        instance.PatientOrientation = edition.sources.first.PatientOrientation
     if "RequestAttributesSequence" in edition.sources.first:
         instance.RequestAttributesSequence = edition.sources.first.RequestAttributesSequence
     edition.settle(instance)
     return instance
+
+
+def _geometry(volume: Volume, index: int) -> dict[str, Any]:
+    """Constructor arguments that place a segmentation in the patient; pictures lie in no place."""
+    if isinstance(volume, Pictures):
+        return {}
+    return {
+        "pixel_measures": hd.PixelMeasuresSequence(
+            pixel_spacing=pixel_spacing(volume),
+            slice_thickness=slice_spacing(volume),
+            spacing_between_slices=slice_spacing(volume),
+        ),
+        "plane_orientation": hd.PlaneOrientationSequence("PATIENT", image_orientation(volume)),
+        "plane_positions": [hd.PlanePositionSequence("PATIENT", plane_position(volume, index))],
+    }
 
 
 def touched_slices(regions: Sequence[Region]) -> list[int]:

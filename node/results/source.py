@@ -19,6 +19,7 @@ from pydicom.errors import InvalidDicomError
 from pydicom.tag import Tag
 from pydicom.valuerep import DA, TM
 
+from inference.picture import Pictures
 from inference.volume import Volume
 from node.results.identity import result_uid
 
@@ -128,6 +129,8 @@ def sanitised(header: Dataset, volume: Volume) -> Dataset:
     _drop_bulk(header)
     header.decode()
     header.pop(Tag("SpecificCharacterSet"), None)
+    if not header.get("Modality"):
+        header.Modality = "OT"
     for keyword in _TYPE_2:
         if keyword not in header:
             setattr(header, keyword, "")
@@ -137,12 +140,13 @@ def sanitised(header: Dataset, volume: Volume) -> Dataset:
         _empty_unless(header, keyword, DA)
     for keyword in _TIMES:
         _empty_unless(header, keyword, TM)
+    if isinstance(volume, Pictures):
+        _leave_plane(header)
+        return header
     if "FrameOfReferenceUID" not in header or not header.FrameOfReferenceUID:
         header.FrameOfReferenceUID = volume.frame_of_reference_uid or result_uid(
             "frame-of-reference", volume.series_uid
         )
-    if not header.get("Modality"):
-        header.Modality = "OT"
     if "NumberOfFrames" in header and "SharedFunctionalGroupsSequence" in header:
         _share_orientation(header, volume)
     else:
@@ -230,7 +234,17 @@ def _empty_unless(header: Dataset, keyword: str, parse: type[DA] | type[TM]) -> 
         setattr(header, keyword, "")
 
 
+def _leave_plane(header: Dataset) -> None:
+    """A picture lies nowhere in the patient: a frame of reference without positions would promise it."""
+    for keyword in ("FrameOfReferenceUID", "PositionReferenceIndicator"):
+        header.pop(Tag(keyword), None)
+    if "PatientOrientation" not in header:
+        header.PatientOrientation = ""
+
+
 def _mend_plane(header: Dataset, volume: Volume) -> None:
+    if isinstance(volume, Pictures):
+        return
     index = next(
         (k for k, image in enumerate(volume.images) if image and image[0] == header.SOPInstanceUID), None
     )

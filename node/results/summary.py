@@ -116,8 +116,11 @@ def _describe(draw: ImageDraw.ImageDraw, left: int, top: int, number: int, findi
 
 
 def _lines(finding: Finding) -> Iterator[str]:
-    yield f"{finding.long_axis_mm:.1f} x {finding.short_axis_mm:.1f} mm"
-    yield f"{finding.volume_mm3:.0f} mm3"
+    if finding.in_pixels:
+        yield f"{finding.long_axis_mm:.0f} x {finding.short_axis_mm:.0f} pixels"
+    else:
+        yield f"{finding.long_axis_mm:.1f} x {finding.short_axis_mm:.1f} mm"
+        yield f"{finding.volume_mm3:.0f} mm3"
     if finding.mean_hu is not None:
         yield f"mean {finding.mean_hu:.0f} HU"
     if finding.malignancy is not None:

@@ -1,0 +1,220 @@
+"""Projection images and video frames: pixels that lie in a plane of their own, not in the patient."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pydicom
+from pydicom import Dataset
+from pydicom.errors import InvalidDicomError
+from pydicom.pixels.processing import apply_modality_lut, apply_voi_lut, convert_color_space
+from pydicom.pixels.utils import iter_pixels
+
+from inference import codecs
+from inference.errors import UnreadableSeriesError
+from inference.volume import Volume
+
+__all__ = ["PLANE", "Pictures", "View", "load_pictures"]
+
+PLANE = np.array([[0.0, 0, 1, 0], [0, 1, 0, 0], [1, 0, 0, 0], [0, 0, 0, 1]])
+"""From (picture, row, column) to (column, row, picture): a plane's own coordinates, in pixels."""
+
+_LATERAL = frozenset({"LL", "RL", "LAT", "LATERAL", "LLD", "RLD"})
+_MOST_PIXELS = 64_000_000  # of one picture
+_MOST_BYTES = 2_000_000_000  # of all of them
+
+
+@dataclass(frozen=True)
+class View:
+    """How a picture was taken, as far as its header says. ``position``: PA, AP, LL, ...; ``laterality``: R,
+    L, B or empty; ``spacing_mm``: between rows, between columns, at the detector or calibrated, or None."""
+
+    modality: str
+    position: str = ""
+    laterality: str = ""
+    spacing_mm: tuple[float, float] | None = None
+
+    @property
+    def is_lateral(self) -> bool:
+        return self.position in _LATERAL
+
+
+@dataclass(frozen=True, eq=False)
+class Pictures(Volume):
+    """Pictures of one series and one size, in its order.
+
+    voxels: uint8, (pictures, rows, columns), or (pictures, rows, columns, 3) RGB. Grey ones are shown as they
+        are meant to be seen: their window applied, black is air whatever the photometric interpretation.
+    affine: ``PLANE``; where a volume has millimetres, pictures have pixels.
+    views: one for each.
+    """
+
+    views: tuple[View, ...] = ()
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        pictures, rows, columns = self.voxels.shape[:3]
+        return pictures, rows, columns
+
+    @property
+    def is_colour(self) -> bool:
+        return self.voxels.ndim == 4
+
+
+@dataclass(frozen=True, eq=False)
+class _Header:
+    path: Path
+    image: Dataset
+    view: View
+    frames: int
+
+    @property
+    def order(self) -> tuple[int, str]:
+        number = str(self.image.get("InstanceNumber") or "")
+        return (int(number) if number.isdigit() else 0, str(self.image.SOPInstanceUID))
+
+    @property
+    def size(self) -> tuple[int, int, int]:
+        return int(self.image.Rows), int(self.image.Columns), int(self.image.get("SamplesPerPixel") or 1)
+
+
+def load_pictures(paths: Sequence[Path]) -> Pictures:
+    """The pictures of one series, from its files in any order.
+
+    Lateral views are left out where there is another one, and so are pictures of other sizes than most have;
+    ``notes`` say so. An image sent twice counts once.
+
+    Raises:
+        UnreadableSeriesError: no picture among them can be read; says why and what to do.
+    """
+    headers = sorted((_header(path) for path in paths), key=lambda header: header.order)
+    distinct = list({str(header.image.SOPInstanceUID): header for header in headers}.values())
+    if not distinct:
+        raise UnreadableSeriesError("There are no files to read.")
+    notes: list[str] = []
+    frontal = [header for header in distinct if not header.view.is_lateral]
+    if frontal and (left := len(distinct) - len(frontal)):
+        notes.append(f"{left} lateral view{'s' * (left > 1)} left out.")
+    chosen = frontal or distinct
+    size, _ = Counter(header.size for header in chosen).most_common(1)[0]
+    if left := sum(header.size != size for header in chosen):
+        notes.append(f"{left} image{'s' * (left > 1)} of another size left out.")
+    chosen = [header for header in chosen if header.size == size]
+    count = sum(header.frames for header in chosen)
+    if size[0] * size[1] > _MOST_PIXELS or count * math.prod(size) > _MOST_BYTES:
+        raise UnreadableSeriesError(
+            f"The series holds {count} pictures of {size[0]} x {size[1]} pixels, more than can be read "
+            "at once; send a part of it."
+        )
+    pixels = np.empty((count, *size[:2], 3) if size[2] == 3 else (count, *size[:2]), np.uint8)
+    images: list[tuple[str, int | None]] = []
+    views: list[View] = []
+    for header in chosen:
+        uid = str(header.image.SOPInstanceUID)
+        for number, picture in enumerate(_shown(header), 1):
+            pixels[len(images)] = picture
+            images.append((uid, number if "NumberOfFrames" in header.image and header.frames > 1 else None))
+            views.append(header.view)
+    first = chosen[0].image
+    return Pictures(
+        voxels=pixels,  # type: ignore[arg-type]  # a volume's voxels are int16 or float32
+        affine=PLANE,
+        series_uid=str(first.SeriesInstanceUID),
+        frame_of_reference_uid=str(first.get("FrameOfReferenceUID") or ""),
+        images=tuple(images),
+        notes=tuple(notes),
+        views=tuple(views),
+    )
+
+
+def _header(path: Path) -> _Header:
+    try:
+        image = pydicom.dcmread(path, stop_before_pixels=True)
+        frames = int(image.get("NumberOfFrames") or 1)
+    except InvalidDicomError:
+        raise UnreadableSeriesError(f"{path.name} is not a DICOM file; leave it out of the study.") from None
+    except Exception as error:  # a damaged file can make the parser raise anything
+        raise UnreadableSeriesError(f"{path.name} cannot be read ({_line(error)}); send it again.") from error
+    for keyword in ("SOPInstanceUID", "SeriesInstanceUID"):
+        if not image.get(keyword):
+            raise UnreadableSeriesError(f"{path.name} has no {keyword}, so no result could refer to it.")
+    if not image.get("Rows") or not image.get("Columns") or frames < 1:
+        raise UnreadableSeriesError(f"{path.name} holds no image.")
+    if int(image.get("SamplesPerPixel") or 1) not in (1, 3):
+        raise UnreadableSeriesError(
+            f"{path.name} has {image.SamplesPerPixel} samples per pixel; a picture has one (grey) or three."
+        )
+    view = View(
+        modality=str(image.get("Modality") or ""),
+        position=str(image.get("ViewPosition") or "").strip().upper(),
+        laterality=str(image.get("ImageLaterality") or image.get("Laterality") or "").strip().upper(),
+        spacing_mm=_spacing(image),
+    )
+    return _Header(path, image, view, frames)
+
+
+def _spacing(image: Dataset) -> tuple[float, float] | None:
+    for keyword in ("PixelSpacing", "ImagerPixelSpacing"):
+        try:
+            rows, columns = (float(mm) for mm in image.get(keyword) or ())
+        except (TypeError, ValueError):
+            continue
+        if 0.01 <= rows <= 5 and 0.01 <= columns <= 5:
+            return rows, columns
+    return None
+
+
+def _shown(header: _Header) -> Iterator[npt.NDArray[np.uint8]]:
+    name = header.path.name
+    try:
+        image = pydicom.dcmread(header.path)
+        if "PixelData" not in image:
+            raise UnreadableSeriesError(f"{name} has no pixel data; send it again.")
+        plugin = codecs.PLUGIN if codecs.is_available(image.file_meta.TransferSyntaxUID) else ""
+        for stored in iter_pixels(image, raw=True, decoding_plugin=plugin):
+            yield _coloured(stored, image) if stored.ndim == 3 else _grey(stored, image)
+    except (UnreadableSeriesError, GeneratorExit, KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as error:  # decoders raise anything; that of RLE panics outside of Exception
+        raise UnreadableSeriesError(
+            f"The pixels of {name} cannot be decoded; send it again ({_line(error)})."
+        ) from error
+
+
+def _coloured(stored: npt.NDArray[np.generic], image: Dataset) -> npt.NDArray[np.uint8]:
+    bits = int(image.get("BitsStored") or 8)
+    eight = stored if bits == 8 else np.asarray(stored, np.uint32) >> max(bits - 8, 0)
+    photometric = str(image.get("PhotometricInterpretation") or "RGB")
+    colour = np.asarray(eight, np.uint8)
+    if photometric.startswith("YBR_FULL"):
+        colour = np.asarray(convert_color_space(colour, photometric, "RGB"), np.uint8)
+    return colour
+
+
+def _grey(stored: npt.NDArray[np.generic], image: Dataset) -> npt.NDArray[np.uint8]:
+    """As shown: modality and VOI transformation (PS3.3 C.11.1, C.11.2) or, without a window, the range that
+    the pixels fill; padding is left out of it."""
+    values = np.asarray(apply_modality_lut(stored, image), np.float64)
+    if "VOILUTSequence" in image or ("WindowCenter" in image and "WindowWidth" in image):
+        values = np.asarray(
+            apply_voi_lut(values if "VOILUTSequence" not in image else stored, image), np.float64
+        )
+    shown = values
+    padding = image.get("PixelPaddingValue")
+    real = np.asarray(stored) != padding if padding is not None else np.ones(values.shape, bool)
+    inside = shown[real] if real.any() else shown
+    low, high = np.percentile(inside, (0.1, 99.9))
+    scaled = np.clip((shown - low) / max(high - low, 1e-9), 0, 1)
+    inverted = str(image.get("PhotometricInterpretation")) == "MONOCHROME1"
+    grey = np.where(real, 1 - scaled if inverted else scaled, 0)
+    return np.asarray(np.rint(grey * 255), np.uint8)
+
+
+def _line(error: BaseException) -> str:
+    return " ".join(str(error).split())

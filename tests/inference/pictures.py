@@ -1,0 +1,50 @@
+"""Pictures as DICOM files for tests: radiographs and endoscopy frames, written as scanners write them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from pydicom.dataset import FileDataset, FileMetaDataset
+from pydicom.uid import ExplicitVRLittleEndian, generate_uid
+
+DX = "1.2.840.10008.5.1.4.1.1.1.1"
+CR = "1.2.840.10008.5.1.4.1.1.1"
+ENDOSCOPIC = "1.2.840.10008.5.1.4.1.1.77.1.1"
+VIDEO_LIKE = "1.2.840.10008.5.1.4.1.1.7.4"  # multi-frame true colour secondary capture
+
+
+def write_picture(
+    path: Path, pixels: npt.NDArray[np.generic], modality: str, sop_class: str, **elements: Any
+) -> Path:
+    """``pixels``: (rows, columns) grey, (rows, columns, 3) RGB, or (frames, rows, columns, 3)."""
+    meta = FileMetaDataset()
+    meta.MediaStorageSOPClassUID = sop_class
+    meta.MediaStorageSOPInstanceUID = elements.pop("SOPInstanceUID", generate_uid())
+    meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    image = FileDataset(str(path), {}, file_meta=meta, preamble=b"\0" * 128)
+    image.SOPClassUID, image.SOPInstanceUID = sop_class, meta.MediaStorageSOPInstanceUID
+    image.StudyInstanceUID = elements.pop("StudyInstanceUID", generate_uid())
+    image.SeriesInstanceUID = elements.pop("SeriesInstanceUID", generate_uid())
+    image.Modality, image.PatientName, image.PatientID = modality, "Phantom^Picture", "P1"
+    image.PatientBirthDate, image.PatientSex = "19700101", "O"
+    image.StudyDate, image.StudyTime, image.StudyID, image.AccessionNumber = "20250101", "101500", "1", ""
+    image.ReferringPhysicianName, image.SeriesNumber, image.InstanceNumber = "", 1, 1
+    image.Manufacturer = "Phantom"
+    colour = pixels.ndim >= 3
+    image.Rows, image.Columns = pixels.shape[-3:-1] if colour else pixels.shape
+    image.SamplesPerPixel = 3 if colour else 1
+    image.PhotometricInterpretation = "RGB" if colour else "MONOCHROME2"
+    if colour:
+        image.PlanarConfiguration = 0
+    if pixels.ndim == 4:
+        image.NumberOfFrames = len(pixels)
+    bits = 8 * pixels.dtype.itemsize
+    image.BitsAllocated, image.BitsStored, image.HighBit, image.PixelRepresentation = bits, bits, bits - 1, 0
+    for keyword, value in elements.items():
+        setattr(image, keyword, value)
+    image.PixelData = pixels.tobytes() + b"\0" * (pixels.nbytes % 2)
+    image.save_as(path, enforce_file_format=True)
+    return path
