@@ -39,10 +39,11 @@ class Pose:
 @dataclass(frozen=True, eq=False)
 class Motion:
     """A pose carried out on one anatomy; ``field``: what to add to a point of the unturned, moved chest to
-    find it in the reference."""
+    find it in the reference. ``pivot_mm``: what the patient turns about."""
 
     pose: Pose
     field: tuple[Field, Field, Field]
+    pivot_mm: tuple[float, float, float] = (0.0, 0.0, 0.0)
 
     def to_reference(self, points_mm: npt.ArrayLike) -> Points:
         """(n, 3) LPS points of the scan, in the reference."""
@@ -56,7 +57,7 @@ class Motion:
         for _ in range(40):
             still = wanted - self._moved(still)
         turn = Rotation.from_euler("xyz", self.pose.turn_deg, degrees=True)
-        return np.asarray(turn.apply(still) + self.pose.shift_mm, np.float64)
+        return np.asarray(turn.apply(still - self.pivot_mm) + self.pivot_mm + self.pose.shift_mm, np.float64)
 
     def warped(self, hu: Array, source: Grid, target: Grid) -> Array:
         """``hu`` of the reference as it lies on ``target`` after the motion; air thins as lungs widen."""
@@ -82,7 +83,9 @@ class Motion:
 
     def _still(self, points: Points) -> Points:
         turn = Rotation.from_euler("xyz", self.pose.turn_deg, degrees=True)
-        return np.asarray(turn.inv().apply(points - self.pose.shift_mm), np.float64)
+        return np.asarray(
+            turn.inv().apply(points - self.pose.shift_mm - self.pivot_mm) + self.pivot_mm, np.float64
+        )
 
     def _moved(self, points: Points) -> Points:
         return np.stack([field.at(points) for field in self.field], -1).astype(np.float64)

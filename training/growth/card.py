@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import Any
 
 from inference.growth.forecast import CLASSES, FEATURES, MODEL, MOST_POINTS
-
-if TYPE_CHECKING:
-    from training.growth.forecaster import Figures
 
 _COMMAND = "overread train growth"
 _DATA = "simulated growth"
@@ -16,6 +14,20 @@ _LIMITS = [
     "Knows volumes and dates, nothing of treatment.",
     "Shown only where a lesion was measured at three dates or more.",
 ]
+
+
+@dataclass(frozen=True)
+class Figures:
+    """On held-out series: mean absolute error of the log volume, share of the right course, share of
+    volumes inside the 90 % interval. The rule calls the course by the log-linear fit."""
+
+    mae: float
+    mae_log_linear: float
+    mae_last_value: float
+    course_accuracy: float
+    course_accuracy_rule: float
+    coverage: float
+    cases: int
 
 
 def card(figures: Figures, sha256: str) -> dict[str, Any]:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import argparse
+import json
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, fields
+from pathlib import Path
 
 import numpy as np
 
@@ -238,3 +241,26 @@ def _number(finding: Finding, truths: Sequence[Truth]) -> int:
     nearest = min(distances, key=lambda n: distances[n], default=-1)
     size = next((t.diameter_mm for t in truths if t.number == nearest), 0.0)
     return nearest if nearest >= 0 and distances[nearest] < 3 + size / 2 else -1
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """``python -m training.growth.evaluate``: prints figures as they come, and the faults at the end."""
+    parser = argparse.ArgumentParser(prog="python -m training.growth.evaluate", description=__doc__)
+    parser.add_argument("--chests", type=int, default=8, help="how many anatomies")
+    parser.add_argument("--patients", type=int, default=8, help="patients on each")
+    parser.add_argument("--first", type=int, default=0, help="number of the first patient")
+    parser.add_argument("--json", type=Path, help="write the figures here")
+    options = parser.parse_args(arguments)
+    backdrops = (Backdrop.of(200 + options.first + n) for n in range(options.chests))
+    tally = evaluate(backdrops, options.patients, first_seed=options.first, progress=_print)
+    print("\n".join(tally.faults))
+    if options.json:
+        options.json.write_text(json.dumps(tally.figures(), indent=1))
+
+
+def _print(tally: Tally) -> None:
+    print(json.dumps({name: round(value, 4) for name, value in tally.figures().items()}), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -6,7 +6,6 @@ import hashlib
 import logging
 import math
 import warnings
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ from inference.card import ModelCard
 from inference.catalogue import read_model
 from inference.growth.forecast import FEATURES, MODEL, log_linear
 from inference.parity import write_parity_sample
-from training.growth.card import card, text
+from training.growth.card import Figures, card, text
 from training.growth.series import Series, draw_series, tabulate
 
 QUANTILES = (0.05, 0.5, 0.95)
@@ -46,20 +45,6 @@ class Forecaster(nn.Module):
     def forward(self, history: Tensor, horizon: Tensor) -> tuple[Tensor, Tensor]:
         change, course = self.logits(history, horizon)
         return change, torch.softmax(course, 1)
-
-
-@dataclass(frozen=True)
-class Figures:
-    """On held-out series: mean absolute error of the log volume, share of the right course, share of
-    volumes inside the 90 % interval. The rule calls the course by the log-linear fit."""
-
-    mae: float
-    mae_log_linear: float
-    mae_last_value: float
-    course_accuracy: float
-    course_accuracy_rule: float
-    coverage: float
-    cases: int
 
 
 def train(seed: int = 0, series: int = 20_000, epochs: int = 40) -> tuple[Forecaster, Figures]:

@@ -23,7 +23,7 @@ Fate = Literal["stays", "grows", "shrinks", "appears", "resolves"]
 FATES: tuple[Fate, ...] = ("stays", "grows", "shrinks", "appears", "resolves")
 _ODDS = (0.38, 0.28, 0.10, 0.13, 0.11)
 _REFERENCE = Grid.centred((165, 176, 230), (1.7, 1.7, 1.7), (12.0, 0.0, 0.0))
-_FINEST_SLICE_MM = 1.5
+_FINEST_SLICE_MM = 2.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -144,7 +144,7 @@ def _scanned(
         x, y, z = (float(v) for v in motion.to_scan(nodule.center_mm)[0])
         here = replace(nodule, center_mm=(x, y, z))
         draw_nodule(hu, thin, here, None)
-        if (seen := _truth(grid, here, number)) is not None:
+        if (seen := truth_of(grid, here, number)) is not None:
             truths.append(seen)
     hu = hu.reshape(grid.shape[0], finer, *grid.shape[1:]).mean(1)
     hu = scan.acquire(hu, grid, rng)
@@ -160,7 +160,7 @@ def _scanned(
     )
 
 
-def _truth(grid: Grid, nodule: Nodule, number: int) -> Truth | None:
+def truth_of(grid: Grid, nodule: Nodule, number: int) -> Truth | None:
     """None where the scan does not show the whole nodule."""
     box = grid.box_about(nodule.center_mm, nodule.diameter_mm + 4)
     here = grid.part(box)
