@@ -134,8 +134,8 @@ def fit(
             averaged.update_parameters(network)
             history.step += 1
             if history.step % 20 == 0:
-                row: dict[str, float] = {"step": history.step, "loss": float(total)}
-                history.losses.append(row | {k: float(v) for k, v in parts.items()})
+                row: dict[str, float] = {"step": history.step, "loss": float(total.detach())}
+                history.losses.append(row | {k: float(v.detach()) for k, v in parts.items()})
             bar.update(task, completed=history.step, figures=_figures(history))
             if history.step % schedule.validate_every == 0 or history.step == schedule.steps:
                 figures = {k: float(v) for k, v in _validated(averaged.module, validate).items()}

@@ -18,6 +18,7 @@ from training.lung_nodules.networks import Characteriser
 from training.phantoms.fields import Array
 
 UNKNOWN = 0.0
+_KIND_WEIGHTS = (0.6, 1.3, 1.5, 1.5)
 
 
 def scaled(hu: npt.NDArray[np.floating]) -> Array:
@@ -46,11 +47,10 @@ def characteriser_losses(
         judged[:, 1], malignancy.clamp(min=0), reduction="none"
     )
     weight = rated * torch.where((malignancy - 0.5).abs() < 0.1, 0.35, 1.0)
-    kinds = (
-        functional.cross_entropy(judged[typed, 2:], kind[typed].long(), label_smoothing=0.05)
-        if typed.any()
-        else judged.sum() * 0
-    )
+    kinds = judged.sum() * 0
+    if typed.any():
+        rare = judged.new_tensor(_KIND_WEIGHTS)
+        kinds = functional.cross_entropy(judged[typed, 2:], kind[typed].long(), rare, label_smoothing=0.05)
     return {
         "mask": (drawn * (1 - overlap)).sum() / drawn.sum().clamp(min=1) + 2 * entropy.mean(),
         "nodule": functional.binary_cross_entropy_with_logits(judged[:, 0], 0.02 + 0.96 * nodule),

@@ -1,0 +1,72 @@
+"""A training run: resumable, reproducible, and ending with the weights that validated best."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from training.loop import Batch, History, Schedule, fit
+
+
+def line(step: int) -> Batch:
+    generator = torch.Generator().manual_seed(step)
+    x = torch.randn(16, 1, generator=generator)
+    return x, 3 * x + 1
+
+
+def squared(network: nn.Module, batch: Batch) -> dict[str, Tensor]:
+    x, y = batch
+    return {"error": ((network(x).float() - y) ** 2).mean()}
+
+
+def closeness(network: nn.Module) -> dict[str, float]:
+    x, y = line(10_000)
+    return {"score": -float(((network(x) - y) ** 2).mean())}
+
+
+def run(out: Path, schedule: Schedule) -> tuple[nn.Module, History]:
+    torch.manual_seed(0)
+    network = nn.Linear(1, 1)
+    return network, fit(network, line, squared, closeness, out, schedule)
+
+
+def test_a_run_learns_and_leaves_its_best_weights_and_curves(tmp_path: Path) -> None:
+    network, history = run(tmp_path, Schedule(120, 0.2, warm_up=10, validate_every=20, average=0.8))
+    assert history.best > -0.05
+    assert closeness(network)["score"] == history.best
+    assert {p.name for p in tmp_path.iterdir()} >= {"checkpoint.pt", "best.pt", "history.json", "curves.png"}
+
+
+def test_a_run_that_was_stopped_goes_on_as_if_it_never_had_been(tmp_path: Path) -> None:
+    whole, _ = run(tmp_path / "whole", Schedule(40, 0.1, validate_every=40, checkpoint_every=10))
+
+    def stops_at_25(step: int) -> Batch:
+        if step == 25:
+            raise InterruptedError
+        return line(step)
+
+    schedule = Schedule(40, 0.1, validate_every=40, checkpoint_every=10)
+    torch.manual_seed(0)
+    network = nn.Linear(1, 1)
+    with pytest.raises(InterruptedError):
+        fit(network, stops_at_25, squared, closeness, tmp_path / "part", schedule)
+    resumed, history = run(tmp_path / "part", schedule)
+    assert history.step == 40
+    for a, b in zip(whole.parameters(), resumed.parameters(), strict=True):
+        assert torch.equal(a, b)
+
+
+def test_the_same_seed_gives_the_same_weights(tmp_path: Path) -> None:
+    one, _ = run(tmp_path / "one", Schedule(20, validate_every=10))
+    other, _ = run(tmp_path / "other", Schedule(20, validate_every=10))
+    assert torch.equal(next(one.parameters()), next(other.parameters()))
+
+
+def test_a_run_without_progress_stops_early(tmp_path: Path) -> None:
+    network = nn.Linear(1, 1)
+    schedule = Schedule(500, 1e-3, validate_every=5, patience=3)
+    history = fit(network, line, squared, lambda _: {"score": 0.0}, tmp_path, schedule)
+    assert history.step == 20

@@ -1,0 +1,144 @@
+"""How the networks of lung-nodules are made: patches, candidates, losses, and the way into the catalogue."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+
+from inference.catalogue import Catalogue
+from inference.engine.embedded import EmbeddedEngine
+from inference.parity import verify
+from training.evaluate import evaluate
+from training.lung_nodules.backgrounds import Background, lung_depth
+from training.lung_nodules.characteriser import characteriser_losses, overlap
+from training.lung_nodules.crops import SHAPE, Stack, phantom_candidates
+from training.lung_nodules.detector import detector_losses, stacked
+from training.lung_nodules.networks import ACTIVATIONS, Characteriser, Detector
+from training.lung_nodules.patches import PatchSource
+from training.lung_nodules.recipe import export
+from training.phantoms.anatomy import chest_anatomy
+from training.phantoms.fields import Grid
+from training.phantoms.render import render
+from training.run import train
+
+NATIVE = {
+    "Conv",
+    "ConvTranspose",
+    "Relu",
+    "Add",
+    "Mul",
+    "Div",
+    "Sub",
+    "Clip",
+    "Sigmoid",
+    "Exp",
+    "Log",
+    "Concat",
+}
+NATIVE |= {"Slice", "ReduceMean", "ReduceMax", "Gemm", "AveragePool", "Softmax"}
+
+
+@pytest.fixture(scope="module")
+def chest() -> Background:
+    anatomy = chest_anatomy(1003)
+    grid = Grid.centred((64, 96, 128), (1.5, 1.5, 1.5))
+    hu = render(anatomy, grid).astype(np.int16)
+    return Background("chest", hu, grid, anatomy.fields["lungs"], False)
+
+
+def test_a_patch_follows_from_its_number(chest: Background) -> None:
+    one, same, other = (PatchSource([chest], 1, 32)(n) for n in (5, 5, 6))
+    assert np.array_equal(one.hu, same.hu)
+    assert not np.array_equal(one.hu, other.hu)
+
+
+def test_where_a_patch_has_heat_it_has_a_size_and_an_inside(chest: Background) -> None:
+    source = PatchSource([chest], 1, 32)
+    patches = [source(n) for n in range(12)]
+    centres = [np.argwhere(p.heat == 1) for p in patches]
+    assert sum(map(len, centres)) >= 4
+    for patch, found in zip(patches, centres, strict=True):
+        assert all(patch.sized[tuple(at)] == 1 and patch.log_diameter[tuple(at)] > 1 for at in found)
+
+
+def test_the_detector_loss_falls_when_the_answer_is_right(chest: Background) -> None:
+    _, heat, size, sized, inside = stacked([PatchSource([chest], 1, 32)(n) for n in range(8)])
+    logit = torch.logit(heat.clamp(0.001, 0.999))
+    right = torch.stack([logit, size, torch.logit(inside.clamp(0.001, 0.999))], 1)
+    losses, guess = detector_losses(right, heat, size, sized, inside), torch.zeros_like(right)
+    worse = detector_losses(guess, heat, size, sized, inside)
+    assert all(losses[k] < 0.5 * worse[k] for k in ("centre", "size", "inside"))
+
+
+def test_what_a_crop_does_not_show_is_not_held_against_the_mask() -> None:
+    mask, known = torch.zeros(1, 1, *SHAPE), torch.zeros(1, 1, *SHAPE)
+    mask[..., 4:8, 15:25, 15:25], known[..., 3:9, :, :] = 1, 1
+    labels = torch.tensor([[1.0, 1.0, 0.0]])
+    inside_known = torch.where(mask > 0, 9.0, -9.0)
+    beyond = torch.where(known > 0, inside_known, 9.0)
+    a, b = (characteriser_losses(x, torch.zeros(1, 6), mask, known, labels) for x in (inside_known, beyond))
+    assert float(a["mask"]) == pytest.approx(float(b["mask"]))
+
+
+def test_a_stack_is_sampled_in_millimetres_and_put_back() -> None:
+    z, y, x = np.mgrid[:9, :128, :128]
+    ball = ((z - 4) * 2.5) ** 2 + ((y - 64) * 0.7) ** 2 + ((x - 60) * 0.7) ** 2 < 8**2
+    stack = Stack(np.where(ball, 40.0, -850.0), ball.astype(float), np.arange(9) * 2.5, 0.7)
+    _, mask = stack.crop((4, 64, 60), 1.0)
+    assert mask.sum() * 2 == pytest.approx(4 / 3 * np.pi * 8**3, rel=0.08)
+    assert overlap(stack.uncrop(mask, (4, 64, 60), 1.0) >= 0.5, ball) > 0.9
+
+
+def test_phantom_candidates_hold_nodules_and_what_is_none() -> None:
+    candidates = phantom_candidates(1003, positives=3, negatives=3)
+    assert {c.nodule for c in candidates} == {0.0, 1.0}
+    assert all(c.mask.any() == bool(c.nodule) for c in candidates)
+    assert all(c.kind >= 0 and c.malignancy in (0.0, 1.0) for c in candidates if c.nodule)
+
+
+def test_a_real_scan_s_lungs_are_found_within_its_body() -> None:
+    hu = np.full((60, 90, 120), -1000, np.int16)
+    hu[:, 10:80, 10:110] = 40
+    hu[9:51, 24:66, 18:45] = hu[9:51, 24:66, 78:105] = -860
+    depth = lung_depth(hu)
+    assert depth[10, 15, 10] > 12
+    assert depth[10, 1, 1] < 0
+    assert depth[10, 15, 20] < 0
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_every_activation_makes_a_network_that_runs(activation: str) -> None:
+    with torch.no_grad():
+        assert Detector(activation, 8).eval()(torch.zeros(1, 1, 16, 32, 16)).shape == (1, 3, 8, 16, 8)
+        mask, judged = Characteriser(activation).eval()(torch.zeros(2, 1, *SHAPE), torch.ones(2, 1))
+    assert (mask.shape, judged.shape) == ((2, 1, *SHAPE), (2, 6))
+
+
+def test_exported_networks_answer_as_they_did_in_training_and_are_native_to_tensorrt(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    data = [{"name": "nothing", "kind": "phantom", "cases": 0}]
+    export(Detector(), Characteriser(), tmp_path, version=1, data=data, metrics=[])
+    catalogue = Catalogue(tmp_path)
+    rows = list(verify(catalogue, EmbeddedEngine(catalogue)))
+    assert len(rows) == 6
+    assert all(row.passed for row in rows), rows
+    for model in catalogue:
+        used = {node.op_type for node in onnx.load(model.weights).graph.node}
+        assert used <= NATIVE
+
+
+def test_an_unknown_task_layout_or_activation_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="task 'hips' is not known; there is: lung-nodules"):
+        train("hips", None, "phantom", tmp_path)
+    with pytest.raises(ValueError, match="layout 'jsrt'"):
+        train("lung-nodules", None, "jsrt", tmp_path)
+    with pytest.raises(ValueError, match="activation 'sine'"):
+        train("lung-nodules", None, "phantom", tmp_path, activation="sine")
+    with pytest.raises(ValueError, match="needs a folder"):
+        train("lung-nodules", None, "lidc-slices", tmp_path)
+    with pytest.raises(ValueError, match="split"):
+        evaluate("lung-nodules", None, "phantom", "unheard-of")
