@@ -101,13 +101,13 @@ def test_phantom_candidates_hold_nodules_and_what_is_none() -> None:
 
 
 def test_a_real_scan_s_lungs_are_found_within_its_body() -> None:
-    hu = np.full((60, 90, 120), -1000, np.int16)
-    hu[:, 10:80, 10:110] = 40
-    hu[9:51, 24:66, 18:45] = hu[9:51, 24:66, 78:105] = -860
+    hu = np.full((120, 150, 180), -1000, np.int16)
+    hu[:, 9:141, 9:171] = 40
+    hu[9:111, 30:120, 24:75] = hu[9:111, 30:120, 105:156] = -860
     depth = lung_depth(hu)
-    assert depth[10, 15, 10] > 12
-    assert depth[10, 1, 1] < 0
-    assert depth[10, 15, 20] < 0
+    assert depth[20, 25, 16] > 30
+    assert depth[20, 1, 1] < 0
+    assert depth[20, 25, 30] < 0
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -71,9 +72,7 @@ def train(lidc: Path | None, scans: Sequence[RealScan], out: Path, plan: Plan) -
     Everything on the way lies in ``out``, and a second call goes on where the first was stopped.
     """
     chests = _chests(out / "chests", plan)
-    real = {
-        s.name: real_background(s.name, lambda s=s: _load(s), out / "chests", s.kept_clear) for s in scans
-    }
+    real = {s.name: real_background(s.name, partial(_load, s), out / "chests", s.kept_clear) for s in scans}
     held = max(2, len(chests) // 10)
     mixed = [*chests[held:], *(b for b in real.values() for _ in range(max(1, len(chests) // 10)))]
     schedule = Schedule(plan.detector_steps, minutes=plan.minutes and plan.minutes * 0.5)
