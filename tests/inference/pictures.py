@@ -48,3 +48,20 @@ def write_picture(
     image.PixelData = pixels.tobytes() + b"\0" * (pixels.nbytes % 2)
     image.save_as(path, enforce_file_format=True)
     return path
+
+
+def chest(size: int = 320, seed: int = 0) -> npt.NDArray[np.float64]:
+    """A frontal chest as a radiograph shows it, 0 (air) to 1: body, two lungs, heart, ribs, noise."""
+    rng = np.random.default_rng(seed)
+    axis = np.linspace(-1, 1, size)
+    y, x = np.meshgrid(axis, axis, indexing="ij")
+    body = 1 / (1 + np.exp(40 * (np.abs(x) - 0.93 + 0.25 * (y < -0.75))))
+    picture = 0.15 + 0.6 * body
+    for side in (-1, 1):
+        lung = ((x - side * 0.43) / 0.31) ** 2 + ((y + 0.05) / 0.68) ** 2
+        picture -= 0.5 / (1 + np.exp(14 * (lung - 1))) * (y < 0.62 - 0.3 * (np.abs(x) - 0.4) ** 2)
+    heart = ((x - 0.12) / 0.33) ** 2 + ((y - 0.32) / 0.3) ** 2
+    picture += 0.35 / (1 + np.exp(14 * (heart - 1)))
+    picture += 0.06 * (np.sin(22 * (y + 0.35 * x**2)) > 0.45) * body
+    picture += 0.15 * np.exp(-((x / 0.08) ** 2)) + rng.normal(0, 0.01, x.shape)
+    return np.clip(picture, 0, 1)

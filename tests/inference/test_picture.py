@@ -1,0 +1,90 @@
+"""Radiographs and endoscopy frames as pictures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from inference.errors import UnreadableSeriesError
+from inference.picture import Pictures, load_pictures
+from inference.series import load_series
+from tests.inference.pictures import CR, DX, ENDOSCOPIC, VIDEO_LIKE, chest, write_picture
+
+
+def radiograph(bits: int) -> np.ndarray:
+    return np.rint(chest(160) * (2**bits - 1)).astype(np.uint16)
+
+
+def test_monochrome1_shows_what_monochrome2_shows(tmp_path: Path) -> None:
+    stored = radiograph(12)
+    light = {"BitsStored": 12, "HighBit": 11}
+    one = write_picture(
+        tmp_path / "1.dcm", 4095 - stored, "DX", DX, PhotometricInterpretation="MONOCHROME1", **light
+    )
+    two = write_picture(tmp_path / "2.dcm", stored, "DX", DX, **light)
+    first, second = load_pictures([one]).voxels[0], load_pictures([two]).voxels[0]
+    assert np.abs(first.astype(int) - second.astype(int)).max() <= 1
+
+
+@pytest.mark.parametrize("bits", [10, 12, 14, 16])
+def test_any_bit_depth_shows_the_same(bits: int, tmp_path: Path) -> None:
+    path = write_picture(tmp_path / "1.dcm", radiograph(bits), "CR", CR, BitsStored=bits, HighBit=bits - 1)
+    eight = np.rint(np.clip(chest(160), 0, 1) * 255)
+    low, high = np.percentile(chest(160), (0.1, 99.9))
+    expected = np.clip((eight / 255 - low) / (high - low), 0, 1) * 255
+    assert np.abs(load_pictures([path]).voxels[0] - expected).max() <= 3
+
+
+def test_a_window_is_applied(tmp_path: Path) -> None:
+    stored = radiograph(12)
+    path = write_picture(
+        tmp_path / "1.dcm", stored, "DX", DX, BitsStored=12, HighBit=11, WindowCenter=2000, WindowWidth=200
+    )
+    shown = load_pictures([path]).voxels[0]
+    assert (shown[stored < 1880] == 0).all() and (shown[stored > 2120] == 255).all()
+
+
+def test_view_and_spacing_come_from_the_header(tmp_path: Path) -> None:
+    path = write_picture(
+        tmp_path / "1.dcm",
+        radiograph(8).astype(np.uint8),
+        "DX",
+        DX,
+        ViewPosition="AP",
+        ImagerPixelSpacing=[0.2, 0.2],
+    )
+    (view,) = load_pictures([path]).views
+    assert (view.position, view.spacing_mm) == ("AP", (0.2, 0.2))
+
+
+def test_a_lateral_view_is_left_out_beside_a_frontal_one(tmp_path: Path) -> None:
+    pixels = radiograph(8).astype(np.uint8)
+    paths = [
+        write_picture(tmp_path / f"{view}.dcm", pixels, "DX", DX, ViewPosition=view) for view in ("LL", "PA")
+    ]
+    pictures = load_pictures(paths)
+    assert [view.position for view in pictures.views] == ["PA"]
+    assert pictures.notes == ("1 lateral view left out.",)
+
+
+def test_the_frames_of_a_video_are_pictures_with_their_numbers(tmp_path: Path) -> None:
+    frames = np.random.default_rng(0).integers(0, 255, (3, 64, 80, 3), np.uint8)
+    pictures = load_series([write_picture(tmp_path / "v.dcm", frames, "ES", VIDEO_LIKE)])
+    assert isinstance(pictures, Pictures) and pictures.is_colour and pictures.shape == (3, 64, 80)
+    assert [frame for _, frame in pictures.images if _] == [1, 2, 3]
+    assert (pictures.voxels == frames).all()
+
+
+def test_an_endoscopy_still_keeps_its_colours(tmp_path: Path) -> None:
+    still = np.random.default_rng(0).integers(0, 255, (64, 80, 3), np.uint8)
+    pictures = load_series([write_picture(tmp_path / "s.dcm", still, "ES", ENDOSCOPIC)])
+    assert (pictures.voxels[0] == still).all()
+
+
+def test_damaged_pixels_are_refused_with_a_sentence(tmp_path: Path) -> None:
+    path = write_picture(tmp_path / "s.dcm", radiograph(8).astype(np.uint8), "DX", DX)
+    path.write_bytes(path.read_bytes()[:-5000])
+    with pytest.raises(UnreadableSeriesError, match=r"s\.dcm cannot be decoded; send it again"):
+        load_pictures([path])

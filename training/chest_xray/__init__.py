@@ -1,0 +1,1 @@
+"""The networks of the ``chest-xray`` reader: lungs of either side, and the findings."""

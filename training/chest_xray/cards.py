@@ -1,0 +1,143 @@
+"""The cards of the two networks: what they take, what they say, what they learned from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from inference.readers.chest_xray import FINDINGS, LUNGS, NAME
+from inference.readers.radiograph import FINDINGS_SIZE, LUNGS_SIZE
+from training.chest_xray.scattering import FINE
+from training.datasets.nih import CLASSES
+
+_COMMAND = "overread train chest-xray --data DIR --layout nih"
+_CODES = {
+    "cardiomegaly": ("SCT", "8186001", "Cardiomegaly"),
+    "effusion": ("SCT", "60046008", "Pleural effusion"),
+    "atelectasis": ("SCT", "46621007", "Atelectasis"),
+    "consolidation": ("SCT", "95436008", "Lung consolidation"),
+    "edema": ("SCT", "19242006", "Pulmonary edema"),
+    "no_finding": ("SCT", "17621005", "Normal"),
+}
+_LIMITS = [
+    "Not a medical device: for research, every result unverified.",
+    "Learned from under a thousand radiographs whose labels were mined from reports and err about one time "
+    "in ten; a site's own labelled images will do better.",
+    "Nearly every positive in the training images carries the label pneumonia too, and views differ between "
+    "positives and negatives: the view explains a part of every figure. Figures within one view are given beside the whole.",
+    "Adults, frontal views, upright on the picture; lateral views are refused, children were not among them.",
+]
+MASKS = {
+    "name": "83 chest radiographs with lung masks, of 48 patients (ieee8023 collection, V7 masks)",
+    "kind": "real",
+    "cases": 83,
+    "license": "CC BY 3.0, CC BY 4.0, CC BY-SA, Apache-2.0",
+    "description": "mostly COVID-19; masks hold the lung behind the heart",
+}
+NIH = {
+    "name": "NIH ChestX-ray14, a part",
+    "kind": "real",
+    "cases": 949,
+    "license": "no restrictions; NIH Clinical Center, Wang et al., CVPR 2017, "
+    "https://nihcc.app.box.com/v/ChestXray-NIHCC",
+    "description": "frontal radiographs with labels mined from reports",
+}
+
+
+def _label(code: tuple[str, str, str], label: str) -> dict[str, str]:
+    return {"label": label, "scheme": code[0], "value": code[1], "meaning": code[2]}
+
+
+def _input(size: int, description: str) -> list[dict[str, Any]]:
+    return [
+        {
+            "tensor": "picture",
+            "dims": [1, 1, size, size],
+            "axes": ["batch", "channel", "row", "column"],
+            "units": "standard deviations",
+            "description": description,
+        }
+    ]
+
+
+def lungs_card(version: int, metrics: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """``model.yaml`` of the network that draws the lungs, its weights' hash still missing."""
+    return {
+        "name": LUNGS,
+        "version": version,
+        "task": "Draws the right and the left lung on a frontal chest radiograph",
+        "readers": [NAME],
+        "license": "Apache-2.0",
+        "inputs": _input(
+            LUNGS_SIZE,
+            "the whole picture in a black square, clipped at its 2nd and 98th percentile, standardised",
+        ),
+        "outputs": [
+            {
+                "tensor": "lungs",
+                "dims": [1, 2, LUNGS_SIZE, LUNGS_SIZE],
+                "kind": "mask",
+                "activation": "sigmoid",
+                "labels": [
+                    _label(("SCT", "3341006", "Right lung"), "right lung"),
+                    _label(("SCT", "44029006", "Left lung"), "left lung"),
+                ],
+                "description": "probability of lying in the patient's right lung, in the left one",
+            }
+        ],
+        "parity": {"absolute": 2e-3, "relative": 2e-3},
+        "training_data": [MASKS],
+        "training_command": _COMMAND,
+        "metrics": list(metrics),
+        "intended_use": "Lung fields of adult frontal chest radiographs, and the place to look for findings",
+        "limits": _LIMITS[:1]
+        + [
+            "Learned from 83 radiographs, mostly of COVID-19, drawn at 128 x 128: borders are coarse.",
+            *_LIMITS[3:],
+        ],
+    }
+
+
+def findings_card(
+    version: int, thresholds: Mapping[str, float], chosen_for: str, metrics: Sequence[Mapping[str, Any]]
+) -> dict[str, Any]:
+    """``model.yaml`` of the classifier, its weights' hash still missing."""
+    labels = [_label(_CODES[name], name) for name in CLASSES]
+    return {
+        "name": FINDINGS,
+        "version": version,
+        "task": "Probabilities of findings on a frontal chest radiograph, and where the evidence lies",
+        "readers": [NAME],
+        "license": "Apache-2.0",
+        "inputs": _input(
+            FINDINGS_SIZE, "the box around the lungs, clipped at its 2nd and 98th percentile, standardised"
+        ),
+        "outputs": [
+            {
+                "tensor": "probability",
+                "dims": [1, len(CLASSES)],
+                "kind": "probability",
+                "activation": "sigmoid",
+                "labels": labels,
+                "description": "of each class by itself; they do not add up to one",
+            },
+            {
+                "tensor": "evidence",
+                "dims": [1, len(CLASSES), FINE, FINE],
+                "kind": "heatmap",
+                "stride": FINDINGS_SIZE // FINE,
+                "labels": labels,
+                "description": "what each place adds to the logit of a mean radiograph",
+            },
+        ],
+        "operating_points": {
+            name: {"threshold": round(value, 4), "chosen_for": chosen_for}
+            for name, value in thresholds.items()
+        },
+        "parity": {"absolute": 2e-3, "relative": 2e-3},
+        "training_data": [NIH, MASKS],
+        "training_command": _COMMAND,
+        "metrics": list(metrics),
+        "intended_use": "A first impression of adult frontal chest radiographs, for research",
+        "limits": _LIMITS,
+    }

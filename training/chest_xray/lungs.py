@@ -1,0 +1,158 @@
+"""Trains and measures the network that draws the lungs, on radiographs with lung masks."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cc3d
+import numpy as np
+import numpy.typing as npt
+import torch
+from PIL import Image
+from scipy import ndimage
+from torch import nn
+
+from inference.readers.radiograph import LUNGS_SIZE, Floats, sampled, square, standardised
+from training.loop import Batch, History, Schedule, fit
+from training.segmenter import Segmenter, mask_loss
+
+BATCH = 8
+SCHEDULE = Schedule(steps=260, learning_rate=4e-3, warm_up=20, validate_every=130, average=0.97)
+
+
+@dataclass(frozen=True, eq=False)
+class LungCase:
+    """A radiograph, standardised, with the masks of the patient's right and left lung, (2, size, size)."""
+
+    patient: str
+    picture: Floats
+    masks: npt.NDArray[np.bool_]
+
+
+def read_lung_masks(folder: Path, size: int = LUNGS_SIZE) -> list[LungCase]:
+    """The cases of a folder of layout ``lung-masks``: index.csv (stem, patientid, view), images, masks.
+
+    Raises:
+        FileNotFoundError: a file that the index names is missing.
+    """
+    with (folder / "index.csv").open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    return [_case(folder, row, size) for row in rows]
+
+
+def _case(folder: Path, row: Mapping[str, str], size: int) -> LungCase:
+    found = sorted((folder / "images").glob(f"{row['stem']}.*"))
+    if not found:
+        raise FileNotFoundError(
+            f"{folder / 'images' / row['stem']}.*: the index names it, but it is not there"
+        )
+    pixels = np.asarray(Image.open(found[0]).convert("L"))
+    drawn = np.asarray(Image.open(folder / "masks" / f"{row['stem']}.png").convert("L")) > 127
+    corners = square(pixels)
+    scale = drawn.shape[1] / pixels.shape[1]
+    fit_to = square(drawn) if scale != 1 else corners
+    mask = sampled_mask(drawn, fit_to, size)
+    return LungCase(row["patientid"], sampled(pixels, corners, size), sides(mask))
+
+
+def sampled_mask(
+    mask: npt.NDArray[np.bool_], corners: tuple[float, float, float, float], size: int
+) -> npt.NDArray[np.bool_]:
+    """A mask on the same grid as ``sampled`` puts a picture on."""
+    room = max(0, *(int(np.ceil(-v)) for v in corners[:2]))
+    padded = Image.fromarray(np.pad(mask, room).astype(np.float32))
+    box = (corners[0] + room, corners[1] + room, corners[2] + room, corners[3] + room)
+    return np.asarray(padded.resize((size, size), Image.Resampling.BOX, box=box)) >= 0.5
+
+
+def sides(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+    """(2, rows, columns): the right lung, which is on the left of the picture, and the left one. Lungs that
+    touch are parted in the middle between them."""
+    parts = cc3d.connected_components(mask, connectivity=4)
+    size = np.bincount(parts.ravel())
+    size[0] = 0
+    order = np.argsort(size)[::-1]
+    both = np.zeros((2, *mask.shape), bool)
+    if len(size) > 2 and size[order[1]] > 0.15 * size[order[0]]:
+        centre = [float(np.argwhere(parts == order[k])[:, 1].mean()) for k in (0, 1)]
+        middle = sum(centre) / 2
+        for number in np.flatnonzero(size):
+            column = float(np.argwhere(parts == number)[:, 1].mean())
+            both[int(column > middle)] |= parts == number
+        return both
+    columns = np.flatnonzero(mask.any(0))
+    middle = (columns[0] + columns[-1]) / 2
+    right = np.arange(mask.shape[1]) <= middle
+    both[0], both[1] = mask & right, mask & ~right
+    return both
+
+
+class LungSource:
+    """Batches of cases, each moved, turned, scaled and re-exposed by chance."""
+
+    def __init__(self, cases: Sequence[LungCase], seed: int) -> None:
+        self.cases, self.seed = cases, seed
+
+    def __call__(self, step: int) -> Batch:
+        rng = np.random.default_rng((self.seed, step))
+        chosen = rng.choice(len(self.cases), BATCH)
+        drawn = [_changed(self.cases[int(k)], rng) for k in chosen]
+        pictures = torch.from_numpy(np.stack([d[0] for d in drawn])[:, None])
+        masks = torch.from_numpy(np.stack([d[1] for d in drawn]))
+        return pictures.contiguous(memory_format=torch.channels_last), masks
+
+
+def _changed(case: LungCase, rng: np.random.Generator) -> tuple[Floats, Floats]:
+    angle = np.deg2rad(rng.normal(0, 5))
+    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    matrix = turn * rng.uniform(0.8, 1.15, 2)
+    middle = (np.array(case.picture.shape) - 1) / 2
+    offset = middle - matrix @ middle + rng.normal(0, 5, 2)
+    picture = ndimage.affine_transform(case.picture, matrix, offset, order=1, mode="nearest")
+    masks = [ndimage.affine_transform(m.astype(np.float32), matrix, offset, order=1) for m in case.masks]
+    low, high = float(picture.min()), float(picture.max()) + 1e-3
+    bent = ((picture - low) / (high - low)) ** np.exp(rng.normal(0, 0.25))
+    noisy = bent + rng.normal(0, rng.uniform(0, 0.03), bent.shape)
+    return standardised(noisy.astype(np.float32)), np.stack(masks)
+
+
+def train_lungs(
+    cases: Sequence[LungCase],
+    out: Path,
+    schedule: Schedule = SCHEDULE,
+    *,
+    seed: int = 1,
+    resume: bool = True,
+    device: str = "cpu",
+) -> tuple[Segmenter, History]:
+    """Train on ``cases`` for the whole schedule; nothing is chosen by how it scores on any of them."""
+    torch.manual_seed(seed)
+    network = Segmenter(1, 2)
+    history = fit(
+        network,
+        LungSource(cases, seed),
+        mask_loss,
+        lambda network: {"score": 0.0},
+        out,
+        Schedule(**{**schedule.__dict__, "validate_every": schedule.steps}),
+        resume=resume,
+        device=device,
+        title="lungs",
+        memory_format=torch.channels_last,
+    )
+    return network, history
+
+
+def drawn_lungs(network: nn.Module, pictures: Floats) -> npt.NDArray[np.bool_]:
+    """(pictures, 2, size, size) of pictures (pictures, size, size)."""
+    with torch.no_grad():
+        logits = network(torch.from_numpy(pictures)[:, None])
+    return (logits > 0).numpy()
+
+
+def dice(one: npt.NDArray[np.bool_], other: npt.NDArray[np.bool_]) -> float:
+    whole = int(one.sum()) + int(other.sum())
+    return 2 * int((one & other).sum()) / whole if whole else 1.0

@@ -1,0 +1,65 @@
+"""The card of the network: what it takes, what it says, what it learned from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from inference.readers.endoscopic import SIZE
+from inference.readers.polyps import NAME, POLYPS
+
+
+def polyps_card(version: int, frames: int, metrics: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """``model.yaml``, its weights' hash still missing."""
+    return {
+        "name": POLYPS,
+        "version": version,
+        "task": "Outlines polyps on colonoscopy pictures",
+        "readers": [NAME],
+        "license": "Apache-2.0",
+        "inputs": [
+            {
+                "tensor": "picture",
+                "dims": [-1, 3, SIZE, SIZE],
+                "axes": ["batch", "channel", "row", "column"],
+                "units": "8-bit RGB",
+                "intensity": {"subtract": 127.5, "divide": 127.5},
+                "shapes": {"min": [1, 3, SIZE, SIZE], "opt": [8, 3, SIZE, SIZE], "max": [16, 3, SIZE, SIZE]},
+                "description": "the whole picture, its sides stretched to be equal",
+            }
+        ],
+        "outputs": [
+            {
+                "tensor": "polyps",
+                "dims": [-1, 1, SIZE, SIZE],
+                "kind": "mask",
+                "activation": "sigmoid",
+                "description": "probability of lying on a polyp",
+            }
+        ],
+        "operating_points": {
+            "outline": {"threshold": 0.5, "chosen_for": "the border of a polyp"},
+            "report": {"threshold": 0.65, "chosen_for": "mean over the outline; not tuned on real pictures"},
+        },
+        "postprocess": {"least_share": 0.004, "most_findings": 20.0},
+        "parity": {"absolute": 2e-3, "relative": 2e-3},
+        "batching": {"max": 16, "preferred": [8]},
+        "training_data": [
+            {
+                "name": "Overread endoscopy phantoms",
+                "kind": "phantom",
+                "cases": frames,
+                "license": "Apache-2.0",
+                "description": "procedural frames; no real picture took part",
+            }
+        ],
+        "training_command": "overread train polyps --data DIR --layout phantoms",
+        "metrics": list(metrics),
+        "intended_use": "Outlines of polyps on colonoscopy stills, for research",
+        "limits": [
+            "Not a medical device: for research, every result unverified.",
+            "Has seen no real picture; a site that trains it on its own pictures gets another network.",
+            "Sizes are in pixels: an endoscope measures no millimetres.",
+            "Draws at 128 x 128: small and flat polyps are lost.",
+        ],
+    }
