@@ -8,21 +8,23 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, Protocol, Self
 
-from pydicom import dcmread
-from pydicom.errors import InvalidDicomError
-from pydicom.filereader import read_file_meta_info
-from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian
-from pynetdicom import AE, _config, build_context
-from pynetdicom.association import Association
-from pynetdicom.presentation import PresentationContext
+import pynetdicom.association
+from pynetdicom import AE
 
+from node.outgoing import VERIFICATION, Outgoing, UnsendableError, association_batches, contexts, outgoing
 from node.settings import Peer
+from node.wire.association import (
+    Association,
+    BrokenDataError,
+    RejectedError,
+    UnknownHostError,
+    UnreachableError,
+    request_association,
+)
+from node.wire.negotiation import Kind
+from node.wire.pdu import PeerGoneError, PeerSilentError, ProtocolError
 
-_config.STORE_SEND_CHUNKED_DATASET = True  # a file goes out as it is, without being decoded
-
-VERIFICATION = UID("1.2.840.10008.1.1")
-MAXIMUM_CONTEXTS = 128  # PS3.8 9.3.2.2: context ids are the odd numbers up to 255
-OBJECTS_PER_ASSOCIATION = 2000
+SUCCESS = 0x0000
 
 Outcome = Literal["sent", "refused", "failed"]
 
@@ -50,21 +52,20 @@ class Destination(Protocol):
 
 @dataclass(frozen=True)
 class DicomDestination:
-    """A storage SCP. ``timeout`` in seconds bounds connecting and each answer."""
+    """A storage SCP. ``timeout`` in seconds bounds connecting, each answer, and each piece it takes."""
 
     peer: Peer
     calling_ae_title: str
     timeout: float = 30
 
     def send(self, objects: Sequence[Path]) -> Iterator[Receipt]:
-        readable: list[_Outgoing] = []
+        readable: list[Outgoing] = []
         for path in objects:
             try:
-                meta = read_file_meta_info(path)
-                readable.append(_Outgoing(path, meta.MediaStorageSOPClassUID, meta.TransferSyntaxUID))
-            except (OSError, InvalidDicomError, AttributeError) as error:
-                yield Receipt(path, "refused", f"not a DICOM file that can be sent: {error}")
-        for batch in _association_batches(readable):
+                readable.append(outgoing(path))
+            except UnsendableError as error:
+                yield Receipt(path, "refused", str(error))
+        for batch in association_batches(readable):
             yield from self._send_batch(batch)
 
     def echo(self) -> None:
@@ -73,71 +74,91 @@ class DicomDestination:
         Raises:
             DeliveryError: nobody listens there, the association is refused, or the answer is not success.
         """
-        ae = self._application_entity()
-        ae.add_requested_context(VERIFICATION)
-        association = associate(ae, self.peer)
+        association = self._associate([VERIFICATION])
         try:
-            status = association.send_c_echo()
-        finally:
-            _end(association)
-        if getattr(status, "Status", None) != 0x0000:
-            raise DeliveryError(f"{self._name} does not answer a C-ECHO")
+            if VERIFICATION not in association.accepted:
+                raise DeliveryError(f"{self._name} accepts the association, but no C-ECHO")
+            status = association.echo(VERIFICATION).status
+        except (PeerGoneError, ProtocolError) as error:
+            association.abort()
+            raise DeliveryError(f"{self._name} does not answer a C-ECHO: {error}") from error
+        association.release()
+        if status != SUCCESS:
+            raise DeliveryError(f"{self._name} answers a C-ECHO with 0x{status:04X}")
 
     def with_timeout(self, seconds: float) -> Self:
         return replace(self, timeout=seconds)
 
-    def _send_batch(self, batch: Sequence[_Outgoing]) -> Iterator[Receipt]:
-        ae = self._application_entity()
-        ae.requested_contexts = [build_context(VERIFICATION), *_contexts(batch)]
+    def _send_batch(self, batch: Sequence[Outgoing]) -> Iterator[Receipt]:
         try:
-            association = associate(ae, self.peer)
+            association = self._associate(contexts(batch))
         except DeliveryError as error:
-            yield from (Receipt(o.path, "failed", str(error)) for o in batch)
+            yield from (Receipt(each.path, "failed", str(error)) for each in batch)
             return
-        accepted = {
-            (UID(c.abstract_syntax or ""), c.transfer_syntax[0]) for c in association.accepted_contexts
-        }
+        lost = ""
         try:
-            for number, outgoing in enumerate(batch, 1):
-                yield self._send_one(association, accepted, outgoing, number)
+            for each in batch:
+                if lost:
+                    yield Receipt(each.path, "failed", f"{self._name} was lost before this object: {lost}")
+                    continue
+                receipt, lost = self._send_one(association, each)
+                yield receipt
         finally:
-            _end(association)
+            association.abort() if lost else association.release()
 
-    def _send_one(
-        self, association: Association, accepted: set[tuple[UID, UID]], outgoing: _Outgoing, number: int
-    ) -> Receipt:
-        path, sop_class, syntax = outgoing.path, outgoing.sop_class, outgoing.syntax
-        as_it_is = (sop_class, syntax) in accepted
-        as_implicit = syntax == ExplicitVRLittleEndian and (sop_class, ImplicitVRLittleEndian) in accepted
-        if not (as_it_is or as_implicit):
-            return Receipt(
-                path,
-                "refused",
-                f"{self._name} does not accept {sop_class.name} as {syntax.name}; "
-                "enable it there, or leave this kind out of the destination's objects",
-            )
-        if not association.is_established:
-            return Receipt(path, "failed", f"{self._name} ended the association before this object")
+    def _send_one(self, association: Association, each: Outgoing) -> tuple[Receipt, str]:
+        """What became of the object, and why the association is lost, if it is."""
+        kind = next((kind for kind in each.kinds if kind in association.accepted), None)
+        if kind is None:
+            return Receipt(each.path, "refused", self._not_accepted(each)), ""
         try:
-            status = association.send_c_store(path if as_it_is else dcmread(path), msg_id=number % 65535 + 1)
-        except (RuntimeError, ValueError, OSError) as error:
-            return Receipt(path, "failed", f"sending to {self._name} broke off: {error}")
-        return self._receipt(path, getattr(status, "Status", None), str(getattr(status, "ErrorComment", "")))
+            with each.data_set(kind[1]) as (data_set, size):
+                response = association.store(kind, each.uid, data_set, size)
+        except UnsendableError as error:
+            return Receipt(each.path, "refused", str(error)), ""
+        except BrokenDataError as error:
+            return Receipt(each.path, "failed", str(error)), "an object could not be read to its end"
+        except PeerSilentError as error:
+            reason = f"{self._name} gave no answer within {self.timeout:g} s ({error})"
+            return Receipt(each.path, "failed", reason), reason
+        except (PeerGoneError, ProtocolError) as error:
+            return Receipt(each.path, "failed", f"sending to {self._name} broke off: {error}"), str(error)
+        return self._receipt(each.path, response.status, response.comment), ""
 
-    def _receipt(self, path: Path, status: int | None, comment: str) -> Receipt:
+    def _receipt(self, path: Path, status: int, comment: str) -> Receipt:
         """PS3.4 table B.2-1: 0xB000-0xBFFF warn but store; 0xA700-0xA7FF is out of resources, for now."""
-        if status is None:
-            return Receipt(path, "failed", f"{self._name} gave no answer within {self.timeout:g} s")
-        if status == 0x0000 or 0xB000 <= status <= 0xBFFF:
+        if status == SUCCESS or 0xB000 <= status <= 0xBFFF:
             return Receipt(path, "sent")
         reason = f"{self._name} answered 0x{status:04X}" + (f": {comment}" if comment else "")
         return Receipt(path, "failed" if 0xA700 <= status <= 0xA7FF else "refused", reason)
 
-    def _application_entity(self) -> AE:
-        ae = AE(ae_title=self.calling_ae_title)
-        ae.maximum_pdu_size = 256 * 1024
-        ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = ae.connection_timeout = self.timeout
-        return ae
+    def _not_accepted(self, each: Outgoing) -> str:
+        return (
+            f"{self._name} does not accept {each.sop_class.name} as {each.syntax.name}; "
+            "enable it there, or leave this kind out of the destination's objects"
+        )
+
+    def _associate(self, kinds: Sequence[Kind]) -> Association:
+        peer = self.peer
+        try:
+            return request_association(
+                peer.host,
+                peer.port,
+                calling=self.calling_ae_title,
+                called=peer.ae_title,
+                kinds=kinds,
+                seconds=self.timeout,
+            )
+        except UnknownHostError as error:
+            raise DeliveryError(_unknown(peer)) from error
+        except UnreachableError as error:
+            raise DeliveryError(_unreachable(peer)) from error
+        except RejectedError as error:
+            raise DeliveryError(_rejected(peer, self.calling_ae_title, str(error))) from error
+        except (PeerGoneError, ProtocolError) as error:
+            raise DeliveryError(
+                f"{self._name} answers no association request: {error}; is a DICOM service listening there?"
+            ) from error
 
     @property
     def _name(self) -> str:
@@ -149,64 +170,37 @@ def name_of(peer: Peer) -> str:
     return f"{peer.name} ({peer.ae_title} at {peer.host}:{peer.port})"
 
 
-def associate(ae: AE, peer: Peer, **options: Any) -> Association:
-    """An association with ``peer``, established. ``options`` go to ``AE.associate``.
+def associate(ae: AE, peer: Peer, **options: Any) -> pynetdicom.association.Association:
+    """An association of pynetdicom's with ``peer``, established, for the services that query and retrieve.
+    ``options`` go to ``AE.associate``.
 
     Raises:
         DeliveryError: its name is not known, nobody listens there, or it rejects the association.
     """
-    name = name_of(peer)
     try:
         addresses = socket.getaddrinfo(peer.host, peer.port, type=socket.SOCK_STREAM)
     except OSError as error:
-        raise DeliveryError(f"{name}: the host name is not known; check the settings") from error
+        raise DeliveryError(_unknown(peer)) from error
     association = ae.associate(str(addresses[0][4][0]), peer.port, ae_title=peer.ae_title, **options)
     if association.is_established:
         return association
     if association.is_rejected:
         answer = association.acceptor.primitive
         why = f"{answer.result_str}, {answer.reason_str}" if answer else "no reason given"
-        raise DeliveryError(
-            f"{name} rejects the association ({why}); is {ae.ae_title!r} known there, "
-            f"and is {peer.ae_title!r} its AE title?"
-        )
-    raise DeliveryError(f"{name} cannot be reached; is it running, and are host and port right?")
+        raise DeliveryError(_rejected(peer, ae.ae_title, why))
+    raise DeliveryError(_unreachable(peer))
 
 
-@dataclass(frozen=True)
-class _Outgoing:
-    path: Path
-    sop_class: UID
-    syntax: UID
+def _unknown(peer: Peer) -> str:
+    return f"{name_of(peer)}: the host name is not known; check the settings"
 
 
-def _contexts(batch: Sequence[_Outgoing]) -> Iterator[PresentationContext]:
-    """One context for each way an object can go. Verification is asked for beside them, or a peer that
-    accepts none would end the association, and could not be told from one that is away."""
-    for sop_class, syntax in sorted({(o.sop_class, o.syntax) for o in batch}):
-        yield build_context(sop_class, syntax)
-        if syntax == ExplicitVRLittleEndian:
-            yield build_context(sop_class, ImplicitVRLittleEndian)
+def _unreachable(peer: Peer) -> str:
+    return f"{name_of(peer)} cannot be reached; is it running, and are host and port right?"
 
 
-def _association_batches(objects: Sequence[_Outgoing]) -> Iterator[list[_Outgoing]]:
-    """The objects in order, split where one association could not hold the contexts they need."""
-    batch: list[_Outgoing] = []
-    kinds: set[tuple[UID, UID]] = set()
-    for outgoing in objects:
-        kind = (outgoing.sop_class, outgoing.syntax)
-        full = kind not in kinds and 2 * len(kinds) + 3 > MAXIMUM_CONTEXTS
-        if full or len(batch) == OBJECTS_PER_ASSOCIATION:
-            yield batch
-            batch, kinds = [], set()
-        batch.append(outgoing)
-        kinds.add(kind)
-    if batch:
-        yield batch
-
-
-def _end(association: Association) -> None:
-    if association.is_established:
-        association.release()
-    elif not association.is_released:
-        association.abort()
+def _rejected(peer: Peer, calling_ae_title: str, why: str) -> str:
+    return (
+        f"{name_of(peer)} rejects the association ({why}); is {calling_ae_title!r} known there, "
+        f"and is {peer.ae_title!r} its AE title?"
+    )

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 import socket
-import struct
 import threading
 import time
 from collections import Counter
@@ -19,16 +18,6 @@ from pynetdicom.presentation import PresentationContext
 
 from node.intake.acceptance import SUCCESS, Acceptance, Answer, Arrival
 from node.intake.callers import is_allowed
-from node.intake.command import (
-    CANCEL_REQUEST,
-    ECHO_REQUEST,
-    MAXIMUM_COMMAND,
-    STORE_REQUEST,
-    Command,
-    MalformedCommandError,
-    decode_command,
-    encode_response,
-)
 from node.intake.contexts import supported_contexts
 from node.intake.examination import Announcement
 from node.intake.negotiation import (
@@ -39,27 +28,40 @@ from node.intake.negotiation import (
     decode_request,
 )
 from node.settings import DicomSettings
+from node.wire.command import (
+    CANCEL_REQUEST,
+    ECHO_REQUEST,
+    MAXIMUM_COMMAND,
+    STORE_REQUEST,
+    Command,
+    MalformedCommandError,
+    decode_command,
+    encode_response,
+)
+from node.wire.pdu import (
+    ABORT,
+    ASSOCIATE_RJ,
+    ASSOCIATE_RQ,
+    COMMAND,
+    FRAGMENT_HEAD,
+    LAST,
+    MAXIMUM_PDU,
+    P_DATA,
+    PDU_HEAD,
+    RELEASE_RP,
+    RELEASE_RQ,
+    PeerGoneError,
+    ProtocolError,
+    Wire,
+    fragments,
+)
 
 log = logging.getLogger(__name__)
 
-MAXIMUM_PDU = 256 * 1024  # of the fragments a sender may put into one PDU; what we announce
 MAXIMUM_REQUEST = 1 << 20  # of an A-ASSOCIATE-RQ
 UNRECOGNISED_OPERATION = 0x0211
 SECONDS_TO_INTRODUCE = 30.0  # from connecting to the last byte of the request (ARTIM, PS3.8 9.1.5)
 SECONDS_TO_FINISH = 5.0  # an object under way when the listener stops
-
-_ASSOCIATE_RQ, _ASSOCIATE_RJ, _P_DATA, _RELEASE_RQ, _RELEASE_RP, _ABORT = 1, 3, 4, 5, 6, 7
-_HEAD = struct.Struct(">BxI")
-_FRAGMENT = struct.Struct(">IBB")
-_COMMAND, _LAST = 0x01, 0x02  # bits of a fragment's control header (PS3.8 E.2)
-
-
-class ProtocolError(RuntimeError):
-    """The peer does not keep to the protocol, or to our limits: its association is aborted."""
-
-
-class PeerGoneError(RuntimeError):
-    """The peer has closed the connection or has been silent for too long."""
 
 
 class FastListener:
@@ -165,62 +167,6 @@ class FastListener:
         return self._stopping
 
 
-class _Wire:
-    """A connection that is read in whole PDUs, each within a deadline that the kernel keeps."""
-
-    def __init__(self, connection: socket.socket) -> None:
-        self._connection = connection
-        self._head = bytearray(6)
-        self._buffer = bytearray(MAXIMUM_PDU)
-        connection.setblocking(True)
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-
-    def set_deadline(self, seconds: float) -> None:
-        """How long a PDU may take to begin, and again to come in whole."""
-        value = struct.pack("@ll", int(seconds), int(seconds % 1 * 1e6))
-        for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
-            self._connection.setsockopt(socket.SOL_SOCKET, option, value)
-
-    def receive(self, maximum: int) -> tuple[int, memoryview]:
-        """The next PDU's type and body; the body is valid until the next call.
-
-        Raises:
-            PeerGoneError: the connection is closed, or the deadline has passed.
-            ProtocolError: the PDU announces more than ``maximum`` bytes.
-        """
-        self._fill(memoryview(self._head))
-        kind, length = _HEAD.unpack(self._head)
-        if length > maximum:
-            raise ProtocolError(f"a PDU of type {kind} announces {length} bytes; {maximum} are allowed")
-        if length > len(self._buffer):
-            self._buffer = bytearray(length)
-        body = memoryview(self._buffer)[:length]
-        self._fill(body)
-        return kind, body
-
-    def send(self, kind: int, body: bytes) -> None:
-        self.send_pdu(_HEAD.pack(kind, len(body)) + body)
-
-    def send_pdu(self, pdu: bytes) -> None:
-        try:
-            self._connection.sendall(pdu)
-        except OSError as error:
-            raise PeerGoneError(str(error)) from error
-
-    def _fill(self, view: memoryview) -> None:
-        if not view:
-            return
-        try:
-            count = self._connection.recv_into(view, len(view), socket.MSG_WAITALL)
-        except BlockingIOError:
-            raise PeerGoneError("silent for too long") from None
-        except OSError as error:
-            raise PeerGoneError(str(error)) from error
-        if count < len(view):
-            raise PeerGoneError("closed the connection, or sent too slowly, within a PDU")
-
-
 class _Association(threading.Thread):
     """One connection, from the request to the release."""
 
@@ -229,7 +175,7 @@ class _Association(threading.Thread):
         self.address = address
         self._listener = listener
         self._connection = connection
-        self._wire = _Wire(connection)
+        self._wire = Wire(connection)
         self._full = full
         self._caller = ""
         self._contexts: Mapping[int, str] = {}
@@ -272,7 +218,7 @@ class _Association(threading.Thread):
 
     def _abort(self) -> None:
         try:
-            self._wire.send(_ABORT, b"\0\0\x02\0")
+            self._wire.send(ABORT, b"\0\0\x02\0")
         except PeerGoneError:
             log.debug("%s had gone already", self.address)
 
@@ -280,10 +226,10 @@ class _Association(threading.Thread):
         settings = self._listener.settings
         self._wire.set_deadline(min(SECONDS_TO_INTRODUCE, settings.network_timeout))
         kind, body = self._wire.receive(MAXIMUM_REQUEST)
-        if kind != _ASSOCIATE_RQ:
+        if kind != ASSOCIATE_RQ:
             raise ProtocolError(f"a PDU of type {kind} instead of an association request")
         try:
-            request = decode_request(_HEAD.pack(kind, len(body)) + bytes(body))
+            request = decode_request(PDU_HEAD.pack(kind, len(body)) + bytes(body))
         except MalformedRequestError as error:
             raise ProtocolError(str(error)) from error
         self._caller = request.caller
@@ -299,38 +245,31 @@ class _Association(threading.Thread):
         return True
 
     def _reject(self, result: int, source: int, reason: int) -> bool:
-        self._wire.send(_ASSOCIATE_RJ, bytes((0, result, source, reason)))
+        self._wire.send(ASSOCIATE_RJ, bytes((0, result, source, reason)))
         return False
 
     def _serve(self) -> bool:
         """Take the next PDU; whether there may be another."""
         kind, body = self._wire.receive(MAXIMUM_PDU)
-        if kind == _P_DATA:
+        if kind == P_DATA:
             self._take_fragments(body)
             if self._listener.stopping and self._request is None:
                 self._abort()
                 return False
             return True
-        if kind == _RELEASE_RQ:
-            self._wire.send(_RELEASE_RP, b"\0\0\0\0")
+        if kind == RELEASE_RQ:
+            self._wire.send(RELEASE_RP, b"\0\0\0\0")
             return False
-        if kind == _ABORT:
+        if kind == ABORT:
             return False
         raise ProtocolError(f"an unexpected PDU of type {kind}")
 
     def _take_fragments(self, body: memoryview) -> None:
-        position, end = 0, len(body)
-        while position < end:
-            if position + 6 > end:
-                raise ProtocolError("a fragment is cut short")
-            length, context_id, control = _FRAGMENT.unpack_from(body, position)
-            start, position = position + 6, position + 4 + length
-            if length < 2 or position > end:
-                raise ProtocolError("a fragment reaches beyond its PDU")
-            if control & _COMMAND:
-                self._take_command(body[start:position], context_id, bool(control & _LAST))
+        for context_id, control, data in fragments(body):
+            if control & COMMAND:
+                self._take_command(data, context_id, bool(control & LAST))
             else:
-                self._take_data(body[start:position], context_id, bool(control & _LAST))
+                self._take_data(data, context_id, bool(control & LAST))
 
     def _take_command(self, fragment: memoryview, context_id: int, is_last: bool) -> None:
         if self._request is not None:
@@ -374,5 +313,5 @@ class _Association(threading.Thread):
             answer = Answer(SUCCESS if request.field == ECHO_REQUEST else UNRECOGNISED_OPERATION)
         response = encode_response(request, answer.status, answer.comment)
         self._request = None
-        fragment = _FRAGMENT.pack(len(response) + 2, self._context_id, _COMMAND | _LAST)
-        self._wire.send(_P_DATA, fragment + response)
+        fragment = FRAGMENT_HEAD.pack(len(response) + 2, self._context_id, COMMAND | LAST)
+        self._wire.send(P_DATA, fragment + response)

@@ -1,0 +1,121 @@
+"""PDUs (PS3.8 9.3) over a socket, each read and written whole within a deadline that the kernel keeps."""
+
+from __future__ import annotations
+
+import socket
+import struct
+import time
+from collections.abc import Iterator, Sequence
+
+MAXIMUM_PDU = 256 * 1024  # of the fragments a peer may put into one PDU; what we announce
+
+ASSOCIATE_RQ, ASSOCIATE_AC, ASSOCIATE_RJ, P_DATA, RELEASE_RQ, RELEASE_RP, ABORT = range(1, 8)
+PDU_HEAD = struct.Struct(">BxI")
+FRAGMENT_HEAD = struct.Struct(">IBB")
+COMMAND, LAST = 0x01, 0x02  # bits of a fragment's control header (PS3.8 E.2)
+
+
+class ProtocolError(RuntimeError):
+    """The peer does not keep to the protocol, or to our limits: its association is aborted."""
+
+
+class PeerGoneError(RuntimeError):
+    """The peer has closed the connection or has been silent for too long."""
+
+
+class PeerSilentError(PeerGoneError):
+    """The peer has been silent for too long."""
+
+
+class Wire:
+    """A connection that is read in whole PDUs."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._connection = connection
+        self._head = bytearray(PDU_HEAD.size)
+        self._buffer = bytearray(MAXIMUM_PDU)
+        self._seconds = 0.0
+        connection.setblocking(True)
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+
+    def set_deadline(self, seconds: float) -> None:
+        """How long a PDU may take to begin, and again to come in whole; and to go out."""
+        self._seconds = seconds
+        value = struct.pack("@ll", int(seconds), int(seconds % 1 * 1e6))
+        for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
+            self._connection.setsockopt(socket.SOL_SOCKET, option, value)
+
+    def receive(self, maximum: int) -> tuple[int, memoryview]:
+        """The next PDU's type and body; the body is valid until the next call.
+
+        Raises:
+            PeerGoneError: the connection is closed, or the deadline has passed.
+            ProtocolError: the PDU announces more than ``maximum`` bytes.
+        """
+        self._fill(memoryview(self._head))
+        kind, length = PDU_HEAD.unpack(self._head)
+        if length > maximum:
+            raise ProtocolError(f"a PDU of type {kind} announces {length} bytes; {maximum} are allowed")
+        if length > len(self._buffer):
+            self._buffer = bytearray(length)
+        body = memoryview(self._buffer)[:length]
+        self._fill(body)
+        return kind, body
+
+    def send(self, kind: int, body: bytes) -> None:
+        self.send_pdu(PDU_HEAD.pack(kind, len(body)) + body)
+
+    def send_pdu(self, pdu: bytes) -> None:
+        self.send_parts((pdu,))
+
+    def send_parts(self, parts: Sequence[bytes | memoryview]) -> None:
+        """Send ``parts`` one after the other, all within one deadline.
+
+        Raises:
+            PeerGoneError: the connection is closed, or the peer does not take them in time.
+        """
+        until = time.monotonic() + self._seconds
+        left = list(parts)
+        while left:
+            try:
+                count = self._connection.sendmsg(left)
+            except BlockingIOError:
+                raise PeerSilentError("takes no data") from None
+            except OSError as error:
+                raise PeerGoneError(str(error)) from error
+            while left and count >= len(left[0]):
+                count -= len(left.pop(0))
+            if left:
+                left[0] = memoryview(left[0])[count:]
+                if self._seconds and time.monotonic() > until:
+                    raise PeerSilentError("takes data too slowly")
+
+    def _fill(self, view: memoryview) -> None:
+        if not view:
+            return
+        try:
+            count = self._connection.recv_into(view, len(view), socket.MSG_WAITALL)
+        except BlockingIOError:
+            raise PeerSilentError("silent for too long") from None
+        except OSError as error:
+            raise PeerGoneError(str(error)) from error
+        if count < len(view):
+            raise PeerGoneError("closed the connection, or sent too slowly, within a PDU")
+
+
+def fragments(body: memoryview) -> Iterator[tuple[int, int, memoryview]]:
+    """Context ID, control header and data of each fragment in a P-DATA-TF's body (PS3.8 9.3.5).
+
+    Raises:
+        ProtocolError: one is cut short or reaches beyond the PDU.
+    """
+    position, end = 0, len(body)
+    while position < end:
+        if position + FRAGMENT_HEAD.size > end:
+            raise ProtocolError("a fragment is cut short")
+        length, context_id, control = FRAGMENT_HEAD.unpack_from(body, position)
+        start, position = position + FRAGMENT_HEAD.size, position + 4 + length
+        if length < 2 or position > end:
+            raise ProtocolError("a fragment reaches beyond its PDU")
+        yield context_id, control, body[start:position]
