@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import csv
+import gzip
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TextIO
 
 from training.errors import BrokenDataError
 
@@ -46,14 +48,20 @@ class Row:
         return BrokenDataError(f"{self.file}, line {self.line}: {what}")
 
 
+def _opened(path: Path) -> TextIO:
+    if path.suffix == ".gz":
+        return gzip.open(path, "rt", encoding="utf-8-sig", newline="")
+    return path.open(encoding="utf-8-sig", newline="")
+
+
 def read_table(path: Path, columns: Iterable[str]) -> Iterator[Row]:
-    """Lines of a CSV file with a header, which must name ``columns`` (it may name more).
+    """Lines of a CSV file (``.gz`` or not) with a header, which must name ``columns`` (it may name more).
 
     Raises:
         BrokenDataError: the file is missing, empty, not text, or lacks a column.
     """
     try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
+        with _opened(path) as file:
             reader = csv.DictReader(file)
             header = [name.strip() for name in reader.fieldnames or ()]
             reader.fieldnames = header
@@ -67,5 +75,5 @@ def read_table(path: Path, columns: Iterable[str]) -> Iterator[Row]:
         raise BrokenDataError(f"{path} is missing") from error
     except UnicodeDecodeError as error:
         raise BrokenDataError(f"{path} is not a table in UTF-8: {error}") from error
-    except csv.Error as error:
+    except (csv.Error, gzip.BadGzipFile, EOFError) as error:
         raise BrokenDataError(f"{path} is not a table: {error}") from error
