@@ -23,6 +23,8 @@ _DETAIL_MM = 10.0
 _LEAST_DETAIL_HU = 40.0
 _LUNG_LEVEL = 3.0
 _MARGIN_MM = 15.0
+_BODY_LEVELS = ((4, 50, 1.2), (2, 30, 1.5), (1, 10, 1.3))
+_LUNG_LEVELS = ((4, 40, 1.2), (2, 30, 1.3), (1, 18, 1.2))
 
 
 def deform(current: Anatomy, prior: Anatomy, rigid: Floats) -> Vectors:
@@ -31,13 +33,13 @@ def deform(current: Anatomy, prior: Anatomy, rigid: Floats) -> Vectors:
     moved = in_frame_of(current, prior, rigid)
     current, moved = _completed(current, moved), _completed(moved, current)
     coarse, moved_coarse = current.coarser(2), moved.coarser(2)
-    everywhere = _coarse_to_fine(coarse, moved_coarse, _shape, ((2, 40, 1.5), (1, 15, 1.3)), None)
+    everywhere = _coarse_to_fine(coarse, moved_coarse, _shape, _BODY_LEVELS, None)
     body = _on_grid(everywhere, coarse, current)
     if not (current.has_lungs and moved.has_lungs):
         return body
     box = _box(current.lungs | moved.lungs, round(_MARGIN_MM / current.spacing_mm))
     inside, moved_inside = _cut(current, box), _cut(moved, box)
-    lungs = _coarse_to_fine(inside, moved_inside, lung_detail, ((2, 30, 1.3), (1, 18, 1.2)), body[box])
+    lungs = _coarse_to_fine(inside, moved_inside, lung_detail, _LUNG_LEVELS, body[box])
     share = ndimage.gaussian_filter(current.lungs[box].astype(np.float32), 1.0)[..., None]
     body[box] += share * (lungs - body[box])
     return body

@@ -14,6 +14,7 @@ import numpy as np
 from inference.findings import Finding
 from inference.growth.align import Alignment
 from inference.growth.compare import Comparison, Prior, compare
+from inference.growth.judge import Measurement, judge
 from training.growth.patients import Backdrop, Truth, Visit, visits
 from training.growth.reader import CloserLook, Faults, read
 
@@ -40,6 +41,7 @@ class Tally:
     judged_right: int = 0
     judged_large: int = 0
     judged_large_right: int = 0
+    rule_right: int = 0
     center_error_mm: list[float] = field(default_factory=list)
     volume_error_points: list[float] = field(default_factory=list)
     detail: list[float] = field(default_factory=list)
@@ -73,6 +75,7 @@ class Tally:
             "new and resolved right": share(self.alone_right, self.alone),
             "volume change, median error in points, from 8 mm": over(self.volume_error_points, np.median),
             "category right": share(self.judged_right, self.judged),
+            "category as the rule gives it to the true volumes": share(self.rule_right, self.judged),
             "category right, from 8 mm": share(self.judged_large_right, self.judged_large),
             "zero growth pairs": self.zero,
             "zero growth called growth": share(self.zero_called_growth, self.zero),
@@ -155,8 +158,10 @@ def _against_truth(
         if earlier.get(finding.tracking_uid) != number:
             tally.wrong += 1
             tally.faults.append(f"{where}: lesion {number} linked to {earlier.get(finding.tracking_uid)}")
+    slices = before.volume.spacing_mm[0], now.volume.spacing_mm[0]
     for number in sorted(here.keys() & there.keys()):
-        tally.add(_pair(number, found.get(number), here[number], there[number], earlier, alignment, where))
+        pair = here[number], there[number]
+        tally.add(_pair(number, found.get(number), *pair, earlier, alignment, slices, where))
     gone = {_number(finding, before.truths) for finding in comparison.reading.resolved}
     _count_alone(tally, found, gone, here, there, seen, alignment, where)
     return tally
@@ -169,6 +174,7 @@ def _pair(
     before: Truth,
     earlier: dict[str, int],
     alignment: Alignment,
+    slices_mm: tuple[float, float],
     where: str,
 ) -> Tally:
     tally = Tally(pairs=1)
@@ -193,6 +199,11 @@ def _pair(
         tally.zero = 1
         tally.zero_called_growth = int(change.category == "increased")
     tally.judged, tally.judged_right = 1, int(change.category == truth)
+    exact = [
+        Measurement(t.volume_mm3, t.diameter_mm, t.diameter_mm, slice_mm, kind=t.kind)
+        for t, slice_mm in ((before, slices_mm[0]), (now, slices_mm[1]))
+    ]
+    tally.rule_right = int(change.category == judge(exact[0], exact[1], change.days).category)
     if min(now.diameter_mm, before.diameter_mm) >= LARGE_MM:
         assert change.volume_change_percent is not None
         tally.judged_large, tally.judged_large_right = 1, tally.judged_right

@@ -98,7 +98,7 @@ def motion_of_scan(volume: Volume, pose: Pose) -> Motion:
     """The pose in the chest of a real scan: its cavity is what the lungs enclose slice by slice, its spine a
     column behind their middle."""
     anatomy = observe(volume, _FIELD_MM)
-    grid = Grid(anatomy.hu.shape, (_FIELD_MM,) * 3, _zyx(anatomy))  # type: ignore[arg-type]
+    grid = Grid(anatomy.hu.shape, (_FIELD_MM,) * 3, _zyx(anatomy))
     z, y, x = grid.axes
     lungs = np.argwhere(anatomy.lungs) * _FIELD_MM + grid.origin_mm
     middle, back = float(lungs[:, 2].mean()), float(np.percentile(lungs[:, 1], 97))
