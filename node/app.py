@@ -11,14 +11,17 @@ from typing import Self
 from sqlalchemy import make_url
 
 from inference.catalogue import Catalogue
-from inference.engine import open_engine
+from inference.engine import Engine, open_engine
+from node.archives import DicomArchive, FetchedObject
 from node.delivery import DicomDestination
 from node.health import NodeHealth
 from node.intake.completion import Completion
+from node.intake.examination import Announcement
 from node.intake.receiver import Receiver
 from node.outbox import Outbox
 from node.reading import read_study
 from node.reading_room import ReadingRoom
+from node.recall import Recall
 from node.settings import Settings
 from node.web.app import create_app
 from node.web.server import WebServer
@@ -66,14 +69,15 @@ class Node:
     def _start(self, running: ExitStack) -> None:
         settings = self.settings
         settings.node.data_dir.mkdir(parents=True, exist_ok=True)
-        archive = Archive(settings.node.data_dir)
+        archive = Archive(settings.node.data_dir, durable=settings.dicom.durable)
         database = Database(settings.database.url)
         running.callback(database.close)
         database.upgrade()
         catalogue = Catalogue(settings.engine.models)
         engine = open_engine(settings.engine, catalogue)
         running.callback(engine.close)
-        room = ReadingRoom(settings, database, archive, catalogue, engine)
+        receiver = Receiver(settings.dicom, settings.node.ae_title, archive, database)
+        room = _reading_room(settings, database, archive, catalogue, engine, receiver)
 
         peers = {
             peer.name: DicomDestination(peer, settings.node.ae_title)
@@ -82,9 +86,9 @@ class Node:
         outbox = Outbox(database, archive.root, {d.name: (d, peers[d.name]) for d in settings.destinations})
         queue = DurableQueue(_queue_url(settings), _executor_id(settings), _reading(room, outbox))
         completion = Completion(database, settings.dicom, partial(_enqueue, queue))
-        receiver = Receiver(settings.dicom, settings.node.ae_title, archive, database)
         echoes = {name: peer.with_timeout(ECHO_SECONDS).echo for name, peer in peers.items()}
         health = NodeHealth(settings, database, catalogue, engine, lambda: receiver.problem is None, echoes)
+        recall = Recall(database, settings.priors, {a.name: echoes[a.name] for a in settings.archives})
         page = create_app(settings, database, archive.root, health)
         web = WebServer(page, settings.web.host, settings.web.port)
 
@@ -94,12 +98,36 @@ class Node:
             running.callback(worker.stop)
             worker.start()
         _take_up(database, queue)
-        for part in (completion, web):
+        for part in (completion, web, recall):
             running.callback(part.stop)
             part.start()
         self.web_port = web.port
         self.dicom_port = receiver.start()
         running.callback(receiver.stop)
+
+
+def _reading_room(
+    settings: Settings,
+    database: Database,
+    archive: Archive,
+    catalogue: Catalogue,
+    engine: Engine,
+    receiver: Receiver,
+) -> ReadingRoom:
+    """With archives to fetch from, by way of the receiver."""
+
+    def take(fetched: FetchedObject) -> int:
+        return receiver.take(
+            Announcement(
+                fetched.sop_class, fetched.uid, fetched.transfer_syntax, settings.node.ae_title, "fetched"
+            ),
+            fetched.data_set,
+        )
+
+    archives = tuple(DicomArchive(peer, settings.node.ae_title) for peer in settings.archives)
+    return ReadingRoom(
+        settings, database, archive, catalogue, engine, archives=archives, take=take, settle=receiver.settle
+    )
 
 
 def _reading(room: ReadingRoom, outbox: Outbox) -> Callable[..., None]:

@@ -25,7 +25,14 @@ from storage.database import Database, now
 from storage.intake import Received, close_quiet, record
 from storage.tables import Study
 
-BEGINS_AT = {"select": 0.1, "infer": 0.2, "results": 0.8, "deliver": 0.95}  # share of the way, by stage
+BEGINS_AT = {
+    "select": 0.05,
+    "priors": 0.1,
+    "infer": 0.4,
+    "compare": 0.7,
+    "results": 0.85,
+    "deliver": 0.95,
+}  # share of the way, by stage
 
 Progress = Callable[[str, float], None]
 
@@ -56,11 +63,10 @@ def read_study(
         engine = open_engine(settings.engine, catalogue)
         stack.callback(engine.close)
         alone = settings.model_copy(update={"destinations": ()})
-        room = ReadingRoom(alone, database, Archive(root, durable=False), catalogue, engine)
-
         progress("looking", 0.0)
-        for folder in priors:
-            _take_in(database, folder)
+        named = tuple(dict.fromkeys(_take_in(database, folder) for folder in priors))
+        archive = Archive(root, durable=False)
+        room = ReadingRoom(alone, database, archive, catalogue, engine, named_priors=named)
         study_uid = _take_in(database, study)
         _read(room, study_uid, progress)
         made = _hand_over(room, study_uid, out)

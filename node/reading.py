@@ -1,11 +1,14 @@
 """How a study is read: the whole product on one screen.
 
 A PACS sent a study and fell quiet. Its series are looked over and each reader that is installed gets the
-series that suits it; what it finds is measured, written as DICOM objects, and posted to every destination.
+series that suits it. The patient's earlier studies are found, fetched and read; what the reader finds is set
+against them, lesion by lesion, written as DICOM objects, and posted to every destination.
 Each line below that calls ``step`` is checkpointed: after a crash the reading goes on behind the last one.
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 from node import steps
 from node.reading_room import ReadingRoom
@@ -24,8 +27,10 @@ def read_study(room: ReadingRoom, step: Step, study_uid: str, revision: int) -> 
         assignments = step("select", steps.select_series, room, job)
         for assignment in assignments:
             try:
+                priors = _read_priors(room, step, job, assignment)
                 step("infer", steps.infer, room, job, assignment)
-                step("results", steps.write_results, room, job, assignment)
+                identity = step("compare", steps.compare_with_priors, room, job, assignment, priors)
+                step("results", steps.write_results, room, job, assignment, priors, identity)
             except StepFailedError as failure:
                 failures.append((failure.stage, failure.reason))
         if assignments:
@@ -33,4 +38,15 @@ def read_study(room: ReadingRoom, step: Step, study_uid: str, revision: int) -> 
     except StepFailedError as failure:
         step("fail", steps.fail, room, job, failure.stage, failure.reason)
     finally:
-        room.forget_volume()
+        room.forget_volumes()
+
+
+def _read_priors(room: ReadingRoom, step: Step, job: steps.Job, assignment: Any) -> list[Any]:
+    """The priors of a series, the newest first, each with its reading; the oldest is read first, so that the
+    others take over its tracking UIDs."""
+    found = step("priors", steps.find_priors, room, job, assignment)
+    read: list[Any] = []
+    for prior in reversed(found):
+        known = step("priors", steps.read_prior, room, job, assignment, prior, read)
+        read = [known, *read] if known else read
+    return read

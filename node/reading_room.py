@@ -1,16 +1,20 @@
-"""What a reading needs around it: settings, memory, files, and an engine to think with."""
+"""What a reading needs around it: settings, memory, files, archives, and an engine to think with."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
 from inference.catalogue import Catalogue
 from inference.engine import Engine
+from inference.findings import Model
 from inference.readers import READERS
-from inference.volume import Volume, load_volume
+from inference.series import load_series
+from inference.volume import Volume
+from node.archives import DicomArchive, Take
+from node.results.identity import reading_identity
 from node.routing import DEFAULT_ROUTES
 from node.settings import RouteSettings, Settings
 from storage.archive import Archive
@@ -19,11 +23,18 @@ from storage.database import Database
 
 @dataclass(frozen=True)
 class ReadingRoom:
+    """``archives``: where priors are looked for. ``take`` keeps what they send, ``settle`` waits until all of
+    it has its row. ``named_priors``: the priors of every study, by UID, where a person named them."""
+
     settings: Settings
     database: Database
     archive: Archive
     catalogue: Catalogue
     engine: Engine
+    archives: tuple[DicomArchive, ...] = ()
+    take: Take | None = None
+    settle: Callable[[], None] | None = None
+    named_priors: tuple[str, ...] | None = None
 
     @property
     def routes(self) -> tuple[RouteSettings, ...]:
@@ -40,12 +51,35 @@ class ReadingRoom:
         wanted = {kind for destination in self.settings.destinations for kind in destination.objects}
         return frozenset(wanted or {"seg", "sr"})
 
+    def models_of(self, reader: str) -> list[Model]:
+        return [self.catalogue.find(name).identity for name in READERS[reader].models]
+
+    def identity(self, reader: str, series_uid: str, paths: Iterable[Path]) -> str:
+        """Of a reading of these files, compared with nothing."""
+        return reading_identity(reader, series_uid, (p.stem for p in paths), self.models_of(reader), {})
+
+    def files(self, relative: Iterable[str]) -> tuple[Path, ...]:
+        return tuple(self.archive.path(path) for path in relative)
+
+    def fetch(self, archive: DicomArchive, study_uid: str, series: Sequence[str], seconds: float) -> None:
+        """Have series of a study sent here; when this returns they have their rows.
+
+        Raises:
+            ArchiveAnswerError: see ``DicomArchive.fetch``.
+        """
+        if self.take is None or self.settle is None:
+            raise RuntimeError("nothing can be fetched without a receiver")
+        try:
+            archive.fetch(study_uid, series, self.take, seconds)
+        finally:
+            self.settle()
+
     def volume(self, paths: tuple[Path, ...]) -> Volume:
-        """The series in these files; the last one is kept, so that two steps of a reading decode it once."""
-        return _last_volume(paths)
+        """The series in these files; the last few are kept, so that a reading decodes each once."""
+        return _last_volumes(paths)
 
-    def forget_volume(self) -> None:
-        _last_volume.cache_clear()
+    def forget_volumes(self) -> None:
+        _last_volumes.cache_clear()
 
 
-_last_volume = lru_cache(maxsize=1)(load_volume)
+_last_volumes = lru_cache(maxsize=3)(load_series)

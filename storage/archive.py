@@ -234,6 +234,13 @@ class Archive:
         folder.mkdir(parents=True, exist_ok=True)
         return folder
 
+    def reading_folder(self, identity: str) -> Path:
+        """Where the reading with this identity, its ``reading.json`` and masks, is kept."""
+        return self.root / "readings" / identity[:2] / identity[2:4] / identity
+
+    def has_reading(self, identity: str) -> bool:
+        return (self.reading_folder(identity) / "reading.json").exists()
+
     def relative(self, path: Path) -> str:
         return path.relative_to(self.root).as_posix()
 

@@ -30,6 +30,7 @@ from storage.tables import (
 
 MOST_STUDIES = 500  # of one patient that are looked at, the newest first
 LONGEST_PAUSE = timedelta(hours=1)
+RESULT_CLASSES = ("1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.88.34")  # SEG, Comprehensive 3D SR
 
 
 @dataclass(frozen=True)
@@ -119,6 +120,32 @@ def images_of(session: Session, study_uid: str) -> dict[str, list[str]]:
     for series_uid, path in rows:
         files.setdefault(series_uid, []).append(path)
     return files
+
+
+def results_of(session: Session, study_uid: str) -> list[str]:
+    """Segmentations and reports among a study's objects: where they lie, relative to the archive's root."""
+    return list(
+        session.scalars(
+            select(Instance.path)
+            .join(Instance.series)
+            .join(Series.study)
+            .where(Study.uid == study_uid, Instance.sop_class.in_(RESULT_CLASSES))
+            .order_by(Instance.uid)
+        )
+    )
+
+
+def paths_of(session: Session, study_uid: str, uids: Iterable[str]) -> list[str]:
+    """Where those of the images ``uids`` lie that belong to the study, relative to the archive's root."""
+    return list(
+        session.scalars(
+            select(Instance.path)
+            .join(Instance.series)
+            .join(Series.study)
+            .where(Study.uid == study_uid, Instance.uid.in_(list(uids)))
+            .order_by(Instance.uid)
+        )
+    )
 
 
 def newest_reading(session: Session, study_uid: str, reader: str) -> StoredReading | None:

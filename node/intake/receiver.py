@@ -7,6 +7,7 @@ import logging
 import socket
 
 from node.intake.acceptance import Acceptance
+from node.intake.examination import Announcement
 from node.intake.ledger import Ledger
 from node.intake.stock import StockListener
 from node.intake.transport import FastListener
@@ -71,6 +72,12 @@ class Receiver:
     def settle(self) -> None:
         """Wait until every image answered so far has its row."""
         self._ledger.settle()
+
+    def take(self, announced: Announcement, data_set: bytes) -> int:
+        """Keep an object that came another way than to our port; return the status to answer."""
+        arrival = self._acceptance.begin(announced)
+        arrival.write(data_set)
+        return arrival.finish().status
 
     @property
     def problem(self) -> str | None:

@@ -11,6 +11,7 @@ from pydicom import Dataset
 from inference.findings import Reading
 from inference.picture import Pictures
 from inference.volume import Volume
+from node.results.change import NO_EVIDENCE, PriorEvidence, change_report, has_change
 from node.results.edition import KINDS, Edition, Predecessor, ResultFile, save
 from node.results.identity import edition_identity
 from node.results.keyimages import Rgb
@@ -27,7 +28,7 @@ from node.results.segmentation import (
 from node.results.source import Sources, UnusableSourceError, middle_image_uid, read_sources
 from node.results.summary import summary
 
-__all__ = ["Predecessor", "ResultFile", "UnusableSourceError", "write"]
+__all__ = ["Predecessor", "PriorEvidence", "ResultFile", "UnusableSourceError", "write"]
 
 
 def write(
@@ -41,6 +42,7 @@ def write(
     identity: str,
     predecessors: Sequence[Predecessor] = (),
     prior_images: Mapping[str, Rgb] | None = None,
+    evidence: PriorEvidence = NO_EVIDENCE,
 ) -> tuple[ResultFile, ...]:
     """Writes the result objects of one reading into ``out`` and says which they are.
 
@@ -55,6 +57,7 @@ def write(
         identity: of the reading, from ``node.results.identity.reading_identity``.
         predecessors: the objects of the readings that this one replaces.
         prior_images: for the summary, by tracking UID, the key image of the same lesion in the prior study.
+        evidence: the priors' images and reports that the report of changes refers to.
 
     Raises:
         ValueError: an unknown kind, or a finding without tracking UID.
@@ -70,7 +73,7 @@ def write(
         predecessors=tuple(predecessors),
     )
     written: list[ResultFile] = []
-    for name, kind, instance in _objects(edition, frozenset(kinds), prior_images or {}):
+    for name, kind, instance in _objects(edition, frozenset(kinds), prior_images or {}, evidence):
         path = out / f"{name}.dcm"
         save(instance, path)
         written.append(ResultFile(kind, str(instance.SOPClassUID), str(instance.SOPInstanceUID), path))
@@ -78,7 +81,7 @@ def write(
 
 
 def _objects(
-    edition: Edition, kinds: frozenset[str], prior_images: Mapping[str, Rgb]
+    edition: Edition, kinds: frozenset[str], prior_images: Mapping[str, Rgb], evidence: PriorEvidence
 ) -> Iterator[tuple[str, str, Dataset]]:
     """File name, kind and object, the ones that others refer to first."""
     reading = edition.reading
@@ -101,6 +104,9 @@ def _objects(
     if "sr" in kinds and reading.classes:
         others.append(class_report(edition))
         yield "sr-classes", "sr", others[-1]
+    if "sr" in kinds and has_change((*reading.findings, *reading.resolved)):
+        others.append(change_report(edition, evidence))
+        yield "sr-changes", "sr", others[-1]
     if "sr" in kinds and reading.findings:
         others.append(outline_report(edition))
         yield "sr-outlines", "sr", others[-1]

@@ -91,6 +91,21 @@ CHANGE: dict[Category, Term] = {
     "decreased": DECREASE_IN_SIZE,
 }
 
+CURRENT_RESPONSE = Term("DCM", "112048", "Current Response")
+COMPLETE_RESPONSE = Term("DCM", "112041", "Target Lesion Complete Response")
+PARTIAL_RESPONSE = Term("DCM", "112042", "Target Lesion Partial Response")
+PROGRESSIVE_DISEASE = Term("DCM", "112043", "Target Lesion Progressive Disease")
+STABLE_DISEASE = Term("DCM", "112044", "Target Lesion Stable Disease")
+RECIST = Term("DCM", "126081", "RECIST 1.1")
+SUM_OF_DIAMETERS = Term(OWN_SCHEME, "SOD", "Sum of diameters of target lesions", OWN)
+PRIOR_REPORT = Term("DCM", "122075", "Prior report for current patient")
+RESPONSES = {
+    "CR": COMPLETE_RESPONSE,
+    "PR": PARTIAL_RESPONSE,
+    "PD": PROGRESSIVE_DISEASE,
+    "SD": STABLE_DISEASE,
+}
+
 # Present or not (CID 240), and the outcome of an algorithm (CID 6047)
 PRESENT = Term("SCT", "52101004", "Present")
 ABSENT = Term("SCT", "272519000", "Absent")

@@ -39,6 +39,7 @@ _SERIES = {
     "sr": (9003, "measurements"),
     "sr-outlines": (9004, "outlines"),
     "sr-classes": (9005, "classes"),
+    "sr-changes": (9009, "changes"),
     "pr": (9006, "presentation"),
     "sc": (9007, "summary"),
     "ko": (9008, "key images"),

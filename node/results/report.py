@@ -57,7 +57,7 @@ def outline_report(edition: Edition) -> sr.Comprehensive3DSR:
         )
         _show_where_measured(group, place, image)
         groups.append(group)
-    return _document(edition, groups, role="sr-outlines")
+    return document(edition, groups, role="sr-outlines")
 
 
 def volume_report(
@@ -88,7 +88,7 @@ def volume_report(
         )
         _show_where_measured(group, place_on_image(finding, edition.volume), _image(edition, finding))
         groups.append(group)
-    return _document(edition, groups, role="sr", evidence=[segmentation, *related])
+    return document(edition, groups, role="sr", evidence=[segmentation, *related])
 
 
 def negative_report(edition: Edition, related: Iterable[Dataset] = ()) -> sr.Comprehensive3DSR:
@@ -98,10 +98,10 @@ def negative_report(edition: Edition, related: Iterable[Dataset] = ()) -> sr.Com
         tracking_identifier=sr.TrackingIdentifier(
             uid=edition.uid("tracking-absent"), identifier=f"No {target.meaning.lower()}"
         ),
-        algorithm_id=_algorithm(edition),
+        algorithm_id=reader_algorithm(edition),
         qualitative_evaluations=[sr.QualitativeEvaluation(target.concept, codes.ABSENT.concept)],
     )
-    return _document(edition, [group], role="sr", evidence=related, title=codes.ONCOLOGY_REPORT)
+    return document(edition, [group], role="sr", evidence=related, title=codes.ONCOLOGY_REPORT)
 
 
 def class_report(edition: Edition) -> sr.Comprehensive3DSR:
@@ -118,7 +118,7 @@ def class_report(edition: Edition) -> sr.Comprehensive3DSR:
                 uid=edition.uid(f"tracking-class|{item.code.scheme}|{item.code.value}"), identifier=item.label
             ),
             finding_type=codes.concept_of(item.code),
-            algorithm_id=_algorithm(edition),
+            algorithm_id=reader_algorithm(edition),
             measurements=[
                 sr.Measurement(
                     codes.PROBABILITY.concept, round(100 * item.probability, 1), codes.PERCENT.concept
@@ -127,7 +127,7 @@ def class_report(edition: Edition) -> sr.Comprehensive3DSR:
         )
         for item in edition.reading.classes
     ]
-    return _document(edition, groups, role="sr-classes")
+    return document(edition, groups, role="sr-classes")
 
 
 def _common(edition: Edition, number: int, finding: Finding) -> dict[str, Any]:
@@ -140,7 +140,7 @@ def _common(edition: Edition, number: int, finding: Finding) -> dict[str, Any]:
         "finding_category": codes.MORPHOLOGICALLY_ABNORMAL.concept,
         "finding_type": codes.concept_of(finding.code),
         "finding_sites": [sr.FindingSite(site.concept)] if site else None,
-        "algorithm_id": _algorithm(edition),
+        "algorithm_id": reader_algorithm(edition),
         "measurements": _measurements(finding),
         "qualitative_evaluations": _evaluations(finding),
     }
@@ -215,7 +215,7 @@ def _image(edition: Edition, finding: Finding) -> sr.SourceImageForRegion:
     return sr.SourceImageForRegion(header.SOPClassUID, header.SOPInstanceUID, frames)
 
 
-def _algorithm(edition: Edition) -> sr.AlgorithmIdentification:
+def reader_algorithm(edition: Edition) -> sr.AlgorithmIdentification:
     """TID 4019."""
     model = edition.reading.model
     return sr.AlgorithmIdentification(
@@ -242,7 +242,7 @@ def device_observer(edition: Edition) -> sr.ObserverContext:
     )
 
 
-def _document(
+def document(
     edition: Edition,
     groups: Sequence[Group],
     role: str,
@@ -261,7 +261,7 @@ def _document(
         ),
         referenced_images=[_listed(image) for image in images],
     )
-    document = sr.Comprehensive3DSR(
+    made = sr.Comprehensive3DSR(
         evidence=[*images, *evidence],
         content=_root(content),
         sop_instance_uid=edition.uid(role),
@@ -276,11 +276,11 @@ def _document(
         **edition.series(role),
         **edition.device(),
     )
-    document.ContentSequence = content[0].ContentSequence
+    made.ContentSequence = content[0].ContentSequence
     if predecessors := edition.predecessor_references(sr_only=True):
-        document.PredecessorDocumentsSequence = predecessors
-    edition.settle(document)
-    return document
+        made.PredecessorDocumentsSequence = predecessors
+    edition.settle(made)
+    return made
 
 
 def _root(content: sr.MeasurementReport) -> Dataset:

@@ -1,0 +1,256 @@
+"""Finds the priors of a study, here and in the archives, and brings what is to be read of them here."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+
+from node.archives import ArchiveAnswerError, DicomArchive
+from node.prior_search import ChosenSeries, RemoteStudy, choose, search
+from node.reading_room import ReadingRoom
+from node.results.identity import reading_identity
+from node.routing import SeriesDescription, describe, select
+from node.study_time import StudyTime, valid_date
+from storage import priors
+from storage.database import now
+from storage.priors import KnownStudy, PatientIdentity
+
+COMPARED_MODALITIES = ("CT",)
+_STILL_MOVING = timedelta(hours=1)  # an archive that we gave up on may go on sending for this long
+_REGIONS = {
+    "chest": r"chest|thora|lung|pulm|\bcap\b|\btap\b|body",
+    "abdomen": r"abd|liver|kidney|pancr|\bcap\b|\btap\b|body",
+    "pelvis": r"pelv|prostate|bladder|\bcap\b|\btap\b|body",
+    "head": r"head|brain|skull|sinus|orbit",
+    "neck": r"neck|carotid|larynx",
+}
+
+
+@dataclass(frozen=True)
+class PriorSeries:
+    """The series of an earlier study that a current one is set against. ``date`` is the study's, YYYYMMDD,
+    empty where it has none that can be. ``identity``: of the reading that is, or will be, kept of it."""
+
+    study_uid: str
+    date: str
+    series_uid: str
+    identity: str
+    fetched: bool = False
+
+
+@dataclass
+class Search:
+    """What came of looking for priors: ``notes`` for the timeline, ``unanswered`` archives with why."""
+
+    found: list[PriorSeries] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    answered: list[str] = field(default_factory=list)
+    unanswered: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class _Candidate:
+    """An earlier study, newest and best first when sorted; here, or in an archive."""
+
+    at: StudyTime
+    date: str
+    known: KnownStudy | None
+    remote: RemoteStudy | None
+
+
+def find_priors(room: ReadingRoom, study_uid: str, reader: str, series_uid: str) -> Search:
+    """The priors that the study's series is compared with, the newest first. Archives are asked within
+    ``[priors] time_limit_seconds`` in all, and what they hold is fetched."""
+    result, rules = Search(), room.settings.priors
+    with room.database.snapshot() as session:
+        current, patient = priors.study_and_patient(session, study_uid)
+        series = {uid: room.files(paths) for uid, paths in priors.images_of(session, study_uid).items()}
+    described = describe(series_uid, series[series_uid])
+    if not rules.enabled or described.modality not in COMPARED_MODALITIES:
+        return result
+    if room.named_priors is None and not patient.patient_id:
+        result.notes.append("no priors were looked for: the images carry no patient ID")
+        return result
+    hunt = _Hunt(room, reader, current, patient, described, time.monotonic() + rules.time_limit_seconds)
+    candidates = hunt.candidates(result)
+    for candidate in candidates:
+        if len(result.found) >= rules.at_most and room.named_priors is None:
+            break
+        hunt.bring(candidate, result)
+    return result
+
+
+@dataclass(frozen=True)
+class _Hunt:
+    """One study's search: what stays the same all through it."""
+
+    room: ReadingRoom
+    reader: str
+    current: KnownStudy
+    patient: PatientIdentity
+    series: SeriesDescription
+    until: float
+
+    def candidates(self, result: Search) -> list[_Candidate]:
+        """All earlier studies that may do, the newest first; those here before those that are elsewhere."""
+        here = {candidate.at.uid: candidate for candidate in self._here()}
+        if self.room.named_priors is not None:
+            return sorted(here.values(), key=lambda candidate: candidate.at, reverse=True)
+        elsewhere = (c for c in self._elsewhere(result) if c.at.uid not in here)
+        every = [c for c in (*here.values(), *elsewhere) if self._is_earlier(c)]
+        return sorted(every, key=lambda candidate: candidate.at, reverse=True)
+
+    def bring(self, candidate: _Candidate, result: Search) -> None:
+        """Add the candidate's series to what was found, fetched if need be; or note why not."""
+        if candidate.known is not None:
+            prior = self._kept(candidate)
+            if prior is not None:
+                result.found.append(prior)
+            return
+        remote = candidate.remote
+        if remote is None or remote.archive.name in result.unanswered:
+            return
+        try:
+            self._fetch(candidate, remote, result)
+        except ArchiveAnswerError as error:
+            result.unanswered[remote.archive.name] = str(error)
+
+    def _here(self) -> Iterator[_Candidate]:
+        named, rules = self.room.named_priors, self.room.settings.priors
+        with self.room.database.snapshot() as session:
+            if named is not None:
+                studies = [priors.study_and_patient(session, uid)[0] for uid in named]
+            else:
+                ids = rules.ids_of(self.patient.patient_id)
+                studies = priors.studies_of(session, ids, self.patient.issuer)
+            read = {
+                s.uid for s in studies if s.fetched and priors.newest_reading(session, s.uid, self.reader)
+            }
+        for study in studies:
+            births = {study.birth_date, self.patient.birth_date} - {""}
+            if study.uid == self.current.uid or (named is None and len(births) > 1):
+                continue
+            if study.fetched and study.uid not in read:
+                continue  # perhaps fetched in part: its archive is asked again
+            day = valid_date(study.date, study.received)
+            at = StudyTime.of(study.date, study.time, study.uid, study.received)
+            yield _Candidate(at, study.date if day else "", study, None)
+
+    def _elsewhere(self, result: Search) -> Iterator[_Candidate]:
+        ids = self.room.settings.priors.ids_of(self.patient.patient_id)
+        for archive in self.room.archives:
+            try:
+                studies = search(archive, self.patient, ids, self._left(archive))
+            except ArchiveAnswerError as error:
+                result.unanswered[archive.name] = str(error)
+                continue
+            result.answered.append(archive.name)
+            for study in studies:
+                if study.modalities and self.series.modality not in study.modalities:
+                    continue
+                if study.uid == self.current.uid or not valid_date(study.date, now()):
+                    continue
+                at = StudyTime.of(study.date, study.time, study.uid, now())
+                yield _Candidate(at, study.date, None, study)
+
+    def _is_earlier(self, candidate: _Candidate) -> bool:
+        here = self.current
+        at = StudyTime.of(here.date, here.time, here.uid, here.received)
+        oldest = at.day - timedelta(days=self.room.settings.priors.oldest_days)
+        return candidate.at < at and candidate.at.day >= oldest
+
+    def _kept(self, candidate: _Candidate) -> PriorSeries | None:
+        """What is to be compared with of a study that is here: as it was read, or as it would be."""
+        uid, known = candidate.at.uid, candidate.known
+        fetched = known is not None and known.fetched
+        with self.room.database.snapshot() as session:
+            reading = priors.newest_reading(session, uid, self.reader)
+            files = {s: self.room.files(paths) for s, paths in priors.images_of(session, uid).items()}
+        if not files or not all(path.exists() for paths in files.values() for path in paths):
+            return None  # deleted meanwhile
+        if reading is not None and self.room.archive.has_reading(reading.identity):
+            series_uid = str(reading.body["series_uid"])
+            if series_uid not in files or not self._is_relevant(describe(series_uid, files[series_uid][:1])):
+                return None
+            return PriorSeries(uid, candidate.date, series_uid, reading.identity, fetched)
+        described = [describe(series_uid, paths) for series_uid, paths in files.items()]
+        choices = select(described, self.room.routes, self.room.readers)
+        chosen = next((c.series_uid for c in choices if c.chosen and c.reader == self.reader), None)
+        series = next((one for one in described if one.series_uid == chosen), None)
+        if chosen is None or series is None or series.problem or not self._is_relevant(series):
+            return None
+        identity = self.room.identity(self.reader, chosen, files[chosen])
+        return PriorSeries(uid, candidate.date, chosen, identity, fetched)
+
+    def _fetch(self, candidate: _Candidate, study: RemoteStudy, result: Search) -> None:
+        left = self._left(study.archive)
+        chosen = choose(study, self.reader, self.room.routes, self.room.readers, left)
+        if chosen is None or not self._is_relevant(chosen.series):
+            return
+        self._receive(study, chosen)
+        brought = self._kept(_Candidate(candidate.at, candidate.date, self._known(study.uid), None))
+        count = chosen.series.images
+        result.notes.append(
+            f"{count} images of {study.date} fetched from {study.archive.name}: "
+            f"series {chosen.series.number or chosen.series.series_uid}, {chosen.series.description!r}"
+        )
+        if brought is None:
+            result.notes.append(f"the study of {study.date} cannot be read by {self.reader} after all")
+        else:
+            result.found.append(brought)
+
+    def _receive(self, study: RemoteStudy, chosen: ChosenSeries) -> None:
+        left = self._left(study.archive)
+        until = now() + timedelta(seconds=left) + _STILL_MOVING
+        with self.room.database.session() as session:
+            priors.expect(session, study.uid, study.patient, study.date, study.time, study.description, until)
+        series = [chosen.series.series_uid, *chosen.results]
+        self.room.fetch(study.archive, study.uid, series, left)
+        with self.room.database.session() as session:
+            priors.arrived(session, study.uid)
+
+    def _known(self, study_uid: str) -> KnownStudy:
+        with self.room.database.snapshot() as session:
+            return priors.study_and_patient(session, study_uid)[0]
+
+    def _is_relevant(self, series: SeriesDescription) -> bool:
+        if series.modality != self.series.modality:
+            return False
+        if not self.room.settings.priors.same_body_part or self.room.named_priors is not None:
+            return True
+        return same_body_part(self.series.tag("BodyPartExamined"), series.tag("BodyPartExamined"))
+
+    def _left(self, archive: DicomArchive) -> float:
+        left = self.until - time.monotonic()
+        if left <= 0:
+            raise ArchiveAnswerError(f"{archive.name} was not asked further: the time limit is spent")
+        return left
+
+
+def same_body_part(one: str, other: str) -> bool:
+    """Whether two Body Part Examined values may show the same lesion: the same region, or one not named."""
+    if not one.strip() or not other.strip() or one.casefold() == other.casefold():
+        return True
+    regions, others = _regions(one), _regions(other)
+    return not regions or not others or bool(regions & others)
+
+
+def identity_with(
+    room: ReadingRoom, reader: str, series_uid: str, paths: Sequence[Path], others: Sequence[PriorSeries]
+) -> str:
+    """The identity of a reading that was compared with ``others``; without any, that of the reading."""
+    return reading_identity(
+        reader,
+        series_uid,
+        (path.stem for path in paths),
+        room.models_of(reader),
+        {"priors": [[prior.date, prior.identity] for prior in others]} if others else {},
+    )
+
+
+def _regions(body_part: str) -> set[str]:
+    return {name for name, words in _REGIONS.items() if re.search(words, body_part, re.IGNORECASE)}

@@ -1,0 +1,90 @@
+"""Comes back to studies whose priors could not be asked for, once their archive answers again."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Mapping
+from datetime import timedelta
+
+from node.delivery import DeliveryError
+from node.settings import PriorsSettings
+from storage import priors
+from storage.database import Database, now
+from storage.events import log_event
+from storage.priors import Due
+
+log = logging.getLogger(__name__)
+
+SECONDS_BETWEEN_LOOKS = 1.0
+
+
+class Recall:
+    """A thread that asks silent archives whether they are back, and then has the studies compared again.
+
+    The rows are the truth and survive a restart. ``echoes``: a C-ECHO to each archive, by name, that raises
+    DeliveryError while it is away.
+    """
+
+    def __init__(
+        self, database: Database, settings: PriorsSettings, echoes: Mapping[str, Callable[[], None]]
+    ) -> None:
+        self._database = database
+        self._settings = settings
+        self._echoes = echoes
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="recall", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stopping.set()
+        self._thread.join(timeout=10)
+
+    def _run(self) -> None:
+        while not self._stopping.wait(SECONDS_BETWEEN_LOOKS):
+            try:
+                self._look()
+            except Exception:
+                log.exception("the studies that wait for an archive could not be looked through")
+
+    def _look(self) -> None:
+        with self._database.snapshot() as session:
+            due = priors.due_again(session)
+        answers: dict[str, str] = {}
+        for one in due:
+            if self._is_over(one):
+                self._give_up(one)
+                continue
+            if one.archive not in answers:
+                answers[one.archive] = self._asked(one.archive)
+            self._come_back(one, answers[one.archive])
+
+    def _is_over(self, one: Due) -> bool:
+        too_old = now() - one.first_at > timedelta(days=self._settings.retry_days)
+        return too_old or one.archive not in self._echoes
+
+    def _give_up(self, one: Due) -> None:
+        with self._database.session() as session:
+            priors.note_answered(session, one.study_uid, one.archive)
+            text = f"{one.archive} is not asked for earlier studies any more"
+            log_event(session, "priors", text, study_uid=one.study_uid, level="warning")
+
+    def _asked(self, archive: str) -> str:
+        """Why it does not answer; empty when it does."""
+        try:
+            self._echoes[archive]()
+        except DeliveryError as error:
+            return str(error)
+        return ""
+
+    def _come_back(self, one: Due, problem: str) -> None:
+        pause = timedelta(seconds=self._settings.retry_seconds)
+        with self._database.session() as session:
+            if not problem and not priors.compare_again(session, one.study_uid):
+                return  # it is being read: the next look
+            priors.note_unanswered(session, one.study_uid, one.archive, problem, pause)
+            if not problem:
+                text = f"{one.archive} answers again: this study is compared with what it holds."
+                log_event(session, "priors", text, study_uid=one.study_uid)

@@ -1,0 +1,145 @@
+"""What became of the lesions since the priors, as a report of its own (TID 1500 with groups of TID 1501).
+
+Each lesion is told under the tracking UID it has in every study: its category, what guidelines make of it,
+and the key image in the prior. Lesions that are gone, which have no place on the current images, are told
+here alone, and so is the response of all target lesions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from highdicom import sr
+from pydicom import Dataset, dcmread
+
+from inference.findings import Finding, Response
+from node.results import codes
+from node.results.edition import Edition, Predecessor
+from node.results.report import document, reader_algorithm
+
+
+@dataclass(frozen=True, eq=False)
+class PriorEvidence:
+    """What a report of change refers to. ``images``: headers of the priors' key images, by SOP Instance UID.
+    ``reports``: what was reported of those studies."""
+
+    images: Mapping[str, Dataset]
+    reports: tuple[Predecessor, ...] = ()
+
+    @classmethod
+    def read(cls, images: Sequence[Path], reports: Sequence[Path]) -> PriorEvidence:
+        headers = [dcmread(path, stop_before_pixels=True) for path in images]
+        return cls(
+            {str(header.SOPInstanceUID): header for header in headers},
+            tuple(Predecessor.from_file(path) for path in reports),
+        )
+
+
+NO_EVIDENCE: Final = PriorEvidence({})
+
+
+def has_change(findings: Sequence[Finding]) -> bool:
+    return any(finding.change is not None for finding in findings)
+
+
+def change_report(edition: Edition, evidence: PriorEvidence) -> sr.Comprehensive3DSR:
+    """One group for each lesion that was compared, current and resolved, and one for the response.
+
+    Raises:
+        ValueError: nothing was compared.
+    """
+    reading = edition.reading
+    compared = [finding for finding in (*reading.findings, *reading.resolved) if finding.change is not None]
+    if not compared:
+        raise ValueError("a report of change needs a finding that was compared")
+    groups = [_group(edition, number, finding, evidence) for number, finding in enumerate(compared, 1)]
+    if reading.response is not None:
+        groups.append(_response(edition, reading.response))
+    images = [evidence.images[uid] for uid in _prior_images(compared, evidence)]
+    made = document(
+        edition, groups, role="sr-changes", evidence=[*images, *map(_referable, evidence.reports)]
+    )
+    for report in evidence.reports:
+        made.ContentSequence.append(_inferred_from(report))
+    return made
+
+
+def _group(
+    edition: Edition, number: int, finding: Finding, evidence: PriorEvidence
+) -> sr.MeasurementsAndQualitativeEvaluations:
+    change = finding.change
+    assert change is not None
+    prior = evidence.images.get(change.prior_image_uid)
+    frames = None if change.prior_frame is None else [change.prior_frame]
+    source = (
+        [sr.SourceImageForMeasurementGroup(prior.SOPClassUID, prior.SOPInstanceUID, frames)]
+        if prior
+        else None
+    )
+    values = [
+        (codes.FRACTIONAL_CHANGE, change.volume_change_percent, codes.PERCENT),
+        (codes.DOUBLING_TIME, change.doubling_time_days, codes.DAY),
+    ]
+    said = codes.CHANGE.get(change.category)
+    evaluations = [sr.QualitativeEvaluation(codes.DIFFERENCE_IN_SIZE.concept, said.concept)] if said else []
+    if change.category == "resolved":
+        evaluations.append(sr.QualitativeEvaluation(codes.FINDING.concept, codes.ABSENT.concept))
+    return sr.MeasurementsAndQualitativeEvaluations(
+        tracking_identifier=sr.TrackingIdentifier(
+            uid=finding.tracking_uid, identifier=f"{finding.label} {number}"
+        ),
+        finding_type=codes.concept_of(finding.code),
+        algorithm_id=reader_algorithm(edition),
+        source_images=source,
+        measurements=[
+            sr.Measurement(name.concept, round(value, 1), unit.concept)
+            for name, value, unit in values
+            if value is not None
+        ],
+        qualitative_evaluations=evaluations or None,
+    )
+
+
+def _response(edition: Edition, response: Response) -> sr.MeasurementsAndQualitativeEvaluations:
+    result = codes.RESPONSES.get(response.result)
+    return sr.MeasurementsAndQualitativeEvaluations(
+        tracking_identifier=sr.TrackingIdentifier(
+            uid=edition.uid("tracking-response"), identifier="Response of the target lesions"
+        ),
+        algorithm_id=reader_algorithm(edition),
+        method=codes.RECIST.concept,
+        measurements=[
+            sr.Measurement(
+                codes.SUM_OF_DIAMETERS.concept, round(response.current_mm, 1), codes.MILLIMETRE.concept
+            )
+        ],
+        qualitative_evaluations=[sr.QualitativeEvaluation(codes.CURRENT_RESPONSE.concept, result.concept)]
+        if result
+        else None,
+    )
+
+
+def _prior_images(compared: Sequence[Finding], evidence: PriorEvidence) -> list[str]:
+    named = (finding.change.prior_image_uid for finding in compared if finding.change)
+    return [uid for uid in dict.fromkeys(named) if uid in evidence.images]
+
+
+def _referable(report: Predecessor) -> Dataset:
+    """As much of an object's header as a reference to it takes."""
+    header = Dataset()
+    header.StudyInstanceUID, header.SeriesInstanceUID = report.study_uid, report.series_uid
+    header.SOPClassUID, header.SOPInstanceUID = report.sop_class, report.sop_instance_uid
+    return header
+
+
+def _inferred_from(report: Predecessor) -> Dataset:
+    """COMPOSITE (122075, DCM, "Prior report for current patient") of TID 1500's root."""
+    return sr.CompositeContentItem(
+        name=codes.PRIOR_REPORT.concept,
+        referenced_sop_class_uid=report.sop_class,
+        referenced_sop_instance_uid=report.sop_instance_uid,
+        relationship_type=sr.RelationshipTypeValues.CONTAINS,
+    )

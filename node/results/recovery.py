@@ -1,0 +1,206 @@
+"""What this node found in a study, read back from its own SEG and SR: for a node that has lost its memory."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from pydicom import Dataset, dcmread
+from pydicom.errors import InvalidDicomError
+
+from inference.findings import Code, Finding, Mask, Model, Reading
+from inference.measure import measure
+from inference.volume import Volume
+from node.results import codes
+from node.results.edition import MANUFACTURER
+
+_SEGMENTATION = "1.2.840.10008.5.1.4.1.1.66.4"
+_REPORT = "1.2.840.10008.5.1.4.1.1.88.34"
+_GROUP, _TRACKING_UID, _TRACKING_ID, _FINDING = "125007", "112040", "112039", "121071"
+
+
+@dataclass(frozen=True, eq=False)
+class Told:
+    """A reading as its results tell it; ``identity`` is that of the report they come from."""
+
+    reading: Reading
+    identity: str
+
+
+@dataclass(frozen=True, eq=False)
+class _Group:
+    """A measurement group (TID 1411 or 1501); ``segment`` in the SEG ``segmentation_uid``, 0 without one."""
+
+    tracking_uid: str
+    label: str
+    finding: Code | None
+    segmentation_uid: str
+    segment: int
+    values: Mapping[tuple[str, str], float]
+
+
+def recover(paths: Iterable[Path], volume: Volume, reader: str) -> Told | None:
+    """The reading of ``volume`` by ``reader`` that result objects among ``paths`` tell of. Of several
+    editions the one that no other succeeds counts. Lesions are measured anew on their masks; scores are the
+    report's.
+
+    Returns None where there is no report, or not all of its segments, or they are not of this volume.
+    """
+    objects = [found for path in paths if (found := _own(path, reader)) is not None]
+    segmentations = {str(o.SOPInstanceUID): o for o in objects if o.SOPClassUID == _SEGMENTATION}
+    reports = [o for o in objects if o.SOPClassUID == _REPORT]
+    succeeded = {uid for report in reports for uid in _predecessors(report)}
+    for report in sorted(reports, key=lambda one: str(one.SOPInstanceUID)):
+        if str(report.SOPInstanceUID) in succeeded:
+            continue
+        groups = list(_groups(report))
+        measured = [group for group in groups if group.segment]
+        negative = bool(groups) and all(group.finding is None for group in groups)
+        if not (measured or negative):
+            continue
+        findings = [_finding(group, segmentations, volume) for group in measured]
+        if any(finding is None for finding in findings):
+            continue
+        reading = Reading(
+            reader=reader,
+            series_uid=volume.series_uid,
+            models=tuple(_models(report)),
+            findings=tuple(finding for finding in findings if finding is not None),
+        )
+        return Told(reading, hashlib.sha256(f"told by {report.SOPInstanceUID}".encode()).hexdigest())
+    return None
+
+
+def _own(path: Path, reader: str) -> Dataset | None:
+    try:
+        found = dcmread(path)
+    except (OSError, InvalidDicomError):
+        return None
+    described = str(found.get("SeriesDescription", ""))
+    ours = found.get("Manufacturer") == MANUFACTURER and described.startswith(f"Overread {reader}:")
+    return found if ours else None
+
+
+def _predecessors(report: Dataset) -> Iterator[str]:
+    for study in report.get("PredecessorDocumentsSequence", ()):
+        for series in study.ReferencedSeriesSequence:
+            for item in series.ReferencedSOPSequence:
+                yield str(item.ReferencedSOPInstanceUID)
+
+
+def _groups(report: Dataset) -> Iterator[_Group]:
+    for item in _descendants(report):
+        if item.get("ValueType") == "CONTAINER" and _concept(item) == _GROUP:
+            yield _group(item.get("ContentSequence", ()))
+
+
+def _descendants(item: Dataset) -> Iterator[Dataset]:
+    for child in item.get("ContentSequence", ()):
+        yield child
+        yield from _descendants(child)
+
+
+def _group(items: Sequence[Dataset]) -> _Group:
+    texts: dict[str, str] = {}
+    values: dict[tuple[str, str], float] = {}
+    finding, segmentation_uid, segment = None, "", 0
+    for item in items:
+        kind, concept = item.get("ValueType"), _concept(item)
+        if kind == "UIDREF":
+            texts[concept] = str(item.UID)
+        elif kind == "TEXT":
+            texts[concept] = str(item.TextValue)
+        elif kind == "CODE" and concept == _FINDING:
+            code = item.ConceptCodeSequence[0]
+            finding = Code(str(code.CodingSchemeDesignator), str(code.CodeValue), str(code.CodeMeaning))
+        elif kind == "IMAGE" and "ReferencedSegmentNumber" in item.ReferencedSOPSequence[0]:
+            reference = item.ReferencedSOPSequence[0]
+            number = reference["ReferencedSegmentNumber"].value
+            segment = int(number[0] if isinstance(number, Sequence) else number)
+            segmentation_uid = str(reference.ReferencedSOPInstanceUID)
+        elif kind == "NUM" and item.get("MeasuredValueSequence"):
+            name = item.ConceptNameCodeSequence[0]
+            value = float(item.MeasuredValueSequence[0].NumericValue)
+            values[(str(name.CodingSchemeDesignator), str(name.CodeValue))] = value
+    label = texts.get(_TRACKING_ID, "").rsplit(" ", 1)[0]
+    return _Group(texts.get(_TRACKING_UID, ""), label, finding, segmentation_uid, segment, values)
+
+
+def _finding(group: _Group, segmentations: Mapping[str, Dataset], volume: Volume) -> Finding | None:
+    held = segmentations.get(group.segmentation_uid)
+    mask = _mask(held, group.segment, volume) if held is not None else None
+    if mask is None or not group.tracking_uid:
+        return None
+    measured = measure(mask, volume)
+    malignancy = _value(group, codes.PROBABILITY_OF_CANCER)
+    return Finding(
+        label=group.label,
+        code=group.finding or codes.LESION.code,
+        center_mm=measured.center_mm,
+        box_mm=measured.box_mm,
+        image_uid=measured.image_uid,
+        frame=measured.frame,
+        score=(_value(group, codes.CERTAINTY_OF_FINDING) or 100.0) / 100,
+        long_axis=measured.long_axis,
+        short_axis=measured.short_axis,
+        volume_mm3=measured.volume_mm3,
+        mean_hu=measured.mean_hu,
+        malignancy=None if malignancy is None else malignancy / 100,
+        tracking_uid=group.tracking_uid,
+        mask=mask,
+    )
+
+
+def _value(group: _Group, term: codes.Term) -> float | None:
+    return group.values.get((term.scheme, term.value))
+
+
+def _mask(segmentation: Dataset, number: int, volume: Volume) -> Mask | None:
+    """A segment on the volume's grid; None where it does not lie on it."""
+    _, rows, columns = volume.shape
+    if (segmentation.Rows, segmentation.Columns) != (rows, columns):
+        return None
+    frames = np.asarray(segmentation.pixel_array).reshape(-1, rows, columns).astype(bool)
+    planes: dict[int, npt.NDArray[np.bool_]] = {}
+    for frame, groups in zip(frames, segmentation.PerFrameFunctionalGroupsSequence, strict=True):
+        both = (groups, segmentation.SharedFunctionalGroupsSequence[0])
+        if _macro(both, "SegmentIdentificationSequence").ReferencedSegmentNumber != number:
+            continue
+        position = [float(mm) for mm in _macro(both, "PlanePositionSequence").ImagePositionPatient]
+        index = volume.to_index(position)
+        place = int(np.rint(index[0]))
+        if np.abs(index - (place, 0, 0)).max() > 0.1 or not 0 <= place < len(volume.voxels):
+            return None
+        planes[place] = frame
+    drawn = [place for place, plane in planes.items() if plane.any()]
+    if not drawn:
+        return None
+    first, last = min(drawn), max(drawn)
+    empty = np.zeros((rows, columns), bool)
+    stack = np.stack([planes.get(place, empty) for place in range(first, last + 1)])
+    across, down = np.flatnonzero(stack.any(axis=(0, 2))), np.flatnonzero(stack.any(axis=(0, 1)))
+    top, bottom, left, right = int(across[0]), int(across[-1]) + 1, int(down[0]), int(down[-1]) + 1
+    return Mask((first, top, left), stack[:, top:bottom, left:right])
+
+
+def _macro(groups: Sequence[Dataset], keyword: str) -> Dataset:
+    """A functional group macro, of the frame's own groups or of those it shares (PS3.3 C.7.6.16)."""
+    item: Dataset = next(group[keyword].value[0] for group in groups if keyword in group)
+    return item
+
+
+def _models(report: Dataset) -> Iterator[Model]:
+    for item in report.get("ContributingEquipmentSequence", ()):
+        weights = str(item.get("ContributionDescription", ""))
+        if item.get("Manufacturer") == MANUFACTURER and weights.startswith("weights sha256:"):
+            name, version = str(item.ManufacturerModelName), str(item.get("SoftwareVersions", ""))
+            yield Model(name, version, weights.removeprefix("weights sha256:"))
+
+
+def _concept(item: Dataset) -> str:
+    names = item.get("ConceptNameCodeSequence")
+    return str(names[0].CodeValue) if names else ""

@@ -1,0 +1,68 @@
+"""A reading set against the priors."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from inference.growth.compare import compare
+from node.priors import PriorSeries, identity_with
+from node.reading_room import ReadingRoom
+from node.steps.job import Assignment, Job, enter, keep_reading, kept_reading, note, series_of
+from node.steps.priors import as_prior
+from node.study_time import valid_date
+from storage import priors
+
+log = logging.getLogger(__name__)
+
+
+def compare_with_priors(
+    room: ReadingRoom, job: Job, assignment: Mapping[str, Any], found: Sequence[Mapping[str, Any]]
+) -> str:
+    """Link the findings to the priors' and judge their change; returns the identity of the reading that is to
+    become results. A comparison that fails keeps no reading back: it goes out as it is, and the timeline says
+    why it was not compared."""
+    task = Assignment.of(assignment)
+    series = [PriorSeries(**prior) for prior in found]
+    if not series:
+        return task.identity
+    enter(room, job, "compare")
+    paths = series_of(room, job)[task.series_uid]
+    identity = identity_with(room, task.reader, task.series_uid, paths, series)
+    if room.archive.has_reading(identity):
+        return identity
+    try:
+        comparison = compare(
+            kept_reading(room, task.identity),
+            room.volume(paths),
+            [as_prior(room, prior) for prior in series],
+            room.engine,
+            room.catalogue,
+            date=_date(room, job),
+        )
+    except Exception as error:
+        log.exception("a comparison failed")
+        with room.database.session() as session:
+            note(session, job, "compare", f"delivered without comparison: {error}", "error")
+        return task.identity
+    keep_reading(room, comparison.reading, identity)
+    with room.database.session() as session:
+        for said in comparison.reading.comparison_notes:
+            note(session, job, "compare", said)
+        note(session, job, "compare", _said(comparison.reading.findings, comparison.reading.resolved))
+    return identity
+
+
+def _date(room: ReadingRoom, job: Job) -> str:
+    with room.database.snapshot() as session:
+        study, _ = priors.study_and_patient(session, job.study_uid)
+    return study.date if valid_date(study.date, study.received) else ""
+
+
+def _said(findings: Sequence[Any], resolved: Sequence[Any]) -> str:
+    counts: dict[str, int] = {}
+    for finding in (*findings, *resolved):
+        category = finding.change.category if finding.change else "without prior"
+        counts[category] = counts.get(category, 0) + 1
+    return "compared: " + (", ".join(f"{n} {category}" for category, n in counts.items()) or "nothing found")

@@ -1,0 +1,61 @@
+"""Results leave, and what they change elsewhere is set going."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sqlalchemy.orm import Session
+
+from node.reading_room import ReadingRoom
+from node.steps.job import Job, note
+from node.study_time import StudyTime
+from storage import deliveries, priors, readings
+from storage.events import log_event
+
+
+def deliver(room: ReadingRoom, job: Job, failures: Sequence[tuple[str, str]]) -> None:
+    """Post every object to every destination that can show it; the outbox does the rest."""
+    with room.database.session() as session:
+        made = readings.readings_of(session, job.study_uid, job.revision)
+        for stage, reason in failures:
+            note(session, job, stage, reason, "error")
+        stage, reason = failures[0] if failures else ("deliver", "")
+        readings.finish(session, job.study_uid, job.revision, "delivering", stage=stage, reason=reason)
+        for destination in room.settings.destinations:
+            wanted = [o for reading in made for o in reading.objects if o.kind in destination.objects]
+            posted = deliveries.post(session, job.study_uid, job.revision, destination.name, wanted)
+            note(session, job, "deliver", f"{posted} objects posted to {destination.name}")
+        if made and not room.settings.destinations:
+            note(session, job, "deliver", "no destination is set: the results stay here", "warning")
+        deliveries.settle(session, job.study_uid, job.revision)
+        if room.settings.priors.enabled and any(_is_new(session, job, r) for r in made):
+            _tell_later_studies(session, room, job)
+
+
+def fail(room: ReadingRoom, job: Job, stage: str, reason: str) -> None:
+    """End the reading where a person can see why."""
+    with room.database.session() as session:
+        readings.finish(session, job.study_uid, job.revision, "failed", stage=stage, reason=reason)
+        note(session, job, stage, reason, "error")
+
+
+def _is_new(session: Session, job: Job, reading: readings.StoredReading) -> bool:
+    before = readings.earlier_reading(session, job.study_uid, job.revision, str(reading.body["reader"]))
+    return before is None or before.identity != reading.identity
+
+
+def _tell_later_studies(session: Session, room: ReadingRoom, job: Job) -> None:
+    """Have the patient's later studies compared again, as many as may have this one among their priors."""
+    rules = room.settings.priors
+    study, patient = priors.study_and_patient(session, job.study_uid)
+    here = StudyTime.of(study.date, study.time, study.uid, study.received)
+    others = priors.studies_of(session, rules.ids_of(patient.patient_id), patient.issuer)
+    later = sorted(
+        (at, other.uid)
+        for other in others
+        if (at := StudyTime.of(other.date, other.time, other.uid, other.received)) > here
+    )
+    for _, uid in later[: rules.at_most]:
+        if priors.compare_again(session, uid):
+            text = "An earlier study of the patient was read: this one is compared again."
+            log_event(session, "priors", text, study_uid=uid)

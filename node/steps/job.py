@@ -1,0 +1,76 @@
+"""What every step is told, and what several of them need."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from sqlalchemy.orm import Session
+
+from inference import reading_json
+from inference.findings import Reading
+from node.priors import PriorSeries
+from node.reading_room import ReadingRoom
+from storage import readings
+from storage.events import Level, log_event
+from storage.intake import instances_of
+from storage.priors import images_of
+
+
+@dataclass(frozen=True)
+class Job:
+    """One revision of a study to be read."""
+
+    study_uid: str
+    revision: int
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """One reader's series. ``identity`` hashes the images, the weights and the settings."""
+
+    reader: str
+    series_uid: str
+    identity: str
+
+    @classmethod
+    def of(cls, body: Mapping[str, Any]) -> Self:
+        return cls(body["reader"], body["series_uid"], body["identity"])
+
+
+def series_of(room: ReadingRoom, job: Job) -> dict[str, tuple[Path, ...]]:
+    """The files of each series that this revision stands on."""
+    with room.database.snapshot() as session:
+        found = instances_of(session, job.study_uid, job.revision)
+    return {uid: room.files(paths) for uid, paths in found.items()}
+
+
+def prior_files(room: ReadingRoom, prior: PriorSeries) -> tuple[Path, ...]:
+    with room.database.snapshot() as session:
+        return room.files(images_of(session, prior.study_uid).get(prior.series_uid, ()))
+
+
+def enter(room: ReadingRoom, job: Job, stage: str) -> None:
+    with room.database.session() as session:
+        readings.enter_stage(session, job.study_uid, job.revision, stage)
+
+
+def keep_reading(room: ReadingRoom, reading: Reading, identity: str) -> None:
+    """Keep a reading with its masks under its identity, whole or not at all."""
+    folder = room.archive.reading_folder(identity)
+    part = folder.with_name(f"{identity}.part")
+    shutil.rmtree(part, ignore_errors=True)
+    reading_json.save(reading, part)
+    shutil.rmtree(folder, ignore_errors=True)
+    part.rename(folder)
+
+
+def kept_reading(room: ReadingRoom, identity: str) -> Reading:
+    return reading_json.load(room.archive.reading_folder(identity))
+
+
+def note(session: Session, job: Job, stage: str, text: str, level: Level = "info") -> None:
+    log_event(session, stage, text, study_uid=job.study_uid, revision=job.revision, level=level)

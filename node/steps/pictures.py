@@ -1,0 +1,79 @@
+"""What a comparison looks like: the same lesion then and now, side by side, and its growth."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from inference.errors import UnreadableSeriesError
+from inference.findings import Finding, Reading
+from inference.volume import Volume
+from node.priors import PriorSeries
+from node.reading_room import ReadingRoom
+from node.results import PriorEvidence
+from node.results.growth_curve import Dated, growth_picture
+from node.results.keyimages import Rgb, key_image, window_for
+from node.steps.job import kept_reading, prior_files
+from storage import priors
+
+
+@dataclass(frozen=True, eq=False)
+class BesidePriors:
+    """By tracking UID: the key image in the prior, and the picture that tells the lesion's course."""
+
+    prior_images: Mapping[str, Rgb] = field(default_factory=dict)
+    pictures: Mapping[str, Rgb] = field(default_factory=dict)
+
+
+def evidence_of(room: ReadingRoom, reading: Reading, found: Sequence[PriorSeries]) -> PriorEvidence:
+    """The priors' key images that the changes name, and the reports of volumes made of those studies."""
+    compared = (*reading.findings, *reading.resolved)
+    named = {f.change.prior_image_uid for f in compared if f.change is not None}
+    studies = {f.change.prior_study_uid for f in compared if f.change is not None}
+    with room.database.snapshot() as session:
+        images = [path for prior in found for path in priors.paths_of(session, prior.study_uid, named)]
+        made = [priors.newest_reading(session, uid, reading.reader) for uid in sorted(studies)]
+        told = [path for uid in sorted(studies) for path in priors.results_of(session, uid)]
+    reports = [o.path for one in made if one is not None for o in one.objects if o.kind == "sr"]
+    files = [path for path in room.files(reports or told) if path.exists()]
+    return PriorEvidence.read(room.files(images), files)
+
+
+def beside_priors(
+    room: ReadingRoom, reading: Reading, volume: Volume, found: Sequence[PriorSeries]
+) -> BesidePriors:
+    """Pictures of the findings that were seen before. A prior that can no longer be read gives none."""
+    series = {prior.study_uid: prior for prior in found}
+    readings = {prior.study_uid: kept_reading(room, prior.identity) for prior in found}
+    prior_images: dict[str, Rgb] = {}
+    pictures: dict[str, Rgb] = {}
+    for finding in reading.findings:
+        change = finding.change
+        if change is None or change.prior_study_uid not in series or not change.prior_image_uid:
+            continue
+        before = _same(finding, readings[change.prior_study_uid])
+        if before is None:
+            continue
+        try:
+            prior_volume = room.volume(prior_files(room, series[change.prior_study_uid]))
+        except (UnreadableSeriesError, OSError):
+            continue
+        window = window_for(finding)
+        then = key_image(before, prior_volume, window=window)
+        now = key_image(finding, volume, window=window)
+        prior_images[finding.tracking_uid] = then
+        pictures[finding.tracking_uid] = growth_picture(then, now, _course(finding, found, readings), change)
+    return BesidePriors(prior_images, pictures)
+
+
+def _same(finding: Finding, earlier: Reading) -> Finding | None:
+    return next((f for f in earlier.findings if f.tracking_uid == finding.tracking_uid), None)
+
+
+def _course(finding: Finding, found: Sequence[PriorSeries], readings: Mapping[str, Reading]) -> list[Dated]:
+    """The lesion's volume in each dated study, oldest first, without the current one."""
+    return [
+        Dated(prior.date, same.volume_mm3)
+        for prior in reversed(found)
+        if prior.date and (same := _same(finding, readings[prior.study_uid])) is not None
+    ] + [Dated("", finding.volume_mm3)]

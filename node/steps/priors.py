@@ -1,0 +1,118 @@
+"""The priors of a study: found, fetched, and read where they have not been."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from inference import reading_json
+from inference.engine import EngineError
+from inference.errors import UnreadableSeriesError
+from inference.findings import Reading
+from inference.growth.compare import Prior, compare
+from node import priors as search
+from node.priors import PriorSeries, identity_with
+from node.reading_room import ReadingRoom
+from node.results.recovery import recover
+from node.steps.job import Assignment, Job, enter, keep_reading, kept_reading, note, prior_files
+from node.steps.read import read_series
+from storage import priors
+
+
+def find_priors(room: ReadingRoom, job: Job, assignment: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Find the priors of a series, the newest first, and fetch what is not here. An archive that does not
+    answer is noted; the study is compared again when it does."""
+    task = Assignment.of(assignment)
+    enter(room, job, "priors")
+    outcome = search.find_priors(room, job.study_uid, task.reader, task.series_uid)
+    pause = timedelta(seconds=room.settings.priors.retry_seconds)
+    with room.database.session() as session:
+        for said in outcome.notes:
+            note(session, job, "priors", said)
+        for name in set(outcome.answered) - outcome.unanswered.keys():
+            priors.note_answered(session, job.study_uid, name)
+        for name, reason in outcome.unanswered.items():
+            priors.note_unanswered(session, job.study_uid, name, reason, pause)
+            text = f"earlier studies in {name} are not compared with, and will be when it answers: {reason}"
+            note(session, job, "priors", text, "warning")
+        if outcome.found:
+            dates = ", ".join(prior.date or "undated" for prior in outcome.found)
+            note(session, job, "priors", f"to be compared with {len(outcome.found)} earlier: {dates}")
+    return [asdict(prior) for prior in outcome.found]
+
+
+def read_prior(
+    room: ReadingRoom,
+    job: Job,
+    assignment: Mapping[str, Any],
+    prior: Mapping[str, Any],
+    older: Sequence[Mapping[str, Any]],
+) -> dict[str, Any] | None:
+    """See to it that a prior has a reading: the one it had before, the one told by its results in the PACS,
+    or one made now and compared with the ``older`` ones. None where it cannot be read; the timeline says
+    why."""
+    task, series = Assignment.of(assignment), PriorSeries(**prior)
+    if room.archive.has_reading(series.identity):
+        return asdict(series)
+    earlier = [PriorSeries(**one) for one in older]
+    try:
+        reading, how, identity = _told_or_read(room, task, series)
+        if earlier and how == "read":
+            reading, identity = _compared(room, task, series, reading, earlier)
+    except (UnreadableSeriesError, EngineError, OSError, ValueError) as error:
+        with room.database.session() as session:
+            note(session, job, "priors", f"the study of {series.date} cannot be compared: {error}", "warning")
+        return None
+    keep_reading(room, reading, identity)
+    body = reading_json.to_json(reading) | {"objects": []}
+    with room.database.session() as session:
+        if series.fetched:
+            priors.save_prior_reading(session, series.study_uid, identity, body, reading.findings)
+        text = f"the study of {series.date or 'unknown date'} was {how}: {len(reading.findings)} found"
+        note(session, job, "priors", text)
+    return asdict(replace(series, identity=identity))
+
+
+def as_prior(room: ReadingRoom, series: PriorSeries) -> Prior:
+    """A prior as the comparison wants it; its voxels are only read when they are needed."""
+    paths = prior_files(room, series)
+    reading = kept_reading(room, series.identity)
+    return Prior(series.study_uid, series.date, reading, lambda: room.volume(paths))
+
+
+def _told_or_read(room: ReadingRoom, task: Assignment, series: PriorSeries) -> tuple[Reading, str, str]:
+    paths = prior_files(room, series)
+    told = recover(_results(room, series), room.volume(paths), task.reader)
+    if told is not None:
+        return told.reading, "known by its results in the PACS", told.identity
+    reading, _ = read_series(room, task.reader, series.identity, paths)
+    return reading, "read", series.identity
+
+
+def _results(room: ReadingRoom, series: PriorSeries) -> list[Path]:
+    with room.database.snapshot() as session:
+        objects = priors.results_of(session, series.study_uid)
+    return list(room.files(objects))
+
+
+def _compared(
+    room: ReadingRoom,
+    task: Assignment,
+    series: PriorSeries,
+    reading: Reading,
+    earlier: Sequence[PriorSeries],
+) -> tuple[Reading, str]:
+    """The prior's lesions under the tracking UIDs of the still earlier ones."""
+    paths = prior_files(room, series)
+    comparison = compare(
+        reading,
+        room.volume(paths),
+        [as_prior(room, one) for one in earlier],
+        room.engine,
+        room.catalogue,
+        date=series.date,
+    )
+    return comparison.reading, identity_with(room, task.reader, series.series_uid, paths, earlier)

@@ -1,0 +1,91 @@
+"""Findings become DICOM objects and pictures."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from inference import reading_json
+from node import results
+from node.priors import PriorSeries
+from node.reading_room import ReadingRoom
+from node.results.keyimages import key_image
+from node.results.moment import acquired_at
+from node.steps.job import Assignment, Job, enter, kept_reading, note, series_of
+from node.steps.pictures import beside_priors, evidence_of
+from storage import readings
+from storage.readings import StoredObject, StoredReading
+
+
+def write_results(
+    room: ReadingRoom,
+    job: Job,
+    assignment: Mapping[str, Any],
+    found: Sequence[Mapping[str, Any]],
+    identity: str,
+) -> None:
+    """Turn the reading with this identity into DICOM objects and key images, and remember it; one that was
+    remembered before, and still stands, gives no new ones."""
+    task = Assignment.of(assignment)
+    enter(room, job, "results")
+    with room.database.session() as session:
+        earlier = readings.earlier_reading(session, job.study_uid, job.revision, task.reader)
+        if earlier is not None and earlier.identity == identity:
+            readings.repeat_reading(session, job.study_uid, job.revision, earlier)
+            note(session, job, "results", f"{task.reader}: nothing changed, the earlier results stand")
+            return
+    started = time.perf_counter()
+    folder = room.archive.results_folder(job.study_uid, job.revision) / task.reader
+    reading = kept_reading(room, identity)
+    paths = series_of(room, job)[task.series_uid]
+    volume = room.volume(paths)
+    series = [PriorSeries(**prior) for prior in found]
+    compared = beside_priors(room, reading, volume, series)
+    written = results.write(
+        reading,
+        volume,
+        paths,
+        folder,
+        kinds=room.kinds,
+        when=acquired_at(paths[0]),
+        identity=identity,
+        predecessors=_predecessors(room, earlier),
+        prior_images=compared.prior_images,
+        evidence=evidence_of(room, reading, series),
+    )
+    folder.mkdir(parents=True, exist_ok=True)
+    pictures = [folder / f"key-{number}.png" for number, _ in enumerate(reading.findings, 1)]
+    for finding, picture in zip(reading.findings, pictures, strict=True):
+        drawn = compared.pictures.get(finding.tracking_uid)
+        Image.fromarray(key_image(finding, volume) if drawn is None else drawn).save(picture)
+    reading = replace(reading, seconds={**reading.seconds, "results": time.perf_counter() - started})
+    objects = [
+        StoredObject(o.kind, o.sop_class, o.sop_instance_uid, room.archive.relative(o.path)) for o in written
+    ]
+    body = reading_json.to_json(reading) | {
+        "objects": [{"sop_class": o.sop_class, "sop_instance_uid": o.uid, "path": o.path} for o in objects]
+    }
+    with room.database.session() as session:
+        readings.save_reading(
+            session,
+            job.study_uid,
+            job.revision,
+            identity,
+            body,
+            reading.findings,
+            [room.archive.relative(picture) for picture in pictures],
+            objects,
+        )
+        note(session, job, "results", f"{task.reader}: {', '.join(o.kind.upper() for o in objects)} written")
+
+
+def _predecessors(room: ReadingRoom, earlier: StoredReading | None) -> list[results.Predecessor]:
+    """The objects of the reading that this one replaces, as far as they are still here."""
+    objects = earlier.objects if earlier else ()
+    paths: list[Path] = [room.archive.path(o.path) for o in objects]
+    return [results.Predecessor.from_file(path) for path in paths if path.exists()]

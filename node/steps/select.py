@@ -1,0 +1,38 @@
+"""Which series is read by whom."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from node.reading_room import ReadingRoom
+from node.routing import Choice, describe, select
+from node.steps.job import Assignment, Job, note, series_of
+from storage import readings
+from storage.choices import SeriesChoice
+
+
+def select_series(room: ReadingRoom, job: Job) -> list[dict[str, Any]]:
+    """Choose which series is read by whom; a study with nothing to read ends skipped."""
+    with room.database.session() as session:
+        if not readings.begin(session, job.study_uid, job.revision):
+            return []
+        readings.enter_stage(session, job.study_uid, job.revision, "select")
+    series = series_of(room, job)
+    choices = select([describe(uid, paths) for uid, paths in series.items()], room.routes, room.readers)
+    assignments = [
+        Assignment(c.reader, c.series_uid, room.identity(c.reader, c.series_uid, series[c.series_uid]))
+        for c in choices
+        if c.chosen and c.reader
+    ]
+    with room.database.session() as session:
+        for choice in choices:
+            note(session, job, "select", _said(choice).text)
+        if not assignments:
+            reason = "nothing to read: " + "; ".join(dict.fromkeys(choice.reason for choice in choices))
+            readings.finish(session, job.study_uid, job.revision, "skipped", stage="select", reason=reason)
+    return [asdict(assignment) for assignment in assignments]
+
+
+def _said(choice: Choice) -> SeriesChoice:
+    return SeriesChoice(choice.series_uid, choice.reader or "", choice.chosen, choice.reason)

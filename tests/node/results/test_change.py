@@ -1,0 +1,216 @@
+"""What became of the lesions: told under one tracking UID, and found again by a node without memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pydicom import Dataset, dcmread
+
+from inference.findings import Change, Response
+from node.results import PriorEvidence, write
+from node.results.edition import Predecessor
+from node.results.growth_curve import Dated, growth_picture
+from node.results.recovery import recover
+from tests.node.results.phantoms import WHEN, Case, phantom
+from tests.validators import dciodvfy, dsrdump
+from training.phantoms.dicom import Study
+
+PRIOR = Study(date="20230115", accession_number="P0001")
+
+
+@pytest.fixture(scope="module")
+def prior(tmp_path_factory: pytest.TempPathFactory) -> Case:
+    return phantom(tmp_path_factory.mktemp("prior"), study=PRIOR)
+
+
+@pytest.fixture(scope="module")
+def prior_results(prior: Case, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    return {n: file.path for n, file in prior.write(tmp_path_factory.mktemp("prior-results")).items()}
+
+
+@pytest.fixture(scope="module")
+def compared(case: Case, prior: Case) -> Case:
+    """The first lesion has grown since the prior, the second of the prior is gone."""
+    here, there = case.reading.findings, prior.reading.findings
+    grown = here[0].tracked_as(there[0].tracking_uid, change_from(prior, 0, "increased", 45.6, 210.0))
+    gone = there[1].tracked_as(there[1].tracking_uid, change_from(prior, 1, "resolved", -100.0, None))
+    response = Response("RECIST 1.1", "PD", "Progressive disease.", 20.0, 20.0, 31.5, (grown.tracking_uid,))
+    return replace(
+        case, reading=replace(case.reading, findings=(grown,), resolved=(gone,), response=response)
+    )
+
+
+@pytest.fixture(scope="module")
+def report(
+    compared: Case, prior: Case, prior_results: dict[str, Path], tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    files = written(compared, prior, prior_results, tmp_path_factory.mktemp("changes"))
+    return files["sr-changes"]
+
+
+def test_growth_is_told_under_the_tracking_uid_of_the_prior(report: Path, prior: Case) -> None:
+    group = group_of(dcmread(report), prior.reading.findings[0].tracking_uid)
+    assert numbers(group) == {"Fractional Change": 45.6, "Volume doubling time": 210.0}
+    assert said(group)["Difference in size"] == "Increase in size"
+    (image,) = (item for item in group.ContentSequence if item.ValueType == "IMAGE")
+    assert image.ReferencedSOPSequence[0].ReferencedSOPInstanceUID == prior.reading.findings[0].image_uid
+
+
+def test_a_lesion_that_is_gone_is_told_to_be_absent(report: Path, prior: Case) -> None:
+    group = group_of(dcmread(report), prior.reading.findings[1].tracking_uid)
+    assert "Absent" in said(group).values()
+
+
+def test_the_response_is_told_by_recist(report: Path) -> None:
+    told = [said(group) for group in groups(dcmread(report))]
+    assert "Target Lesion Progressive Disease" in [t.get("Current Response") for t in told]
+
+
+def test_the_prior_study_is_named_as_other_evidence(
+    report: Path, prior: Case, prior_results: dict[str, Path]
+) -> None:
+    document = dcmread(report)
+    study = str(dcmread(prior.paths[0]).StudyInstanceUID)
+    assert [s.StudyInstanceUID for s in document.PertinentOtherEvidenceSequence] == [study]
+    (named,) = (item for item in document.ContentSequence if item.ValueType == "COMPOSITE")
+    uid = str(dcmread(prior_results["sr"]).SOPInstanceUID)
+    assert named.ReferencedSOPSequence[0].ReferencedSOPInstanceUID == uid
+
+
+@pytest.mark.needs("dciodvfy", "dsrdump")
+def test_validators_have_nothing_against_it(report: Path) -> None:
+    assert dciodvfy(report) == []
+    assert dsrdump(report) == []
+
+
+def test_the_same_comparison_gives_the_same_bytes(
+    compared: Case, prior: Case, prior_results: dict[str, Path], report: Path, tmp_path: Path
+) -> None:
+    again = written(compared, prior, prior_results, tmp_path)["sr-changes"]
+    assert again.read_bytes() == report.read_bytes()
+
+
+def test_lesions_are_recovered_from_segmentation_and_report(
+    prior: Case, prior_results: dict[str, Path]
+) -> None:
+    told = recover(prior_results.values(), prior.volume, "lung-nodules")
+    assert told is not None
+    assert [f.tracking_uid for f in told.reading.findings] == [f.tracking_uid for f in prior.reading.findings]
+    for recovered, known in zip(told.reading.findings, prior.reading.findings, strict=True):
+        assert recovered.mask is not None and known.mask is not None
+        assert recovered.volume_mm3 == pytest.approx(known.volume_mm3)
+        assert recovered.center_mm == pytest.approx(known.center_mm, abs=0.5)
+        assert recovered.code == known.code
+    assert told.reading.models == prior.reading.models
+
+
+def test_of_several_editions_the_last_is_recovered(
+    prior: Case, prior_results: dict[str, Path], tmp_path: Path
+) -> None:
+    alone = prior.with_findings(prior.reading.findings[0].tracked_as("2.25.77"))
+    earlier = [Predecessor.from_file(path) for path in prior_results.values()]
+    later = alone.write(tmp_path, predecessors=earlier)
+    told = recover(
+        [*prior_results.values(), *(file.path for file in later.values())], prior.volume, "lung-nodules"
+    )
+    assert told is not None
+    assert [f.tracking_uid for f in told.reading.findings] == ["2.25.77"]
+
+
+def test_a_report_without_findings_is_recovered_as_one(prior: Case, tmp_path: Path) -> None:
+    files = prior.with_findings().write(tmp_path)
+    told = recover([file.path for file in files.values()], prior.volume, "lung-nodules")
+    assert told is not None and told.reading.findings == ()
+
+
+def test_without_all_its_parts_nothing_is_recovered(prior: Case, prior_results: dict[str, Path]) -> None:
+    assert recover([prior_results["sr"]], prior.volume, "lung-nodules") is None
+    assert recover([prior_results["seg"]], prior.volume, "lung-nodules") is None
+    assert recover(prior_results.values(), prior.volume, "pet-ct") is None
+
+
+def test_the_picture_shows_a_forecast_only_where_there_is_one() -> None:
+    then = now = np.zeros((384, 384, 3), np.uint8)
+    change = Change("1.2", "20230115", 180, "increased", 45.6, 210.0, True, 0.9)
+    course = [Dated("20230115", 500.0), Dated("", 728.0)]
+    curve = [[90, 700.0, 900.0, 1100.0], [180, 800.0, 1100.0, 1500.0]]
+    plain = growth_picture(then, now, course, change)
+    forecast = growth_picture(then, now, course, replace(change, forecast={"curve": curve}))
+    blue = (64, 200, 255)
+    assert not (plain == blue).all(axis=2).any()
+    assert (forecast == blue).all(axis=2).any()
+
+
+def test_studies_of_one_day_or_without_date_are_pictured_without_a_curve() -> None:
+    then = now = np.zeros((384, 384, 3), np.uint8)
+    for change in (
+        Change("1.2", "20230115", 0, "stable", 1.0, None, False, 0.9),
+        Change("1.2", "", 0, "stable", 1.0, None, False, 0.9),
+    ):
+        assert growth_picture(then, now, [Dated(change.prior_date, 5.0), Dated("", 6.0)], change).any()
+
+
+def written(compared: Case, prior: Case, prior_results: dict[str, Path], out: Path) -> dict[str, Path]:
+    keys = {finding.image_uid for finding in prior.reading.findings}
+    images = [path for path in prior.paths if dcmread(path).SOPInstanceUID in keys]
+    files = write(
+        compared.reading,
+        compared.volume,
+        compared.paths,
+        out,
+        kinds=("seg", "sr"),
+        when=WHEN,
+        identity=compared.identity,
+        evidence=PriorEvidence.read(images, [prior_results["sr"]]),
+    )
+    return {file.path.stem: file.path for file in files}
+
+
+def change_from(prior: Case, number: int, category, percent: float, doubling: float | None) -> Change:
+    finding = prior.reading.findings[number]
+    return Change(
+        prior_study_uid=str(dcmread(prior.paths[0]).StudyInstanceUID),
+        prior_date=PRIOR.date,
+        days=365,
+        category=category,
+        volume_change_percent=percent,
+        doubling_time_days=doubling,
+        significant=True,
+        match_confidence=0.9,
+        prior_image_uid=finding.image_uid,
+        prior_frame=finding.frame,
+    )
+
+
+def groups(item: Dataset) -> Iterator[Dataset]:
+    for child in item.get("ContentSequence", ()):
+        names = child.get("ConceptNameCodeSequence")
+        if names and names[0].CodeValue == "125007":
+            yield child
+        yield from groups(child)
+
+
+def group_of(report: Dataset, tracking_uid: str) -> Dataset:
+    return next(
+        g for g in groups(report) if any(str(i.get("UID")) == tracking_uid for i in g.ContentSequence)
+    )
+
+
+def numbers(group: Dataset) -> dict[str, float]:
+    return {
+        item.ConceptNameCodeSequence[0].CodeMeaning: float(item.MeasuredValueSequence[0].NumericValue)
+        for item in group.ContentSequence
+        if item.ValueType == "NUM"
+    }
+
+
+def said(group: Dataset) -> dict[str, str]:
+    return {
+        item.ConceptNameCodeSequence[0].CodeMeaning: item.ConceptCodeSequence[0].CodeMeaning
+        for item in group.ContentSequence
+        if item.ValueType == "CODE"
+    }
