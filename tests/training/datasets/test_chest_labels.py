@@ -1,0 +1,160 @@
+"""Chest radiographs with labels: CheXpert, MIMIC-CXR-JPG, NIH ChestX-ray14, and the layout nih."""
+
+from __future__ import annotations
+
+import gzip
+import math
+from pathlib import Path
+
+import pytest
+
+from tests.training.datasets.pictures import picture, text
+from training.datasets.chest_labels import (
+    CLASSES,
+    Uncertain,
+    read_chexpert,
+    read_mimic_cxr,
+    read_nih14,
+    read_nih_folder,
+)
+from training.errors import BrokenDataError
+
+CHEXPERT = (
+    "No Finding,Enlarged Cardiomediastinum,Cardiomegaly,Lung Opacity,Lung Lesion,Edema,Consolidation,"
+    "Pneumonia,Atelectasis,Pneumothorax,Pleural Effusion,Pleural Other,Fracture,Support Devices"
+)
+LABELS = ",,1.0,,,-1.0,0.0,,-1.0,,1.0,,,"
+
+
+@pytest.fixture
+def chexpert(tmp_path: Path) -> Path:
+    root = tmp_path / "CheXpert-v1.0-small"
+    header = f"Path,Sex,Age,Frontal/Lateral,AP/PA,{CHEXPERT}"
+    study = "CheXpert-v1.0-small/{}/patient{}/study1/view{}.jpg"
+    rows = [
+        f"{study.format('train', '00001', '1_frontal')},Female,68,Frontal,AP,{LABELS}",
+        f"{study.format('train', '00001', '2_lateral')},Female,68,Lateral,,{LABELS}",
+    ]
+    text(root / "train.csv", header, *rows)
+    text(
+        root / "valid.csv",
+        header,
+        f"{study.format('valid', '64541', '1_frontal')},Male,73,Frontal,PA,1.0{',0.0' * 13}",
+    )
+    for name in (
+        "train/patient00001/study1/view1_frontal",
+        "train/patient00001/study1/view2_lateral",
+        "valid/patient64541/study1/view1_frontal",
+    ):
+        picture(root / f"{name}.jpg")
+    return root
+
+
+def test_chexpert_frontal_views_with_patients_and_splits(chexpert: Path) -> None:
+    first, second = read_chexpert(chexpert)
+    assert (first.patient, first.split, first.notes["view"]) == ("patient00001", "train", "AP")
+    assert (second.patient, second.split) == ("patient64541", "validation")
+    assert second.labels["no_finding"] == 1
+    assert first.load().pixels.shape == (6, 8)
+    assert len(read_chexpert(chexpert, lateral=True)) == 3
+
+
+@pytest.mark.parametrize(("policy", "value"), [("ignore", math.nan), ("zeros", 0.0), ("ones", 1.0)])
+def test_uncertain_labels_follow_the_policy(chexpert: Path, policy: Uncertain, value: float) -> None:
+    labels = read_chexpert(chexpert, uncertain=policy)[0].labels
+    assert labels["edema"] == pytest.approx(value, nan_ok=True)
+    assert labels["atelectasis"] == pytest.approx(value, nan_ok=True)
+    assert (labels["cardiomegaly"], labels["effusion"], labels["consolidation"]) == (1, 1, 0)
+    assert labels["no_finding"] == 0
+
+
+def test_what_chexpert_lacks_is_named(chexpert: Path) -> None:
+    (chexpert / "train/patient00001/study1/view1_frontal.jpg").unlink()
+    with pytest.raises(BrokenDataError, match=r"view1_frontal\.jpg is missing, though .*train\.csv, line 2"):
+        read_chexpert(chexpert)
+    (chexpert / "train.csv").unlink()
+    with pytest.raises(BrokenDataError, match=r"train\.csv is missing"):
+        read_chexpert(chexpert)
+
+
+@pytest.fixture
+def mimic(tmp_path: Path) -> Path:
+    tables = {
+        "chexpert": [f"subject_id,study_id,{CHEXPERT}", f"10000032,50414267,{LABELS}"],
+        "metadata": [
+            "dicom_id,subject_id,study_id,ViewPosition",
+            "02aa-ff,10000032,50414267,PA",
+            "174f-ee,10000032,50414267,LATERAL",
+        ],
+        "split": ["dicom_id,study_id,subject_id,split", "02aa-ff,50414267,10000032,validate"],
+    }
+    for name, lines in tables.items():
+        with gzip.open(tmp_path / f"mimic-cxr-2.0.0-{name}.csv.gz", "wt") as file:
+            file.write("\n".join(lines) + "\n")
+    picture(tmp_path / "files/p10/p10000032/s50414267/02aa-ff.jpg")
+    return tmp_path
+
+
+def test_mimic_cxr(mimic: Path) -> None:
+    (case,) = read_mimic_cxr(mimic, uncertain="ones")
+    assert (case.patient, case.split, case.notes["view"]) == ("10000032", "validation", "PA")
+    assert case.labels["edema"] == 1
+    assert case.load().pixels.shape == (6, 8)
+
+
+def test_what_mimic_cxr_lacks_is_named(mimic: Path) -> None:
+    (mimic / "files/p10/p10000032/s50414267/02aa-ff.jpg").unlink()
+    with pytest.raises(BrokenDataError, match=r"02aa-ff\.jpg is missing"):
+        read_mimic_cxr(mimic)
+    (mimic / "mimic-cxr-2.0.0-split.csv.gz").write_bytes(b"no gzip")
+    with pytest.raises(BrokenDataError, match=r"split\.csv\.gz is not a table"):
+        read_mimic_cxr(mimic)
+    (mimic / "mimic-cxr-2.0.0-split.csv.gz").unlink()
+    with pytest.raises(BrokenDataError, match=r"mimic-cxr-2\.0\.0-split\.csv"):
+        read_mimic_cxr(mimic)
+
+
+@pytest.fixture
+def nih14(tmp_path: Path) -> Path:
+    text(
+        tmp_path / "Data_Entry_2017.csv",
+        "Image Index,Finding Labels,Follow-up #,Patient ID,Patient Age,Patient Gender,View Position,"
+        "OriginalImage[Width,Height],OriginalImagePixelSpacing[x,y],",
+        "00000001_000.png,Cardiomegaly|Effusion,0,1,58,M,PA,2682,2749,0.143,0.143,",
+        "00000002_000.png,No Finding,0,2,81,M,AP,2500,2048,0.171,0.171,",
+    )
+    picture(tmp_path / "images_001/images/00000001_000.png")
+    picture(tmp_path / "images_002/images/00000002_000.png")
+    text(tmp_path / "train_val_list.txt", "00000001_000.png")
+    text(tmp_path / "test_list.txt", "00000002_000.png")
+    return tmp_path
+
+
+def test_nih_chestxray14(nih14: Path) -> None:
+    first, second = read_nih14(nih14)
+    assert [name for name in CLASSES if first.labels[name]] == ["cardiomegaly", "effusion"]
+    assert [name for name in CLASSES if second.labels[name]] == ["no_finding"]
+    assert (first.split, second.split, second.patient, second.notes["view"]) == ("train", "test", "2", "AP")
+
+
+def test_what_nih_chestxray14_lacks_is_named(nih14: Path) -> None:
+    text(nih14 / "test_list.txt", "")
+    with pytest.raises(BrokenDataError, match=r"00000002_000\.png is neither in train_val_list"):
+        read_nih14(nih14)
+    (nih14 / "images_002/images/00000002_000.png").unlink()
+    with pytest.raises(BrokenDataError, match=r"00000002_000\.png is in no folder"):
+        read_nih14(nih14)
+
+
+def test_the_real_nih_folders_can_be_read(shared_data: Path) -> None:
+    cases = read_nih_folder(shared_data / "cxr_nih")
+    assert (len(cases), len({case.patient for case in cases})) == (792, 535)
+    assert sum(case.labels["no_finding"] for case in cases) == 375
+    assert cases[0].load().pixels.shape == (448, 448)
+
+
+def test_a_label_that_is_none_is_named(tmp_path: Path) -> None:
+    text(tmp_path / "labels.csv", "file,patient_id,view," + ",".join(CLASSES), "a.jpg,1,PA,0,yes,0,0,0,0")
+    picture(tmp_path / "images/a.jpg")
+    with pytest.raises(BrokenDataError, match=r"labels\.csv, line 2: effusion is 'yes'"):
+        read_nih_folder(tmp_path)

@@ -1,0 +1,88 @@
+"""DeepLesion, laid out as released."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.training.datasets.pictures import picture, text
+from training.datasets.case import Box
+from training.datasets.deeplesion import read_deeplesion
+from training.errors import BrokenDataError
+
+HEADER = (
+    "File_name,Patient_index,Study_index,Series_ID,Key_slice_index,Measurement_coordinates,Bounding_boxes,"
+    "Lesion_diameters_Pixel_,Normalized_lesion_location,Coarse_lesion_type,Possibly_noisy,Slice_range,"
+    "Spacing_mm_px_,Image_size,DICOM_windows,Patient_gender,Patient_age,Train_Val_Test"
+)
+
+
+def row(name: str, box: str, kind: int = -1, split: int = 1) -> str:
+    patient = int(name[:6])
+    return (
+        f'{name},{patient},1,1,109,"1, 2, 3, 4, 5, 6, 7, 8","{box}","10.5, 8.2","0.4, 0.5, 0.6",{kind},0,'
+        f'"108, 110","0.8, 0.7, 5","512, 512","-175, 275",F,62,{split}'
+    )
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    text(
+        tmp_path / "DL_info.csv",
+        HEADER,
+        row("000001_01_01_109.png", "226, 90, 241, 111"),
+        row("000001_01_01_109.png", "10, 20, 30, 40"),
+        row("000002_03_01_014.png", "5, 5, 9, 9", 5, 3),
+    )
+    for series, numbers in (("000001_01_01", (108, 109)), ("000002_03_01", (14,))):
+        for number in numbers:
+            hu = np.full((6, 8), number, np.int32)
+            stored = (hu + 32768).astype(np.uint16)
+            picture(tmp_path / "Images_png" / series / f"{number:03d}.png", stored)
+    return tmp_path
+
+
+def test_a_key_slice_has_all_its_boxes(folder: Path) -> None:
+    first, second = read_deeplesion(folder)
+    assert first.boxes == (Box("lesion", (226, 90), (241, 111)), Box("lesion", (10, 20), (30, 40)))
+    assert (first.patient, first.split) == ("000001", "train")
+    assert (second.boxes[0].label, second.patient, second.split) == ("lung", "000002", "test")
+
+
+def test_pixels_are_hounsfield_units(folder: Path) -> None:
+    image = read_deeplesion(folder)[0].load()
+    assert image.pixels.shape == (6, 8)
+    assert set(image.pixels.ravel().tolist()) == {109}
+    assert image.spacing_mm == (0.7, 0.8)
+
+
+def test_slices_beside_come_along_and_the_last_is_repeated(folder: Path) -> None:
+    image = read_deeplesion(folder, context=2)[0].load()
+    assert image.pixels[:, 0, 0].tolist() == [108, 108, 109, 109, 109]
+    assert image.spacing_mm == (5, 0.7, 0.8)
+
+
+def test_a_missing_slice_is_named(folder: Path) -> None:
+    (folder / "Images_png/000002_03_01/014.png").unlink()
+    with pytest.raises(BrokenDataError, match=r"000002_03_01/014\.png is missing"):
+        read_deeplesion(folder)
+
+
+def test_a_broken_slice_is_named(folder: Path) -> None:
+    (folder / "Images_png/000002_03_01/014.png").write_bytes(b"no picture")
+    with pytest.raises(BrokenDataError, match=r"014\.png cannot be read"):
+        read_deeplesion(folder)[1].load()
+
+
+@pytest.mark.parametrize(("box", "said"), [("1, 2, 3", "not 4 numbers"), ("9, 9, 5, 5", "no size")])
+def test_a_broken_box_is_named_by_its_line(folder: Path, box: str, said: str) -> None:
+    text(folder / "DL_info.csv", HEADER, row("000001_01_01_109.png", box))
+    with pytest.raises(BrokenDataError, match=rf"DL_info\.csv, line 2: .*{said}"):
+        read_deeplesion(folder)
+
+
+def test_no_table_is_said(tmp_path: Path) -> None:
+    with pytest.raises(BrokenDataError, match=r"DL_info\.csv is missing"):
+        read_deeplesion(tmp_path)

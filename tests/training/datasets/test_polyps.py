@@ -1,0 +1,81 @@
+"""Polyp images with masks: Kvasir-SEG, CVC-ClinicDB, and pairs in one folder."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.training.datasets.pictures import half, picture, text
+from training.datasets.case import Box
+from training.datasets.polyps import read_cvc_clinicdb, read_kvasir_seg, read_polyp_masks
+from training.errors import BrokenDataError
+
+COLOUR = np.full((16, 16, 3), (180, 80, 60), np.uint8)
+
+
+@pytest.fixture
+def kvasir(tmp_path: Path) -> Path:
+    entry = {
+        "height": 16,
+        "width": 16,
+        "bbox": [{"label": "polyp", "xmin": 0, "ymin": 0, "xmax": 8, "ymax": 16}],
+    }
+    names = ("cju0qkwl35piu0993l0dewei2", "cju0qoxqj9q6s0835b43399p4")
+    for name in names:
+        picture(tmp_path / "images" / f"{name}.jpg", COLOUR)
+        picture(tmp_path / "masks" / f"{name}.jpg", half(16, 16))
+    text(tmp_path / "kavsir_bboxes.json", json.dumps(dict.fromkeys(names, entry)))
+    return tmp_path
+
+
+def test_kvasir_seg(kvasir: Path) -> None:
+    first, _ = read_kvasir_seg(kvasir)
+    assert first.load().pixels.shape == (16, 16, 3)
+    assert first.load_masks is not None
+    assert np.array_equal(first.load_masks()["polyp"], half(16, 16) > 0)
+    assert first.boxes == (Box("polyp", (0, 0), (8, 16)),)
+
+
+def test_what_kvasir_seg_lacks_is_named(kvasir: Path) -> None:
+    (kvasir / "masks/cju0qoxqj9q6s0835b43399p4.jpg").unlink()
+    with pytest.raises(BrokenDataError, match=r"masks/cju0qoxqj9q6s0835b43399p4\.jpg is missing"):
+        read_kvasir_seg(kvasir)
+    (kvasir / "kavsir_bboxes.json").write_text("{}")
+    with pytest.raises(BrokenDataError, match=r"no entry for cju0qkwl35piu0993l0dewei2\.jpg"):
+        read_kvasir_seg(kvasir)
+    (kvasir / "kavsir_bboxes.json").unlink()
+    with pytest.raises(BrokenDataError, match=r"kavsir_bboxes\.json is missing"):
+        read_kvasir_seg(kvasir)
+
+
+def test_cvc_clinicdb_in_numerical_order_and_by_sequence(tmp_path: Path) -> None:
+    for number in (1, 2, 10):
+        picture(tmp_path / f"Original/{number}.tif", COLOUR)
+        picture(tmp_path / f"Ground Truth/{number}.tif", half(16, 16))
+    assert [(c.id, c.patient) for c in read_cvc_clinicdb(tmp_path)] == [("1", "1"), ("2", "2"), ("10", "10")]
+    text(tmp_path / "metadata.csv", "frame_id,sequence_id", "1,1", "2,1", "10,2")
+    assert [c.patient for c in read_cvc_clinicdb(tmp_path)] == ["sequence 1", "sequence 1", "sequence 2"]
+    (tmp_path / "Ground Truth/2.tif").unlink()
+    with pytest.raises(BrokenDataError, match=r"Ground Truth/2\.tif is missing"):
+        read_cvc_clinicdb(tmp_path)
+
+
+def test_pairs_in_one_folder(tmp_path: Path) -> None:
+    picture(tmp_path / "a.png", COLOUR)
+    with pytest.raises(BrokenDataError, match=r"a_mask\.png is missing"):
+        read_polyp_masks(tmp_path)
+    picture(tmp_path / "a_mask.png", half(16, 16))
+    (case,) = read_polyp_masks(tmp_path)
+    assert case.load_masks is not None
+    assert case.load_masks()["polyp"].mean() == 0.5
+
+
+def test_the_real_pairs_can_be_read(shared_data: Path) -> None:
+    cases = read_polyp_masks(shared_data / "polyp_hyperkvasir_6")
+    assert len(cases) == 6
+    for case in cases:
+        assert case.load_masks is not None
+        assert case.load_masks()["polyp"].shape == case.load().pixels.shape[:2]
