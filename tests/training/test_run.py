@@ -1,0 +1,63 @@
+"""What is asked of training and evaluation is checked before any of it starts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from training.datasets.layouts import LAYOUTS, read_cases
+from training.errors import BrokenDataError, TaskError
+from training.run import TASKS, evaluate, train
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"task": "hips"}, "task 'hips' is not known; there is: .*lung-nodules"),
+        ({"layout": "jsrt"}, "layout 'jsrt' is not known; there is: phantom, lidc-slices"),
+        ({"architecture": "vgg"}, "architecture 'vgg' is not known; there is: unet"),
+        ({"activation": "sine"}, "activation 'sine' is not known; there is: relu"),
+        ({"device": "abacus"}, "device 'abacus' is not known"),
+        ({"layout": "lidc-slices"}, "needs a folder of data: give --data DIR"),
+        ({"data": Path("nowhere")}, "nowhere is not a folder"),
+        ({"start": Path("nowhere")}, "not the folder of an earlier run"),
+    ],
+)
+def test_a_wrong_request_is_refused_with_what_there_is(
+    wrong: dict[str, Any], said: str, tmp_path: Path
+) -> None:
+    asked = {"task": "lung-nodules", "data": None, "layout": "phantom", "out": tmp_path / "out"}
+    with pytest.raises(TaskError, match=said):
+        train(**(asked | wrong))
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("task", "layout", "split", "said"),
+    [
+        ("hips", "phantom", "", "task 'hips'"),
+        ("lung-nodules", "jsrt", "", "layout 'jsrt'"),
+        ("lung-nodules", "phantom", "third", "no split 'third'; they have: held-out, shifted"),
+        ("lung-nodules", "lidc-slices", "", "give --data"),
+    ],
+)
+def test_a_wrong_evaluation_is_refused(task: str, layout: str, split: str, said: str) -> None:
+    with pytest.raises(TaskError, match=said):
+        evaluate(task, None, layout, split)
+
+
+def test_every_task_can_learn_from_phantoms() -> None:
+    assert all("phantom" in task.layouts for task in TASKS.values())
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_an_empty_folder_is_no_data_set_of_any_layout(layout: str, tmp_path: Path) -> None:
+    with pytest.raises(BrokenDataError, match=str(tmp_path)):
+        read_cases(layout, tmp_path)
+
+
+def test_an_unknown_layout_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(TaskError, match="layout 'sheet' is not known; there is: chexpert"):
+        read_cases("sheet", tmp_path)
