@@ -56,8 +56,8 @@ class SegmenterForService(nn.Module):
         super().__init__()
         self.network = network
 
-    def forward(self, picture: Tensor) -> Tensor:
-        return torch.sigmoid(self.network(picture))
+    def forward(self, picture: Tensor) -> tuple[Tensor]:
+        return (torch.sigmoid(self.network(picture)),)
 
 
 def mask_loss(network: nn.Module, batch: Batch) -> dict[str, Tensor]:

@@ -72,7 +72,8 @@ class _Plane:
     def group(self, segment: int, alone: bool) -> Dataset:
         """Per-frame functional groups. A lone segment is identified by the shared ones."""
         content, group = Dataset(), Dataset()
-        content.add(DataElement("DimensionIndexValues", "UL", [segment, self._ordinal]))
+        indices = [segment, self._ordinal] if self._position else [segment]  # pictures have no order in space
+        content.add(DataElement("DimensionIndexValues", "UL", indices))
         group.add(DataElement("DerivationImageSequence", "SQ", self._derivation))
         group.add(DataElement("FrameContentSequence", "SQ", [content]))
         if self._position:

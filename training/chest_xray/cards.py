@@ -24,7 +24,8 @@ _LIMITS = [
     "Learned from under a thousand radiographs whose labels were mined from reports and err about one time "
     "in ten; a site's own labelled images will do better.",
     "Nearly every positive in the training images carries the label pneumonia too, and views differ between "
-    "positives and negatives: the view explains a part of every figure. Figures within one view are given beside the whole.",
+    "positives and negatives: the view explains a part of every figure. Figures within one view "
+    "are given beside the whole.",
     "Adults, frontal views, upright on the picture; lateral views are refused, children were not among them.",
 ]
 MASKS = {

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import torch
-from sklearn.decomposition import PCA
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import GroupKFold
@@ -19,8 +18,8 @@ from training.chest_xray.lungs import drawn_lungs
 from training.chest_xray.scattering import Scattering, flat
 from training.datasets.nih import CLASSES, Radiograph
 
-STRENGTHS = (0.0003, 0.001, 0.003, 0.01, 0.03)
-_COMPONENTS = 300
+STRENGTHS = (1.0, 5.0, 25.0)
+_COMPONENTS = 200
 _BATCH = 32
 
 
@@ -61,22 +60,30 @@ def fit_findings(features: Floats, labels: npt.NDArray[np.bool_], patients: npt.
     mean = features.mean(0)
     spread = features.std(0) + 1e-3
     scaled = (features - mean) / spread
-    components = PCA(min(_COMPONENTS, len(scaled) - 1), svd_solver="randomized", random_state=0).fit(scaled)
-    reduced = components.transform(scaled) / np.sqrt(scaled.shape[1])
+    components = _principal(scaled)
+    reduced = scaled @ components.T / np.sqrt(scaled.shape[1])
     weights, bias = [], []
     for column in labels.T:
         fitted = _logistic(_strength(reduced, column, patients)).fit(reduced, column)
-        weights.append(fitted.coef_[0] @ components.components_ / np.sqrt(scaled.shape[1]) / spread)
+        weights.append(fitted.coef_[0] @ components / np.sqrt(scaled.shape[1]) / spread)
         bias.append(fitted.intercept_[0])
     return Linear(mean, np.asarray(weights, np.float32), np.asarray(bias, np.float32))
 
 
+def _principal(scaled: Floats) -> Floats:
+    """(components, features), the directions of most variance; by the Gram matrix, as there are fewer images
+    than features."""
+    values, vectors = np.linalg.eigh((scaled @ scaled.T).astype(np.float64))
+    kept = np.argsort(values)[::-1][: min(_COMPONENTS, len(scaled) - 1)]
+    return np.asarray((vectors[:, kept] / np.sqrt(values[kept])).T @ scaled, np.float32)
+
+
 def _logistic(strength: float) -> LogisticRegression:
-    return LogisticRegression(C=strength * 1000, max_iter=500)
+    return LogisticRegression(C=strength, max_iter=200)
 
 
 def _strength(reduced: Floats, column: npt.NDArray[np.bool_], patients: npt.NDArray[np.str_]) -> float:
-    folds = list(GroupKFold(4).split(reduced, column, patients))
+    folds = list(GroupKFold(3).split(reduced, column, patients))
     scores = []
     for strength in STRENGTHS:
         answers = np.zeros(len(column))
