@@ -11,6 +11,8 @@ from typing import Any, Literal, Protocol, Self
 import pynetdicom.association
 from pynetdicom import AE
 
+from node import commitment
+from node.commitment import PUSH_MODEL_INSTANCE, MalformedReportError, Report, decode_report, encode_request
 from node.outgoing import VERIFICATION, Outgoing, UnsendableError, association_batches, contexts, outgoing
 from node.settings import Peer
 from node.wire.association import (
@@ -25,6 +27,7 @@ from node.wire.negotiation import Kind
 from node.wire.pdu import PeerGoneError, PeerSilentError, ProtocolError
 
 SUCCESS = 0x0000
+SECONDS_FOR_COMMITMENT = 2.0  # that the association stays open for a result
 
 Outcome = Literal["sent", "refused", "failed"]
 
@@ -47,6 +50,14 @@ class Destination(Protocol):
 
     def send(self, objects: Sequence[Path]) -> Iterator[Receipt]:
         """Send each object and say what became of it."""
+        ...
+
+    def commit(self, transaction_uid: str, objects: Sequence[Path]) -> Report | None:
+        """Ask for storage commitment; the result, or None where it will come later.
+
+        Raises:
+            DeliveryError: the request was not taken.
+        """
         ...
 
 
@@ -85,6 +96,41 @@ class DicomDestination:
         association.release()
         if status != SUCCESS:
             raise DeliveryError(f"{self._name} answers a C-ECHO with 0x{status:04X}")
+
+    def commit(self, transaction_uid: str, objects: Sequence[Path]) -> Report | None:
+        """Request storage commitment (PS3.4 J.3.2), and wait a little for the result on the same association;
+        a peer may send it on one of its own as well, to the receiver.
+
+        Raises:
+            DeliveryError: the peer cannot be asked, or does not take the request; the message says why.
+        """
+        try:
+            sent = [outgoing(path) for path in objects]
+        except UnsendableError as error:
+            raise DeliveryError(f"a file that was sent is gone: {error}") from error
+        request = encode_request(transaction_uid, [(str(each.sop_class), each.uid) for each in sent])
+        association = self._associate([VERIFICATION, commitment.KIND])
+        if commitment.KIND not in association.accepted:
+            association.release()
+            raise DeliveryError(
+                f"{self._name} does not offer storage commitment; enable it there, or set confirm = false"
+            )
+        try:
+            status = association.action(commitment.KIND, PUSH_MODEL_INSTANCE, 1, request).status
+            if status != SUCCESS:
+                raise DeliveryError(
+                    f"{self._name} does not take the storage commitment request: 0x{status:04X}"
+                )
+            event = association.await_event(commitment.KIND, SECONDS_FOR_COMMITMENT)
+            report = decode_report(event, commitment.KIND[1]) if event is not None else None
+        except (PeerGoneError, ProtocolError, MalformedReportError) as error:
+            association.abort()
+            raise DeliveryError(f"{self._name} was lost over storage commitment: {error}") from error
+        except DeliveryError:
+            association.release()
+            raise
+        association.release()
+        return report
 
     def with_timeout(self, seconds: float) -> Self:
         return replace(self, timeout=seconds)

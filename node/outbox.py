@@ -9,9 +9,11 @@ from datetime import timedelta
 from functools import partial
 from pathlib import Path
 
+from pydicom.uid import generate_uid
 from sqlalchemy.orm import Session
 
-from node.delivery import Destination, Receipt
+from node import commitment
+from node.delivery import DeliveryError, Destination, Receipt
 from node.settings import DestinationSettings
 from storage import deliveries
 from storage.database import Database, now
@@ -21,6 +23,7 @@ from storage.events import log_event
 log = logging.getLogger(__name__)
 
 LONGEST_WAIT = 5.0  # seconds between looks at the outbox, so that one filled by a person is seen
+COMMITMENT_PATIENCE = timedelta(minutes=5)  # for the result of a storage commitment request
 
 
 class Outbox:
@@ -34,7 +37,9 @@ class Outbox:
         database: Database,
         root: Path,
         destinations: Mapping[str, tuple[DestinationSettings, Destination]],
+        patience: timedelta = COMMITMENT_PATIENCE,
     ) -> None:
+        self._patience = patience
         self._database = database
         self._root = root
         self._destinations = destinations
@@ -76,9 +81,15 @@ class Outbox:
         """Send what is due; returns the seconds until the next attempt is."""
         with self._database.snapshot() as session:
             due = deliveries.due(session, settings.name)
+            unconfirmed = deliveries.to_be_confirmed(session, settings.name)
             upcoming = deliveries.next_due(session, settings.name)
         if due:
             self._send(destination, settings, due)
+            return 0.0
+        if unconfirmed:
+            for revision in dict.fromkeys((each.study_uid, each.revision) for each in unconfirmed):
+                of_it = [each for each in unconfirmed if (each.study_uid, each.revision) == revision]
+                self._confirm(destination, settings, of_it)
             return 0.0
         return max(0.0, (upcoming - now()).total_seconds()) if upcoming else LONGEST_WAIT
 
@@ -90,6 +101,37 @@ class Outbox:
             if self._stopping.is_set():
                 return
 
+    def _confirm(
+        self, destination: Destination, settings: DestinationSettings, sent: list[DueDelivery]
+    ) -> None:
+        """Ask for storage commitment of one revision's objects; what is not answered is asked for again."""
+        transaction = generate_uid(prefix=None)
+        study_uid, revision = sent[0].study_uid, sent[0].revision
+        with self._database.session() as session:
+            note = partial(log_event, session, "deliver", study_uid=study_uid, revision=revision)
+            asked = [each for each in sent if _may_ask(session, each)]
+            for each in asked:
+                deliveries.record_commit_requested(session, each.id, transaction, self._patience)
+            if lost := len(sent) - len(asked):
+                note(f"{settings.name} never confirmed {lost} objects", level="error")
+            deliveries.settle(session, study_uid, revision)
+        if not asked:
+            return
+        try:
+            report = destination.commit(transaction, [self._root / each.path for each in asked])
+        except DeliveryError as error:
+            text = f"storage commitment could not be asked for: {error}"
+        else:
+            text = f"{settings.name} is asked to commit {len(asked)} objects"
+            if report is not None and commitment.record(self._database, report):
+                return
+        with self._database.session() as session:
+            log_event(session, "deliver", text, study_uid=study_uid, revision=revision)
+
+
+def _may_ask(session: Session, delivery: DueDelivery) -> bool:
+    return deliveries.record_commit_unanswered(session, delivery.id, "storage commitment was not answered")
+
 
 def _record(session: Session, settings: DestinationSettings, delivery: DueDelivery, receipt: Receipt) -> None:
     """Write down what became of one object, and end its revision when it was the last.
@@ -100,7 +142,7 @@ def _record(session: Session, settings: DestinationSettings, delivery: DueDelive
         log_event, session, "deliver", study_uid=delivery.study_uid, revision=delivery.revision
     )
     if receipt.outcome == "sent":
-        deliveries.record_sent(session, delivery.id)
+        deliveries.record_sent(session, delivery.id, confirm=settings.confirm)
         log_here(f"{delivery.kind.upper()} is in {settings.name}")
     elif receipt.outcome == "refused":
         deliveries.record_refused(session, delivery.id, receipt.reason)

@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import func, select
+from sqlalchemy import Select, false, func, or_, select
 from sqlalchemy.orm import Session
 
 from storage.database import now
@@ -14,11 +14,12 @@ from storage.readings import StoredObject, find_revision
 from storage.tables import Delivery, Revision, Study
 
 LONGEST_PAUSE = timedelta(hours=1)
+MOST_COMMIT_REQUESTS = 5  # for one object, until it counts as unconfirmed
 
 
 @dataclass(frozen=True)
 class DueDelivery:
-    """One object to be sent; ``attempts`` made so far."""
+    """One object to be sent, or to be confirmed; ``attempts`` made so far."""
 
     id: int
     study_uid: str
@@ -27,6 +28,7 @@ class DueDelivery:
     kind: str
     path: str
     attempts: int
+    destination: str
 
 
 def post(
@@ -63,41 +65,122 @@ def post(
 
 def due(session: Session, destination: str, limit: int = 500) -> list[DueDelivery]:
     """What ``destination`` should be sent now, oldest first."""
-    rows = session.execute(
-        select(Delivery, Study.uid, Revision.number)
-        .join(Revision, Delivery.revision_pk == Revision.id)
-        .join(Study, Revision.study_pk == Study.id)
-        .where(Delivery.destination == destination, Delivery.state == "waiting", Delivery.next_at <= now())
-        .order_by(Delivery.id)
-        .limit(limit)
+    return _deliveries(
+        session,
+        _DELIVERIES.where(
+            Delivery.destination == destination, Delivery.state == "waiting", Delivery.next_at <= now()
+        ).limit(limit),
     )
+
+
+def to_be_confirmed(session: Session, destination: str) -> list[DueDelivery]:
+    """What ``destination`` should be asked to commit now: of revisions of which nothing waits to be sent."""
+    waiting = select(Delivery.revision_pk).where(
+        Delivery.destination == destination, Delivery.state == "waiting"
+    )
+    return _deliveries(
+        session,
+        _DELIVERIES.where(
+            Delivery.destination == destination,
+            Delivery.state == "sent",
+            Delivery.commit_due <= now(),
+            Delivery.revision_pk.not_in(waiting),
+        ),
+    )
+
+
+def in_transaction(session: Session, transaction_uid: str) -> list[DueDelivery]:
+    """What was asked to be committed in a transaction and still waits for the answer."""
+    return _deliveries(
+        session,
+        _DELIVERIES.where(
+            Delivery.transaction_uid == transaction_uid,
+            Delivery.state == "sent",
+            Delivery.commit_due.is_not(None),
+        )
+        if transaction_uid
+        else _DELIVERIES.where(false()),
+    )
+
+
+_DELIVERIES = (
+    select(Delivery, Study.uid, Revision.number)
+    .join(Revision, Delivery.revision_pk == Revision.id)
+    .join(Study, Revision.study_pk == Study.id)
+    .order_by(Delivery.id)
+)
+
+
+def _deliveries(session: Session, query: Select[Delivery, str, int]) -> list[DueDelivery]:
     return [
-        DueDelivery(d.id, study_uid, number, d.object_uid, d.kind, d.path, d.attempts)
-        for d, study_uid, number in rows
+        DueDelivery(d.id, study_uid, number, d.object_uid, d.kind, d.path, d.attempts, d.destination)
+        for d, study_uid, number in session.execute(query)
     ]
 
 
 def next_due(session: Session, destination: str) -> datetime | None:
-    """When the next attempt for ``destination`` is due, if any is waiting."""
-    return session.scalar(
-        select(func.min(Delivery.next_at)).where(
-            Delivery.destination == destination, Delivery.state == "waiting"
-        )
-    )
+    """When the next attempt for ``destination`` is due, if any is, to send or to have confirmed."""
+    here = Delivery.destination == destination
+    send = session.scalar(select(func.min(Delivery.next_at)).where(here, Delivery.state == "waiting"))
+    confirm = session.scalar(select(func.min(Delivery.commit_due)).where(here, Delivery.state == "sent"))
+    return min((moment for moment in (send, confirm) if moment is not None), default=None)
 
 
-def record_sent(session: Session, delivery_id: int) -> None:
+def record_sent(session: Session, delivery_id: int, *, confirm: bool = False) -> None:
+    """The destination has it; with ``confirm``, it is still to be asked to commit it."""
     delivery = session.get_one(Delivery, delivery_id)
     delivery.state = "sent"
     delivery.attempts += 1
     delivery.sent_at = now()
     delivery.last_error = ""
+    delivery.commit_due = now() if confirm else None
+
+
+def record_commit_requested(
+    session: Session, delivery_id: int, transaction_uid: str, patience: timedelta
+) -> None:
+    """It is about to be asked for; unless the answer is there after ``patience``, it is asked for again."""
+    delivery = session.get_one(Delivery, delivery_id)
+    delivery.transaction_uid = transaction_uid
+    delivery.commit_requests += 1
+    delivery.commit_due = now() + patience
+
+
+def record_confirmed(session: Session, delivery_id: int) -> None:
+    delivery = session.get_one(Delivery, delivery_id)
+    delivery.state = "confirmed"
+    delivery.commit_due = None
+    delivery.last_error = ""
+
+
+def record_not_committed(session: Session, delivery_id: int, reason: str) -> bool:
+    """The destination does not keep it: it is sent again. Returns False if that was tried often enough."""
+    delivery = session.get_one(Delivery, delivery_id)
+    delivery.last_error = reason[:2000]
+    delivery.commit_due = None
+    again = delivery.commit_requests < MOST_COMMIT_REQUESTS
+    delivery.state = "waiting" if again else "unconfirmed"
+    delivery.next_at = now()
+    return again
+
+
+def record_commit_unanswered(session: Session, delivery_id: int, reason: str) -> bool:
+    """Whatever was asked had no answer. Returns False if that was often enough: it is not asked again."""
+    delivery = session.get_one(Delivery, delivery_id)
+    if delivery.commit_requests == 0:
+        return True
+    delivery.last_error = reason[:2000]
+    if delivery.commit_requests < MOST_COMMIT_REQUESTS:
+        return True
+    delivery.state, delivery.commit_due = "unconfirmed", None
+    return False
 
 
 def record_refused(session: Session, delivery_id: int, reason: str) -> None:
     """The destination will never take this object: it is not tried again."""
     delivery = session.get_one(Delivery, delivery_id)
     delivery.state = "refused"
+    delivery.commit_due = None
     delivery.attempts += 1
     delivery.last_error = reason[:2000]
 
@@ -112,22 +195,28 @@ def record_failed(session: Session, delivery_id: int, reason: str, pause: timede
 
 
 def settle(session: Session, study_uid: str, number: int) -> str | None:
-    """End a delivering revision whose outbox is empty: delivered, or failed when something was refused.
+    """End a delivering revision whose outbox is empty: delivered, or failed when something was refused or
+    not confirmed.
 
     Returns its new state, None while something is still waiting.
     """
     revision = find_revision(session, study_uid, number)
     if revision.state != "delivering":
         return None
-    states = list(session.scalars(select(Delivery.state).where(Delivery.revision_pk == revision.id)))
-    if "waiting" in states:
+    rows = session.execute(
+        select(Delivery.state, Delivery.commit_due).where(Delivery.revision_pk == revision.id)
+    ).all()
+    states = [state for state, _ in rows]
+    if any(state == "waiting" or (state == "sent" and due) for state, due in rows):
         return None
-    refused = states.count("refused")
-    if revision.reason or refused:
+    refused, unconfirmed = states.count("refused"), states.count("unconfirmed")
+    if revision.reason or refused or unconfirmed:
         revision.state = "failed"
         revision.stage = revision.stage if revision.reason else "deliver"
         revision.reason = (
-            revision.reason or f"{refused} of {len(states)} objects were refused by a destination"
+            revision.reason
+            or (f"{refused} of {len(states)} objects were refused by a destination" if refused else "")
+            or f"{unconfirmed} of {len(states)} objects were not confirmed by a destination"
         )
     else:
         revision.state = "delivered"
@@ -142,7 +231,10 @@ def retire(session: Session, destinations: Collection[str]) -> int:
         select(Delivery, Study.uid, Revision.number)
         .join(Revision, Delivery.revision_pk == Revision.id)
         .join(Study, Revision.study_pk == Study.id)
-        .where(Delivery.state == "waiting", Delivery.destination.not_in(destinations))
+        .where(
+            or_(Delivery.state == "waiting", Delivery.commit_due.is_not(None)),
+            Delivery.destination.not_in(destinations),
+        )
     ).all()
     for delivery, study_uid, number in gone:
         record_refused(

@@ -196,12 +196,15 @@ class ResultObject(Base):
 class Delivery(Base):
     """One object on its way to one destination; unique, so that nothing is sent twice.
 
-    state: waiting, sent, refused. ``attempts`` so far, ``next_at`` when the next is due."""
+    state: waiting, sent, confirmed, refused; unconfirmed, where storage commitment was asked for in vain.
+    ``attempts`` so far, ``next_at`` when the next is due. ``commit_due``: when storage commitment is asked
+    for, the next time; None where it is not. ``transaction_uid`` of the last of ``commit_requests``."""
 
     __tablename__ = "deliveries"
     __table_args__ = (
         UniqueConstraint("object_uid", "destination"),
         Index("ix_deliveries_due", "state", "next_at"),
+        Index("ix_deliveries_transaction", "transaction_uid"),
     )
 
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -215,6 +218,9 @@ class Delivery(Base):
     next_at: Mapped[datetime]
     last_error: Mapped[str] = mapped_column(String(2000), default="")
     sent_at: Mapped[datetime | None]
+    commit_due: Mapped[datetime | None]
+    commit_requests: Mapped[int] = mapped_column(default=0, server_default="0")
+    transaction_uid: Mapped[str] = mapped_column(String(64), default="", server_default="")
 
 
 class Event(Base):

@@ -12,6 +12,7 @@ from pynetdicom.pdu_primitives import (
     ImplementationClassUIDNotification,
     ImplementationVersionNameNotification,
     MaximumLengthNotification,
+    SCP_SCU_RoleSelectionNegotiation,
 )
 from pynetdicom.presentation import PresentationContext, negotiate_as_acceptor
 
@@ -61,8 +62,13 @@ def decode_request(pdu: bytes) -> Request:
 
 def agree(request: Request, supported: Sequence[PresentationContext], maximum_pdu: int) -> Agreement:
     """Accept an association with whichever of the proposed contexts are ``supported``."""
-    results, _ = negotiate_as_acceptor(
-        list(request.primitive.presentation_context_definition_list), list(supported)
+    roles = {
+        item.sop_class_uid: (item.scu_role, item.scp_role)
+        for item in request.primitive.user_information
+        if isinstance(item, SCP_SCU_RoleSelectionNegotiation) and item.sop_class_uid
+    }
+    results, agreed_roles = negotiate_as_acceptor(
+        list(request.primitive.presentation_context_definition_list), list(supported), roles
     )
     answer = A_ASSOCIATE()
     answer.application_context_name = APPLICATION_CONTEXT
@@ -78,7 +84,7 @@ def agree(request: Request, supported: Sequence[PresentationContext], maximum_pd
     length.maximum_length_received = maximum_pdu
     implementation.implementation_class_uid = UID(IMPLEMENTATION_CLASS_UID)
     version.implementation_version_name = IMPLEMENTATION_VERSION
-    answer.user_information = [length, implementation, version]
+    answer.user_information = [length, implementation, version, *agreed_roles]
     contexts = {
         context.context_id: str(context.transfer_syntax[0])
         for context in results

@@ -5,7 +5,9 @@ from __future__ import annotations
 import errno
 import logging
 import socket
+from functools import partial
 
+from node import commitment
 from node.intake.acceptance import Acceptance
 from node.intake.examination import Announcement
 from node.intake.ledger import Ledger
@@ -39,8 +41,11 @@ class Receiver:
             maximum_object=settings.maximum_object_mb << 20,
         )
         self._acceptance = acceptance
-        listener = FastListener if settings.transport == "fast" else StockListener
-        self._listener = listener(settings, ae_title, acceptance)
+        self._listener: FastListener | StockListener = (
+            FastListener(settings, ae_title, acceptance, partial(commitment.record, database))
+            if settings.transport == "fast"
+            else StockListener(settings, ae_title, acceptance)
+        )
 
     def start(self) -> int:
         """Bring in what an earlier run left unrecorded, then listen; return the port.

@@ -12,10 +12,12 @@ import socket
 import threading
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
+from pynetdicom import build_context
 from pynetdicom.presentation import PresentationContext
 
+from node.commitment import PUSH_MODEL, MalformedReportError, Report, decode_report
 from node.intake.acceptance import SUCCESS, Acceptance, Answer, Arrival
 from node.intake.callers import is_allowed
 from node.intake.contexts import supported_contexts
@@ -31,6 +33,7 @@ from node.settings import DicomSettings
 from node.wire.command import (
     CANCEL_REQUEST,
     ECHO_REQUEST,
+    EVENT_REPORT_REQUEST,
     MAXIMUM_COMMAND,
     STORE_REQUEST,
     Command,
@@ -59,7 +62,8 @@ from node.wire.pdu import (
 log = logging.getLogger(__name__)
 
 MAXIMUM_REQUEST = 1 << 20  # of an A-ASSOCIATE-RQ
-UNRECOGNISED_OPERATION = 0x0211
+MAXIMUM_EVENT = 16 << 20  # bytes of an event report's information
+PROCESSING_FAILURE, UNRECOGNISED_OPERATION = 0x0110, 0x0211
 SECONDS_TO_INTRODUCE = 30.0  # from connecting to the last byte of the request (ARTIM, PS3.8 9.1.5)
 SECONDS_TO_FINISH = 5.0  # an object under way when the listener stops
 
@@ -67,10 +71,17 @@ SECONDS_TO_FINISH = 5.0  # an object under way when the listener stops
 class FastListener:
     """A listening socket and the threads that serve who connects."""
 
-    def __init__(self, settings: DicomSettings, ae_title: str, acceptance: Acceptance) -> None:
+    def __init__(
+        self,
+        settings: DicomSettings,
+        ae_title: str,
+        acceptance: Acceptance,
+        take_report: Callable[[Report], bool] | None = None,
+    ) -> None:
         self._settings = settings
         self._acceptance = acceptance
-        self._supported = supported_contexts(settings.private_sop_classes)
+        self._take_report = take_report
+        self._supported = [*supported_contexts(settings.private_sop_classes), _commitment_context()]
         self._socket: socket.socket | None = None
         self._accepting = threading.Thread(target=self._accept, name=f"listener {ae_title}", daemon=True)
         self._lock = threading.Lock()
@@ -158,6 +169,10 @@ class FastListener:
     def acceptance(self) -> Acceptance:
         return self._acceptance
 
+    def take_report(self, report: Report) -> bool:
+        """Hand on a storage commitment result; whether somebody waits for it."""
+        return self._take_report is not None and self._take_report(report)
+
     @property
     def supported(self) -> Sequence[PresentationContext]:
         return self._supported
@@ -183,6 +198,7 @@ class _Association(threading.Thread):
         self._request: Command | None = None  # whose data set is being received
         self._context_id = 0
         self._arrival: Arrival | None = None
+        self._event = bytearray()  # the information of an event report
 
     def end(self) -> None:
         """Have the thread end once it has no object under way."""
@@ -289,6 +305,7 @@ class _Association(threading.Thread):
         if command.field == CANCEL_REQUEST:
             return
         self._request, self._context_id = command, context_id
+        self._event.clear()
         if command.field == STORE_REQUEST:
             announced = Announcement(
                 command.sop_class, command.uid, self._contexts[context_id], self._caller, self.address
@@ -302,16 +319,38 @@ class _Association(threading.Thread):
             raise ProtocolError("a data set without its command")
         if self._arrival is not None:
             self._arrival.write(fragment)
+        elif self._request.field == EVENT_REPORT_REQUEST:
+            self._event += fragment
+            if len(self._event) > MAXIMUM_EVENT:
+                raise ProtocolError("an event report of unreasonable length")
         if is_last:
             self._answer(self._request)
+
+    def _take_event(self) -> Answer:
+        try:
+            report = decode_report(bytes(self._event), self._contexts[self._context_id])
+        except MalformedReportError as error:
+            return Answer(PROCESSING_FAILURE, str(error))
+        if not self._listener.take_report(report):
+            log.info("%s reports on a transaction nobody waits for: %s", self._caller, report.transaction_uid)
+        return Answer(SUCCESS)
 
     def _answer(self, request: Command) -> None:
         arrival, self._arrival = self._arrival, None
         if arrival is not None:
             answer = arrival.finish()
+        elif request.field == EVENT_REPORT_REQUEST and request.sop_class == PUSH_MODEL:
+            answer = self._take_event()
         else:
             answer = Answer(SUCCESS if request.field == ECHO_REQUEST else UNRECOGNISED_OPERATION)
         response = encode_response(request, answer.status, answer.comment)
         self._request = None
         fragment = FRAGMENT_HEAD.pack(len(response) + 2, self._context_id, COMMAND | LAST)
         self._wire.send(P_DATA, fragment + response)
+
+
+def _commitment_context() -> PresentationContext:
+    """Storage commitment results, from a peer that is their SCP though it asks for the association."""
+    context = build_context(PUSH_MODEL)
+    context.scu_role, context.scp_role = True, True
+    return context

@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterator, Sequence
+from io import BytesIO
 from typing import BinaryIO
 
 from pynetdicom.pdu_primitives import A_ASSOCIATE
 
 from node.wire.command import (
+    ACTION_REQUEST,
     ECHO_REQUEST,
+    EVENT_REPORT_REQUEST,
     MAXIMUM_COMMAND,
     RESPONSE,
     STORE_REQUEST,
     MalformedCommandError,
     Response,
+    decode_command,
     decode_response,
+    encode_action_request,
     encode_echo_request,
+    encode_response,
     encode_store_request,
 )
 from node.wire.negotiation import MAXIMUM_CONTEXTS, Accepted, Kind, decode_acceptance, encode_request
@@ -39,6 +45,7 @@ from node.wire.pdu import (
 )
 
 MAXIMUM_ACCEPTANCE = 1 << 20  # bytes of an A-ASSOCIATE-AC
+MAXIMUM_EVENT = 16 << 20  # bytes of an event's information
 SMALLEST_PDU = 1024  # a peer that announces less is not taken at its word
 PIECE = 256 * 1024  # bytes of a data set handed to the kernel at once
 SECONDS_TO_PART = 5.0  # for the answer to a release
@@ -101,6 +108,50 @@ class Association:
         except PeerGoneError as gone:
             raise self._last_words() or gone from gone
         return self._answer(context_id, STORE_REQUEST)
+
+    def action(self, kind: Kind, uid: str, action: int, data: bytes) -> Response:
+        """N-ACTION (PS3.7 10.1.4) on the well-known instance ``uid``, with ``data`` as its information.
+
+        Raises:
+            PeerGoneError: no answer came.
+            ProtocolError: the answer is none.
+        """
+        context_id = self._contexts[kind]
+        self._send_command(context_id, encode_action_request(self._next_id(), kind[0], uid, action))
+        self._send_data(context_id, BytesIO(data), len(data))
+        return self._answer(context_id, ACTION_REQUEST)
+
+    def await_event(self, kind: Kind, seconds: float) -> bytes | None:
+        """The information of an N-EVENT-REPORT (PS3.7 10.1.1) that comes within ``seconds``, answered with
+        success; None if none comes.
+
+        Raises:
+            ProtocolError: something else comes.
+        """
+        self._wire.set_deadline(seconds)
+        command, data = bytearray(), bytearray()
+        is_whole = False
+        while not is_whole:
+            try:
+                pdu, body = self._wire.receive(MAXIMUM_PDU)
+            except PeerGoneError:
+                return None
+            if pdu != P_DATA:
+                return None
+            for _, control, piece in fragments(body):
+                received = command if control & COMMAND else data
+                received += piece
+                if len(received) > MAXIMUM_EVENT:
+                    raise ProtocolError("it sent an event of unreasonable length")
+                is_whole = control & (COMMAND | LAST) == LAST
+        try:
+            request = decode_command(command)
+        except MalformedCommandError as error:
+            raise ProtocolError(f"its event cannot be read: {error}") from error
+        if request.field != EVENT_REPORT_REQUEST:
+            raise ProtocolError("it sent something else than an event")
+        self._send_command(self._contexts[kind], encode_response(request, 0x0000))
+        return bytes(data)
 
     def release(self) -> None:
         """End in order; whatever the peer does then, it is over."""

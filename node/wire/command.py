@@ -6,12 +6,14 @@ import struct
 from dataclasses import dataclass
 
 STORE_REQUEST, ECHO_REQUEST, CANCEL_REQUEST = 0x0001, 0x0030, 0x0FFF
+EVENT_REPORT_REQUEST, ACTION_REQUEST = 0x0100, 0x0130
 RESPONSE = 0x8000  # bit of the command field
 WITH_DATA_SET, NO_DATA_SET = 0x0001, 0x0101
 MAXIMUM_COMMAND = 64 * 1024  # bytes
 
 _SOP_CLASS, _COMMAND_FIELD, _MESSAGE_ID, _ANSWERED_ID = 0x0002, 0x0100, 0x0110, 0x0120
 _PRIORITY, _DATA_SET_TYPE, _STATUS, _COMMENT, _SOP_INSTANCE = 0x0700, 0x0800, 0x0900, 0x0902, 0x1000
+_REQUESTED_CLASS, _REQUESTED_INSTANCE, _ACTION_TYPE = 0x0003, 0x1001, 0x1008
 _MEDIUM = 0x0000
 _HEAD = struct.Struct("<HHI")
 
@@ -95,6 +97,18 @@ def encode_echo_request(message_id: int, sop_class: str) -> bytes:
         _short_element(_COMMAND_FIELD, ECHO_REQUEST),
         _short_element(_MESSAGE_ID, message_id),
         _short_element(_DATA_SET_TYPE, NO_DATA_SET),
+    )
+
+
+def encode_action_request(message_id: int, sop_class: str, uid: str, action: int) -> bytes:
+    """An N-ACTION-RQ (PS3.7 10.3.4.1), with Action Information."""
+    return _command_set(
+        _uid_element(_REQUESTED_CLASS, sop_class),
+        _short_element(_COMMAND_FIELD, ACTION_REQUEST),
+        _short_element(_MESSAGE_ID, message_id),
+        _short_element(_DATA_SET_TYPE, WITH_DATA_SET),
+        _uid_element(_REQUESTED_INSTANCE, uid),
+        _short_element(_ACTION_TYPE, action),
     )
 
 
