@@ -2,58 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
 from training import evaluate as evaluation
 from training.errors import TaskError
-
-ACTIVATIONS = ("relu", "leaky_relu", "gelu", "silu", "elu")
-
-
-@dataclass(frozen=True)
-class Request:
-    """What a run of training was asked for. ``minutes``: at most so long, None until every step is done.
-    ``start``: the folder of an earlier run whose weights this one goes on from."""
-
-    data: Path | None
-    layout: str
-    out: Path
-    seed: int
-    minutes: float | None
-    resume: bool
-    start: Path | None
-    activation: str
-    architecture: str
-    device: str
-
-
-@dataclass(frozen=True)
-class Task:
-    """How a task is trained, and on what. The first architecture is the usual one."""
-
-    train: Callable[[Request], Path]
-    layouts: tuple[str, ...]
-    architectures: tuple[str, ...] = ("unet",)
-
-
-def _lung_nodules(request: Request) -> Path:
-    from training.lung_nodules import recipe
-
-    plan = recipe.Plan(
-        seed=request.seed,
-        activation=request.activation,
-        device=request.device,
-        resume=request.resume,
-        minutes=request.minutes,
-        start=request.start,
-    )
-    return recipe.train(request.data if request.layout == "lidc-slices" else None, (), request.out, plan)
-
-
-TASKS: Mapping[str, Task] = {"lung-nodules": Task(_lung_nodules, ("phantom", "lidc-slices"))}
+from training.tasks import TASKS, Request
 
 
 def train(
@@ -86,8 +41,10 @@ def train(
     architecture = architecture or chosen.architectures[0]
     _known("layout", layout, chosen.layouts)
     _known("architecture", architecture, chosen.architectures)
-    _known("activation", activation, ACTIVATIONS)
+    _known("activation", activation, chosen.activations)
     _with_data(layout, data)
+    if start is not None and not chosen.starts:
+        raise TaskError(f"{task} always starts afresh: leave out --from")
     if start is not None and not start.is_dir():
         raise TaskError(f"{start} is not the folder of an earlier run; name what --out was then")
     device = _device(device)
@@ -116,7 +73,7 @@ def evaluate(
     return evaluation.evaluate(task, data, layout, split, pictures)
 
 
-def _known(what: str, value: str, known: Any) -> None:
+def _known(what: str, value: str, known: Collection[str]) -> None:
     if value not in known:
         raise TaskError(f"{what} {value!r} is not known; there is: {', '.join(known)}")
 

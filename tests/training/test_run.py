@@ -48,8 +48,29 @@ def test_a_wrong_evaluation_is_refused(task: str, layout: str, split: str, said:
         evaluate(task, None, layout, split)
 
 
-def test_every_task_can_learn_from_phantoms() -> None:
-    assert all("phantom" in task.layouts for task in TASKS.values())
+@pytest.mark.parametrize("task", TASKS)
+def test_an_option_that_a_task_would_pass_over_is_refused(task: str, tmp_path: Path) -> None:
+    known = TASKS[task]
+    layout = known.layouts[0]
+    asked: dict[str, Any] = {"data": tmp_path, "layout": layout, "out": tmp_path / "out"}
+    if not known.starts:
+        with pytest.raises(TaskError, match="leave out --from"):
+            train(task, **asked, start=tmp_path)
+    if known.activations == ("relu",):
+        with pytest.raises(TaskError, match="activation 'gelu' is not known; there is: relu"):
+            train(task, **asked, activation="gelu")
+    with pytest.raises(TaskError, match="architecture 'vgg'"):
+        train(task, **asked, architecture="vgg")
+
+
+def test_a_folder_without_lung_masks_is_no_data_for_chest_radiographs(tmp_path: Path) -> None:
+    with pytest.raises(BrokenDataError, match=r"needs folders with labels\.csv .* masks to learn lungs from"):
+        train("chest-xray", tmp_path, "nih", tmp_path / "out")
+
+
+def test_an_earlier_run_without_weights_is_said_before_training(tmp_path: Path) -> None:
+    with pytest.raises(BrokenDataError, match=r"detector/best\.pt is missing"):
+        train("lung-nodules", None, "phantom", tmp_path / "out", start=tmp_path)
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from training.errors import TaskError
-from training.evaluate import lung_nodules
+from training.evaluate import growth, lung_nodules
 
-TASKS = {"lung-nodules": lung_nodules.LAYOUTS}
+TASKS = {"lung-nodules": lung_nodules.LAYOUTS, "growth": growth.LAYOUTS}
 
 
 def evaluate(

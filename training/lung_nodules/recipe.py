@@ -71,6 +71,7 @@ def train(lidc: Path | None, scans: Sequence[RealScan], out: Path, plan: Plan) -
     lidc: a folder of the layout ``lidc-slices``, its train split alone is used; None for phantoms only.
     Everything on the way lies in ``out``, and a second call goes on where the first was stopped.
     """
+    starts = {network: _weights(plan, network) for network in ("detector", "characteriser")}
     chests = _chests(out / "chests", plan)
     real = {s.name: real_background(s.name, partial(_load, s), out / "chests", s.kept_clear) for s in scans}
     held = max(2, len(chests) // 10)
@@ -87,7 +88,7 @@ def train(lidc: Path | None, scans: Sequence[RealScan], out: Path, plan: Plan) -
         batch_size=2,
         resume=plan.resume,
         device=plan.device,
-        start=_weights(plan, "detector"),
+        start=starts["detector"],
     )
     detector.to("cpu")
     learned, checked = _candidates(lidc, plan)
@@ -104,7 +105,7 @@ def train(lidc: Path | None, scans: Sequence[RealScan], out: Path, plan: Plan) -
         activation=plan.activation,
         resume=plan.resume,
         device=plan.device,
-        start=_weights(plan, "characteriser"),
+        start=starts["characteriser"],
     )
     data = _learned_from(plan, lidc, scans)
     export(detector, characteriser.to("cpu"), out / "models", version=1, data=data, metrics=[])
