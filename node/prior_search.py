@@ -188,9 +188,10 @@ def _places(images: Sequence[Dataset]) -> Iterator[Sequence[float]]:
 
 
 def _keys(keywords: Sequence[str], **given: str) -> Dataset:
+    """An identifier: what is given has to match, the other keywords are to be answered."""
     keys = Dataset()
     for keyword in (*keywords, *given):
-        setattr(keys, keyword, given.get(keyword, ""))
+        setattr(keys, keyword, given.get(keyword))
     return keys
 
 

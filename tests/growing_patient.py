@@ -12,7 +12,7 @@ from training.phantoms.dicom import Patient, Series, Study, write_ct_series
 from training.phantoms.fields import Grid
 from training.phantoms.nodules import Nodule
 
-SHAPE, SPACING_MM = (96, 112, 144), (2.0, 2.5, 2.5)
+SHAPE, SPACING_MM = (64, 112, 144), (2.0, 2.5, 2.5)
 SEED = 4
 THIN = Series()
 PATIENT = Patient("GROWING-1", "Growing^Grace", "19550505", "F")

@@ -91,19 +91,26 @@ class Course:
         )
 
 
-def send(made: Future[MadeStudy], destination: DicomDestination) -> None:
-    """Send a study as soon as it is rendered; what did not arrive is sent again, as a PACS would.
+def send(made: Future[MadeStudy], node: DicomDestination, pacs: DicomDestination) -> None:
+    """Send a study to the node as soon as it is rendered, the patient's earlier one to the PACS before.
 
     Raises:
-        DemoError: the node did not take an image.
+        DemoError: an image was not taken.
     """
-    waiting: Sequence[Path] = made.result().paths
+    study = made.result()
+    _send(study.earlier, pacs)
+    _send(study.paths, node)
+
+
+def _send(paths: Sequence[Path], destination: DicomDestination) -> None:
+    """What did not arrive is sent again, as a PACS would."""
+    waiting = paths
     for _ in range(ATTEMPTS):
         receipts = [receipt for receipt in destination.send(waiting) if receipt.outcome != "sent"]
         if not receipts:
             return
         waiting = [receipt.path for receipt in receipts]
-    raise DemoError(f"the node did not take {waiting[0].name}: {receipts[0].reason}")
+    raise DemoError(f"{destination.peer.name} did not take {waiting[0].name}: {receipts[0].reason}")
 
 
 def follow(

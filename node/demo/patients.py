@@ -23,7 +23,8 @@ SCOUT_SPACING_MM = (4.0, 4.0, 4.0)
 @dataclass(frozen=True)
 class Recipe:
     """A patient to be made. ``nodules`` are kind and diameter in mm; ``expects`` the modalities that have to
-    come back, nothing for a study that has to be skipped."""
+    come back, nothing for a study that has to be skipped. ``earlier``: a study that the PACS holds already,
+    and the diameters its nodules had then."""
 
     patient: Patient
     study: Study
@@ -31,6 +32,7 @@ class Recipe:
     seed: int
     nodules: tuple[tuple[NoduleType, float], ...] = ()
     scout_only: bool = False
+    earlier: tuple[Study, tuple[float, ...]] | None = None
     expects: frozenset[str] = frozenset({"SEG", "SR"})
 
     @property
@@ -40,20 +42,22 @@ class Recipe:
 
 @dataclass(frozen=True)
 class MadeStudy:
-    """A recipe's images on disk, and the lesions in them."""
+    """A recipe's images on disk, the lesions in them, and the images of the earlier study."""
 
     recipe: Recipe
     paths: tuple[Path, ...]
     lesions: tuple[Lesion, ...]
+    earlier: tuple[Path, ...] = ()
 
 
 RECIPES = (
     Recipe(
         Patient("DEMO-1", "Amber^Ada", "19540312", "F"),
         Study("20240115", "101500", "CT Chest", "D0001"),
-        "chest CT, three nodules",
+        "chest CT, three nodules, one grown",
         seed=11,
         nodules=(("solid", 14.0), ("solid", 9.0), ("part-solid", 12.0)),
+        earlier=(Study("20230717", "094500", "CT Chest", "D0000"), (11.0, 9.0, 12.0)),
     ),
     Recipe(
         Patient("DEMO-2", "Birch^Ben", "19610722", "M"),
@@ -81,7 +85,18 @@ def make(recipe: Recipe, folder: Path) -> MadeStudy:
     paths = write_ct_series(
         folder, phantom.voxels, phantom.affine, patient=recipe.patient, study=recipe.study
     )
-    return MadeStudy(recipe, tuple(paths), phantom.lesions)
+    return MadeStudy(recipe, tuple(paths), phantom.lesions, _make_earlier(recipe, folder / "earlier"))
+
+
+def _make_earlier(recipe: Recipe, folder: Path) -> tuple[Path, ...]:
+    if recipe.earlier is None:
+        return ()
+    study, diameters = recipe.earlier
+    smaller = [
+        replace(nodule, diameter_mm=mm) for nodule, mm in zip(_nodules(recipe), diameters, strict=True)
+    ]
+    phantom = chest_phantom(recipe.seed, SHAPE, SPACING_MM, smaller, scan_seed=1)
+    return tuple(write_ct_series(folder, phantom.voxels, phantom.affine, patient=recipe.patient, study=study))
 
 
 def _nodules(recipe: Recipe) -> Sequence[Nodule]:

@@ -76,6 +76,7 @@ def _settings(folder: Path, pacs_port: int) -> Settings:
             "dicom": {"port": _free_or_any(11112), "quiet_seconds": QUIET_SECONDS},
             "web": {"port": _free_or_any(8080)},
             "destinations": [{**pacs, "objects": ["seg", "sr"]}],
+            "archives": [pacs],
         }
     )
 
@@ -100,9 +101,12 @@ def _travel(
 ) -> list[Sight]:
     ourselves = Peer(name="node", ae_title=node.settings.node.ae_title, host=HOST, port=node.dicom_port)
     scanner = DicomDestination(ourselves, "DEMO")
+    keeper = DicomDestination(Peer(name="PACS", ae_title=pacs.ae_title, host=HOST, port=pacs.port), "DEMO")
     database = Database(node.settings.database.url)
     with ThreadPoolExecutor(max_workers=len(rendering)) as senders, Live(console=terminal) as live:
-        courses = [Course(r, made, senders.submit(send, made, scanner)) for r, made in rendering.items()]
+        courses = [
+            Course(r, made, senders.submit(send, made, scanner, keeper)) for r, made in rendering.items()
+        ]
         try:
             return follow(courses, database, pacs, lambda sights: live.update(way_table(sights)))
         finally:

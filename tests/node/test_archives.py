@@ -1,0 +1,183 @@
+"""Asking an archive, and fetching from it, whatever it does."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from pydicom import Dataset, dcmread
+from pynetdicom import AE, evt
+
+from node.archives import STUDY_ROOT_FIND, ArchiveAnswerError, DicomArchive, FetchedObject
+from node.demo.pacs import StandInPacs
+from node.prior_search import choose, search
+from node.priors import same_body_part
+from node.routing import DEFAULT_ROUTES
+from node.settings import ArchiveSettings, PriorsSettings
+from node.study_time import StudyTime, valid_date
+from storage.database import now
+from storage.priors import PatientIdentity
+from tests.orthanc import Orthanc
+from training.phantoms.dicom import Patient, Series, Study, write_ct_series
+
+THIN = Series()
+ANN = Patient("ANN-1", "Ann^A", "19500101", "F")
+AFFINE = np.array([[0, 0, 2.0, -40], [0, 2.0, 0, -40], [5.0, 0, 0, 0], [0, 0, 0, 1]])
+IDENTITY = PatientIdentity("ANN-1", "", "19500101")
+
+
+def series_in(folder: Path, *, date: str = "20230101", series: Series = THIN, images: int = 12) -> list[Path]:
+    voxels = np.full((images, 40, 40), -800, np.int16)
+    return write_ct_series(folder, voxels, AFFINE, patient=ANN, study=Study(date=date), series=series)
+
+
+def archive_at(port: int, retrieve: Any = "auto", ae_title: str = "PACS") -> DicomArchive:
+    peer = ArchiveSettings(name="pacs", ae_title=ae_title, host="127.0.0.1", port=port, retrieve=retrieve)
+    return DicomArchive(peer, "OVERREAD")
+
+
+@pytest.fixture
+def pacs(tmp_path: Path) -> Iterator[StandInPacs]:
+    series_in(tmp_path / "pacs")
+    with StandInPacs(tmp_path / "pacs") as running:
+        yield running
+
+
+def test_a_patients_studies_are_found_and_the_series_a_reader_would_read(pacs: StandInPacs) -> None:
+    (study,) = search(archive_at(pacs.port), IDENTITY, ["ANN-1"], 20)
+    assert (study.date, study.patient.patient_id) == ("20230101", "ANN-1")
+    chosen = choose(study, "lung-nodules", DEFAULT_ROUTES, ["lung-nodules"], 20)
+    assert chosen is not None
+    assert (chosen.series.images, chosen.series.plane, chosen.series.coverage_mm) == (12, "axial", 55.0)
+    assert choose(study, "polyps", DEFAULT_ROUTES, ["polyps"], 20) is None
+
+
+def test_somebody_else_with_the_same_id_is_not_the_patient(pacs: StandInPacs) -> None:
+    archive = archive_at(pacs.port)
+    assert search(archive, PatientIdentity("ANN-1", "", "19770707"), ["ANN-1"], 20) == []
+    assert len(search(archive, PatientIdentity("ANN-1"), ["ANN-1"], 20)) == 1
+
+
+@pytest.mark.needs("Orthanc")
+def test_only_the_series_asked_for_comes_by_c_get_as_it_is_kept(orthanc: Orthanc, tmp_path: Path) -> None:
+    wanted = series_in(tmp_path / "wanted")
+    for path in (*wanted, *series_in(tmp_path / "other", series=Series(number=3))):
+        orthanc.upload(path)
+    archive = archive_at(orthanc.dicom_port, "get", orthanc.ae_title)
+    header = dcmread(wanted[0])
+    taken: list[FetchedObject] = []
+    archive.fetch(
+        header.StudyInstanceUID, [header.SeriesInstanceUID], lambda one: taken.append(one) or 0x0000, 30
+    )
+    assert {one.uid for one in taken} == {str(dcmread(path).SOPInstanceUID) for path in wanted}
+    assert {one.transfer_syntax for one in taken} == {str(header.file_meta.TransferSyntaxUID)}
+
+
+def test_an_archive_without_c_get_is_asked_to_move(pacs: StandInPacs, tmp_path: Path) -> None:
+    header = dcmread(next(pacs.folder.glob("*.dcm")))
+    with StandInPacs(tmp_path / "here", ae_title="OVERREAD") as here:
+        pacs.destinations["OVERREAD"] = ("127.0.0.1", here.port)
+        archive_at(pacs.port).fetch(
+            header.StudyInstanceUID, [header.SeriesInstanceUID], lambda one: 0x0000, 30
+        )
+        assert len(here.objects()) == 12
+
+
+def test_an_archive_that_does_not_know_us_says_so(pacs: StandInPacs) -> None:
+    header = dcmread(next(pacs.folder.glob("*.dcm")))
+    with pytest.raises(ArchiveAnswerError, match="does not know 'OVERREAD' as a destination"):
+        archive_at(pacs.port).fetch(
+            header.StudyInstanceUID, [header.SeriesInstanceUID], lambda one: 0x0000, 30
+        )
+
+
+def test_an_archive_that_is_down_is_named(free_port: int) -> None:
+    with pytest.raises(ArchiveAnswerError, match=f"PACS at 127.0.0.1:{free_port}.* cannot be reached"):
+        archive_at(free_port).find("STUDY", Dataset(), 5)
+
+
+def test_an_archive_that_accepts_and_says_nothing_is_given_up_in_time() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        with pytest.raises(ArchiveAnswerError):
+            archive_at(silent.getsockname()[1]).find("STUDY", Dataset(), 1)
+
+
+def test_an_archive_that_answers_forever_is_cut_off() -> None:
+    stop = threading.Event()
+
+    def dribble(event: evt.Event) -> Iterator[tuple[int, Dataset | None]]:
+        while not stop.wait(0.1):
+            yield 0xFF00, event.identifier
+
+    ae = AE("PACS")
+    ae.add_supported_context(STUDY_ROOT_FIND)
+    server = ae.start_server(("127.0.0.1", 0), block=False, evt_handlers=[(evt.EVT_C_FIND, dribble)])
+    try:
+        with pytest.raises(ArchiveAnswerError, match="longer than allowed"):
+            archive_at(server.server_address[1]).find("STUDY", Dataset(), 1)
+    finally:
+        stop.set()
+        server.shutdown()
+
+
+def test_answers_without_sense_are_left_out(tmp_path: Path) -> None:
+    def nonsense(event: evt.Event) -> Iterator[tuple[int, Dataset | None]]:
+        for patient, uid in (("ANN-1", ""), ("ANN-1", "no uid"), ("BOB-1", "1.2.3"), ("ANN-1", "1.2.4")):
+            answer = Dataset()
+            answer.PatientID, answer.StudyDate = patient, "20230101"
+            if uid:
+                answer.StudyInstanceUID = uid
+            yield 0xFF00, answer
+        yield 0x0000, None
+
+    ae = AE("PACS")
+    ae.add_supported_context(STUDY_ROOT_FIND)
+    server = ae.start_server(("127.0.0.1", 0), block=False, evt_handlers=[(evt.EVT_C_FIND, nonsense)])
+    try:
+        found = search(archive_at(server.server_address[1]), IDENTITY, ["ANN-1"], 20)
+    finally:
+        server.shutdown()
+    assert [study.uid for study in found] == ["1.2.4"]
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("CHEST", "THORAX", True),
+        ("CHEST", "", True),
+        ("CHEST", "ABDOMEN", False),
+        ("CHEST", "CHEST_ABDOMEN", True),
+        ("HEAD", "CHEST", False),
+        ("WHOLEBODY", "PELVIS", True),
+        ("KNEE", "KNEE", True),
+    ],
+)
+def test_body_parts_are_the_same_by_region(one: str, other: str, same: bool) -> None:
+    assert same_body_part(one, other) is same
+
+
+def test_dates_that_cannot_be_are_none_and_such_studies_are_placed_by_their_arrival() -> None:
+    at = now()
+    tomorrow_next_year = f"{at.year + 1}0101"
+    for text in ("", "20231345", "2023", "18990101", tomorrow_next_year, "absurd"):
+        assert valid_date(text, at) is None
+        assert StudyTime.of(text, "101500", "1.2", at).day == at.date()
+    assert valid_date("20230228", at) is not None
+
+
+def test_two_studies_of_one_day_are_ordered_by_time_then_uid() -> None:
+    at = now()
+    early, late = (StudyTime.of("20230101", time, "1.9", at) for time in ("090000", "100000"))
+    assert early < late
+    assert StudyTime.of("20230101", "090000", "1.2", at) < early
+
+
+def test_merged_ids_are_one_person() -> None:
+    rules = PriorsSettings(merged=(("ANN-1", "OLD-7"), ("BOB-1", "BOB-2")))
+    assert rules.ids_of("OLD-7") == ("OLD-7", "ANN-1")
+    assert rules.ids_of("EVE-1") == ("EVE-1",)
