@@ -172,9 +172,8 @@ def registration(
         typer.Option(exists=True, help="NPZ: displacement_mm and spacing_mm; label images fixed and moved."),
     ] = None,
     json: Json = None,
-    pictures: Pictures = None,
 ) -> None:
     """Target registration error, folding of the field, Dice of structures."""
     from node.commands.training import score
 
-    score("registration", json, pictures, fixed=fixed, moved=moved, field=field)
+    score("registration", json, None, fixed=fixed, moved=moved, field=field)

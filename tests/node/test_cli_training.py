@@ -151,6 +151,16 @@ def test_dice_of_folders_and_of_arrays(tmp_path: Path) -> None:
         assert (figures["mean_dice"], figures["mean_iou"]) == (pytest.approx(2 / 3), 0.5)
 
 
+def test_the_worst_masks_are_drawn(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    for name in ("t", "r"):
+        np.savez(tmp_path / f"{name}.npz", **{f"case{k}": rng.random((9, 9)) for k in range(20)})
+    given = ("--truth", tmp_path / "t.npz", "--results", tmp_path / "r.npz")
+    scored(tmp_path, "dice", *given, "--pictures", tmp_path / "pictures")
+    with Image.open(tmp_path / "pictures/worst.png") as drawn:
+        assert drawn.size[0] > 1000
+
+
 def test_a_mask_that_is_missing_is_named(tmp_path: Path) -> None:
     np.savez(tmp_path / "t.npz", a=np.ones(3), b=np.ones(3))
     np.savez(tmp_path / "r.npz", a=np.ones(3))

@@ -57,6 +57,10 @@ def evaluate_phantoms(data: Path | None, split: str, out: Path | None) -> dict[s
     curve = froc(outcomes(scans, nodules, [], marks))
     big = [n for n, is_large in zip(nodules, large, strict=True) if is_large]
     small = [n for n, is_large in zip(nodules, large, strict=True) if not is_large]
+    if out is not None:
+        from training.metrics.pictures import draw_froc
+
+        draw_froc(curve, out / "froc.png", f"{reader.NAME}, {split} phantoms")
     curve_6mm = froc(outcomes(scans, big, small, marks), resamples=200)
     return {
         "task": reader.NAME,

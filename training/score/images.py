@@ -12,6 +12,8 @@ from training.score.files import named_once, read_arrays, read_masks, result
 from training.score.form import Line, Score, interval
 from training.tables import read_table
 
+_WORST = 18
+
 
 def dice_score(truth: Path, results: Path, *, threshold: float = 0.5) -> Score:
     """Mean Dice and IoU of images, each at its native size.
@@ -33,13 +35,25 @@ def dice_score(truth: Path, results: Path, *, threshold: float = 0.5) -> Score:
         Line("mDice", mean_dice.value, mean_dice.low, mean_dice.high),
         Line("mIoU", mean_iou.value, mean_iou.low, mean_iou.high),
     )
-    body = {
+    body: dict[str, Any] = {
         "images": len(true),
         **interval("mean_dice", mean_dice),
         **interval("mean_iou", mean_iou),
         "by_image": {n: {"dice": d, "iou": i} for n, d, i in zip(true, scores.dice, scores.iou, strict=True)},
     }
-    return Score("dice", lines, body)
+
+    def draw(path: Path) -> None:
+        from training.metrics.pictures import draw_sheet
+
+        worst = [name for _, name in sorted(zip(scores.dice, true, strict=True)) if true[name].ndim == 2]
+        worst = worst[:_WORST]
+        drawn, called = [true[name] for name in worst], [found[name] for name in worst]
+        titles = [f"{name}: {body['by_image'][name]['dice']:.3f}" for name in worst]
+        draw_sheet(
+            [a ^ b for a, b in zip(drawn, called, strict=True)], titles, path, true=drawn, found=called
+        )
+
+    return Score("dice", lines, body, {"worst.png": draw})
 
 
 def registration_score(fixed: Path, moved: Path, *, field: Path | None = None) -> Score:
