@@ -102,9 +102,8 @@ def test_an_archive_that_is_down_is_named(free_port: int) -> None:
 
 
 def test_an_archive_that_accepts_and_says_nothing_is_given_up_in_time() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as silent:
-        with pytest.raises(ArchiveAnswerError):
-            archive_at(silent.getsockname()[1]).find("STUDY", Dataset(), 1)
+    with socket.create_server(("127.0.0.1", 0)) as silent, pytest.raises(ArchiveAnswerError):
+        archive_at(silent.getsockname()[1]).find("STUDY", Dataset(), 1)
 
 
 def test_an_archive_that_answers_forever_is_cut_off() -> None:

@@ -1,0 +1,179 @@
+"""A patient's studies over time, and what is remembered of their lesions."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import select
+
+from inference.findings import Axis, Code, Finding
+from storage import priors, readings
+from storage.database import Database, now
+from storage.intake import Received, close_quiet, record
+from storage.priors import PatientIdentity
+from storage.tables import Revision, Study, Unanswered
+from tests.storage.test_intake import image
+
+PATIENT = PatientIdentity("P1")
+PAUSE = timedelta(seconds=30)
+
+
+def take_in(database: Database, *images: Received) -> None:
+    with database.session() as session:
+        record(session, images)
+
+
+def expect(database: Database, uid: str = "1.1", *, for_seconds: float = 60) -> None:
+    with database.session() as session:
+        until = now() + timedelta(seconds=for_seconds)
+        priors.expect(session, uid, PATIENT, "20230101", "", "CT", until)
+
+
+def coming(number: int, study: str = "1.1", **facts: object) -> Received:
+    return replace(image(number, study, f"{study}.1", **facts), received_at=now())
+
+
+def closed(database: Database) -> list[str]:
+    with database.session() as session:
+        return [one.study_uid for one in close_quiet(session, now() + timedelta(hours=1), lambda source: 1.0)]
+
+
+def state(database: Database, uid: str = "1.1") -> tuple[bool, bool]:
+    """Whether the study is open, and whether it was only fetched."""
+    with database.snapshot() as session:
+        study = session.scalars(select(Study).where(Study.uid == uid)).one()
+        return study.is_open, study.fetched_until is not None
+
+
+def test_what_is_fetched_is_not_read_for_results_of_its_own(database: Database) -> None:
+    expect(database)
+    take_in(database, coming(1), coming(2))
+    assert state(database) == (False, True)
+    assert closed(database) == []
+    with database.snapshot() as session:
+        assert priors.images_of(session, "1.1") == {
+            "1.1.1": ["images/1.1/1.1.1.1.dcm", "images/1.1/1.1.1.2.dcm"]
+        }
+
+
+@pytest.mark.parametrize("number", [1, 3], ids=["images known already", "a new image"])
+def test_a_study_that_was_fetched_and_is_sent_later_is_read(database: Database, number: int) -> None:
+    expect(database)
+    take_in(database, coming(1), coming(2))
+    with database.session() as session:
+        priors.arrived(session, "1.1")
+    take_in(database, replace(coming(number), received_at=now() + timedelta(seconds=5)))
+    assert state(database) == (True, False)
+    assert closed(database) == ["1.1"]
+
+
+def test_a_study_that_was_sent_stays_so_when_more_of_it_is_fetched(database: Database) -> None:
+    take_in(database, coming(1))
+    expect(database)
+    assert state(database) == (True, False)
+
+
+def test_an_id_of_another_issuer_is_another_patient(database: Database) -> None:
+    take_in(
+        database,
+        coming(1, "1.1", study_date="20230101", issuer="A"),
+        coming(2, "1.2", study_date="20240101", issuer="B"),
+        coming(3, "1.3", study_date="20220101"),
+        coming(4, "1.4", study_date="20210101", patient_id="OLD", issuer="A"),
+    )
+    with database.snapshot() as session:
+        assert [s.uid for s in priors.studies_of(session, ["P1"], "A")] == ["1.1", "1.3"]
+        assert [s.uid for s in priors.studies_of(session, ["P1", "OLD"], "A")] == ["1.1", "1.3", "1.4"]
+        assert [s.uid for s in priors.studies_of(session, ["P1"], "")] == ["1.3"]
+        assert priors.studies_of(session, [""], "") == []
+
+
+def test_a_lesions_history_takes_the_newest_reading_of_each_study(database: Database) -> None:
+    take_in(database, coming(1, "1.1", study_date="20240101"), coming(2, "1.2", study_date="20230101"))
+    closed(database)
+    read(database, "1.1", 1, finding("2.25.1", 500.0))
+    read(database, "1.2", 1, finding("2.25.1", 300.0), finding("2.25.2", 70.0))
+    with database.session() as session:
+        session.scalars(select(Study).where(Study.uid == "1.1")).one().read_now = True
+    closed(database)
+    read(database, "1.1", 2, finding("2.25.1", 550.0))
+    with database.snapshot() as session:
+        history = priors.lesion_history(session, ["2.25.1", "2.25.2", "2.25.9"])
+    volumes = {uid: [(p.study_date, p.volume_mm3) for p in points] for uid, points in history.items()}
+    assert volumes == {
+        "2.25.1": [("20230101", 300.0), ("20240101", 550.0)],
+        "2.25.2": [("20230101", 70.0)],
+    }
+
+
+def test_a_priors_reading_is_remembered_as_stored_and_found_again(database: Database) -> None:
+    expect(database)
+    take_in(database, coming(1))
+    found = finding("2.25.1", 300.0)
+    with database.session() as session:
+        body = {"reader": "lung-nodules", "series_uid": "1.1.1"}
+        for _ in range(2):  # a step may run again
+            priors.save_prior_reading(session, "1.1", "identity", body, [found])
+    with database.snapshot() as session:
+        kept = priors.newest_reading(session, "1.1", "lung-nodules")
+        assert kept is not None and kept.identity == "identity"
+        assert session.scalars(select(Revision.state)).all() == ["stored"]
+
+
+def test_only_a_study_that_was_read_and_has_ended_is_compared_again(database: Database) -> None:
+    take_in(database, coming(1))
+    again = lambda: _compare_again(database)  # noqa: E731
+    assert not again()
+    closed(database)
+    assert not again()
+    with database.session() as session:
+        readings.finish(session, "1.1", 1, "delivered")
+    assert again()
+    assert not again()
+
+
+def test_an_archive_without_answer_is_due_again_later_and_later_until_it_answers(database: Database) -> None:
+    take_in(database, coming(1))
+    pauses = []
+    for _ in range(3):
+        with database.session() as session:
+            priors.note_unanswered(session, "1.1", "pacs", "it is away", PAUSE)
+            session.flush()
+            row = session.scalars(select(Unanswered)).one()
+            pauses.append((row.next_at - now()).total_seconds())
+            row.next_at = now()
+            session.flush()
+            assert [(d.study_uid, d.archive) for d in priors.due_again(session)] == [("1.1", "pacs")]
+    assert pauses == pytest.approx([30, 60, 120], abs=5)
+    with database.session() as session:
+        priors.note_answered(session, "1.1", "pacs")
+        assert priors.due_again(session) == []
+
+
+def _compare_again(database: Database) -> bool:
+    with database.session() as session:
+        return priors.compare_again(session, "1.1")
+
+
+def finding(tracking_uid: str, volume_mm3: float) -> Finding:
+    axis = Axis((0.0, 0.0, 0.0), (10.0, 0.0, 0.0))
+    return Finding(
+        label="nodule",
+        code=Code("SCT", "27925004", "Nodule"),
+        center_mm=(0.0, 0.0, 0.0),
+        box_mm=((0.0, 0.0, 0.0), (1.0, 1.0, 1.0)),
+        image_uid="1.1.1.1",
+        score=0.9,
+        long_axis=axis,
+        short_axis=axis,
+        volume_mm3=volume_mm3,
+        tracking_uid=tracking_uid,
+    )
+
+
+def read(database: Database, uid: str, revision: int, *findings: Finding) -> None:
+    body = {"reader": "lung-nodules", "series_uid": f"{uid}.1"}
+    with database.session() as session:
+        readings.save_reading(session, uid, revision, "identity", body, findings, [""] * len(findings), [])
