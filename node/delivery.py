@@ -38,11 +38,13 @@ class DeliveryError(RuntimeError):
 
 @dataclass(frozen=True)
 class Receipt:
-    """What became of one file. ``failed`` may be tried again, ``refused`` need not be."""
+    """What became of one file. ``failed`` may be tried again, ``refused`` need not be; ``is_kind_refused``:
+    the peer takes no object of this class and syntax, so this one was not even offered."""
 
     path: Path
     outcome: Outcome
     reason: str = ""
+    is_kind_refused: bool = False
 
 
 class Destination(Protocol):
@@ -156,7 +158,7 @@ class DicomDestination:
         """What became of the object, and why the association is lost, if it is."""
         kind = next((kind for kind in each.kinds if kind in association.accepted), None)
         if kind is None:
-            return Receipt(each.path, "refused", self._not_accepted(each)), ""
+            return Receipt(each.path, "refused", self._not_accepted(each), is_kind_refused=True), ""
         try:
             with each.data_set(kind[1]) as (data_set, size):
                 response = association.store(kind, each.uid, data_set, size)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -23,6 +23,8 @@ from storage.events import log_event
 log = logging.getLogger(__name__)
 
 LONGEST_WAIT = 5.0  # seconds between looks at the outbox, so that one filled by a person is seen
+FALLBACKS = {"seg": "sc", "sr": "sc", "pr": "sc"}
+"""What is sent instead, where it was made, to a destination that takes no object of a kind."""
 COMMITMENT_PATIENCE = timedelta(minutes=5)  # for the result of a storage commitment request
 
 
@@ -95,11 +97,16 @@ class Outbox:
 
     def _send(self, destination: Destination, settings: DestinationSettings, due: list[DueDelivery]) -> None:
         by_path = {self._root / delivery.path: delivery for delivery in due}
+        receipts: list[tuple[DueDelivery, Receipt]] = []
         for receipt in destination.send(list(by_path)):
+            delivery = by_path[receipt.path]
             with self._database.session() as session:
-                _record(session, settings, by_path[receipt.path], receipt)
+                _record(session, settings, delivery, receipt)
+            receipts.append((delivery, receipt))
             if self._stopping.is_set():
                 return
+        with self._database.session() as session:
+            _say_what_is_accepted(session, settings.name, receipts)
 
     def _confirm(
         self, destination: Destination, settings: DestinationSettings, sent: list[DueDelivery]
@@ -144,6 +151,9 @@ def _record(session: Session, settings: DestinationSettings, delivery: DueDelive
     if receipt.outcome == "sent":
         deliveries.record_sent(session, delivery.id, confirm=settings.confirm)
         log_here(f"{delivery.kind.upper()} is in {settings.name}")
+    elif receipt.is_kind_refused and _replaced(session, delivery):
+        what, instead = delivery.kind.upper(), FALLBACKS[delivery.kind].upper()
+        log_here(f"{what} is replaced by {instead}: {receipt.reason}", level="warning")
     elif receipt.outcome == "refused":
         deliveries.record_refused(session, delivery.id, receipt.reason)
         log_here(f"{delivery.kind.upper()} was refused: {receipt.reason}", level="error")
@@ -157,3 +167,23 @@ def _record(session: Session, settings: DestinationSettings, delivery: DueDelive
                 level="warning",
             )
     deliveries.settle(session, delivery.study_uid, delivery.revision)
+
+
+def _replaced(session: Session, delivery: DueDelivery) -> bool:
+    fallback = FALLBACKS.get(delivery.kind)
+    return fallback is not None and deliveries.replace(session, delivery, fallback) > 0
+
+
+def _say_what_is_accepted(
+    session: Session, name: str, receipts: Sequence[tuple[DueDelivery, Receipt]]
+) -> None:
+    """Which kinds of objects a destination takes, on the timeline of each study that has one it does not."""
+    for study_uid, revision in dict.fromkeys((d.study_uid, d.revision) for d, _ in receipts):
+        of_it = [
+            (d.kind.upper(), r) for d, r in receipts if (d.study_uid, d.revision) == (study_uid, revision)
+        ]
+        taken = dict.fromkeys(kind for kind, receipt in of_it if receipt.outcome == "sent")
+        left = dict.fromkeys(kind for kind, receipt in of_it if receipt.is_kind_refused)
+        if left:
+            text = f"{name} accepts {', '.join(taken) or 'nothing'}; not {', '.join(left)}"
+            log_event(session, "deliver", text, study_uid=study_uid, revision=revision, level="warning")

@@ -10,7 +10,7 @@ from sqlalchemy import Select, false, func, or_, select
 from sqlalchemy.orm import Session
 
 from storage.database import now
-from storage.readings import StoredObject, find_revision
+from storage.readings import StoredObject, find_revision, readings_of
 from storage.tables import Delivery, Revision, Study
 
 LONGEST_PAUSE = timedelta(hours=1)
@@ -183,6 +183,21 @@ def record_refused(session: Session, delivery_id: int, reason: str) -> None:
     delivery.commit_due = None
     delivery.attempts += 1
     delivery.last_error = reason[:2000]
+
+
+def replace(session: Session, refused: DueDelivery, kind: str) -> int:
+    """Send the objects of ``kind`` in the place of one that the destination has no use for.
+
+    Returns how many of the study's there are; with none, nothing is changed.
+    """
+    made = readings_of(session, refused.study_uid, refused.revision)
+    objects = [each for reading in made for each in reading.objects if each.kind == kind]
+    if objects:
+        post(session, refused.study_uid, refused.revision, refused.destination, objects)
+        delivery = session.get_one(Delivery, refused.id)
+        delivery.state, delivery.commit_due = "replaced", None
+        delivery.attempts += 1
+    return len(objects)
 
 
 def record_failed(session: Session, delivery_id: int, reason: str, pause: timedelta) -> datetime:

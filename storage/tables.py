@@ -196,7 +196,8 @@ class ResultObject(Base):
 class Delivery(Base):
     """One object on its way to one destination; unique, so that nothing is sent twice.
 
-    state: waiting, sent, confirmed, refused; unconfirmed, where storage commitment was asked for in vain.
+    state: waiting, sent, confirmed, refused; replaced, where another kind of object went instead;
+    unconfirmed, where storage commitment was asked for in vain.
     ``attempts`` so far, ``next_at`` when the next is due. ``commit_due``: when storage commitment is asked
     for, the next time; None where it is not. ``transaction_uid`` of the last of ``commit_requests``."""
 

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from pydicom import dcmread
 from pydicom.uid import JPEG2000Lossless
 from pynetdicom import AE, evt
 from sqlalchemy import select
@@ -18,12 +19,13 @@ from node.settings import DestinationSettings, Peer
 from storage import deliveries
 from storage.database import Database, now
 from storage.readings import StoredObject
-from storage.tables import Delivery, Event, Patient, Revision, Study
+from storage.tables import Delivery, Event, Patient, ReadingRow, ResultObject, Revision, Study
 from training.phantoms.chest import chest_phantom
 from training.phantoms.dicom import write_ct_series
 
 STUDY = "1.2.3"
 CT = "1.2.840.10008.5.1.4.1.1.2"
+SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
 
 
 class Pacs:
@@ -38,9 +40,11 @@ class Pacs:
         return self._statuses(len(self.received))
 
     @contextmanager
-    def listening(self, port: int = 0, syntaxes: tuple[str, ...] = ("1.2.840.10008.1.2.1",)) -> Iterator[int]:
+    def listening(
+        self, port: int = 0, syntaxes: tuple[str, ...] = ("1.2.840.10008.1.2.1",), sop_class: str = CT
+    ) -> Iterator[int]:
         ae = AE("PACS")
-        ae.add_supported_context(CT, list(syntaxes))
+        ae.add_supported_context(sop_class, list(syntaxes))
         ae.add_supported_context("1.2.840.10008.1.1")
         server = ae.start_server(
             ("127.0.0.1", port), block=False, evt_handlers=[(evt.EVT_C_STORE, self.store)]
@@ -199,3 +203,54 @@ def _attempts(database: Database) -> int:
 
 def _peer(port: int) -> DicomDestination:
     return DicomDestination(Peer(name="pacs", ae_title="PACS", host="127.0.0.1", port=port), "OVERREAD", 5)
+
+
+@pytest.fixture
+def two_kinds(database: Database, files: list[Path], tmp_path: Path) -> Database:
+    """A reading with a CT as SEG and a secondary capture as SC; only the SEG is posted."""
+    capture = dcmread(files[0])
+    capture.SOPClassUID = capture.file_meta.MediaStorageSOPClassUID = SECONDARY_CAPTURE
+    capture.SOPInstanceUID = capture.file_meta.MediaStorageSOPInstanceUID = "1.2.3.4"
+    capture.save_as(tmp_path / "sc.dcm")
+    with database.session() as session:
+        study = Study(uid=STUDY, patient=Patient(patient_id="P"), first_image_at=now(), last_image_at=now())
+        session.add(study)
+        session.flush()
+        revision = Revision(study_pk=study.id, number=1, state="delivering", closed_at=now())
+        session.add(revision)
+        session.flush()
+        objects = [
+            ResultObject(kind="seg", sop_class=CT, uid=files[0].stem, path=str(files[0])),
+            ResultObject(
+                kind="sc", sop_class=SECONDARY_CAPTURE, uid="1.2.3.4", path=str(tmp_path / "sc.dcm")
+            ),
+        ]
+        reading = ReadingRow(
+            revision_pk=revision.id,
+            reader="lung-nodules",
+            series_uid="1.2",
+            identity="1",
+            body={},
+            created_at=now(),
+            objects=objects,
+        )
+        session.add(reading)
+        session.flush()
+        posted = [StoredObject("seg", CT, files[0].stem, str(files[0]))]
+        deliveries.post(session, STUDY, 1, "pacs", posted)
+    return database
+
+
+def test_a_destination_without_a_class_gets_the_pictures_instead_and_the_timeline_says_so(two_kinds):
+    pacs = Pacs()
+    with (
+        pacs.listening(sop_class=SECONDARY_CAPTURE) as port,
+        _outbox(two_kinds, _destination(port)),
+    ):
+        _wait_for(lambda: _state(two_kinds) == "delivered")
+    assert pacs.received == ["1.2.3.4"]
+    texts = _texts(two_kinds)
+    assert any(text.startswith("SEG is replaced by SC: ") for text in texts)
+    assert "pacs accepts nothing; not SEG" in texts
+    with two_kinds.snapshot() as session:
+        assert sorted(session.scalars(select(Delivery.state))) == ["replaced", "sent"]
