@@ -41,6 +41,8 @@ def test_a_wrong_request_is_refused_with_what_there_is(
         ("lung-nodules", "jsrt", "", "layout 'jsrt'"),
         ("lung-nodules", "phantom", "third", "no split 'third'; they have: held-out, shifted"),
         ("lung-nodules", "lidc-slices", "", "give --data"),
+        ("polyps", "kvasir-seg", "", "give --data"),
+        ("growth", "phantom", "third", "no split 'third'"),
     ],
 )
 def test_a_wrong_evaluation_is_refused(task: str, layout: str, split: str, said: str) -> None:

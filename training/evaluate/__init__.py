@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from training.errors import TaskError
-from training.evaluate import growth, lung_nodules
+from training.evaluate import growth, lung_nodules, polyps
 
-TASKS = {"lung-nodules": lung_nodules.LAYOUTS, "growth": growth.LAYOUTS}
+TASKS = {"lung-nodules": lung_nodules.LAYOUTS, "growth": growth.LAYOUTS, "polyps": polyps.LAYOUTS}
 
 
 def evaluate(

@@ -1,0 +1,77 @@
+"""Evaluates the ``polyps`` reader's outline on pictures with masks, each at its native size."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+from rich.progress import track
+
+from inference.catalogue import Catalogue
+from inference.engine import Engine
+from inference.engine.embedded import EmbeddedEngine
+from inference.readers.endoscopic import fitted
+from inference.readers.polyps import NAME, POLYPS
+from training.datasets.layouts import read_cases
+from training.datasets.splits import split_of
+from training.errors import TaskError
+from training.metrics.classification import mean_interval
+from training.metrics.overlap import per_image
+
+_WORST = 18
+
+
+def evaluate_pictures(
+    layout: str, data: Path | None, split: str, out: Path | None, catalogue: Catalogue | None = None
+) -> dict[str, Any]:
+    """Mean over pictures of Dice and IoU at the card's threshold. split: ``all`` (the default), or one of
+    those by patient that ``training.datasets.splits`` decides."""
+    if data is None:
+        raise TaskError(f"the layout {layout} needs a folder of data: give --data DIR")
+    cases = [c for c in read_cases(layout, data) if split in ("", "all", split_of(c.patient))]
+    if not cases:
+        raise TaskError(f"{data} holds no pictures of the split {split!r}")
+    catalogue = catalogue or Catalogue()
+    engine, threshold = EmbeddedEngine(catalogue), catalogue.find(POLYPS).card.threshold("outline")
+    images, true, found = [], [], []
+    for case in track(cases, "pictures"):
+        images.append(case.load().pixels)
+        true.append(case.load_masks()["polyp"] if case.load_masks else np.zeros(images[-1].shape[:2], bool))
+        found.append(outlined(images[-1], engine) >= threshold)
+    scores = per_image(zip(true, found, strict=True))
+    if out is not None:
+        from training.metrics.pictures import draw_sheet
+
+        worst = np.argsort(scores.dice)[:_WORST]
+        titles = [f"{cases[k].id}: {scores.dice[k]:.3f}" for k in worst]
+        drawn, called = [true[k] for k in worst], [found[k] for k in worst]
+        draw_sheet([images[k] for k in worst], titles, out / "worst.png", true=drawn, found=called)
+    dice, iou = mean_interval(scores.dice), mean_interval(scores.iou)
+    return {
+        "task": NAME,
+        "layout": layout,
+        "split": split or "all",
+        "images": len(cases),
+        "mean_dice": dice.value,
+        "mean_dice_ci": [dice.low, dice.high],
+        "mean_iou": iou.value,
+        "mean_iou_ci": [iou.low, iou.high],
+    }
+
+
+def outlined(picture: npt.NDArray[np.uint8], engine: Engine) -> npt.NDArray[np.float32]:
+    """(rows, columns) of the picture: the probability of lying in a polyp."""
+    fed = np.ascontiguousarray(fitted(picture).transpose(2, 0, 1)[None])
+    drawn = engine.infer(POLYPS, {"picture": fed})["polyps"][0, 0].astype(np.float32)
+    size = picture.shape[1], picture.shape[0]
+    return np.asarray(Image.fromarray(drawn).resize(size, Image.Resampling.BILINEAR))
+
+
+LAYOUTS: Mapping[str, Callable[[Path | None, str, Path | None], dict[str, Any]]] = {
+    name: partial(evaluate_pictures, name) for name in ("kvasir-seg", "cvc-clinicdb", "polyp-masks")
+}
