@@ -1,0 +1,136 @@
+"""Radiographs and endoscopy pictures through the whole of an offline reading, to their result objects."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pydicom
+import pytest
+
+from inference.catalogue import Catalogue
+from inference.readers import READERS
+from node.offline import UnreadableStudyError, read_study
+from node.settings import Settings
+from tests.inference.pictures import DX, ENDOSCOPIC, chest, write_picture
+from tests.validators import dciodvfy
+from training.phantoms.endoscopy import endoscopy_frame
+
+
+def needs(reader: str) -> pytest.MarkDecorator:
+    missing = set(READERS[reader].models) - set(Catalogue().names)
+    return pytest.mark.skipif(bool(missing), reason=f"no weights of {', '.join(sorted(missing))}")
+
+
+def read(study: Path, out: Path) -> dict[str, Any]:
+    (reading,) = read_study(study, (), out, Settings(), lambda stage, share: None)
+    return reading
+
+
+def radiograph(folder: Path, *, inverted: bool = False, **elements: Any) -> Path:
+    folder.mkdir()
+    stored = np.rint(chest() * 4095).astype(np.uint16)
+    write_picture(
+        folder / "1.dcm",
+        4095 - stored if inverted else stored,
+        "DX",
+        DX,
+        PhotometricInterpretation="MONOCHROME1" if inverted else "MONOCHROME2",
+        **{
+            "BitsStored": 12,
+            "HighBit": 11,
+            "BodyPartExamined": "CHEST",
+            "ViewPosition": "PA",
+            "ImagerPixelSpacing": [1.2, 1.2],
+            "PatientOrientation": ["L", "F"],
+            "Laterality": "",
+        }
+        | elements,
+    )
+    return folder
+
+
+@needs("chest-xray")
+def test_a_radiograph_gets_its_classes_and_both_lungs(tmp_path: Path) -> None:
+    reading = read(radiograph(tmp_path / "study"), tmp_path / "out")
+    assert reading["reader"] == "chest-xray"
+    labels = {found["label"] for found in reading["classes"]}
+    assert {"Cardiomegaly", "Pleural effusion", "Atelectasis", "Lung consolidation", "Normal"} <= labels
+    right, left = reading["segments"]
+    assert (right["label"], left["label"]) == ("Right lung", "Left lung")
+    assert all(3000 < lung["area_mm2"] < 60000 for lung in (right, left))
+    for finding in reading["findings"]:
+        (low_x, low_y), (high_x, high_y) = finding["box_px"]
+        assert -0.5 <= low_x < finding["center_px"][0] < high_x <= 319.5
+        assert -0.5 <= low_y < finding["center_px"][1] < high_y <= 319.5
+        assert "center_mm" not in finding and finding["long_axis_mm"] is None
+
+
+@needs("chest-xray")
+@pytest.mark.needs("dciodvfy")
+def test_results_of_a_radiograph_are_sound(tmp_path: Path) -> None:
+    reading = read(radiograph(tmp_path / "study"), tmp_path / "out")
+    files = [tmp_path / "out" / one["path"] for one in reading["objects"]]
+    assert {pydicom.dcmread(file).Modality for file in files} == {"SEG", "SR"}
+    for file in files:
+        assert dciodvfy(file) == [], file.name
+
+
+@needs("chest-xray")
+def test_an_inverted_radiograph_reads_the_same(tmp_path: Path) -> None:
+    one = read(radiograph(tmp_path / "one"), tmp_path / "1")
+    other = read(radiograph(tmp_path / "two", inverted=True), tmp_path / "2")
+    probabilities = [[found["probability"] for found in reading["classes"]] for reading in (one, other)]
+    assert np.allclose(*probabilities, atol=0.01)
+
+
+@needs("chest-xray")
+def test_the_right_lung_is_on_the_left_of_the_picture(tmp_path: Path) -> None:
+    reading = read(radiograph(tmp_path / "study"), tmp_path / "out")
+    segmented = next(o for o in reading["objects"] if o["sop_class"].endswith(".66.4"))
+    lungs = pydicom.dcmread(tmp_path / "out" / segmented["path"])
+    right, left = lungs.pixel_array
+    assert np.argwhere(right)[:, 1].mean() < 160 < np.argwhere(left)[:, 1].mean()
+
+
+@needs("chest-xray")
+@pytest.mark.parametrize(
+    ("elements", "sentence"),
+    [({"ViewPosition": "LL"}, "from the side"), ({"Rows": 100, "Columns": 100}, "at least 128")],
+)
+def test_what_is_no_frontal_radiograph_is_refused(
+    elements: dict[str, Any], sentence: str, tmp_path: Path
+) -> None:
+    study = radiograph(tmp_path / "study")
+    image = pydicom.dcmread(study / "1.dcm")
+    for keyword, value in elements.items():
+        setattr(image, keyword, value)
+    image.PixelData = image.PixelData[: 2 * image.Rows * image.Columns]
+    image.save_as(study / "1.dcm")
+    with pytest.raises(UnreadableStudyError, match=sentence):
+        read(study, tmp_path / "out")
+
+
+def endoscopy(folder: Path, seed: int) -> Path:
+    folder.mkdir()
+    picture = endoscopy_frame(seed, size=256, polyps=1).picture
+    write_picture(
+        folder / "1.dcm", picture, "ES", ENDOSCOPIC, PatientOrientation="", LossyImageCompression="00"
+    )
+    return folder
+
+
+@needs("polyps")
+@pytest.mark.needs("dciodvfy")
+def test_a_polyp_is_outlined_in_pixels_and_its_results_are_sound(tmp_path: Path) -> None:
+    truth = endoscopy_frame(70_001, size=256, polyps=1).mask
+    reading = read(endoscopy(tmp_path / "study", 70_001), tmp_path / "out")
+    best = reading["findings"][0]
+    column, row = best["center_px"]
+    assert truth[round(row), round(column)]
+    assert best["long_axis_px"] >= best["short_axis_px"] > 0 and best["area_px"] > 0
+    for one in reading["objects"]:
+        assert dciodvfy(tmp_path / "out" / one["path"]) == [], one["path"]
+    assert json.loads((tmp_path / "out" / "reading.json").read_text())["readings"][0]["reader"] == "polyps"
