@@ -42,7 +42,7 @@ def features_of(radiographs: Sequence[Radiograph], lungs: nn.Module) -> Floats:
     for at in range(0, len(radiographs), _BATCH):
         pixels = [r.pixels() for r in radiographs[at : at + _BATCH]]
         whole = np.stack([sampled(p, square(p), LUNGS_SIZE) for p in pixels])
-        drawn = drawn_lungs(lungs, whole).any(1)
+        drawn = np.asarray(drawn_lungs(lungs, whole).any(1))
         close = np.stack(
             [
                 sampled(p, around(mask, square(p)), FINDINGS_SIZE)

@@ -94,7 +94,11 @@ def dice_of(network: Segmenter, cases: Sequence[LungCase]) -> list[tuple[float, 
     """Of both lungs together, the right and the left one, at the network's resolution."""
     drawn = drawn_lungs(network, np.stack([case.picture for case in cases]))
     return [
-        (dice(d.any(0), case.masks.any(0)), dice(d[0], case.masks[0]), dice(d[1], case.masks[1]))
+        (
+            dice(np.asarray(d.any(0)), np.asarray(case.masks.any(0))),
+            dice(d[0], case.masks[0]),
+            dice(d[1], case.masks[1]),
+        )
         for d, case in zip(drawn, cases, strict=True)
     ]
 
