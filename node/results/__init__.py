@@ -42,6 +42,7 @@ def write(
     identity: str,
     predecessors: Sequence[Predecessor] = (),
     prior_images: Mapping[str, Rgb] | None = None,
+    courses: Sequence[Rgb] = (),
     evidence: PriorEvidence = NO_EVIDENCE,
 ) -> tuple[ResultFile, ...]:
     """Writes the result objects of one reading into ``out`` and says which they are.
@@ -57,6 +58,7 @@ def write(
         identity: of the reading, from ``node.results.identity.reading_identity``.
         predecessors: the objects of the readings that this one replaces.
         prior_images: for the summary, by tracking UID, the key image of the same lesion in the prior study.
+        courses: for the summary, pictures of lesions over time, from ``node.results.growth_curve``.
         evidence: the priors' images and reports that the report of changes refers to.
 
     Raises:
@@ -73,7 +75,7 @@ def write(
         predecessors=tuple(predecessors),
     )
     written: list[ResultFile] = []
-    for name, kind, instance in _objects(edition, frozenset(kinds), prior_images or {}, evidence):
+    for name, kind, instance in _objects(edition, frozenset(kinds), (prior_images or {}, courses), evidence):
         path = out / f"{name}.dcm"
         save(instance, path)
         written.append(ResultFile(kind, str(instance.SOPClassUID), str(instance.SOPInstanceUID), path))
@@ -81,7 +83,10 @@ def write(
 
 
 def _objects(
-    edition: Edition, kinds: frozenset[str], prior_images: Mapping[str, Rgb], evidence: PriorEvidence
+    edition: Edition,
+    kinds: frozenset[str],
+    over_time: tuple[Mapping[str, Rgb], Sequence[Rgb]],
+    evidence: PriorEvidence,
 ) -> Iterator[tuple[str, str, Dataset]]:
     """File name, kind and object, the ones that others refer to first."""
     reading = edition.reading
@@ -98,7 +103,7 @@ def _objects(
         others.append(presentation(edition))
         yield "pr", "pr", others[-1]
     if "sc" in kinds:
-        for number, page in enumerate(summary(edition, prior_images), 1):
+        for number, page in enumerate(summary(edition, *over_time), 1):
             others.append(page)
             yield f"sc-{number}", "sc", page
     if "sr" in kinds and reading.classes:

@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from inference.findings import Change
+from node.results.edition import DISCLAIMER
 from node.results.keyimages import OUTLINE, Rgb, font
 
 _SIDE, _CURVE = 384, 384
@@ -39,6 +40,7 @@ def growth_picture(prior: Rgb, current: Rgb, course: Sequence[Dated], change: Ch
         tile.thumbnail((_SIDE - 2, _SIDE))
         image.paste(tile, (left, 0))
         draw.text((left + 8, _SIDE - 30), caption, fill=_WHITE, font=font(20))
+    draw.text((8, 6), f"{DISCLAIMER}. For research, not for diagnosis.", fill=_LINE, font=font(16))
     _draw_curve(draw, _points(course, change), change)
     return np.asarray(image)
 
@@ -111,7 +113,7 @@ def _draw_axes(draw: ImageDraw.ImageDraw, frame: _Frame, points: Sequence[tuple[
         x, y = frame.place(frame.first, mm3)
         draw.text((x - 8, y), f"{mm3:.0f}", fill=_GREY, font=font(16), anchor="rm")
     x, y = frame.place(frame.first, frame.most_mm3)
-    draw.text((x + 8, y), "mm³", fill=_GREY, font=font(16), anchor="lm")
+    draw.text((x + 8, y), "mm3", fill=_GREY, font=font(16), anchor="lm")
     free = -1.0
     for day, _ in points:
         x, y = frame.place(day, 0)

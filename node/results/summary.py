@@ -36,11 +36,14 @@ def pages(edition: Edition, prior_images: Mapping[str, Rgb] | None = None) -> li
     ]
 
 
-def summary(edition: Edition, prior_images: Mapping[str, Rgb] | None = None) -> Iterator[Dataset]:
-    """The pages as Secondary Capture images of one series, in order."""
+def summary(
+    edition: Edition, prior_images: Mapping[str, Rgb] | None = None, courses: Sequence[Rgb] = ()
+) -> Iterator[Dataset]:
+    """The pages as Secondary Capture images of one series, in order, and after them the pictures of how
+    lesions went on."""
     source = edition.sources.first
     evidence = [edition.sources[uid] for uid in edition.key_image_uids()]
-    for number, page in enumerate(pages(edition, prior_images), 1):
+    for number, page in enumerate([*pages(edition, prior_images), *courses], 1):
         instance = sc.SCImage.from_ref_dataset(
             ref_dataset=source,
             pixel_array=page,

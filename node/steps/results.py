@@ -56,6 +56,7 @@ def write_results(
         identity=identity,
         predecessors=_predecessors(room, earlier),
         prior_images=compared.prior_images,
+        courses=tuple(compared.pictures.values()),
         evidence=evidence_of(room, reading, series),
     )
     folder.mkdir(parents=True, exist_ok=True)
