@@ -94,7 +94,8 @@ def lungs_card(version: int, metrics: Sequence[Mapping[str, Any]]) -> dict[str, 
         "limits": _LIMITS[:1]
         + [
             "Learned from 83 radiographs, mostly of COVID-19, drawn at 128 x 128: borders are coarse. Of the "
-            "shipped weights only the Dice on those same radiographs is known: 0.950, an upper limit.",
+            "shipped weights only the Dice on those same radiographs is known: 0.950, an upper limit. After "
+            "half of the steps, one fold of unseen patients had 0.909.",
             *_LIMITS[3:],
         ],
     }
