@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +19,13 @@ from inference.readers import lung_nodules as reader
 from inference.volume import Volume
 from training.datasets.lidc_slices import SliceNodule, read_slices
 from training.errors import BrokenDataError, TaskError
-from training.lung_nodules.crops import crop_spacing, lidc_center, lidc_stack
+from training.lung_nodules.crops import Stack, crop_spacing, lidc_center, lidc_stack
 from training.metrics.froc import Mark, Nodule, froc, outcomes
 from training.phantoms.acquisition import Scan
 from training.phantoms.chest import Phantom, chest_phantom
 from training.phantoms.nodules import Lesion
 
+_SCALES_MM = (5.0, 8.0, 13.0, 20.0, 32.0)
 SCANS = 40
 NODULES = 6
 _FIRST_SEED = {"held-out": 70_000, "shifted": 80_000}
@@ -184,25 +185,53 @@ def look_at(
 ) -> tuple[npt.NDArray[np.bool_], tuple[float, float], float]:
     """The characteriser's mask on the stack's own pixels, its (nodule, malignancy), and the diameter in mm.
 
-    No detector saw the stack, so the first look takes 9 mm for the size and the next ones what was seen.
+    No detector saw the stack, so it is looked at on several scales; the one on which the nodule is surest
+    and as large as that scale is meant for sets the scale of the last look.
     """
-    card = catalogue.find(reader.CHARACTERISER).card
-    intensity = card.input("crop").intensity
     stack = lidc_stack(nodule)
-    diameter = 9.0
-    for _ in range(3):
-        spacing = crop_spacing(diameter)
-        hu, _ = stack.crop(center, spacing)
-        fed = np.nan_to_num(intensity.applied_to(hu), nan=0.0)[None, None]
-        outputs = engine.infer(card.name, {"crop": fed, "spacing_mm": np.array([[spacing]], np.float32)})
-        inside = np.where(np.isfinite(hu), outputs["mask"][0, 0], 0)
-        area = float((inside >= 0.5).sum((1, 2)).max()) * spacing**2
-        seen = 2 * float(np.sqrt(area / np.pi))
-        if seen < 2 or 0.8 < seen / diameter < 1.25:
-            break
-        diameter = seen
-    judgement = float(outputs["nodule"][0, 0]), float(outputs["malignancy"][0, 0])
-    return stack.uncrop(inside, center, spacing) >= 0.5, judgement, seen
+    looks = [_looked(stack, center, diameter, engine, catalogue) for diameter in _SCALES_MM]
+    best = max(looks, key=lambda look: look.consistency)
+    last = _looked(stack, center, max(best.seen_mm, _SCALES_MM[0] / 2), engine, catalogue)
+    mask = stack.uncrop(last.inside, center, crop_spacing(last.meant_mm)) >= 0.5
+    return mask, (last.nodule, last.malignancy), last.seen_mm
+
+
+@dataclass(frozen=True, eq=False)
+class _Look:
+    """A crop on the scale meant for one diameter, and the diameter of what was seen on it."""
+
+    inside: npt.NDArray[np.floating]
+    meant_mm: float
+    seen_mm: float
+    nodule: float
+    malignancy: float
+
+    @property
+    def consistency(self) -> float:
+        if self.seen_mm == 0:
+            return 0.0
+        sure = float(self.inside[self.inside >= 0.5].mean())
+        return sure * self.nodule * float(np.exp(-abs(np.log(self.seen_mm / self.meant_mm))))
+
+
+def _looked(
+    stack: Stack,
+    center: tuple[float, float, float],
+    diameter_mm: float,
+    engine: EmbeddedEngine,
+    catalogue: Catalogue,
+) -> _Look:
+    card = catalogue.find(reader.CHARACTERISER).card
+    spacing = crop_spacing(diameter_mm)
+    hu, _ = stack.crop(center, spacing)
+    fed = np.nan_to_num(card.input("crop").intensity.applied_to(hu), nan=0.0)[None, None]
+    outputs = engine.infer(card.name, {"crop": fed, "spacing_mm": np.array([[spacing]], np.float32)})
+    inside = np.where(np.isfinite(hu), outputs["mask"][0, 0], 0)
+    area = float((inside >= 0.5).sum((1, 2)).max()) * spacing**2
+    seen = 2 * float(np.sqrt(area / np.pi))
+    return _Look(
+        inside, diameter_mm, seen, float(outputs["nodule"][0, 0]), float(outputs["malignancy"][0, 0])
+    )
 
 
 def _dice(one: npt.NDArray[np.bool_], other: npt.NDArray[np.bool_]) -> float:

@@ -119,7 +119,7 @@ def lidc_candidates(
     for nodule in nodules:
         stack, center, diameter = lidc_stack(nodule), lidc_center(nodule), lidc_diameter_mm(nodule)
         for _ in range(copies):
-            spacing = crop_spacing(diameter * rng.uniform(0.7, 1.45))
+            spacing = crop_spacing(diameter * rng.uniform(0.6, 1.6))
             jitter = rng.normal(0, 0.09 * diameter / nodule.spacing_mm, 2)
             at = (center[0] + rng.normal(0, 0.25), center[1] + jitter[0], center[2] + jitter[1])
             hu, mask = stack.crop(at, spacing)
@@ -128,7 +128,7 @@ def lidc_candidates(
             kind = NODULE_TYPES.index(nodule.kind) if nodule.kind else -1
             out.append(_candidate(hu, mask, spacing, 1.0, lidc_malignancy(nodule), kind, True))
         for mark in nodule.marks:
-            out += [_negative(stack, mark, float(rng.lognormal(np.log(6), 0.4))) for _ in range(copies)]
+            out += [_negative(stack, mark, float(rng.lognormal(np.log(6), 0.4))) for _ in range(2 * copies)]
         if rng.random() < 0.5 * copies:
             bright = (stack.hu > -550) & ~ndimage.binary_dilation(nodule.bits > 0, iterations=5)
             ring = np.hypot(*(np.mgrid[:SIDE, :SIDE] - SIDE / 2)) < 44

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -12,7 +12,7 @@ from inference.findings import Point
 from training.lung_nodules.backgrounds import SPACING_MM, Background
 from training.phantoms.acquisition import Scan
 from training.phantoms.fields import Array, Grid
-from training.phantoms.nodules import Nodule, draw_nodule, random_nodule
+from training.phantoms.nodules import Drawn, Nodule, draw_nodule, random_nodule
 
 STRIDE = 2
 
@@ -52,12 +52,10 @@ class PatchSource:
         for nodule in recipes:
             lungs = None if background.real else background.depth
             drawn = draw_nodule(hu, grid, nodule, lungs, background.contrast_hu)
-            if (
-                drawn.filled.size
-                and drawn.filled.sum() * grid.voxel_mm3 > 0.35 * np.pi / 6 * nodule.diameter_mm**3
-            ):
+            seen = _as_drawn(nodule, drawn, grid)
+            if seen is not None:
                 inside[drawn.box] = np.maximum(inside[drawn.box], drawn.filled)
-                kept.append(nodule)
+                kept.append(seen)
         if not background.real:
             hu = scan.blurred(hu, grid)
             hu += self._noise(rng, hu.shape) * np.float32(scan.noise_hu * 0.8)
@@ -92,6 +90,16 @@ class PatchSource:
         return cut if rng.random() < 0.5 else cut[::-1]
 
 
+def _as_drawn(nodule: Nodule, drawn: Drawn, grid: Grid) -> Nodule | None:
+    """The nodule with the centre and diameter of what of it lies in the lung; None where too little does."""
+    volume = float(drawn.filled.sum()) * grid.voxel_mm3
+    if volume < 0.25 * np.pi / 6 * nodule.diameter_mm**3:
+        return None
+    axes = grid.part(drawn.box).axes
+    z, y, x = (float((axis * drawn.filled).sum() / drawn.filled.sum()) for axis in axes)
+    return replace(nodule, center_mm=(x, y, z), diameter_mm=float((6 * volume / np.pi) ** (1 / 3)))
+
+
 def _grain(rng: np.random.Generator) -> Array:
     """A block of unit noise of some scan."""
     grid = Grid.centred((80, 80, 80), (SPACING_MM,) * 3)
@@ -117,7 +125,7 @@ def _recipes(rng: np.random.Generator, background: Background, grid: Grid) -> li
         if rng.random() < 0.5:
             diameter = float(np.exp(rng.uniform(np.log(3.2), np.log(70))))
         recipe = random_nodule(rng, (0, 0, 0), diameter)
-        room = np.flatnonzero(depth > recipe.diameter_mm * rng.choice([0.2, 0.5], p=[0.45, 0.55]))
+        room = np.flatnonzero(depth > recipe.diameter_mm * rng.choice([0.06, 0.25, 0.5], p=[0.3, 0.3, 0.4]))
         if not len(room):
             continue
         at = points[room[rng.integers(len(room))]] + rng.uniform(-3, 3, 3)
@@ -126,17 +134,7 @@ def _recipes(rng: np.random.Generator, background: Background, grid: Grid) -> li
             np.linalg.norm(np.subtract(center, o.center_mm)) > (o.diameter_mm + recipe.diameter_mm) / 2 + 4
             for o in placed
         ):
-            placed.append(
-                Nodule(
-                    center,
-                    recipe.diameter_mm,
-                    recipe.kind,
-                    recipe.malignant,
-                    recipe.lobulation,
-                    recipe.spiculation,
-                    recipe.seed,
-                )
-            )
+            placed.append(replace(recipe, center_mm=center))
     return placed
 
 
