@@ -98,10 +98,7 @@ class DicomArchive:
         Raises:
             ArchiveAnswerError: it cannot be reached, is too slow, or did not send everything.
         """
-        identifier = Dataset()
-        identifier.QueryRetrieveLevel = "SERIES"
-        identifier.StudyInstanceUID = study_uid
-        identifier.SeriesInstanceUID = list(series_uids)
+        identifier = _series(study_uid, series_uids)
         until = time.monotonic() + seconds
         if self.peer.retrieve != "move" and self._get(identifier, take, seconds):
             return
@@ -110,6 +107,15 @@ class DicomArchive:
                 f'{name_of(self.peer)} does not offer C-GET; set retrieve = "move" for it'
             )
         self._move(identifier, max(until - time.monotonic(), 1.0))
+
+    def get(self, study_uid: str, series_uids: Sequence[str], take: Take, seconds: float) -> None:
+        """The same by C-GET alone.
+
+        Raises:
+            ArchiveAnswerError: as ``fetch``, or it offers no C-GET.
+        """
+        if not self._get(_series(study_uid, series_uids), take, seconds):
+            raise ArchiveAnswerError(f"{name_of(self.peer)} does not offer C-GET")
 
     def _get(self, identifier: Dataset, take: Take, seconds: float) -> bool:
         """False: the archive knows no C-GET."""
@@ -189,6 +195,14 @@ class DicomArchive:
             cut.cancel()
             if association.is_established:
                 association.release()
+
+
+def _series(study_uid: str, series_uids: Sequence[str]) -> Dataset:
+    identifier = Dataset()
+    identifier.QueryRetrieveLevel = "SERIES"
+    identifier.StudyInstanceUID = study_uid
+    identifier.SeriesInstanceUID = list(series_uids)
+    return identifier
 
 
 def _storage_contexts() -> Iterator[PresentationContext]:

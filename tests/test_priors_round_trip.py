@@ -171,9 +171,7 @@ def test_a_node_that_lost_its_memory_finds_the_tracking_uids_in_the_pacs(
         known = findings(first, finished(first, study_uid(FIRST)))
     finally:
         first.stop()
-    shutil.rmtree(settings.node.data_dir)
-    for file in tmp_path.glob("overread.db*"):
-        file.unlink()
+    forget(settings, tmp_path)
     monkeypatch.setattr(identity, "SOFTWARE_VERSION", "another")  # makes other UIDs of everything
     second = Node(settings).start()
     try:
@@ -185,6 +183,35 @@ def test_a_node_that_lost_its_memory_finds_the_tracking_uids_in_the_pacs(
         assert any(f["change"]["category"] == "increased" for f in seen_before)
     finally:
         second.stop()
+
+
+def test_a_study_sent_again_to_a_node_that_lost_its_memory_keeps_its_tracking_uids(
+    tmp_path, orthanc, visits, monkeypatch
+):
+    settings, uid = settings_for(tmp_path, orthanc), study_uid(FIRST)
+    first = Node(settings).start()
+    try:
+        send(first, visits[FIRST])
+        known = {f["tracking_uid"] for f in findings(first, finished(first, uid))}
+    finally:
+        first.stop()
+    forget(settings, tmp_path)
+    held = {r["ID"] for r in orthanc.instances()}
+    monkeypatch.setattr(identity, "SOFTWARE_VERSION", "another")
+    second = Node(settings).start()
+    try:
+        send(second, visits[FIRST])
+        assert {f["tracking_uid"] for f in findings(second, finished(second, uid))} == known
+    finally:
+        second.stop()
+    assert {r["ID"] for r in orthanc.instances()} > held
+    assert predecessors(orthanc, uid)
+
+
+def forget(settings: Settings, tmp_path: Path) -> None:
+    shutil.rmtree(settings.node.data_dir)
+    for file in tmp_path.glob("overread.db*"):
+        file.unlink()
 
 
 def upload(orthanc: Orthanc, paths: list[Path]) -> None:

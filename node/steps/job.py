@@ -53,6 +53,11 @@ def prior_files(room: ReadingRoom, prior: PriorSeries) -> tuple[Path, ...]:
         return room.files(images_of(session, prior.study_uid).get(prior.series_uid, ()))
 
 
+def own_results_folder(room: ReadingRoom, job: Job, task: Assignment) -> Path:
+    """Where results of the same study lie that were fetched back from an archive."""
+    return room.archive.results_folder(job.study_uid, job.revision) / f"{task.reader}-known"
+
+
 def enter(room: ReadingRoom, job: Job, stage: str) -> None:
     with room.database.session() as session:
         readings.enter_stage(session, job.study_uid, job.revision, stage)

@@ -12,11 +12,13 @@ from PIL import Image
 
 from inference import reading_json
 from node import results
+from node.own_results import kept_results
 from node.priors import PriorSeries
 from node.reading_room import ReadingRoom
+from node.results.identity import edition_identity, result_uid
 from node.results.keyimages import key_image
 from node.results.moment import acquired_at
-from node.steps.job import Assignment, Job, enter, kept_reading, note, series_of
+from node.steps.job import Assignment, Job, enter, kept_reading, note, own_results_folder, series_of
 from node.steps.pictures import beside_priors, evidence_of
 from storage import readings
 from storage.readings import StoredObject, StoredReading
@@ -54,7 +56,7 @@ def write_results(
         kinds=room.kinds,
         when=acquired_at(paths[0]),
         identity=identity,
-        predecessors=_predecessors(room, earlier),
+        predecessors=_predecessors(room, job, task, identity, earlier),
         prior_images=compared.prior_images,
         courses=tuple(compared.pictures.values()),
         evidence=evidence_of(room, reading, series),
@@ -85,8 +87,15 @@ def write_results(
         note(session, job, "results", f"{task.reader}: {', '.join(o.kind.upper() for o in objects)} written")
 
 
-def _predecessors(room: ReadingRoom, earlier: StoredReading | None) -> list[results.Predecessor]:
-    """The objects of the reading that this one replaces, as far as they are still here."""
-    objects = earlier.objects if earlier else ()
-    paths: list[Path] = [room.archive.path(o.path) for o in objects]
-    return [results.Predecessor.from_file(path) for path in paths if path.exists()]
+def _predecessors(
+    room: ReadingRoom, job: Job, task: Assignment, identity: str, earlier: StoredReading | None
+) -> list[results.Predecessor]:
+    """The objects of the reading that this one replaces, as far as they are still here. Objects fetched back
+    from an archive are replaced too, unless they are the very ones that are about to be made."""
+    if earlier is not None:
+        paths: list[Path] = [room.archive.path(o.path) for o in earlier.objects]
+        return [results.Predecessor.from_file(path) for path in paths if path.exists()]
+    known = kept_results(own_results_folder(room, job, task))
+    found = [results.Predecessor.from_file(path) for path in known]
+    again = result_uid("sr", edition_identity(identity, room.kinds, ()))
+    return [] if again in {one.sop_instance_uid for one in found} else found
