@@ -29,7 +29,8 @@ class SeriesRecord:
 
 @dataclass(frozen=True)
 class FindingRecord:
-    """A finding as measured; ``change`` as in ``reading.json``. Its key image, where ``has_key_image``,
+    """A finding as measured; ``change`` as in ``reading.json``. Of a finding ``in_pixels``, on a picture
+    without a scale, what is called mm counts pixels. Its key image, where ``has_key_image``,
     is at ``/studies/{uid}/findings/{id}.png``."""
 
     id: int
@@ -44,6 +45,7 @@ class FindingRecord:
     malignancy: float | None
     has_key_image: bool
     change: Mapping[str, Any] | None
+    in_pixels: bool = False
 
 
 @dataclass(frozen=True)
@@ -225,13 +227,13 @@ def _revision(session: Session, row: Revision, events: Iterable[EventRecord]) ->
 
 
 def _reading(row: ReadingRow) -> ReadingRecord:
-    changes = {item.get("tracking_uid"): item.get("change") for item in row.body.get("findings", ())}
+    bodies = {item.get("tracking_uid"): item for item in row.body.get("findings", ())}
     return ReadingRecord(
         reader=row.reader,
         series_uid=row.series_uid,
         created_at=row.created_at,
         model=row.body.get("model", {}),
-        findings=tuple(_finding(finding, changes.get(finding.tracking_uid)) for finding in row.findings),
+        findings=tuple(_finding(finding, bodies.get(finding.tracking_uid, {})) for finding in row.findings),
         classes=tuple(row.body.get("classes", ())),
         segments=tuple(row.body.get("segments", ())),
         seconds=row.body.get("seconds", {}),
@@ -239,7 +241,7 @@ def _reading(row: ReadingRow) -> ReadingRecord:
     )
 
 
-def _finding(row: FindingRow, change: Mapping[str, Any] | None) -> FindingRecord:
+def _finding(row: FindingRow, body: Mapping[str, Any]) -> FindingRecord:
     return FindingRecord(
         id=row.id,
         label=row.label,
@@ -252,7 +254,8 @@ def _finding(row: FindingRow, change: Mapping[str, Any] | None) -> FindingRecord
         mean_hu=row.mean_hu,
         malignancy=row.malignancy,
         has_key_image=bool(row.key_image),
-        change=change,
+        change=body.get("change"),
+        in_pixels=body.get("center_px") is not None,
     )
 
 

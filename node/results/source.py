@@ -36,6 +36,7 @@ _TYPE_2 = (
 )
 _DATES = ("PatientBirthDate", "StudyDate", "SeriesDate", "AcquisitionDate", "ContentDate")
 _TIMES = ("PatientBirthTime", "StudyTime", "SeriesTime", "AcquisitionTime", "ContentTime")
+_REFERENCES = ("ReferencedStudySequence", "ReferencedPatientSequence")
 _OF_ITS_OWN = [
     Tag(keyword)
     for keyword in (
@@ -134,6 +135,8 @@ def sanitised(header: Dataset, volume: Volume) -> Dataset:
     for keyword in _TYPE_2:
         if keyword not in header:
             setattr(header, keyword, "")
+    for keyword in _REFERENCES:
+        _drop_broken_references(header, keyword)
     if header.PatientSex not in ("M", "F", "O"):
         header.PatientSex = ""
     for keyword in _DATES:
@@ -240,6 +243,18 @@ def _leave_plane(header: Dataset) -> None:
         header.pop(Tag(keyword), None)
     if "PatientOrientation" not in header:
         header.PatientOrientation = ""
+
+
+def _drop_broken_references(header: Dataset, keyword: str) -> None:
+    """References that name no class or no instance (PS3.3 10.8), which some gateways leave behind."""
+    if keyword not in header:
+        return
+    items = header[keyword].value or []
+    whole = [i for i in items if i.get("ReferencedSOPClassUID") and i.get("ReferencedSOPInstanceUID")]
+    if whole:
+        setattr(header, keyword, whole)
+    else:
+        delattr(header, keyword)
 
 
 def _mend_plane(header: Dataset, volume: Volume) -> None:

@@ -13,7 +13,7 @@ from markupsafe import Markup
 
 from storage.choices import SeriesChoice
 from storage.database import now
-from storage.dossier import SeriesRecord
+from storage.dossier import FindingRecord, SeriesRecord
 from storage.overview import StudyState
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -60,7 +60,7 @@ def page_templates() -> Jinja2Templates:
         state_meanings=STATE_MEANINGS, stage_words=STAGE_WORDS, object_words=OBJECT_WORDS
     )
     templates.env.filters.update(
-        age=age, moment=moment, dicom_date=dicom_date, volume=volume, percent=percent, size=size,
+        age=age, moment=moment, dicom_date=dicom_date, axes=axes, volume=volume, percent=percent, size=size,
         signed_percent=signed_percent, days=days, in_path=in_path, naming=naming,
     )  # fmt: skip
     return templates
@@ -85,6 +85,13 @@ def span(seconds: float) -> str:
 def dicom_date(value: str) -> str:
     """``20260131`` as ``2026-01-31``; anything else as it is (PS3.5 6.2, DA)."""
     return f"{value[:4]}-{value[4:6]}-{value[6:]}" if len(value) == 8 and value.isdigit() else value
+
+
+def axes(finding: FindingRecord) -> str:
+    """``12.3 × 8.1 mm``, or whole pixels."""
+    if finding.in_pixels:
+        return f"{finding.long_axis_mm:.0f} × {finding.short_axis_mm:.0f} px"
+    return f"{finding.long_axis_mm:.1f} × {finding.short_axis_mm:.1f} mm"
 
 
 def volume(mm3: float) -> str:

@@ -32,6 +32,12 @@ def with_value(keyword: str, value: object) -> Change:
     return change
 
 
+def referring_to_a_study_of_no_class(image: Dataset) -> None:
+    reference = Dataset()
+    reference.ReferencedSOPInstanceUID = "1.2.3"
+    image.ReferencedStudySequence = [reference]
+
+
 def changed(case: Case, *changes: Change) -> Case:
     """The same study with every image rewritten."""
     for path in case.paths:
@@ -48,6 +54,7 @@ def changed(case: Case, *changes: Change) -> Case:
     "change",
     [
         pytest.param(without("StudyID"), id="no study ID"),
+        pytest.param(referring_to_a_study_of_no_class, id="a reference without its class"),
         pytest.param(without("AccessionNumber"), id="no accession number"),
         pytest.param(without("PatientBirthDate"), id="no birth date"),
         pytest.param(without("PatientSex"), id="no sex"),
