@@ -396,5 +396,7 @@ def _insert_missing(session: Session, table: type[Base], rows: list[dict[str, An
 
 
 def _clip(column: Any, text: str) -> str:
-    """``text`` as the column can hold it: no NUL, which PostgreSQL refuses, and not too long."""
-    return text.replace("\0", "")[: column.type.length]
+    """``text`` as the column can hold it: not too long, and neither NUL, which PostgreSQL refuses, nor half
+    of a surrogate pair, which no database takes."""
+    sound = text.encode("utf-8", "replace").decode()
+    return sound.replace("\0", "")[: column.type.length]

@@ -20,7 +20,7 @@ from node.intake.ledger import Entry, Ledger, LedgerFullError
 from storage.archive import Archive, ContentConflictError, IncomingFile, UnsafeUidError
 from storage.database import now
 from storage.intake import Received, Refused
-from storage.part10 import NotPart10Error, decode_head, encode_head
+from storage.part10 import decode_head, encode_head
 
 log = logging.getLogger(__name__)
 
@@ -81,7 +81,7 @@ class Acceptance:
                     announced = Announcement(head.sop_class, head.uid, head.transfer_syntax, head.source, "")
                     header = examine(file.fileno(), head.offset, announced)
                     place = self._archive.image_path(header.study_uid, head.uid)
-                except (NotPart10Error, RefusedError) as error:
+                except (ValueError, OSError) as error:
                     log.error(
                         "An image received before the last stop is damaged and stays at %s: %s", path, error
                     )

@@ -234,8 +234,7 @@ def _decoded(values: tuple[bytes, ...]) -> Header:
     def text(tag: int) -> str:
         value = value_of[tag]
         if not value.isascii() or b"\x1b" in value:
-            encodings = convert_encodings([name.strip() for name in character_sets])
-            return decode_bytes(value, encodings, _DELIMITERS).strip(" \0")
+            return _with_character_sets(value, character_sets).strip(" \0")
         return value.decode("ascii").strip(" \0")
 
     number = text(SERIES_NUMBER)
@@ -256,6 +255,14 @@ def _decoded(values: tuple[bytes, ...]) -> Header:
         series_description=text(SERIES_DESCRIPTION),
         body_part=text(BODY_PART),
     )
+
+
+def _with_character_sets(value: bytes, names: list[str]) -> str:
+    """``value`` decoded; as Latin-1 where a named set is none of DICOM's and cannot decode it."""
+    try:
+        return decode_bytes(value, convert_encodings([name.strip() for name in names]), _DELIMITERS)
+    except (LookupError, ValueError):
+        return value.decode("latin-1")
 
 
 @contextmanager

@@ -13,7 +13,8 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy.exc import DataError, IntegrityError, SQLAlchemyError
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from node.intake.examination import CONFLICT
 from storage.archive import Archive
@@ -132,13 +133,15 @@ class Ledger:
         while True:
             try:
                 self._write(batch)
-            except (DataError, IntegrityError) as error:
-                if len(batch) > 1:
-                    return all(self._write_in_the_end([one]) for one in batch)
-                self._give_up(batch[0], error)
-            except Exception as error:  # whatever it is, the images wait and the health page says so
+            except Exception as error:  # noqa: BLE001  it is noted with the entry it sets aside
+                if not _is_away(error):
+                    if len(batch) > 1:
+                        return all(self._write_in_the_end([one]) for one in batch)
+                    self._give_up(batch[0], error)
+                    self.problem = None
+                    return True
                 self.problem = f"The database cannot be written ({_first_line(error)}); received images wait."
-                log.warning("%s Trying again in %.0f s.", self.problem, pause, exc_info=_unexpected(error))
+                log.warning("%s Trying again in %.0f s.", self.problem, pause)
                 if self._stopping.wait(pause):
                     return False
                 pause = min(2 * pause, LONGEST_PAUSE)
@@ -173,17 +176,24 @@ class Ledger:
             path=self._archive.withdraw(image.path, incoming_name),
         )
 
-    def _give_up(self, item: Entry | Refused, error: SQLAlchemyError) -> None:
-        log.error("The database does not take an entry: %s", _first_line(error))
-        if isinstance(item, Entry):
-            reason = f"the database does not take it ({_first_line(error)})"
+    def _give_up(self, item: Entry | Refused, error: Exception) -> None:
+        """Set an entry aside that the database will never take, so that what follows is not held up."""
+        log.error("The database does not take an entry: %s", _first_line(error), exc_info=error)
+        if not isinstance(item, Entry):
+            return
+        reason = f"the database does not take it ({_first_line(error)})"
+        try:
             note = self._withdrawn(Misfit(item.received, reason), item.incoming_name)
             with self._database.session() as session:
                 note_refusals(session, [note])
+        except Exception:
+            log.exception("What the database does not take, %s, could not be set aside", item.incoming_name)
 
 
-def _unexpected(error: Exception) -> bool:
-    return not isinstance(error, SQLAlchemyError | OSError)
+def _is_away(error: Exception) -> bool:
+    """Whether the database, not the entry, is to blame: it may be taken later."""
+    at_fault = isinstance(error, DBAPIError | PoolTimeoutError | OSError)
+    return at_fault and not isinstance(error, DataError | IntegrityError)
 
 
 def _first_line(error: Exception) -> str:

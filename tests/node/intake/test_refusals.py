@@ -159,6 +159,21 @@ def test_sequences_nested_without_end_are_refused(intake: Intake) -> None:
     assert "nested" in reason
 
 
+@pytest.mark.parametrize("name", [b"unicode_escape", b"undefined\x20", b"idna"])
+def test_a_character_set_that_is_none_of_dicom_keeps_nobody_waiting(intake: Intake, name: bytes) -> None:
+    odd, sound = ct_slice(), ct_slice()
+    odd.SpecificCharacterSet = "ISO_IR 192"
+    data = encoded(odd).replace(b"CS\x0a\0ISO_IR 192", b"CS" + bytes((len(name), 0)) + name)
+    data = data.replace(b"Test^Patient", b"\\ud800^Pat\xe9n")
+    with RawSender(intake.port) as sender:
+        sender.associate()
+        assert sender.store(data, odd.SOPInstanceUID) == 0x0000
+        assert sender.store(encoded(sound), sound.SOPInstanceUID) == 0x0000
+        sender.release()
+    assert [row.uid for row in intake.instances()] == [odd.SOPInstanceUID, sound.SOPInstanceUID]
+    assert intake.files(intake.archive.incoming) == []
+
+
 def test_the_sender_is_told_why(intake: Intake) -> None:
     image = ct_slice()
     del image.PixelData

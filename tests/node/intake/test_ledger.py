@@ -1,0 +1,48 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from sqlalchemy import select
+
+from node.intake.ledger import Entry, Ledger
+from storage.archive import Archive
+from storage.database import Database, now
+from storage.intake import Received
+from storage.tables import Instance, Refusal
+
+
+@pytest.fixture
+def archive(tmp_path: Path) -> Archive:
+    return Archive(tmp_path / "data", durable=False)
+
+
+def entry(archive: Archive, number: int, size: int = 8) -> Entry:
+    place = f"images/{number}.dcm"
+    archive.path(place).write_bytes(b"an image")
+    (archive.incoming / f"{number}.part").write_bytes(b"an image")
+    received = Received(f"1.2.{number}", "1.3", "1.4", "1.1.1", "1.1", place, size, now())
+    return Entry(received, f"{number}.part")
+
+
+def test_what_the_database_can_never_take_is_set_aside_and_the_rest_is_written(
+    archive: Archive, open_database: Callable[[], Database]
+) -> None:
+    database = open_database()
+    ledger = Ledger(database, archive)
+    for one in (entry(archive, 1), entry(archive, 2, size=1 << 70), entry(archive, 3)):
+        ledger.enter(one)
+    ledger.start()
+    ledger.settle()
+    with database.snapshot() as session:
+        assert session.scalars(select(Instance.uid).order_by(Instance.uid)).all() == ["1.2.1", "1.2.3"]
+        [refusal] = session.scalars(select(Refusal)).all()
+    assert (refusal.uid, refusal.reason.partition("(")[0]) == (
+        "1.2.2",
+        "received, then set aside: the database does not take it ",
+    )
+    assert archive.path(refusal.path).read_bytes() == b"an image"
+    assert list(archive.incoming.iterdir()) == []
+    assert ledger.problem is None
+    ledger.stop()
