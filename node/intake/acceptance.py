@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from node.intake.examination import (
+    CANNOT_UNDERSTAND,
     CONFLICT,
     OUT_OF_RESOURCES,
     Announcement,
@@ -122,6 +123,10 @@ class Acceptance:
         except OSError as error:
             incoming.discard()
             return self.refuse(announced, out_of_resources(error), None)
+        except Exception as error:
+            log.exception("An object from %s@%s could not be kept", announced.caller, announced.address)
+            unexpected = RefusedError(CANNOT_UNDERSTAND, f"it cannot be kept: {error}")
+            return self.refuse(announced, unexpected, incoming)
         try:
             self._ledger.enter(Entry(_received(announced, header, kept.path, kept.size), incoming.name))
         except LedgerFullError as error:

@@ -159,6 +159,18 @@ def test_sequences_nested_without_end_are_refused(intake: Intake) -> None:
     assert "nested" in reason
 
 
+def test_an_object_whose_kept_file_is_damaged_is_refused_and_the_next_is_welcome(intake: Intake) -> None:
+    image, other = ct_slice(), ct_slice()
+    send(intake.port, [image])
+    [row] = intake.instances()
+    intake.archive.path(row.path).write_bytes(b"")
+    assert send(intake.port, [image, other]) == [0xC000, 0x0000]
+    [refusal] = intake.refusals()
+    assert "cannot be kept" in refusal.reason
+    assert intake.archive.path(refusal.path).stat().st_size > 0
+    assert intake.files(intake.archive.incoming) == []
+
+
 @pytest.mark.parametrize("name", [b"unicode_escape", b"undefined\x20", b"idna"])
 def test_a_character_set_that_is_none_of_dicom_keeps_nobody_waiting(intake: Intake, name: bytes) -> None:
     odd, sound = ct_slice(), ct_slice()
