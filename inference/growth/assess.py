@@ -73,8 +73,13 @@ def _volumetric(percent: float, change: Change) -> list[Assessment]:
     growth = nelson.bts_growth(percent, change.doubling_time_days)
     result = nelson.growth_result(percent, change.doubling_time_days)
     if percent >= nelson.GROWTH_PERCENT and change.doubling_time_days is None:
-        why = f"Volume {percent:+.0f} % within what repeated scans differ by, or over too short a time."
-        return [Assessment("BTS 2015", "no growth", why), Assessment("NELSON", result, why)]
+        reason = (
+            "over too short or unknown a time for a doubling time"
+            if change.significant
+            else "within what repeated scans differ by"
+        )
+        why = f"Volume {percent:+.0f} %, {reason}: {result}."
+        return [Assessment("BTS 2015", growth, why), Assessment("NELSON", result, why)]
     time = f", doubling in {change.doubling_time_days:.0f} days" if change.doubling_time_days else ""
     said = f"Volume {percent:+.0f} %{time}: {{}}."
     return [

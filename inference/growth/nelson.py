@@ -12,7 +12,9 @@ FAST_DAYS: Final = 400.0
 SLOW_DAYS: Final = 600.0
 
 Result = Literal["negative", "indeterminate", "positive"]
-Growth = Literal["no growth", "VDT up to 400 days", "VDT 400 to 600 days", "VDT over 600 days"]
+Growth = Literal[
+    "no growth", "indeterminate", "VDT up to 400 days", "VDT 400 to 600 days", "VDT over 600 days"
+]
 
 
 def size_result(volume_mm3: float) -> Result:
@@ -24,9 +26,11 @@ def size_result(volume_mm3: float) -> Result:
 
 def growth_result(volume_change_percent: float, doubling_time_days: float | None) -> Result:
     """NELSON, follow-up: growth of 25 % or more with a doubling time below 400 days is positive, of 400 to
-    600 days indeterminate, else negative."""
-    if volume_change_percent < GROWTH_PERCENT or doubling_time_days is None:
+    600 days indeterminate, else negative; growth that could not be timed is indeterminate."""
+    if volume_change_percent < GROWTH_PERCENT:
         return "negative"
+    if doubling_time_days is None:
+        return "indeterminate"
     if doubling_time_days < FAST_DAYS:
         return "positive"
     return "indeterminate" if doubling_time_days <= SLOW_DAYS else "negative"
@@ -34,9 +38,11 @@ def growth_result(volume_change_percent: float, doubling_time_days: float | None
 
 def bts_growth(volume_change_percent: float, doubling_time_days: float | None) -> Growth:
     """BTS 2015: less than 25 % is no growth; a doubling time of 400 days or less asks for work-up, one over
-    600 days is of low risk."""
-    if volume_change_percent < GROWTH_PERCENT or doubling_time_days is None:
+    600 days is of low risk. Growth that could not be timed is indeterminate."""
+    if volume_change_percent < GROWTH_PERCENT:
         return "no growth"
+    if doubling_time_days is None:
+        return "indeterminate"
     if doubling_time_days <= FAST_DAYS:
         return "VDT up to 400 days"
     return "VDT 400 to 600 days" if doubling_time_days <= SLOW_DAYS else "VDT over 600 days"

@@ -2,7 +2,10 @@
 
 import pytest
 
+from inference.findings import Change
 from inference.growth import fleischner, lung_rads, nelson
+from inference.growth.assess import assess
+from tests.inference.growth.chest import finding
 
 
 @pytest.mark.parametrize(
@@ -101,9 +104,29 @@ def test_nelson_sizes(mm3, result):
         (25, 401, "indeterminate", "VDT 400 to 600 days"),
         (25, 600, "indeterminate", "VDT 400 to 600 days"),
         (25, 601, "negative", "VDT over 600 days"),
-        (100, None, "negative", "no growth"),
+        (24.9, None, "negative", "no growth"),
+        (25, None, "indeterminate", "indeterminate"),
+        (100, None, "indeterminate", "indeterminate"),
     ],
 )
 def test_nelson_and_bts_growth(percent, days, result, bts):
     assert nelson.growth_result(percent, days) == result
     assert nelson.bts_growth(percent, days) == bts
+
+
+def _changed(percent: float, days: int, *, significant: bool) -> Change:
+    category = "increased" if significant else "stable"
+    return Change(
+        "1.9", "20240101", days, category, percent, None, significant, 1.0,
+        prior_long_axis_mm=10.0, prior_short_axis_mm=10.0,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("days", "significant", "reason"), [(80, True, "short or unknown a time"), (80, False, "repeated scans")]
+)
+def test_growth_without_a_doubling_time_is_never_called_negative(days, significant, reason):
+    said = assess("lung-nodules", finding((0, 0, 0), 11.7), _changed(60.0, days, significant=significant))
+    volumetric = [each for each in said if each.guideline in ("BTS 2015", "NELSON")]
+    assert [each.result for each in volumetric] == ["indeterminate", "indeterminate"]
+    assert all(reason in each.statement for each in volumetric)
