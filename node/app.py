@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from functools import partial
+from pathlib import Path
 from typing import Self
+from uuid import uuid4
 
 from sqlalchemy import make_url
 
@@ -22,7 +23,7 @@ from node.outbox import Outbox
 from node.reading import read_study
 from node.reading_room import ReadingRoom
 from node.recall import Recall
-from node.settings import Settings
+from node.settings import Peer, Settings
 from node.web.app import create_app
 from node.web.server import WebServer
 from node.workflow import DurableQueue, Step
@@ -38,7 +39,7 @@ class Node:
     """Receives, reads and delivers, from ``start`` to ``stop``.
 
     The parts are started against the way of a study, from the outbox to the receiver, and stopped along it:
-    nothing is accepted before all that comes after is up.
+    nothing is accepted before all that reads and delivers it is up.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -69,7 +70,8 @@ class Node:
     def _start(self, running: ExitStack) -> None:
         settings = self.settings
         settings.node.data_dir.mkdir(parents=True, exist_ok=True)
-        archive = Archive(settings.node.data_dir, durable=settings.dicom.durable)
+        archive = Archive(settings.node.data_dir, durable=settings.dicom.durable).claim()
+        running.callback(archive.release)
         database = Database(settings.database.url)
         running.callback(database.close)
         database.upgrade()
@@ -79,18 +81,20 @@ class Node:
         receiver = Receiver(settings.dicom, settings.node.ae_title, archive, database)
         room = _reading_room(settings, database, archive, catalogue, engine, receiver)
 
-        peers = {
-            peer.name: DicomDestination(peer, settings.node.ae_title)
-            for peer in (*settings.destinations, *settings.archives)
-        }
-        outbox = Outbox(database, archive.root, {d.name: (d, peers[d.name]) for d in settings.destinations})
-        queue = DurableQueue(_queue_url(settings), _executor_id(settings), _reading(room, outbox))
+        title = settings.node.ae_title
+        destinations = {d.name: (d, DicomDestination(d, title)) for d in settings.destinations}
+        outbox = Outbox(database, archive.root, destinations)
+        queue = DurableQueue(_queue_url(settings), _executor_id(archive.root), _reading(room, outbox))
         completion = Completion(database, settings.dicom, partial(_enqueue, queue))
-        echoes = {name: peer.with_timeout(ECHO_SECONDS).echo for name, peer in peers.items()}
+        to_archives = _echoes(settings.archives, title)
+        echoes = {f"archive {name}": echo for name, echo in to_archives.items()}
+        echoes |= {
+            f"destination {name}": echo for name, echo in _echoes(settings.destinations, title).items()
+        }
         health = NodeHealth(settings, database, catalogue, engine, lambda: receiver.problem is None, echoes)
-        recall = Recall(database, settings.priors, {a.name: echoes[a.name] for a in settings.archives})
+        recall = Recall(database, settings.priors, to_archives)
         page = create_app(settings, database, archive.root, health)
-        web = WebServer(page, settings.web.host, settings.web.port)
+        web = WebServer(page, settings.web.host, settings.web.port, settings.web.behind_login)
 
         with database.session() as session:
             deliveries.retire(session, [d.name for d in settings.destinations])
@@ -98,12 +102,12 @@ class Node:
             running.callback(worker.stop)
             worker.start()
         _take_up(database, queue)
+        self.dicom_port = receiver.start()
+        running.callback(receiver.stop)
         for part in (completion, web, recall):
             running.callback(part.stop)
             part.start()
         self.web_port = web.port
-        self.dicom_port = receiver.start()
-        running.callback(receiver.stop)
 
 
 def _reading_room(
@@ -143,11 +147,11 @@ def _enqueue(queue: DurableQueue, closed: ClosedStudy) -> None:
 
 
 def _take_up(database: Database, queue: DurableQueue) -> None:
-    """Queue what was closed before a crash and never queued; what the queue knows already is left alone."""
+    """Queue again what was closed before a crash, and is not on its way already."""
     with database.snapshot() as session:
         unfinished = readings.unfinished(session)
     for study_uid, revision in unfinished:
-        queue.enqueue(_key(study_uid, revision), study_uid, revision)
+        queue.take_up(_key(study_uid, revision), study_uid, revision)
 
 
 def _key(study_uid: str, revision: int) -> str:
@@ -162,5 +166,13 @@ def _queue_url(settings: Settings) -> str:
     return settings.database.url
 
 
-def _executor_id(settings: Settings) -> str:
-    return f"{settings.node.ae_title}@{socket.gethostname()}"
+def _executor_id(data_dir: Path) -> str:
+    """Made once and kept with the data: a container's host name, say, is another one after an upgrade."""
+    kept = data_dir / "node-id"
+    if not kept.exists():
+        kept.write_text(uuid4().hex)
+    return kept.read_text()
+
+
+def _echoes(peers: Sequence[Peer], ae_title: str) -> dict[str, Callable[[], None]]:
+    return {p.name: DicomDestination(p, ae_title).with_timeout(ECHO_SECONDS).echo for p in peers}

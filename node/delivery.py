@@ -174,11 +174,13 @@ class DicomDestination:
         return self._receipt(each.path, response.status, response.comment), ""
 
     def _receipt(self, path: Path, status: int, comment: str) -> Receipt:
-        """PS3.4 table B.2-1: 0xB000-0xBFFF warn but store; 0xA700-0xA7FF is out of resources, for now."""
+        """PS3.4 table B.2-1 and PS3.7 C: 0xB000-0xBFFF warn but store; out of resources (0xA700-0xA7FF,
+        0x0213) and processing failure (0x0110) may pass."""
         if status == SUCCESS or 0xB000 <= status <= 0xBFFF:
             return Receipt(path, "sent")
         reason = f"{self._name} answered 0x{status:04X}" + (f": {comment}" if comment else "")
-        return Receipt(path, "failed" if 0xA700 <= status <= 0xA7FF else "refused", reason)
+        may_pass = 0xA700 <= status <= 0xA7FF or status in (0x0110, 0x0213)
+        return Receipt(path, "failed" if may_pass else "refused", reason)
 
     def _not_accepted(self, each: Outgoing) -> str:
         return (

@@ -177,6 +177,9 @@ class WebSettings(Section):
     """The address to listen on."""
     port: Port = 8080
     """The port to listen on; 0 takes a free one."""
+    behind_login: bool = False
+    """Something in front of the page asks for a login, or lets nobody but this machine through: only then
+    may it listen beyond this machine."""
 
 
 class DatabaseSettings(Section):

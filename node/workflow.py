@@ -6,6 +6,7 @@ again from its beginning, so whatever it does to the outside has to be idempoten
 
 from __future__ import annotations
 
+import itertools
 import json
 import logging
 import sqlite3
@@ -20,6 +21,7 @@ from sqlalchemy import make_url
 log = logging.getLogger(__name__)
 
 APPLICATION_VERSION = "1"  # constant, so that an upgrade finishes what the older version began
+ON_ITS_WAY = ("PENDING", "ENQUEUED", "DELAYED")
 PRIORITY = {"stat": 1, "routine": 10}  # the lower number goes first
 
 
@@ -95,6 +97,16 @@ class DurableQueue:
         """Put a run in the queue; a key that is there already, finished or not, is not run again."""
         with SetWorkflowID(key), SetEnqueueOptions(priority=PRIORITY[priority]):
             DBOS.enqueue_workflow("runs", self._run, *args)
+
+    def take_up(self, key: str, *args: Any) -> None:
+        """Enqueue what an earlier life of the node left; a run that has ended without doing its work, or is
+        no longer known, is begun anew, and one that is on its way is left alone."""
+        for attempt in itertools.count():
+            name = f"{key}#{attempt}" if attempt else key
+            status = DBOS.get_workflow_status(name)
+            if status is None or status.status in ON_ITS_WAY:
+                self.enqueue(name, *args)
+                return
 
     def stop(self, seconds: float = 60) -> None:
         """Let each step that is under way finish; what comes after it is resumed by the next start."""

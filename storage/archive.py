@@ -24,7 +24,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Self
 
-from storage.durable import GroupSync
+from storage.durable import GroupSync, sync_file
 from storage.part10 import data_set_offset
 
 _CREATE = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
@@ -112,6 +112,8 @@ class Archive:
         Raises:
             ArchiveError: another process receives here, or the folder does not take files and links.
         """
+        if self._lock_fd is not None:
+            return self
         try:
             lock = os.open(self.root / "incoming.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
             try:
@@ -214,6 +216,14 @@ class Archive:
                 yield path
             else:
                 path.unlink()
+
+    def make_durable(self, folder: Path) -> None:
+        """Return when the files in ``folder``, its entries and its own name are on the disk."""
+        if self.durable:
+            for path in folder.iterdir():
+                if path.is_file():
+                    sync_file(path)
+            self._sync.folders(folder, folder.parent)
 
     # where things lie
 

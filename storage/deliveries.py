@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from storage.database import now
 from storage.readings import StoredObject, find_revision, readings_of
-from storage.tables import Delivery, Revision, Study
+from storage.tables import Delivery, ReadingRow, ResultObject, Revision, Study
 
 LONGEST_PAUSE = timedelta(hours=1)
 MOST_COMMIT_REQUESTS = 5  # for one object, until it counts as unconfirmed
@@ -210,16 +210,31 @@ def record_failed(session: Session, delivery_id: int, reason: str, pause: timede
 
 
 def settle(session: Session, study_uid: str, number: int) -> str | None:
-    """End a delivering revision whose outbox is empty: delivered, or failed when something was refused or
-    not confirmed.
+    """End each delivering revision of the study whose objects have all left: delivered, or failed when
+    something was refused or not confirmed. An object that an earlier revision posted counts for a later one
+    that has it too.
 
-    Returns its new state, None while something is still waiting.
+    Returns the new state of revision ``number``, None while something of it is still waiting.
     """
-    revision = find_revision(session, study_uid, number)
-    if revision.state != "delivering":
-        return None
+    ended = {
+        revision.number: _settle(session, revision)
+        for revision in session.scalars(
+            select(Revision).join(Study).where(Study.uid == study_uid, Revision.state == "delivering")
+        ).all()
+    }
+    return ended.get(number)
+
+
+def _settle(session: Session, revision: Revision) -> str | None:
+    made = (
+        select(ResultObject.uid)
+        .join(ReadingRow, ResultObject.reading_pk == ReadingRow.id)
+        .where(ReadingRow.revision_pk == revision.id)
+    )
     rows = session.execute(
-        select(Delivery.state, Delivery.commit_due).where(Delivery.revision_pk == revision.id)
+        select(Delivery.state, Delivery.commit_due).where(
+            or_(Delivery.revision_pk == revision.id, Delivery.object_uid.in_(made))
+        )
     ).all()
     states = [state for state, _ in rows]
     if any(state == "waiting" or (state == "sent" and due) for state, due in rows):

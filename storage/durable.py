@@ -1,4 +1,4 @@
-"""Makes folder entries durable, sharing the cost between those who wait at the same time."""
+"""Makes files and folder entries durable, sharing the cost between those who wait at the same time."""
 
 from __future__ import annotations
 
@@ -45,6 +45,11 @@ class GroupSync:
                 round_.done.set()
         if round_.error is not None:
             raise OSError(round_.error.errno, round_.error.strerror, str(round_.error.filename))
+
+
+def sync_file(path: Path) -> None:
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
 
 
 def sync_folder(folder: Path) -> None:

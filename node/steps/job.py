@@ -69,8 +69,10 @@ def keep_reading(room: ReadingRoom, reading: Reading, identity: str) -> None:
     part = folder.with_name(f"{identity}.part")
     shutil.rmtree(part, ignore_errors=True)
     reading_json.save(reading, part)
+    room.archive.make_durable(part)
     shutil.rmtree(folder, ignore_errors=True)
     part.rename(folder)
+    room.archive.make_durable(folder)
 
 
 def kept_reading(room: ReadingRoom, identity: str) -> Reading:

@@ -66,6 +66,7 @@ def write_results(
     for finding, picture in zip(reading.findings, pictures, strict=True):
         drawn = compared.pictures.get(finding.tracking_uid)
         Image.fromarray(key_image(finding, volume) if drawn is None else drawn).save(picture)
+    room.archive.make_durable(folder)
     reading = replace(reading, seconds={**reading.seconds, "results": time.perf_counter() - started})
     objects = [
         StoredObject(o.kind, o.sop_class, o.sop_instance_uid, room.archive.relative(o.path)) for o in written

@@ -23,10 +23,11 @@ class WebServerError(RuntimeError):
 class WebServer:
     """Serves ``app`` on ``host``:``port``; port 0 takes a free one, which ``port`` then names."""
 
-    def __init__(self, app: FastAPI, host: str, port: int) -> None:
+    def __init__(self, app: FastAPI, host: str, port: int, behind_login: bool = False) -> None:
         self._app = app
         self.host = host
         self.port = port
+        self._behind_login = behind_login
         self._server: uvicorn.Server | None = None
         self._thread: threading.Thread | None = None
 
@@ -41,7 +42,7 @@ class WebServer:
         Raises:
             WebServerError: the port is taken or not allowed, or the host is not this machine's.
         """
-        listener = _listen(self.host, self.port)
+        listener = _listen(self.host, self.port, self._behind_login)
         self.port = listener.getsockname()[1]
         config = uvicorn.Config(
             self._app,
@@ -69,17 +70,18 @@ class WebServer:
         self._server = self._thread = None
 
 
-def _listen(host: str, port: int) -> socket.socket:
+def _listen(host: str, port: int, behind_login: bool) -> socket.socket:
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
     except socket.gaierror as error:
         raise WebServerError(
             f"web.host {host!r} is not a known name; use an address of this machine, such as 127.0.0.1"
         ) from error
-    if not ipaddress.ip_address(address[0]).is_loopback:
+    if not (behind_login or ipaddress.ip_address(address[0]).is_loopback):
         raise WebServerError(
             f"web.host {host!r} would show patients' studies to the whole network, and this page asks for no "
-            "login; keep 127.0.0.1 and put a proxy with a login in front, or use an SSH tunnel"
+            "login; keep 127.0.0.1 and put a proxy with a login in front, or use an SSH tunnel. Where "
+            "something in front keeps others out already, say so with web.behind_login = true"
         )
     listener = socket.socket(family, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

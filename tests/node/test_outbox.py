@@ -254,3 +254,31 @@ def test_a_destination_without_a_class_gets_the_pictures_instead_and_the_timelin
     assert "pacs accepts nothing; not SEG" in texts
     with two_kinds.snapshot() as session:
         assert sorted(session.scalars(select(Delivery.state))) == ["replaced", "sent"]
+
+
+def test_a_later_reading_with_the_same_objects_waits_for_them_and_ends_as_they_do(posted, files):
+    """Nothing is posted for it, and yet it is not delivered before they are."""
+    with posted.session() as session:
+        study = session.scalars(select(Study)).one()
+        later = Revision(study_pk=study.id, number=2, state="delivering", closed_at=now())
+        session.add(later)
+        session.flush()
+        reading = ReadingRow(
+            revision_pk=later.id, reader="r", series_uid="1", identity="i", body={}, created_at=now()
+        )
+        reading.objects = [
+            ResultObject(kind="seg", sop_class=CT, uid=path.stem, path=str(path)) for path in files
+        ]
+        session.add(reading)
+        session.flush()
+        assert deliveries.settle(session, STUDY, 2) is None
+
+    pacs = Pacs(lambda count: 0xC123 if count == 2 else 0x0000)
+    with pacs.listening() as port, _outbox(posted, _destination(port)):
+        _wait_for(lambda: "delivering" not in _states(posted))
+    assert _states(posted) == ["failed", "failed"]
+
+
+def _states(database: Database) -> list[str]:
+    with database.snapshot() as session:
+        return list(session.scalars(select(Revision.state).order_by(Revision.number)))

@@ -139,3 +139,30 @@ def test_a_killed_run_goes_on_behind_its_last_finished_step(tmp_path):
     assert run("kill") == -9
     assert run("live") == 0
     assert (tmp_path / "notes").read_text().split() == ["first", "second"]
+
+
+def test_a_run_that_ended_without_its_work_is_taken_up_anew(tmp_path):
+    runs: list[str] = []
+    broken, done = threading.Event(), threading.Event()
+
+    def body(step, name):
+        runs.append(name)
+        if len(runs) == 1:
+            broken.set()
+            raise RuntimeError("the database was away")
+        done.set()
+
+    queue = DurableQueue(f"sqlite:///{tmp_path / 'queue.db'}", "here", body)
+    queue.start()
+    try:
+        queue.enqueue("a/1", "a")
+        assert broken.wait(20)
+        time.sleep(1)
+        queue.enqueue("a/1", "a")
+        time.sleep(1)
+        assert runs == ["a"]
+        queue.take_up("a/1", "a")
+        assert done.wait(20)
+    finally:
+        queue.stop()
+    assert runs == ["a", "a"]
