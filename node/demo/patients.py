@@ -78,14 +78,20 @@ RECIPES = (
 
 
 def make(recipe: Recipe, folder: Path) -> MadeStudy:
-    """Render a patient and write the study to ``folder``; the same recipe gives the same bytes."""
+    """Render a patient and write the study to ``folder``, an earlier one beside it; the same recipe gives the
+    same bytes."""
     if recipe.scout_only:
         return MadeStudy(recipe, tuple(_write_scout(recipe, folder)), ())
     phantom = chest_phantom(recipe.seed, SHAPE, SPACING_MM, _nodules(recipe))
     paths = write_ct_series(
         folder, phantom.voxels, phantom.affine, patient=recipe.patient, study=recipe.study
     )
-    return MadeStudy(recipe, tuple(paths), phantom.lesions, _make_earlier(recipe, folder / "earlier"))
+    return MadeStudy(
+        recipe,
+        tuple(paths),
+        phantom.lesions,
+        _make_earlier(recipe, folder.with_name(f"{folder.name}-earlier")),
+    )
 
 
 def _make_earlier(recipe: Recipe, folder: Path) -> tuple[Path, ...]:
