@@ -65,6 +65,7 @@ def send_again(session: Session, study_uid: str, asked_by: str) -> int:
     for delivery in deliveries:
         delivery.state, delivery.attempts, delivery.next_at = "waiting", 0, now()
         delivery.sent_at, delivery.last_error = None, ""
+        delivery.commit_requests, delivery.commit_due, delivery.transaction_uid = 0, None, ""
     sent.state = "delivering"
     if sent.stage in ("", "deliver"):  # what failed before is not mended by sending
         sent.stage, sent.reason = "deliver", ""

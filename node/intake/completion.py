@@ -67,7 +67,8 @@ class Completion:
             due = any_due(session, now(), self._settings.quiet_seconds_for)
         if due:
             with self._database.session() as session:
-                self._unclaimed += close_quiet(session, now(), self._settings.quiet_seconds_for)
+                closed = close_quiet(session, now(), self._settings.quiet_seconds_for)
+            self._unclaimed += closed
         while self._unclaimed:
             self._on_closed(self._unclaimed[0])
             del self._unclaimed[0]

@@ -11,7 +11,7 @@ from storage.actions import ActionRefusedError, read_again, read_now, send_again
 from storage.database import Database, now
 from storage.deliveries import due, record_sent, settle
 from storage.intake import close_quiet
-from storage.tables import Event, Revision
+from storage.tables import Delivery, Event, Revision
 from tests.node.web import rows
 
 
@@ -68,10 +68,15 @@ def test_send_again_makes_every_delivery_due_and_ends_delivered(database: Databa
         rows.read_and_deliver(session, study, tmp_path)
     with database.session() as session:
         assert due(session, "pacs") == []
+        for delivery in session.scalars(select(Delivery)):
+            delivery.commit_requests, delivery.commit_due, delivery.transaction_uid = 3, now(), "1.9"
         assert send_again(session, study.uid, "Ann") == 2
     with database.session() as session:
         waiting = due(session, "pacs")
         assert [(delivery.kind, delivery.attempts) for delivery in waiting] == [("seg", 0), ("sr", 0)]
+        every = session.scalars(select(Delivery)).all()
+        commitment = {(d.commit_requests, d.commit_due, d.transaction_uid) for d in every}
+        assert commitment == {(0, None, "")}
         for delivery in waiting:
             record_sent(session, delivery.id)
         assert settle(session, study.uid, 1) == "delivered"

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import Connection, event, select
 
 from node.intake.completion import Completion
 from node.settings import DicomSettings, SourceSettings
@@ -125,6 +125,24 @@ def test_a_study_is_handed_over_after_a_hiccup(
         assert session.scalars(select(Revision.number)).all() == [1]
     completion.stop()
     assert completion.problem is None
+
+
+def test_a_closing_that_was_not_committed_is_not_handed_over(
+    database: Database, closings: Closings, start: Callable[[DicomSettings], Completion]
+) -> None:
+    take_in(database, "1.1", seconds_ago=60)
+    failures = [OSError("the disk is full")]
+
+    def fail_once(_connection: Connection) -> None:
+        if failures:
+            raise failures.pop()
+
+    event.listen(database.engine, "commit", fail_once)
+    completion = start(DicomSettings(quiet_seconds=5))
+    closings.wait_for(1)
+    completion.stop()
+    assert closings.studies == [ClosedStudy("1.1", 1)]
+    assert failures == []
 
 
 def test_a_database_that_is_away_is_a_problem_until_it_is_back(
