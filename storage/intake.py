@@ -17,7 +17,7 @@ from storage.tables import Base, Event, Instance, Patient, Refusal, Revision, Se
 @dataclass(frozen=True)
 class Received:
     """One image that lies in the archive at ``path`` (relative to its root). Texts are decoded;
-    ``source`` is the calling AE title, empty when it is not known."""
+    ``source`` is the calling AE title, empty when it is not known. ``fetched``: this node asked for it."""
 
     uid: str
     sop_class: str
@@ -41,6 +41,7 @@ class Received:
     series_number: int | None = None
     series_description: str = ""
     body_part: str = ""
+    fetched: bool = False
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,7 @@ def record(session: Session, received: Sequence[Received]) -> Recorded:
 
     An image that is new to its study opens it, which will close with the next revision; a known one
     only prolongs the quiet period of a study that is still open. Images fetched as a prior's open nothing;
-    whoever sends a study that was fetched before opens it, known images or not. A patient without an ID is
+    whoever sends a study that is or was fetched opens it, known images or not. A patient without an ID is
     never taken for another: each such study gets a patient of its own, told apart by the study UID as issuer.
     """
     batch = {image.uid: image for image in reversed(received)}
@@ -299,7 +300,8 @@ def _series(session: Session, images: Sequence[Received], studies: dict[str, Stu
 
 
 def _fetched(image: Received, study: Study) -> bool:
-    return study.fetched_until is not None and image.received_at <= study.fetched_until
+    expected = study.fetched_until is not None and image.received_at <= study.fetched_until
+    return expected and image.fetched
 
 
 def _open(session: Session, studies: dict[str, Study], new: Iterable[Received]) -> None:

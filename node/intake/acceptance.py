@@ -242,5 +242,6 @@ def _received(announced: Announcement, header: Header, path: str, size: int) -> 
         size=size,
         received_at=now(),
         source=announced.caller,
+        fetched=announced.fetched,
         **vars(header),
     )

@@ -77,13 +77,15 @@ class RefusedError(ValueError):
 
 @dataclass(frozen=True)
 class Announcement:
-    """What the C-STORE command and its association say of the object that follows."""
+    """What the C-STORE command and its association say of the object that follows. ``fetched``: we asked
+    for it, by C-GET or by C-MOVE; nobody sent it of their own accord."""
 
     sop_class: str
     uid: str
     transfer_syntax: str
     caller: str
     address: str
+    fetched: bool = False
 
 
 @dataclass(frozen=True)

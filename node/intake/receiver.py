@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import logging
 import socket
+from dataclasses import replace
 from functools import partial
 
 from node import commitment
@@ -79,8 +80,8 @@ class Receiver:
         self._ledger.settle()
 
     def take(self, announced: Announcement, data_set: bytes) -> int:
-        """Keep an object that came another way than to our port; return the status to answer."""
-        arrival = self._acceptance.begin(announced)
+        """Keep an object that we fetched: it did not come to our port. Returns the status to answer."""
+        arrival = self._acceptance.begin(replace(announced, fetched=True))
         arrival.write(data_set)
         return arrival.finish().status
 

@@ -81,6 +81,7 @@ class FastListener:
         self._settings = settings
         self._acceptance = acceptance
         self._take_report = take_report
+        self._ae_title = ae_title
         self._supported = [*supported_contexts(settings.private_sop_classes), _commitment_context()]
         self._socket: socket.socket | None = None
         self._accepting = threading.Thread(target=self._accept, name=f"listener {ae_title}", daemon=True)
@@ -164,6 +165,10 @@ class FastListener:
     @property
     def settings(self) -> DicomSettings:
         return self._settings
+
+    @property
+    def ae_title(self) -> str:
+        return self._ae_title
 
     @property
     def acceptance(self) -> Acceptance:
@@ -308,7 +313,12 @@ class _Association(threading.Thread):
         self._event.clear()
         if command.field == STORE_REQUEST:
             announced = Announcement(
-                command.sop_class, command.uid, self._contexts[context_id], self._caller, self.address
+                command.sop_class,
+                command.uid,
+                self._contexts[context_id],
+                self._caller,
+                self.address,
+                fetched=command.move_originator == self._listener.ae_title,
             )
             self._arrival = self._listener.acceptance.begin(announced)
         if not command.has_data_set:

@@ -14,6 +14,7 @@ MAXIMUM_COMMAND = 64 * 1024  # bytes
 _SOP_CLASS, _COMMAND_FIELD, _MESSAGE_ID, _ANSWERED_ID = 0x0002, 0x0100, 0x0110, 0x0120
 _PRIORITY, _DATA_SET_TYPE, _STATUS, _COMMENT, _SOP_INSTANCE = 0x0700, 0x0800, 0x0900, 0x0902, 0x1000
 _REQUESTED_CLASS, _REQUESTED_INSTANCE, _ACTION_TYPE = 0x0003, 0x1001, 0x1008
+_MOVE_ORIGINATOR = 0x1030
 _MEDIUM = 0x0000
 _HEAD = struct.Struct("<HHI")
 
@@ -24,13 +25,15 @@ class MalformedCommandError(ValueError):
 
 @dataclass(frozen=True)
 class Command:
-    """A request: ``field`` says which, ``sop_class`` and ``uid`` what it is about."""
+    """A request: ``field`` says which, ``sop_class`` and ``uid`` what it is about; ``move_originator``, at
+    times, the AE title whose C-MOVE has it sent."""
 
     field: int
     message_id: int
     sop_class: str
     uid: str
     has_data_set: bool
+    move_originator: str = ""
 
 
 @dataclass(frozen=True)
@@ -57,6 +60,7 @@ def decode_command(data: bytes | bytearray | memoryview) -> Command:
         sop_class=_uid(values, _SOP_CLASS),
         uid=_uid(values, _SOP_INSTANCE),
         has_data_set=_short(values, _DATA_SET_TYPE) != NO_DATA_SET,
+        move_originator=values.get(_MOVE_ORIGINATOR, b"").strip(b"\0 ").decode("ascii", "replace"),
     )
 
 

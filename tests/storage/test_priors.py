@@ -32,7 +32,7 @@ def expect(database: Database, uid: str = "1.1", *, for_seconds: float = 60) -> 
 
 
 def coming(number: int, study: str = "1.1", **facts: object) -> Received:
-    return replace(image(number, study, f"{study}.1", **facts), received_at=now())
+    return replace(image(number, study, f"{study}.1", **facts), received_at=now(), fetched=True)
 
 
 def closed(database: Database) -> list[str]:
@@ -64,7 +64,17 @@ def test_a_study_that_was_fetched_and_is_sent_later_is_read(database: Database, 
     take_in(database, coming(1), coming(2))
     with database.session() as session:
         priors.arrived(session, "1.1")
-    take_in(database, replace(coming(number), received_at=now() + timedelta(seconds=5)))
+    take_in(database, replace(coming(number), received_at=now() + timedelta(seconds=5), fetched=False))
+    assert state(database) == (True, False)
+    assert closed(database) == ["1.1"]
+
+
+@pytest.mark.parametrize("number", [1, 3], ids=["images known already", "a new image"])
+def test_a_study_that_is_sent_while_it_is_fetched_is_read(database: Database, number: int) -> None:
+    expect(database)
+    take_in(database, coming(1), coming(2))
+    take_in(database, replace(coming(number), fetched=False))
+    take_in(database, coming(4))
     assert state(database) == (True, False)
     assert closed(database) == ["1.1"]
 

@@ -51,9 +51,10 @@ class RawSender:
         sop_class: str = CTImageStorage,
         context_id: int = 1,
         fragment: int = 16_000,
+        originator: str = "",
     ) -> int:
         """Send one object and return the status of the answer."""
-        self.socket.sendall(store_pdus(data, uid, sop_class, context_id, fragment))
+        self.socket.sendall(store_pdus(data, uid, sop_class, context_id, fragment, originator))
         return self.status()
 
     def status(self) -> int:
@@ -109,9 +110,11 @@ def pdu(kind: int, body: bytes) -> bytes:
     return struct.pack(">BBI", kind, 0, len(body)) + body
 
 
-def store_pdus(data: bytes, uid: str, sop_class: str, context_id: int = 1, fragment: int = 16_000) -> bytes:
+def store_pdus(
+    data: bytes, uid: str, sop_class: str, context_id: int = 1, fragment: int = 16_000, originator: str = ""
+) -> bytes:
     """A C-STORE request and its data set as P-DATA-TF PDUs with one fragment each."""
-    pieces = [pdu(P_DATA, pdv(context_id, 0x03, store_command(uid, sop_class)))]
+    pieces = [pdu(P_DATA, pdv(context_id, 0x03, store_command(uid, sop_class, originator=originator)))]
     for start in range(0, len(data), fragment):
         last = 0x02 if start + fragment >= len(data) else 0x00
         pieces.append(pdu(P_DATA, pdv(context_id, last, data[start : start + fragment])))
@@ -122,7 +125,8 @@ def pdv(context_id: int, control: int, data: bytes) -> bytes:
     return struct.pack(">IBB", len(data) + 2, context_id, control) + data
 
 
-def store_command(uid: str, sop_class: str, message_id: int = 1) -> bytes:
+def store_command(uid: str, sop_class: str, message_id: int = 1, originator: str = "") -> bytes:
+    """``originator``: the AE title whose C-MOVE has the object sent."""
     elements = (
         command_element(0x0002, padded(sop_class)),
         command_element(0x0100, struct.pack("<H", 0x0001)),
@@ -130,6 +134,7 @@ def store_command(uid: str, sop_class: str, message_id: int = 1) -> bytes:
         command_element(0x0700, struct.pack("<H", 0)),
         command_element(0x0800, struct.pack("<H", 1)),
         command_element(0x1000, padded(uid)),
+        command_element(0x1030, originator.ljust(16).encode()) if originator else b"",
     )
     body = b"".join(elements)
     return command_element(0x0000, struct.pack("<I", len(body))) + body

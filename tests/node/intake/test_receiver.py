@@ -4,6 +4,7 @@ import socket
 import subprocess
 import threading
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,8 @@ from node.intake.contexts import LOSSLESS, LOSSY, NATIVE, VIDEO
 from node.intake.receiver import Receiver, ReceiverError
 from node.settings import DicomSettings
 from storage.archive import Archive
-from storage.database import Database
+from storage.database import Database, now
+from storage.priors import PatientIdentity, expect
 from storage.tables import Patient, Study
 from tests.node.intake.conftest import Intake
 from tests.node.intake.raw_sender import ASSOCIATE_AC, RawSender, store_pdus
@@ -232,3 +234,21 @@ def test_what_is_durable_is_received_too(start_intake: StartIntake, transport: s
     intake = start_intake(transport, durable=True)
     assert send(intake.port, ct_series(3)) == [0x0000] * 3
     assert len(intake.instances()) == 3
+
+
+@pytest.mark.parametrize(("originator", "is_open"), [("OVERREAD", False), ("OTHER", True), ("", True)])
+def test_an_expected_prior_stays_closed_only_for_what_we_asked_for(
+    intake: Intake, originator: str, is_open: bool
+) -> None:
+    image = ct_slice()
+    with intake.database.session() as session:
+        until = now() + timedelta(minutes=1)
+        expect(session, image.StudyInstanceUID, PatientIdentity("P1"), "20240102", "", "CT", until)
+    with RawSender(intake.port) as sender:
+        sender.associate()
+        status = sender.store(encoded(image), image.SOPInstanceUID, originator=originator)
+        sender.release()
+    assert status == 0x0000
+    assert len(intake.instances()) == 1
+    with intake.database.snapshot() as session:
+        assert session.scalars(select(Study.is_open)).all() == [is_open]
