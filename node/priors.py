@@ -10,6 +10,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from node.archives import ArchiveAnswerError, DicomArchive
+from node.intake.ledger import LedgerStoppedError
 from node.prior_search import ChosenSeries, RemoteStudy, choose, search
 from node.reading_room import ReadingRoom
 from node.results.identity import reading_identity
@@ -116,7 +117,7 @@ class _Hunt:
             return
         try:
             self._fetch(candidate, remote, result)
-        except ArchiveAnswerError as error:
+        except (ArchiveAnswerError, LedgerStoppedError) as error:
             result.unanswered[remote.archive.name] = str(error)
 
     def _here(self) -> Iterator[_Candidate]:

@@ -23,11 +23,16 @@ from storage.intake import Misfit, Received, Refused, note_refusals, record
 
 log = logging.getLogger(__name__)
 
+SECONDS_BETWEEN_LOOKS = 0.2  # of who waits, at whether anybody still writes
 LONGEST_PAUSE = 30.0  # seconds between attempts while the database is away
 
 
 class LedgerFullError(RuntimeError):
     """The database has fallen behind too far for more to be taken in."""
+
+
+class LedgerStoppedError(RuntimeError):
+    """Nothing is written any more; what waits comes back on the next start."""
 
 
 @dataclass(frozen=True)
@@ -95,11 +100,17 @@ class Ledger:
         self._waiting.put(entry)
 
     def settle(self) -> None:
-        """Wait until everything entered so far is written."""
+        """Wait until everything entered so far is written.
+
+        Raises:
+            LedgerStoppedError: it will not be before the next start.
+        """
         reached = threading.Event()
         self._waiting.put(reached)
         self._hurry.set()
-        reached.wait()
+        while not reached.wait(SECONDS_BETWEEN_LOOKS):
+            if not self._thread.is_alive() and not reached.is_set():
+                raise LedgerStoppedError("the node is stopping; what came in is entered on its next start")
 
     def _run(self) -> None:
         while True:

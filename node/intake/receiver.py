@@ -76,7 +76,11 @@ class Receiver:
         self._archive.release()
 
     def settle(self) -> None:
-        """Wait until every image answered so far has its row."""
+        """Wait until every image answered so far has its row.
+
+        Raises:
+            LedgerStoppedError: the receiver was stopped before that.
+        """
         self._ledger.settle()
 
     def take(self, announced: Announcement, data_set: bytes) -> int:

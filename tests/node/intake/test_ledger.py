@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from sqlalchemy import select
 
-from node.intake.ledger import Entry, Ledger
+from node.intake.ledger import Entry, Ledger, LedgerStoppedError
 from storage.archive import Archive
 from storage.database import Database, now
 from storage.intake import Received
@@ -46,3 +47,21 @@ def test_what_the_database_can_never_take_is_set_aside_and_the_rest_is_written(
     assert list(archive.incoming.iterdir()) == []
     assert ledger.problem is None
     ledger.stop()
+
+
+def test_who_waits_for_a_ledger_that_stops_is_told(
+    archive: Archive, open_database: Callable[[], Database]
+) -> None:
+    database = open_database()
+    ledger = Ledger(database, archive)
+    ledger.start()
+    with database.engine.begin() as connection:
+        connection.exec_driver_sql("ALTER TABLE instances RENAME TO away")
+    ledger.enter(entry(archive, 1))
+    with ThreadPoolExecutor() as waiting:
+        told = waiting.submit(ledger.settle)
+        ledger.stop()
+        assert isinstance(told.exception(timeout=20), LedgerStoppedError)
+    with pytest.raises(LedgerStoppedError):
+        ledger.settle()
+    assert [path.name for path in archive.incoming.iterdir()] == ["1.part"]
