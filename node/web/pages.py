@@ -13,7 +13,7 @@ from node.web.api import Node, Visitor
 from node.web.context import Action
 from node.web.live import changes
 from node.web.presentation import page_templates
-from node.web.queries import StudyQuery, as_text, study_query
+from node.web.queries import LARGEST_KEY, StudyQuery, as_text, study_query
 from storage.actions import ActionRefusedError
 from storage.dossier import key_image_path, study_dossier
 from storage.overview import list_refusals
@@ -50,8 +50,10 @@ def act(request: Request, node: Node, uid: str, action: Action, asked_by: Visito
 
 @router.get("/studies/{uid}/findings/{finding}.png")
 def key_image(node: Node, uid: str, finding: int) -> Response:
-    with node.database.snapshot() as session:
-        written = key_image_path(session, uid, finding)
+    written = None
+    if 0 <= finding <= LARGEST_KEY:
+        with node.database.snapshot() as session:
+            written = key_image_path(session, uid, finding)
     path = node.key_image(written) if written else None
     if path is None:
         raise HTTPException(404, "This finding has no key image, or it is no longer kept.")

@@ -12,6 +12,7 @@ from fastapi import HTTPException, Query
 from storage.overview import STATES, Place, StudyFilter, StudyState
 
 PAGE = 50
+LARGEST_KEY = (1 << 31) - 1  # of a row, in every database
 
 
 @dataclass(frozen=True)
@@ -81,9 +82,12 @@ def from_text(text: str) -> Place | None:
         return None
     at, _, key = text.partition("~")
     try:
-        return Place(datetime.fromisoformat(at).astimezone(UTC), int(key))
+        place = Place(datetime.fromisoformat(at).astimezone(UTC), int(key))
     except (ValueError, OverflowError) as error:
         raise HTTPException(422, "This page of the list does not exist. Start from the newest.") from error
+    if not 0 <= place.id <= LARGEST_KEY:
+        raise HTTPException(422, "This page of the list does not exist. Start from the newest.")
+    return place
 
 
 def _day(text: str) -> date | None:

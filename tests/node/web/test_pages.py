@@ -171,7 +171,12 @@ def test_the_script_gets_the_living_part_alone(client: TestClient, database: Dat
 
 
 def test_a_page_that_is_not_there_is_a_page_all_the_same(client: TestClient) -> None:
-    for address in ("/nowhere", "/studies/1.2.3", "/studies/1.2.3/findings/1.png"):
+    for address in (
+        "/nowhere",
+        "/studies/1.2.3",
+        "/studies/1.2.3/findings/1.png",
+        f"/studies/1.2.3/findings/{10**30}.png",
+    ):
         answer = client.get(address)
         assert answer.status_code == 404
         assert "Show all studies" in answer.text
