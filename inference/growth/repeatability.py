@@ -2,13 +2,13 @@
 
 The within-subject coefficient of variation (wCV) of volume for solid nodules on thin slices is that of the
 QIBA profiles Small Lung Nodule Volumetry (6-12 mm) and CT Tumor Volume Change (10-100 mm), the latter given
-as 95 % limits of 39, 29 and 24 % for 10-34, 35-49 and 50-100 mm. What thicker slices and subsolid margins
-add is this project's own allowance, of the size reported for 2.5-5 mm slices.
+as 95 % limits of 39, 29 and 24 % for 10-34, 35-49 and 50-100 mm, which hold here from 13 mm. What thicker
+slices and subsolid margins add is this project's own allowance, of the size reported for 2.5-5 mm slices.
 """
 
 from __future__ import annotations
 
-from math import pi, sqrt
+from math import inf, pi, sqrt
 from typing import Final
 
 import numpy as np
@@ -20,8 +20,9 @@ LEAST_CHANGE_PERCENT: Final = 25.0
 
 _SMALL_MM: Final = (6.0, 7.0, 8.0, 9.0, 10.0, 11.0, 12.0)
 _SMALL_CV: Final = (0.29, 0.23, 0.19, 0.16, 0.14, 0.12, 0.11)
-_LARGE_MM: Final = (35.0, 50.0)
-_LARGE_CV: Final = (0.29 / (NORMAL_95 * sqrt(2)), 0.24 / (NORMAL_95 * sqrt(2)))
+_LARGE_FROM_MM: Final = 13.0
+_LARGE_LIMITS: Final = ((35.0, 0.39), (50.0, 0.29), (inf, 0.24))
+"""Below this diameter, this 95 % limit; the profile gives steps, and so does the table."""
 _THIN_SLICE_MM: Final = 1.25
 _PER_THICKER_SLICE: Final = 0.4
 _SUBSOLID: Final = 1.25
@@ -38,7 +39,7 @@ def volume_cv(diameter_mm: float, slice_mm: float = 1.0, kind: str | None = None
 
     Args:
         diameter_mm: of the sphere of the lesion's volume. Below 6 mm the table goes on as the power of the
-            diameter that joins its ends.
+            diameter that joins its ends; between 12 and 13 mm the one profile passes into the other.
         slice_mm: distance between slices or their thickness, whichever is larger.
         kind: of the nodule, in words; margins of subsolid ones are less certain.
     """
@@ -46,7 +47,8 @@ def volume_cv(diameter_mm: float, slice_mm: float = 1.0, kind: str | None = None
         slope = np.log(_SMALL_CV[-1] / _SMALL_CV[0]) / np.log(_SMALL_MM[-1] / _SMALL_MM[0])
         base = _SMALL_CV[0] * (max(diameter_mm, 1.0) / _SMALL_MM[0]) ** slope
     else:
-        base = float(np.interp(diameter_mm, _SMALL_MM + _LARGE_MM, _SMALL_CV + _LARGE_CV))
+        large = next(limit for below, limit in _LARGE_LIMITS if diameter_mm < below) / (NORMAL_95 * sqrt(2))
+        base = float(np.interp(diameter_mm, (*_SMALL_MM, _LARGE_FROM_MM), (*_SMALL_CV, large)))
     if kind in _SUBSOLID_KINDS:
         base *= _SUBSOLID
     thicker = _PER_THICKER_SLICE * max(slice_mm - _THIN_SLICE_MM, 0.0) / max(diameter_mm, 1.0)
