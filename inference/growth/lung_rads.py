@@ -14,7 +14,15 @@ GROWTH_WITHIN_DAYS: Final = 366
 
 Category = Literal["1", "2", "3", "4A", "4B"]
 Kind = Literal["solid", "part-solid", "ground-glass", "calcified"]
-Course = Literal["baseline", "new", "growing", "growing slowly", "stable"]
+Course = Literal[
+    "baseline",
+    "new",
+    "growing",
+    "growing slowly",
+    "growing over unknown time",
+    "stable",
+    "stable over unknown time",
+]
 """``stable``: seen before and not growing; for the other words see ``course``."""
 
 
@@ -22,27 +30,35 @@ def mean_diameter_mm(long_axis_mm: float, short_axis_mm: float) -> float:
     return floor((long_axis_mm + short_axis_mm) / 2 * 10 + 0.5) / 10
 
 
-def course(prior_mm: float, current_mm: float, days: int) -> Course:
-    """Growth is an increase of the mean diameter of more than 1.5 mm within 12 months; over a longer time it
-    is slow growth."""
-    if round(current_mm - prior_mm, 6) <= GROWTH_MM:
-        return "stable"
-    return "growing" if days <= GROWTH_WITHIN_DAYS else "growing slowly"
+def course(prior_mm: float, current_mm: float, days: int | None) -> Course:
+    """Growth is an increase of the mean diameter of more than 1.5 mm within 12 months. Over a longer time the
+    increase is brought to 12 months: it is growth where that share is more than 1.5 mm, and slow growth where
+    only the whole is. ``days`` is 0 or None where the time between is not known."""
+    increase = round(current_mm - prior_mm, 6)
+    known = days is not None and days > 0
+    if increase <= GROWTH_MM:
+        return "stable" if known else "stable over unknown time"
+    if days is None or days <= 0:
+        return "growing over unknown time"
+    yearly = increase * min(1.0, GROWTH_WITHIN_DAYS / days)
+    return "growing" if yearly > GROWTH_MM else "growing slowly"
 
 
 def category(kind: Kind, diameter_mm: float, course: Course, solid_mm: float = 0.0) -> Category:
     """The category by size. A nodule that was ``stable`` is classed by its size as at baseline; see
-    ``stepped_down`` for what a follow-up without growth makes of it.
+    ``stepped_down`` for what a follow-up without growth makes of it. Growth over an unknown time is given the
+    higher category of growth and slow growth. Calcium alone is no benign pattern: a calcified nodule is
+    benign only where it is stable, and is else classed as a solid one.
 
     Args:
         diameter_mm: mean diameter of the whole nodule.
         solid_mm: mean diameter of the solid part of a part-solid nodule.
     """
-    if kind == "calcified":
+    if kind == "calcified" and course == "stable":
         return "1"
     if kind == "ground-glass":
-        return "3" if diameter_mm >= 30 and course in ("baseline", "new", "growing") else "2"
-    if course == "growing slowly":
+        return "3" if diameter_mm >= 30 and course not in ("stable", "growing slowly") else "2"
+    if course in ("growing slowly", "growing over unknown time"):
         return "4B"
     if kind == "part-solid":
         return _part_solid(diameter_mm, solid_mm, course)
