@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -163,10 +163,11 @@ def _described(uid: str, series: Dataset, images: Sequence[Dataset]) -> SeriesDe
         together.update({e.tag: e for e in images[len(images) // 2] if e.value not in (None, "")})
     tags = {"Rows": ("1",), **tags_of(together)}
     count = max(len(images), int(series.get("NumberOfSeriesRelatedInstances") or 0))
-    places = np.array(list(_places(images)))
-    if len(places) < 2:
+    placed = [image for image in images if _is_placed(image)]
+    if len(placed) < 2:
         return SeriesDescription(uid, tags, count, coverage_mm=_UNKNOWN_COVERAGE_MM)
-    orientation = np.array(together.ImageOrientationPatient, float)
+    places = np.array([image.ImagePositionPatient for image in placed], float)
+    orientation = np.array(placed[0].ImageOrientationPatient, float)
     normal = np.cross(orientation[:3], orientation[3:])
     heights = np.unique(np.round(places @ normal, 3))
     axis = int(np.abs(normal).argmax())
@@ -180,11 +181,9 @@ def _described(uid: str, series: Dataset, images: Sequence[Dataset]) -> SeriesDe
     )
 
 
-def _places(images: Sequence[Dataset]) -> Iterator[Sequence[float]]:
-    for image in images:
-        place, orientation = image.get("ImagePositionPatient"), image.get("ImageOrientationPatient")
-        if place and orientation and len(place) == 3 and len(orientation) == 6:
-            yield [float(mm) for mm in place]
+def _is_placed(image: Dataset) -> bool:
+    place, orientation = image.get("ImagePositionPatient"), image.get("ImageOrientationPatient")
+    return bool(place and orientation and len(place) == 3 and len(orientation) == 6)
 
 
 def _keys(keywords: Sequence[str], **given: str) -> Dataset:

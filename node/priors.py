@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import time
 from collections.abc import Iterator, Sequence
@@ -19,6 +20,8 @@ from node.study_time import StudyTime, valid_date
 from storage import priors
 from storage.database import now
 from storage.priors import KnownStudy, PatientIdentity
+
+log = logging.getLogger(__name__)
 
 COMPARED_MODALITIES = ("CT",)
 _STILL_MOVING = timedelta(hours=1)  # an archive that we gave up on may go on sending for this long
@@ -119,6 +122,12 @@ class _Hunt:
             self._fetch(candidate, remote, result)
         except (ArchiveAnswerError, LedgerStoppedError) as error:
             result.unanswered[remote.archive.name] = str(error)
+        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+            log.warning("A study in %s makes no sense", remote.archive.name, exc_info=error)
+            result.notes.append(
+                f"the study of {remote.date} in {remote.archive.name} is left out: "
+                f"what the archive tells of it makes no sense ({type(error).__name__})"
+            )
 
     def _here(self) -> Iterator[_Candidate]:
         named, rules = self.room.named_priors, self.room.settings.priors

@@ -11,11 +11,12 @@ from typing import Any
 import numpy as np
 import pytest
 from pydicom import Dataset, dcmread
+from pydicom.uid import CTImageStorage
 from pynetdicom import AE, evt
 
 from node.archives import STUDY_ROOT_FIND, ArchiveAnswerError, DicomArchive, FetchedObject
 from node.demo.pacs import StandInPacs
-from node.prior_search import choose, search
+from node.prior_search import RemoteStudy, choose, search
 from node.priors import same_body_part
 from node.routing import DEFAULT_ROUTES
 from node.settings import ArchiveSettings, PriorsSettings
@@ -142,6 +143,31 @@ def test_answers_without_sense_are_left_out(tmp_path: Path) -> None:
     finally:
         server.shutdown()
     assert [study.uid for study in found] == ["1.2.4"]
+
+
+def test_a_series_of_which_some_images_tell_no_place_is_placed_by_those_that_do() -> None:
+    def answers(event: evt.Event) -> Iterator[tuple[int, Dataset | None]]:
+        for number in range(81) if event.identifier.QueryRetrieveLevel == "IMAGE" else (1,):
+            answer = Dataset()
+            answer.StudyInstanceUID, answer.SeriesInstanceUID = "1.2.4", "1.2.4.1"
+            answer.SOPClassUID, answer.SOPInstanceUID = CTImageStorage, f"1.2.4.1.{number}"
+            answer.Modality, answer.BodyPartExamined = "CT", "CHEST"
+            if number != 40:  # the middle one has neither place nor orientation
+                answer.ImagePositionPatient = [0, 0, 2.5 * number]
+                answer.ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
+            yield 0xFF00, answer
+        yield 0x0000, None
+
+    ae = AE("PACS")
+    ae.add_supported_context(STUDY_ROOT_FIND)
+    server = ae.start_server(("127.0.0.1", 0), block=False, evt_handlers=[(evt.EVT_C_FIND, answers)])
+    study = RemoteStudy(archive_at(server.server_address[1]), "1.2.4", "20230101", "", "", ("CT",), IDENTITY)
+    try:
+        chosen = choose(study, "lung-nodules", DEFAULT_ROUTES, ["lung-nodules"], 20)
+    finally:
+        server.shutdown()
+    assert chosen is not None
+    assert (chosen.series.plane, chosen.series.coverage_mm) == ("axial", 200.0)
 
 
 @pytest.mark.parametrize(
