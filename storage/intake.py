@@ -239,6 +239,7 @@ def _studies(session: Session, images: Sequence[Received]) -> dict[str, Study]:
             "patient_pk": patients[_patient_key(image)],
             "study_date": _clip(Study.study_date, image.study_date),
             "study_time": _clip(Study.study_time, image.study_time),
+            "birth_date": _clip(Study.birth_date, image.birth_date),
             "accession_number": _clip(Study.accession_number, image.accession_number),
             "description": _clip(Study.description, image.study_description),
             "source": _clip(Study.source, image.source),

@@ -86,7 +86,7 @@ def study_and_patient(session: Session, study_uid: str) -> tuple[KnownStudy, Pat
         raise LookupError(f"No study {study_uid} has come in.")
     study, patient = row
     issuer = patient.issuer if patient.patient_id else ""
-    return _known(study, patient.birth_date), PatientIdentity(patient.patient_id, issuer, patient.birth_date)
+    return _known(study), PatientIdentity(patient.patient_id, issuer, study.birth_date)
 
 
 def studies_of(session: Session, patient_ids: Sequence[str], issuer: str) -> list[KnownStudy]:
@@ -95,15 +95,14 @@ def studies_of(session: Session, patient_ids: Sequence[str], issuer: str) -> lis
     if not any(patient_ids):
         return []
     issuers = or_(Patient.issuer == issuer, Patient.issuer == "") if issuer else Patient.issuer == ""
-    patients = select(Patient.id, Patient.birth_date).where(Patient.patient_id.in_(patient_ids), issuers)
-    birth_dates = {row.id: row.birth_date for row in session.execute(patients)}
+    patients = select(Patient.id).where(Patient.patient_id.in_(patient_ids), issuers)
     rows = session.scalars(
         select(Study)
-        .where(Study.patient_pk.in_(birth_dates))
+        .where(Study.patient_pk.in_(patients))
         .order_by(Study.study_date.desc(), Study.study_time.desc(), Study.uid)
         .limit(MOST_STUDIES)
     )
-    return [_known(study, birth_dates[study.patient_pk]) for study in rows]
+    return [_known(study) for study in rows]
 
 
 def images_of(session: Session, study_uid: str) -> dict[str, list[str]]:
@@ -264,6 +263,7 @@ def expect(
             patient_pk=owner.id,
             study_date=date,
             study_time=time,
+            birth_date=patient.birth_date[:16],
             description=description[:255],
             first_image_at=at,
             last_image_at=at,
@@ -329,12 +329,12 @@ def _studies_with(tracking_uids: Sequence[str]) -> Any:
     )
 
 
-def _known(study: Study, birth_date: str) -> KnownStudy:
+def _known(study: Study) -> KnownStudy:
     return KnownStudy(
         study.uid,
         study.study_date,
         study.study_time,
         study.first_image_at,
-        birth_date,
+        study.birth_date,
         study.fetched_until is not None,
     )

@@ -47,7 +47,8 @@ class Patient(Base):
 class Study(Base):
     """``last_image_at`` and ``closed_at``: a study is open while an image arrived after it was last closed.
     ``read_now`` closes it without waiting for the quiet period. ``fetched_until``: images that come before
-    this moment were asked for, as a prior's, and open no reading; None once somebody sent the study."""
+    this moment were asked for, as a prior's, and open no reading; None once somebody sent the study.
+    ``birth_date`` as the study's own images have it: an ID may have been given to two people."""
 
     __tablename__ = "studies"
     __table_args__ = (
@@ -62,6 +63,7 @@ class Study(Base):
     patient_pk: Mapped[int] = mapped_column(ForeignKey("patients.id"))
     study_date: Mapped[str] = mapped_column(String(16), default="")
     study_time: Mapped[str] = mapped_column(String(32), default="")
+    birth_date: Mapped[str] = mapped_column(String(16), default="", server_default="")
     accession_number: Mapped[str] = mapped_column(String(64), default="")
     description: Mapped[str] = mapped_column(String(255), default="")
     source: Mapped[str] = mapped_column(String(32), default="")  # calling AE title of the first image

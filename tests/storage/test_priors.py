@@ -100,6 +100,15 @@ def test_an_id_of_another_issuer_is_another_patient(database: Database) -> None:
         assert priors.studies_of(session, [""], "") == []
 
 
+def test_each_study_keeps_the_birth_date_of_its_own_images(database: Database) -> None:
+    take_in(database, coming(1, "1.1", birth_date="19500101"), coming(2, "1.2", birth_date="19770707"))
+    with database.snapshot() as session:
+        known = {study.uid: study.birth_date for study in priors.studies_of(session, ["P1"], "")}
+        study, patient = priors.study_and_patient(session, "1.2")
+    assert known == {"1.1": "19500101", "1.2": "19770707"}
+    assert study.birth_date == patient.birth_date == "19770707"
+
+
 def test_a_lesions_history_takes_the_newest_reading_of_each_study(database: Database) -> None:
     take_in(database, coming(1, "1.1", study_date="20240101"), coming(2, "1.2", study_date="20230101"))
     closed(database)
