@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
-from inference.findings import Assessment, Change, Finding, Response
+from inference.findings import Assessment, Change, Finding, Reading, Response
 from inference.growth import fleischner, lung_rads, nelson, recist
 from inference.growth.repeatability import sphere_diameter_mm
 from inference.volume import Volume
@@ -89,14 +90,27 @@ def _volumetric(percent: float, change: Change) -> list[Assessment]:
 
 
 def respond(
-    time_points: Sequence[Sequence[Finding]], slice_mm: float, *, new_lesions: bool
+    time_points: Sequence[Reading],
+    slice_mm: float,
+    *,
+    new_lesions: bool,
+    parts: Mapping[str, str] | None = None,
 ) -> Response | None:
-    """RECIST 1.1 from the baseline to the last time point; None where there is nothing to judge by."""
-    course = recist.evaluate(
-        [[_lesion(finding) for finding in findings] for findings in time_points],
-        slice_mm,
-        new_lesions=new_lesions,
-    )
+    """RECIST 1.1 from the baseline to the last time point; None where there is nothing to judge by. What was
+    resolved once stays so until it is found again. ``parts``: the tracking UID of the lesion that split, by
+    that of each further part at the last time point."""
+    lesions: list[list[recist.Lesion]] = []
+    resolved: dict[str, recist.Lesion] = {}
+    for number, reading in enumerate(time_points):
+        seen = [_lesion(finding) for finding in reading.findings]
+        if number == len(time_points) - 1 and parts:
+            seen = [replace(each, uid=parts.get(each.uid, each.uid)) for each in seen]
+        for finding in reading.resolved:
+            resolved[finding.tracking_uid] = replace(_lesion(finding), long_axis_mm=0.0, short_axis_mm=0.0)
+        for each in seen:
+            resolved.pop(each.uid, None)
+        lesions.append([*seen, *resolved.values()])
+    course = recist.evaluate(lesions, slice_mm, new_lesions=new_lesions)
     if course is None:
         return None
     now = course.sums_mm[-1]

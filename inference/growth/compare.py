@@ -76,9 +76,12 @@ def compare(
     scan = Scan(volume, look or look_of(current.reader, engine, catalogue))
     partners = Partners(findings=current.findings, notes=notes)
     used: list[Prior] = []
+    slices_mm: dict[str, float] = {}
     for prior in earlier:
         if partners.wants(prior.reading.findings):
-            partners = extend(partners, scan, prior.study_uid, prior.reading.findings, prior.volume())
+            opened = prior.volume()
+            slices_mm[prior.study_uid] = opened.spacing_mm[0]
+            partners = extend(partners, scan, prior.study_uid, prior.reading.findings, opened)
             used.append(prior)
     reference = next((prior for prior in used if prior.study_uid == partners.reference), None)
     reading = replace(current, comparison_notes=partners.notes)
@@ -89,8 +92,8 @@ def compare(
             findings=tuple(changes.of(number, partners) for number in range(len(partners.findings))),
             resolved=tuple(changes.gone(finding) for finding in partners.resolved),
         )
-        reading = _forecast(reading, earlier, date, volume, engine, catalogue)
-        reading = replace(reading, response=_response(reading, earlier, volume))
+        reading = _forecast(reading, earlier, slices_mm, date, volume, engine, catalogue)
+        reading = replace(reading, response=_response(reading, earlier, partners, date, volume))
     seconds = {**reading.seconds, "compare": time.perf_counter() - started}
     return Comparison(replace(reading, seconds=seconds), reference, partners.alignments, partners.seen_again)
 
@@ -229,12 +232,14 @@ def _newest_first(reader: str, priors: Sequence[Prior], date: str) -> tuple[list
 def _forecast(
     reading: Reading,
     earlier: Sequence[Prior],
+    slices_mm: Mapping[str, float],
     date: str,
     volume: Volume,
     engine: Engine | None,
     catalogue: Catalogue | None,
 ) -> Reading:
-    """With a forecast for each lesion that was measured often enough at known dates."""
+    """With a forecast for each lesion that was measured often enough at known dates. ``slices_mm``: by study
+    UID, of the priors that were opened; the others count as thin."""
     if engine is None or catalogue is None:
         return reading
 
@@ -242,7 +247,7 @@ def _forecast(
         if finding.change is None:
             return finding
         known = [
-            Measured(-days, same.volume_mm3)
+            Measured(-days, same.volume_mm3, slices_mm.get(prior.study_uid, 1.0), same.kind)
             for prior in reversed(earlier)
             if (days := days_between(prior.date, date)) is not None
             for same in prior.reading.findings
@@ -255,13 +260,27 @@ def _forecast(
     return replace(reading, findings=tuple(map(forecast_for, reading.findings)))
 
 
-def _response(reading: Reading, earlier: Sequence[Prior], volume: Volume) -> Response | None:
-    """RECIST from the oldest prior to now. A new lesion counts once it is large enough to be measured, so
-    that no single doubtful spot makes progression."""
+def _response(
+    reading: Reading, earlier: Sequence[Prior], partners: Partners, date: str, volume: Volume
+) -> Response | None:
+    """RECIST from the oldest dated prior to now, without those whose alignment was refused; one that needed
+    no alignment is followed by its tracking UIDs. A new lesion counts once it is large enough to be measured,
+    so that no single doubtful spot makes progression."""
     slice_mm = volume.spacing_mm[0]
     new = any(
         finding.change is not None and finding.change.category == "new" and is_measurable(finding, slice_mm)
         for finding in reading.findings
     )
-    points = [prior.reading.findings for prior in reversed(earlier)]
-    return respond([*points, reading.findings], slice_mm, new_lesions=new)
+    refused = {uid for uid, alignment in partners.alignments.items() if not alignment.sound}
+    points = [
+        prior.reading
+        for prior in reversed(earlier)
+        if prior.study_uid not in refused and days_between(prior.date, date) is not None
+    ]
+    findings = reading.findings
+    parts = {
+        findings[part].tracking_uid: findings[whole].tracking_uid
+        for part, whole in partners.parts.items()
+        if part not in partners.matches and findings[part].tracking_uid
+    }
+    return respond([*points, reading], slice_mm, new_lesions=new, parts=parts)

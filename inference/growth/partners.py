@@ -56,11 +56,13 @@ class Match:
 class Partners:
     """What is known so far. ``findings``: the current ones, with those a closer look added at the end.
     ``matches`` and ``new`` go by their number, ``new`` with its confidence; ``resolved`` holds findings of
-    the ``reference``, the first prior that could be aligned."""
+    the ``reference``, the first prior that could be aligned. ``parts``: the number of a further part of a
+    lesion that split, with that of the part that was matched."""
 
     findings: tuple[Finding, ...]
     matches: Mapping[int, Match] = field(default_factory=dict)
     new: Mapping[int, float] = field(default_factory=dict)
+    parts: Mapping[int, int] = field(default_factory=dict)
     resolved: tuple[Finding, ...] = ()
     reference: str = ""
     notes: tuple[str, ...] = ()
@@ -98,7 +100,9 @@ def extend(
         reference=partners.reference or study_uid,
         matches={**partners.matches, **_matches(found, numbers, alone, there, alignment, study_uid, volume)},
     )
-    partners = _with_parts_noted(partners, found)
+    of = {each.prior: numbers[each.current] for each in found.links}
+    parts = {numbers[part]: of[whole] for whole, part in found.split}
+    partners = _with_parts_noted(replace(partners, parts={**partners.parts, **parts}), found)
     missed_there = {numbers[n] for n in found.new}
     if first:
         aligned = alignment.to_current([f.center_mm for f in there])

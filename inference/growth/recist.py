@@ -21,8 +21,9 @@ PROGRESSIVE_MM: Final = 5.0
 
 @dataclass(frozen=True)
 class Lesion:
-    """One lesion at one time point. ``uid``: the same at all of them. A lymph node is measured by its short
-    axis, all else by the long one; both lie in the axial plane."""
+    """One lesion at one time point. ``uid``: the same at all of them, and of all parts of a lesion that
+    split. One that is known to be gone has axes of 0 mm; one that is not listed was not seen. A lymph node is
+    measured by its short axis, all else by the long one; both lie in the axial plane."""
 
     uid: str
     organ: str
@@ -57,14 +58,20 @@ def choose_targets(baseline: Sequence[Lesion], slice_mm: float = 1.0) -> tuple[L
     return tuple(chosen)
 
 
-def sum_of_diameters_mm(targets: Collection[str], lesions: Sequence[Lesion]) -> float:
-    """Over the targets seen at one time point, as measured even where small; one that is gone adds 0."""
+def sum_of_diameters_mm(targets: Collection[str], lesions: Sequence[Lesion]) -> float | None:
+    """Over the targets at one time point, as measured even where small, all parts of one that split together;
+    one that is gone adds 0. None, not evaluable, where any target is not listed."""
+    if not set(targets) <= {lesion.uid for lesion in lesions}:
+        return None
     return sum(lesion.diameter_mm for lesion in lesions if lesion.uid in targets)
 
 
 def all_gone(lesions: Sequence[Lesion]) -> bool:
     """Nothing left but nodes of less than 10 mm: what a complete response asks."""
-    return all(lesion.is_node and lesion.diameter_mm < NORMAL_NODE_MM for lesion in lesions)
+    return all(
+        lesion.long_axis_mm == 0 or (lesion.is_node and lesion.diameter_mm < NORMAL_NODE_MM)
+        for lesion in lesions
+    )
 
 
 def response(
@@ -111,13 +118,18 @@ def evaluate(
     time_points: Sequence[Sequence[Lesion]], slice_mm: float = 1.0, *, new_lesions: bool = False
 ) -> Course | None:
     """Follow targets, chosen at the first of at least two time points, to the last; None where the baseline
-    holds no measurable lesion and nothing is new."""
+    holds no measurable lesion and nothing is new, and where a target was not seen at some time point. A
+    complete response asks that every lesion of the baseline is known to be gone."""
     if len(time_points) < 2:
         return None
     targets = tuple(lesion.uid for lesion in choose_targets(time_points[0], slice_mm))
     if not targets and not new_lesions:
         return None
-    sums = tuple(sum_of_diameters_mm(targets, lesions) for lesions in time_points)
-    gone = bool(targets) and all_gone(time_points[-1])
+    found = [sum_of_diameters_mm(targets, lesions) for lesions in time_points]
+    sums = tuple(each for each in found if each is not None)
+    if "" in targets or len(sums) < len(found):
+        return None
+    known = {lesion.uid for lesion in time_points[-1]}
+    gone = bool(targets) and all_gone(time_points[-1]) and {lesion.uid for lesion in time_points[0]} <= known
     result = response(sums[0], min(sums[:-1]), sums[-1], gone=gone, new_lesions=new_lesions)
     return Course(targets, sums, result)

@@ -90,6 +90,35 @@ def test_the_guidelines_and_recist_have_their_say(compared):
     assert (response.baseline_mm, response.current_mm) == pytest.approx((22, 14))
 
 
+def test_targets_the_current_study_does_not_share_are_not_evaluable():
+    oldest = Prior("1.8", "20230101", reading(finding((0, 0, 0), 30, "x"), finding((9, 9, 9), 20, "y")), None)
+    found = compare(reading(*CURRENT.findings[:2]), VOLUME, [oldest, PRIOR], date="20240701")
+    assert found.reference is PRIOR
+    assert found.reading.response is None
+
+
+def test_the_parts_of_a_target_that_split_count_together():
+    x, y, z = STAYS
+    halves = finding((x - 8, y, z), 13, "p"), finding((x + 8, y, z), 12, "q")
+    before = Prior("1.9", "20240101", reading(finding(_then(STAYS), 30, "A")), lambda: PRIOR_VOLUME)
+    response = compare(reading(*halves), VOLUME, [before], date="20240701").reading.response
+    assert (response.result, response.current_mm) == ("SD", pytest.approx(25))
+
+
+def test_an_undated_prior_is_no_baseline():
+    undated = replace(PRIOR, date="")
+    assert compare(CURRENT, VOLUME, [undated], date="20240701").reading.response is None
+
+
+def test_a_prior_enters_the_forecast_with_its_own_slices(monkeypatch):
+    points = []
+    monkeypatch.setattr("inference.growth.compare.forecast", lambda known, *_: points.append(known))
+    engine, catalogue = object(), Catalogue()
+    look = lambda *_: None  # noqa: E731
+    compare(CURRENT, VOLUME, [PRIOR], engine, catalogue, date="20240701", look=look)
+    assert [(point.slice_mm, point.kind) for point in points[0]] == [(3.0, "solid"), (3.0, "solid")]
+
+
 def test_a_comparison_survives_being_written_down(compared, tmp_path):
     reading_json.save(compared.reading, tmp_path)
     assert reading_json.load(tmp_path) == compared.reading

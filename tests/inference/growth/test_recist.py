@@ -66,8 +66,22 @@ def test_a_course_over_four_time_points_is_judged_against_its_nadir():
 
 
 def test_a_target_gone_beside_a_lesion_that_stays_is_no_complete_response():
-    assert evaluate([[lesion("a", 20), lesion("b", 6)], [lesion("b", 6)]]).response == "PR"
-    assert evaluate([[lesion("a", 20), lesion("b", 6)], []]).response == "CR"
+    before, gone = [lesion("a", 20), lesion("b", 6)], lesion("a", 0)
+    assert evaluate([before, [gone, lesion("b", 6)]]).response == "PR"
+    assert evaluate([before, [gone, lesion("b", 0)]]).response == "CR"
+    assert evaluate([before, [gone]]).response == "PR"
+
+
+def test_a_target_that_was_not_seen_is_not_evaluable():
+    baseline = [lesion("a", 30), lesion("b", 20)]
+    assert evaluate([baseline, []]) is None
+    assert evaluate([baseline, [lesion("x", 30), lesion("y", 20)]]) is None
+    assert evaluate([baseline, [lesion("a", 30)], baseline]) is None
+    assert evaluate([[lesion("", 30)], [lesion("", 20)]]) is None
+
+
+def test_the_parts_of_a_lesion_that_split_are_summed():
+    assert evaluate([[lesion("a", 30)], [lesion("a", 18), lesion("a", 11)]]).sums_mm == (30, 29)
 
 
 def test_nodes_below_10_mm_are_normal():
