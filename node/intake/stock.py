@@ -88,7 +88,7 @@ class StockListener:
             transfer_syntax=str(event.context.transfer_syntax),
             caller=caller,
             address=address,
-            fetched=str(request.MoveOriginatorApplicationEntityTitle or "").strip() == self._ae.ae_title,
+            fetched=bool(str(request.MoveOriginatorApplicationEntityTitle or "").strip()),
         )
         arrival = self._acceptance.begin(announced)
         arrival.write(cast(BytesIO, request.DataSet).getbuffer())

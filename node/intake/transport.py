@@ -318,7 +318,7 @@ class _Association(threading.Thread):
                 self._contexts[context_id],
                 self._caller,
                 self.address,
-                fetched=command.move_originator == self._listener.ae_title,
+                fetched=bool(command.move_originator),
             )
             self._arrival = self._listener.acceptance.begin(announced)
         if not command.has_data_set:
