@@ -78,8 +78,8 @@ class RefusedError(ValueError):
 @dataclass(frozen=True)
 class Announcement:
     """What the C-STORE command and its association say of the object that follows. ``fetched``: it comes by
-    C-GET or C-MOVE, nobody sent it of their own accord. Some archives name themselves as a C-MOVE's
-    originator where PS3.7 9.1.1.1 asks for the one who moves, so that any originator will do."""
+    our C-GET or C-MOVE, nobody sent it of their own accord. Some archives name themselves as a C-MOVE's
+    originator, where PS3.7 9.1.1.1 asks for the one who moves."""
 
     sop_class: str
     uid: str

@@ -88,7 +88,8 @@ class StockListener:
             transfer_syntax=str(event.context.transfer_syntax),
             caller=caller,
             address=address,
-            fetched=bool(str(request.MoveOriginatorApplicationEntityTitle or "").strip()),
+            fetched=str(request.MoveOriginatorApplicationEntityTitle or "").strip()
+            in (self._ae.ae_title, caller),
         )
         arrival = self._acceptance.begin(announced)
         arrival.write(cast(BytesIO, request.DataSet).getbuffer())

@@ -318,7 +318,7 @@ class _Association(threading.Thread):
                 self._contexts[context_id],
                 self._caller,
                 self.address,
-                fetched=bool(command.move_originator),
+                fetched=command.move_originator in (self._listener.ae_title, self._caller),
             )
             self._arrival = self._listener.acceptance.begin(announced)
         if not command.has_data_set:

@@ -236,7 +236,7 @@ def test_what_is_durable_is_received_too(start_intake: StartIntake, transport: s
     assert len(intake.instances()) == 3
 
 
-@pytest.mark.parametrize(("originator", "is_open"), [("OVERREAD", False), ("PACS", False), ("", True)])
+@pytest.mark.parametrize(("originator", "is_open"), [("OVERREAD", False), ("OTHER", True), ("", True)])
 def test_an_expected_prior_stays_closed_only_for_what_we_asked_for(
     intake: Intake, originator: str, is_open: bool
 ) -> None:
