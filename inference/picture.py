@@ -176,7 +176,9 @@ def _shown(header: _Header) -> Iterator[npt.NDArray[np.uint8]]:
         image = pydicom.dcmread(header.path)
         if "PixelData" not in image:
             raise UnreadableSeriesError(f"{name} has no pixel data; send it again.")
-        plugin = codecs.PLUGIN if codecs.is_available(image.file_meta.TransferSyntaxUID) else ""
+        is_grey = int(image.get("SamplesPerPixel") or 1) == 1
+        fast = is_grey and codecs.is_available(image.file_meta.TransferSyntaxUID)
+        plugin = codecs.PLUGIN if fast else ""
         for stored in iter_pixels(image, raw=True, decoding_plugin=plugin):
             yield _coloured(stored, image) if stored.ndim == 3 else _grey(stored, image)
     except (UnreadableSeriesError, GeneratorExit, KeyboardInterrupt, SystemExit):

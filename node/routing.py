@@ -52,7 +52,8 @@ _THIN_MM = 1.5  # thinner than this is no better
 _SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
 _SHARP_READERS = frozenset({"lung-nodules"})
 _LOCALIZER = re.compile(r"\b(scout|topogram|surview|localizer|localiser|scano(gram)?)\b", re.IGNORECASE)
-_PROJECTION = re.compile(r"\b(mip|minip|mpvr|vrt|3d)\b|volume render", re.IGNORECASE)
+_PROJECTION = re.compile(r"\b(mip|minip|mpvr|vrt)\b|volume render", re.IGNORECASE)
+_THREE_D = re.compile(r"\b3d\b", re.IGNORECASE)  # a rendering, or thin slices meant for one
 _TRACKING = re.compile(r"monitoring|smart ?prep|bolus|test ?inj|\btracker\b", re.IGNORECASE)
 _UNCORRECTED = re.compile(r"\bnac\b|uncorrected|no ?ac\b", re.IGNORECASE)
 _REPORT = re.compile(r"dose (report|info|record)|patient protocol|dose sheet", re.IGNORECASE)
@@ -172,15 +173,18 @@ def _unfit(one: SeriesDescription) -> str:
         return "a dose report or screen capture"
     if one.tag("SOPClassUID").startswith(_SECONDARY_CAPTURE) or one.tag("SamplesPerPixel") == "3":
         return "a secondary capture: pictures without measured values"
-    if kinds & {"MIP", "MAX_IP", "MIN_IP", "PROJECTION IMAGE", "VOLUME RENDERING"} or _PROJECTION.search(
-        one.description
+    if (
+        kinds & {"MIP", "MAX_IP", "MIN_IP", "PROJECTION IMAGE", "VOLUME RENDERING"}
+        or _PROJECTION.search(one.description)
+        or (kinds & {"DERIVED", "SECONDARY"} and _THREE_D.search(one.description))
     ):
         return "a projection (MIP or rendering), not slices"
-    if one.modality == "CT" and _TRACKING.search(one.description):
+    at_one_place = one.coverage_mm < _LEAST_COVERAGE_MM
+    if one.modality == "CT" and at_one_place and _TRACKING.search(one.description):
         return "contrast tracking at one place, not a scan"
     if one.images < _FEWEST_SLICES:
         return f"{one.images} image{'s' * (one.images != 1)}; a volume needs at least {_FEWEST_SLICES}"
-    if not one.problem and one.coverage_mm < _LEAST_COVERAGE_MM:
+    if not one.problem and at_one_place:
         return f"covers {one.coverage_mm:.0f} mm only; at least {_LEAST_COVERAGE_MM:.0f} mm are needed"
     return ""
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pydicom
 import pytest
+from pydicom.uid import JPEG2000Lossless, JPEGLSLossless
 
 from inference.errors import UnreadableSeriesError
 from inference.picture import Pictures, load_pictures
@@ -80,6 +82,17 @@ def test_the_frames_of_a_video_are_pictures_with_their_numbers(tmp_path: Path) -
 def test_an_endoscopy_still_keeps_its_colours(tmp_path: Path) -> None:
     still = np.random.default_rng(0).integers(0, 255, (64, 80, 3), np.uint8)
     pictures = load_series([write_picture(tmp_path / "s.dcm", still, "ES", ENDOSCOPIC)])
+    assert (pictures.voxels[0] == still).all()
+
+
+@pytest.mark.parametrize("syntax", [JPEG2000Lossless, JPEGLSLossless])
+def test_a_compressed_still_keeps_its_colours(syntax: str, tmp_path: Path) -> None:
+    still = np.random.default_rng(0).integers(0, 255, (64, 80, 3), np.uint8)
+    path = write_picture(tmp_path / "s.dcm", still, "ES", ENDOSCOPIC)
+    image = pydicom.dcmread(path)
+    image.compress(syntax, generate_instance_uid=False)
+    image.save_as(path)
+    pictures = load_series([path])
     assert (pictures.voxels[0] == still).all()
 
 

@@ -122,7 +122,14 @@ def test_kernels_of_all_vendors_are_known(name, kind) -> None:
         (ct("1", SeriesDescription="Topogram 0.6"), "a localizer"),
         (ct("1", SeriesDescription="Thorax MIP cor"), "a projection (MIP or rendering), not slices"),
         (ct("1", SeriesDescription="Dose Report"), "a dose report or screen capture"),
-        (ct("1", SeriesDescription="PreMonitoring"), "contrast tracking at one place, not a scan"),
+        (
+            ct("1", SeriesDescription="PreMonitoring", coverage_mm=5.0),
+            "contrast tracking at one place, not a scan",
+        ),
+        (
+            ct("1", SeriesDescription="Lung 3D", ImageType=("DERIVED", "SECONDARY")),
+            "a projection (MIP or rendering), not slices",
+        ),
         (
             ct("1", SOPClassUID="1.2.840.10008.5.1.4.1.1.7.4"),
             "a secondary capture: pictures without measured values",
@@ -281,3 +288,9 @@ def test_in_a_real_pet_ct_study_the_right_series_are_read(shared_data: Path) -> 
     assert read["pet-ct"].companion_uid == read["lung-nodules"].series_uid
     left = {choice.reason for choice in choices if not choice.chosen}
     assert {"a localizer", "not corrected for attenuation; a corrected PET series was preferred"} < left
+
+
+@pytest.mark.parametrize("description", ["CHEST 1.25 3D", "Lung 1.0 for 3D", "Thorax 1.0 post bolus"])
+def test_thin_slices_are_read_whatever_they_were_meant_for(description: str) -> None:
+    choices = select([ct("1", SeriesDescription=description)], LUNG_ROUTES, LUNG)
+    assert chosen(choices) == {"lung-nodules": "1"}
