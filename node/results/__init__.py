@@ -16,7 +16,7 @@ from node.results.edition import KINDS, Edition, Predecessor, ResultFile, save
 from node.results.identity import edition_identity
 from node.results.keyimages import Rgb
 from node.results.keyobjects import key_objects
-from node.results.presentation import presentation
+from node.results.presentation import presentations
 from node.results.report import class_report, negative_report, outline_report, volume_report
 from node.results.segmentation import (
     lesion_regions,
@@ -100,8 +100,9 @@ def _objects(
     others: list[Dataset] = []
     in_patient = not isinstance(edition.volume, Pictures)
     if "pr" in kinds and reading.findings and in_patient:
-        others.append(presentation(edition))
-        yield "pr", "pr", others[-1]
+        for number, state in enumerate(presentations(edition), 1):
+            others.append(state)
+            yield ("pr" if number == 1 else f"pr-{number}"), "pr", state
     if "sc" in kinds:
         for number, page in enumerate(summary(edition, *over_time), 1):
             others.append(page)

@@ -86,7 +86,7 @@ def _group(
     said = codes.CHANGE.get(change.category)
     evaluations = [sr.QualitativeEvaluation(codes.DIFFERENCE_IN_SIZE.concept, said.concept)] if said else []
     if change.category == "resolved":
-        evaluations.append(sr.QualitativeEvaluation(codes.FINDING.concept, codes.ABSENT.concept))
+        evaluations.append(sr.QualitativeEvaluation(codes.concept_of(finding.code), codes.ABSENT.concept))
     return sr.MeasurementsAndQualitativeEvaluations(
         tracking_identifier=sr.TrackingIdentifier(
             uid=finding.tracking_uid, identifier=f"{finding.label} {number}"

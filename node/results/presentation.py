@@ -17,30 +17,38 @@ _PIXEL, _DISPLAY = pr.AnnotationUnitsValues.PIXEL, pr.AnnotationUnitsValues.DISP
 _LAYER = pr.GraphicLayer("AI_RESULT", 1, DISCLAIMER, hd.color.CIELabColor(82, 10, 80))
 
 
-def presentation(edition: Edition) -> pr.GrayscaleSoftcopyPresentationState:
-    """One presentation state for all key images.
+Numbered = tuple[int, Finding]
 
-    Raises:
-        ValueError: no findings.
-    """
-    findings = edition.reading.findings
-    if not findings:
-        raise ValueError("a presentation state needs at least one finding")
-    images = [edition.sources[uid] for uid in edition.key_image_uids()]
+
+def presentations(edition: Edition) -> list[pr.GrayscaleSoftcopyPresentationState]:
+    """One presentation state for all key images; where they are not scaled alike, one for each scale, since
+    a presentation state has one Modality LUT (PS3.3 C.11.1)."""
+    by_scale: dict[tuple[str, str], list[Numbered]] = {}
+    for number, finding in enumerate(edition.reading.findings, 1):
+        header = edition.sources[finding.image_uid]
+        scale = str(header.get("RescaleSlope")), str(header.get("RescaleIntercept"))
+        by_scale.setdefault(scale, []).append((number, finding))
+    return [_presentation(edition, group, place) for place, group in enumerate(by_scale.values(), 1)]
+
+
+def _presentation(
+    edition: Edition, findings: list[Numbered], place: int
+) -> pr.GrayscaleSoftcopyPresentationState:
+    images = [edition.sources[uid] for uid in dict.fromkeys(f.image_uid for _, f in findings)]
     instance = pr.GrayscaleSoftcopyPresentationState(
         referenced_images=images,
-        sop_instance_uid=edition.uid("pr"),
-        instance_number=1,
+        sop_instance_uid=edition.uid("pr" if place == 1 else f"pr-{place}"),
+        instance_number=place,
         content_label="AI_RESULT",
         content_description=DISCLAIMER,
         content_creator_name="",
         concept_name=None,
         graphic_layers=[_LAYER],
         graphic_annotations=[
-            *(_annotation(edition, number, finding) for number, finding in enumerate(findings, 1)),
+            *(_annotation(edition, number, finding) for number, finding in findings),
             pr.GraphicAnnotation(images, _LAYER, text_objects=[_notice()]),
         ],
-        voi_lut_transformations=_windows(edition),
+        voi_lut_transformations=_windows(edition, findings),
         contributing_equipment=edition.equipment(),
         **edition.series("pr"),
         **edition.device(),
@@ -92,11 +100,11 @@ def _notice() -> pr.TextObject:
     )
 
 
-def _windows(edition: Edition) -> list[pr.SoftcopyVOILUTTransformation]:
+def _windows(edition: Edition, findings: list[Numbered]) -> list[pr.SoftcopyVOILUTTransformation]:
     """Each key image in the window of the first finding on it."""
     windows: dict[Window, list[Dataset]] = {}
     seen: set[str] = set()
-    for finding in edition.reading.findings:
+    for _, finding in findings:
         if finding.image_uid not in seen:
             seen.add(finding.image_uid)
             windows.setdefault(window_for(finding), []).append(edition.sources[finding.image_uid])

@@ -163,3 +163,20 @@ def _encloses(loop: np.ndarray, x: float, y: float) -> bool:
         if (y1 > y) != (y2 > y) and x < (x2 - x1) * (y - y1) / (y2 - y1) + x1:
             crossings += 1
     return crossings % 2 == 1
+
+
+@pytest.mark.needs("dciodvfy")
+def test_key_images_that_are_not_scaled_alike_get_a_presentation_state_each(tmp_path: Path) -> None:
+    case = phantom(tmp_path / "ct", lesions=2)
+    first, second = (finding.image_uid for finding in case.reading.findings)
+    assert first != second
+    for path in case.paths:
+        image = pydicom.dcmread(path)
+        if image.SOPInstanceUID == second:
+            image.RescaleIntercept = float(image.RescaleIntercept) - 1
+            image.save_as(path)
+    written = case.write(tmp_path / "out", "seg", "sr", "pr")
+    states = [file for file in written.values() if file.kind == "pr"]
+    assert len(states) == len({file.sop_instance_uid for file in states}) == 2
+    for file in states:
+        assert dciodvfy(file.path) == []
