@@ -19,6 +19,7 @@ from inference.readers import lung_nodules as reader
 from inference.volume import Volume
 from training.datasets.lidc_slices import SliceNodule, read_slices
 from training.errors import BrokenDataError, TaskError
+from training.evaluate.sheets import Tile, save_sheet, tile
 from training.lung_nodules.crops import Stack, crop_spacing, lidc_center, lidc_stack
 from training.metrics.froc import Mark, Nodule, froc, outcomes
 from training.phantoms.acquisition import Scan
@@ -43,6 +44,7 @@ def evaluate_phantoms(data: Path | None, split: str, out: Path | None) -> dict[s
     catalogue = Catalogue()
     engine = EmbeddedEngine(catalogue)
     marks, nodules, pairs, large = [], [], [], []
+    tiles: list[tuple[float, Tile]] = []
     scans = [str(_FIRST_SEED[split] + number) for number in range(SCANS)]
     for scan in track(scans, "phantoms"):
         phantom = phantom_case(int(scan), split == "shifted")
@@ -55,6 +57,12 @@ def evaluate_phantoms(data: Path | None, split: str, out: Path | None) -> dict[s
             match = best_match(lesion, found)
             if match is not None:
                 pairs.append((lesion, match))
+            drawn = None if match is None else match.mask
+            agree = 0.0 if drawn is None else mask_dice(lesion.mask, drawn)
+            tiles.append((agree, tile(volume, lesion.mask, drawn)))
+    if out is not None:
+        tiles.sort(key=lambda pair: pair[0])
+        save_sheet([picture for _, picture in tiles[:48]], out / f"worst-{split}.png")
     curve = froc(outcomes(scans, nodules, [], marks))
     big = [n for n, is_large in zip(nodules, large, strict=True) if is_large]
     small = [n for n, is_large in zip(nodules, large, strict=True) if not is_large]

@@ -11,8 +11,9 @@ _COMMAND = "overread train lung-nodules --data DIR --layout lidc-slices"
 _INTENSITY = {"clip": [-1024.0, 400.0], "subtract": -312.0, "divide": 712.0}
 _LIMITS = [
     "Not a medical device: for research, every result unverified.",
-    "Learned mostly from procedural phantoms; few real scans took part, so figures on real patients are "
-    "known only from the small sets named below.",
+    "Learned mostly from procedural phantoms and the few real scans named above; a figure on those very "
+    "scans is none held out.",
+    "How it scores is not recorded here yet; `overread evaluate lung-nodules` measures it.",
     "Sees nothing outside of the lungs, and no consolidation, effusion or lymph node.",
 ]
 KINDS = (

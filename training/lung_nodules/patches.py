@@ -68,7 +68,7 @@ class PatchSource:
         """A box of this source's size, most often in a lung, away from known lesions."""
         size, shape = self._size, background.hu.shape
         for _ in range(20):
-            if rng.random() < 0.85:
+            if rng.random() < 0.78:
                 inside = np.argwhere(background.depth.values > (0 if rng.random() < 0.7 else -12))
                 coarse = inside[rng.integers(len(inside))]
                 mm = coarse * background.depth.grid.spacing_mm + background.depth.grid.origin_mm
