@@ -12,12 +12,13 @@ import torch
 from inference.catalogue import Catalogue
 from inference.engine.embedded import EmbeddedEngine
 from inference.parity import verify
+from training.detection.networks import ACTIVATIONS
 from training.evaluate import evaluate
 from training.lung_nodules.backgrounds import Background, lung_depth
 from training.lung_nodules.characteriser import characteriser_losses, overlap
 from training.lung_nodules.crops import SHAPE, Stack, phantom_candidates
 from training.lung_nodules.detector import detector_losses, stacked
-from training.lung_nodules.networks import ACTIVATIONS, Characteriser, Detector
+from training.lung_nodules.networks import Characteriser, Detector
 from training.lung_nodules.patches import PatchSource
 from training.lung_nodules.recipe import export
 from training.phantoms.anatomy import chest_anatomy

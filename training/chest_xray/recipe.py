@@ -27,8 +27,8 @@ from training.chest_xray.findings import (
 from training.chest_xray.lungs import LungCase, dice, drawn_lungs, read_lung_masks, train_lungs
 from training.chest_xray.scattering import FindingsForService
 from training.datasets.nih import CLASSES, Radiograph, read_nih
+from training.export import random_input, write_model, write_onnx
 from training.loop import Schedule
-from training.lung_nodules.export import random_input, write_model, write_onnx
 from training.segmenter import Segmenter, SegmenterForService
 
 SPECIFICITY = 0.9

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
+from training.detection.losses import centre_loss, mask_loss, size_loss
 from training.loop import Batch, History, Schedule, fit
 from training.lung_nodules.backgrounds import Background
 from training.lung_nodules.networks import Detector
@@ -17,8 +17,7 @@ from training.lung_nodules.patches import Patch, PatchSource, scaled
 
 
 def detector_loss(network: nn.Module, batch: Batch) -> dict[str, Tensor]:
-    """Penalty-reduced focal loss on centres (CenterNet, arXiv:1904.07850), size near centres, and a soft
-    Dice with cross-entropy on the inside."""
+    """Centres, size near centres, and the inside."""
     hu, heat, log_diameter, sized, inside = batch
     out = network(hu).float()
     return detector_losses(out, heat, log_diameter, sized, inside)
@@ -28,17 +27,10 @@ def detector_losses(
     out: Tensor, heat: Tensor, log_diameter: Tensor, sized: Tensor, inside: Tensor
 ) -> dict[str, Tensor]:
     logit, size, within = out.unbind(1)
-    p = torch.sigmoid(logit).clamp(1e-4, 1 - 1e-4)
-    at_center = (heat > 0.99).float()
-    count = at_center.sum().clamp(min=1)
-    focal = -(at_center * (1 - p) ** 2 * p.log()).sum()
-    focal = focal - ((1 - at_center) * (1 - heat) ** 4 * p**2 * (1 - p).log()).sum()
-    q = torch.sigmoid(within)
-    overlap = (2 * (q * inside).sum() + 10) / ((q + inside).sum() + 10)
     return {
-        "centre": focal / count,
-        "size": 0.5 * (sized * (size - log_diameter).abs()).sum() / sized.sum().clamp(min=1),
-        "inside": 1 - overlap + functional.binary_cross_entropy_with_logits(within, inside),
+        "centre": centre_loss(logit, heat),
+        "size": size_loss(size, log_diameter, sized),
+        "inside": mask_loss(within, inside),
     }
 
 

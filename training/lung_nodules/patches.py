@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from inference.findings import Point
+from training.detection.targets import centre_maps, halved
 from training.lung_nodules.backgrounds import SPACING_MM, Background
 from training.phantoms.acquisition import Scan
 from training.phantoms.fields import Array, Grid
@@ -62,7 +63,7 @@ class PatchSource:
         elif rng.random() < 0.3:
             hu += self._noise(rng, hu.shape) * np.float32(rng.uniform(0, 15))
         hu += np.float32(rng.normal(0, 12))
-        return _flipped(rng, Patch(hu, *_targets(grid, kept), _halved(inside)))
+        return _flipped(rng, Patch(hu, *centre_maps(grid, kept, STRIDE), halved(inside)))
 
     def _somewhere(self, rng: np.random.Generator, background: Background) -> tuple[slice, slice, slice]:
         """A box of this source's size, most often in a lung, away from known lesions."""
@@ -136,32 +137,6 @@ def _recipes(rng: np.random.Generator, background: Background, grid: Grid) -> li
         ):
             placed.append(replace(recipe, center_mm=center))
     return placed
-
-
-def _targets(grid: Grid, nodules: Sequence[Nodule]) -> tuple[Array, Array, Array]:
-    shape = tuple(n // STRIDE for n in grid.shape)
-    step = SPACING_MM * STRIDE
-    heat = np.zeros(shape, np.float32)
-    log_diameter, sized = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
-    origin = np.array(grid.origin_mm) + (STRIDE - 1) * SPACING_MM / 2
-    axes = np.meshgrid(*(o + step * np.arange(n) for o, n in zip(origin, shape, strict=True)), indexing="ij")
-    for nodule in nodules:
-        center = np.array(nodule.center_mm[::-1])
-        nearest = np.rint((center - origin) / step).astype(int)
-        if (nearest < 0).any() or (nearest >= shape).any():
-            continue
-        squared = sum((a - (origin[i] + step * nearest[i])) ** 2 for i, a in enumerate(axes))
-        sigma = max(0.55 * step, nodule.diameter_mm / 7)
-        bump = np.exp(-squared / (2 * sigma**2)).astype(np.float32)
-        heat = np.maximum(heat, bump)
-        near = bump > 0.45
-        log_diameter[near], sized[near] = np.log(nodule.diameter_mm), 1
-    return heat, log_diameter, sized
-
-
-def _halved(filled: Array) -> Array:
-    d, h, w = (n // STRIDE for n in filled.shape)
-    return filled[: 2 * d, : 2 * h, : 2 * w].reshape(d, 2, h, 2, w, 2).mean((1, 3, 5))
 
 
 def _flipped(rng: np.random.Generator, patch: Patch) -> Patch:

@@ -15,23 +15,17 @@ from rich.progress import track
 from inference.catalogue import Catalogue
 from inference.findings import Point
 from inference.model_repository import sync
-from inference.parity import write_parity_sample
 from inference.volume import load_volume
 from training.datasets.lidc_slices import SliceNodule, read_slices
 from training.errors import BrokenDataError
+from training.export import export_one, random_input
 from training.loop import Schedule
 from training.lung_nodules import cards
 from training.lung_nodules.backgrounds import Background, phantom_background, real_background
 from training.lung_nodules.characteriser import train_characteriser
 from training.lung_nodules.crops import Candidate, lidc_candidates, phantom_candidates
 from training.lung_nodules.detector import train_detector
-from training.lung_nodules.export import (
-    CharacteriserForService,
-    DetectorForService,
-    random_input,
-    write_model,
-    write_onnx,
-)
+from training.lung_nodules.export import CharacteriserForService, DetectorForService
 from training.lung_nodules.mining import phantom_negatives, real_negatives
 from training.lung_nodules.networks import Characteriser, Detector
 
@@ -130,7 +124,7 @@ def export(
     report = {"report": {"threshold": report_threshold, "chosen_for": "few marks on scans without nodules"}}
     rough = random_input((1, 1, 8, 8, 8))
     volume = torch.nn.functional.interpolate(rough, scale_factor=4, mode="trilinear")
-    _export_one(
+    export_one(
         DetectorForService(detector),
         {"volume": volume},
         {"volume": {2: "slice", 3: "row", 4: "column"}},
@@ -140,7 +134,7 @@ def export(
     crop = torch.nn.functional.interpolate(
         random_input((2, 1, 6, 10, 10)), size=(12, 40, 40), mode="trilinear"
     )
-    _export_one(
+    export_one(
         CharacteriserForService(characteriser),
         {"crop": crop, "spacing_mm": torch.tensor([[0.5], [1.2]])},
         {"crop": {0: "batch"}, "spacing_mm": {0: "batch"}},
@@ -148,21 +142,6 @@ def export(
         repository,
     )
     sync(Catalogue(repository))
-
-
-def _export_one(
-    network: torch.nn.Module,
-    inputs: dict[str, torch.Tensor],
-    dynamic: dict[str, dict[int, str]],
-    card: dict[str, Any],
-    repository: Path,
-) -> None:
-    folder = repository / str(card["name"])
-    names = [output["tensor"] for output in card["outputs"]]
-    path = folder / str(card["version"]) / "model.onnx"
-    answers = write_onnx(network, inputs, names, dynamic, path)
-    checked = write_model(repository, card, f"# {card['name']}\n\n{card['task']}.\n")
-    write_parity_sample(folder, checked, {name: t.numpy() for name, t in inputs.items()}, answers)
 
 
 def _weights(plan: Plan, network: str) -> Path | None:

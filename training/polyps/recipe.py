@@ -12,8 +12,8 @@ import torch
 from inference.catalogue import Catalogue
 from inference.model_repository import sync
 from inference.parity import write_parity_sample
+from training.export import random_input, write_model, write_onnx
 from training.loop import Schedule
-from training.lung_nodules.export import random_input, write_model, write_onnx
 from training.polyps.cards import polyps_card
 from training.polyps.network import PolypCase, dice_of, phantom_frames, train_polyps
 from training.segmenter import Segmenter, SegmenterForService

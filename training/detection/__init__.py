@@ -1,0 +1,1 @@
+"""What the detectors of every task share: their networks, targets and losses."""

@@ -1,0 +1,28 @@
+"""The losses of a detector that answers with maps."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+
+def centre_loss(logit: Tensor, heat: Tensor) -> Tensor:
+    """Penalty-reduced focal loss on centres (CenterNet, arXiv:1904.07850). ``heat`` is 1 at a centre."""
+    p = torch.sigmoid(logit).clamp(1e-4, 1 - 1e-4)
+    at_center = (heat > 0.99).float()
+    focal = -(at_center * (1 - p) ** 2 * p.log()).sum()
+    focal = focal - ((1 - at_center) * (1 - heat) ** 4 * p**2 * (1 - p).log()).sum()
+    return focal / at_center.sum().clamp(min=1)
+
+
+def size_loss(log_size: Tensor, log_diameter: Tensor, sized: Tensor) -> Tensor:
+    """How far the logarithm of the diameter lies off where ``sized`` is 1."""
+    return 0.5 * (sized * (log_size - log_diameter).abs()).sum() / sized.sum().clamp(min=1)
+
+
+def mask_loss(logit: Tensor, inside: Tensor) -> Tensor:
+    """Soft Dice of the whole batch, and cross-entropy. ``inside``: the part of each voxel that is filled."""
+    p = torch.sigmoid(logit)
+    overlap = (2 * (p * inside).sum() + 10) / ((p + inside).sum() + 10)
+    return 1 - overlap + functional.binary_cross_entropy_with_logits(logit, inside)

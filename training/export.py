@@ -1,0 +1,89 @@
+"""Writes trained networks into the model repository: ONNX, card, parity sample."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import yaml
+from torch import Tensor, nn
+
+from inference.card import ModelCard
+from inference.catalogue import read_model
+from inference.engine import Tensors
+from inference.parity import write_parity_sample
+
+OPSET = 20
+
+
+def write_onnx(
+    network: nn.Module,
+    inputs: dict[str, Tensor],
+    outputs: Sequence[str],
+    dynamic: dict[str, dict[int, str]],
+    path: Path,
+) -> Tensors:
+    """Export ``network`` for service, weights inside the one file; returns its answers to ``inputs``."""
+    network.eval().to("cpu", memory_format=torch.contiguous_format)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    shapes = {name: dict.fromkeys(dynamic.get(name, {}), torch.export.Dim.DYNAMIC) for name in inputs}
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    with torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        program = torch.onnx.export(
+            network,
+            (),
+            kwargs=dict(inputs),
+            dynamo=True,
+            opset_version=OPSET,
+            input_names=list(inputs),
+            output_names=list(outputs),
+            dynamic_shapes=shapes,
+            verbose=False,
+        )
+        answers = network(**inputs)
+    assert program is not None
+    program.save(str(path), external_data=False)
+    return {name: a.numpy() for name, a in zip(outputs, answers, strict=True)}
+
+
+def write_model(repository: Path, card: dict[str, object], text: str) -> ModelCard:
+    """Write ``model.yaml`` for the weights that lie in the folder already, and ``README.md`` with ``text``
+    before its tables; returns the checked card."""
+    folder = repository / str(card["name"])
+    weights = folder / str(card["version"]) / "model.onnx"
+    card = {**card, "sha256": hashlib.sha256(weights.read_bytes()).hexdigest()}
+    checked = ModelCard.model_validate(card)
+    (folder / "model.yaml").write_text(
+        yaml.safe_dump(card, sort_keys=False, allow_unicode=True, width=110), encoding="utf-8"
+    )
+    (folder / "README.md").write_text(text, encoding="utf-8")
+    read_model(folder)
+    return checked
+
+
+def random_input(shape: tuple[int, ...], seed: int = 0) -> Tensor:
+    rng = np.random.default_rng(seed)
+    return torch.from_numpy(rng.uniform(-1, 1, shape).astype(np.float32))
+
+
+def export_one(
+    network: nn.Module,
+    inputs: dict[str, Tensor],
+    dynamic: dict[str, dict[int, str]],
+    card: Mapping[str, Any],
+    repository: Path,
+) -> None:
+    """One network as ONNX with card, README and parity sample; ``sync`` the repository afterwards."""
+    folder = repository / str(card["name"])
+    names = [output["tensor"] for output in card["outputs"]]
+    path = folder / str(card["version"]) / "model.onnx"
+    answers = write_onnx(network, inputs, names, dynamic, path)
+    checked = write_model(repository, dict(card), f"# {card['name']}\n\n{card['task']}.\n")
+    write_parity_sample(folder, checked, {name: t.numpy() for name, t in inputs.items()}, answers)
