@@ -13,16 +13,16 @@ from sqlalchemy import make_url
 
 from inference.catalogue import Catalogue
 from inference.engine import Engine, open_engine
-from node.archives import DicomArchive, FetchedObject
-from node.delivery import DicomDestination
 from node.health import NodeHealth
 from node.intake.completion import Completion
 from node.intake.examination import Announcement
 from node.intake.receiver import Receiver
-from node.outbox import Outbox
+from node.peers.archive import DicomArchive, FetchedObject
+from node.peers.outbox import Outbox
+from node.peers.sending import DicomDestination
+from node.priors.recall import Recall
 from node.reading import read_study
 from node.reading_room import ReadingRoom
-from node.recall import Recall
 from node.settings import Peer, Settings
 from node.web.app import create_app
 from node.web.server import WebServer

@@ -43,7 +43,7 @@ Layout = Annotated[str, typer.Option(metavar="NAME", help="How the data set is l
 
 
 def _settings(config: Path | None) -> Settings:
-    from node.settings_file import load_settings
+    from node.settings.file import load_settings
 
     return load_settings(config)
 
@@ -84,7 +84,7 @@ def check(
     """Verify settings, disk, database, models, engine, ports and every DICOM peer."""
     settings = _settings(config)
     if print_config:
-        from node.settings_print import print_config as printed
+        from node.settings.printing import print_config as printed
 
         print(printed(settings), end="")
         return

@@ -13,10 +13,10 @@ from inference.findings import Model
 from inference.readers import READERS
 from inference.series import load_series
 from inference.volume import Volume
-from node.archives import DicomArchive, Take
+from node.peers.archive import DicomArchive, Take
 from node.results.identity import reading_identity
-from node.routing import DEFAULT_ROUTES
 from node.settings import RouteSettings, Settings
+from node.settings.routes import DEFAULT_ROUTES
 from storage.archive import Archive
 from storage.database import Database
 

@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from node.cli import app
-from node.settings_file import load_settings
+from node.settings.file import load_settings
 from node.web.presentation import STATE_MEANINGS
 
 ROOT = Path(__file__).parents[1]

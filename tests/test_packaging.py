@@ -14,7 +14,7 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from node.settings_file import load_settings
+from node.settings.file import load_settings
 
 ROOT = Path(__file__).parents[1]
 LOCKS = {name: ROOT / "requirements" / f"{name}.txt" for name in ("runtime", "develop")}

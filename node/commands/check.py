@@ -13,7 +13,6 @@ from sqlalchemy import make_url
 from inference.catalogue import Catalogue, CatalogueError
 from inference.engine import EngineError, open_engine
 from node.commands.terminal import console, progress
-from node.delivery import DicomDestination
 from node.health import (
     Probe,
     check_database,
@@ -23,6 +22,7 @@ from node.health import (
     check_peer,
     check_port,
 )
+from node.peers.sending import DicomDestination
 from node.settings import Peer, Settings
 from storage.database import Database
 

@@ -11,7 +11,7 @@ from pydicom.filereader import read_file_meta_info
 from pydicom.uid import MediaStorageDirectoryStorage
 
 from node.commands.terminal import console, progress
-from node.delivery import DicomDestination, Receipt
+from node.peers.sending import DicomDestination, Receipt
 from node.settings import Peer, Settings
 
 

@@ -11,9 +11,9 @@ from typing import Any
 
 from pydicom import Dataset
 
-from node.delivery import DicomDestination
 from node.demo.pacs import StandInPacs
 from node.demo.patients import MadeStudy, Recipe
+from node.peers.sending import DicomDestination
 from storage.database import Database
 from storage.dossier import reading_bodies
 from storage.overview import one_study

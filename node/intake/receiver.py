@@ -8,12 +8,12 @@ import socket
 from dataclasses import replace
 from functools import partial
 
-from node import commitment
 from node.intake.acceptance import Acceptance
 from node.intake.examination import Announcement
 from node.intake.ledger import Ledger
 from node.intake.stock import StockListener
 from node.intake.transport import FastListener
+from node.peers import commitment
 from node.settings import DicomSettings
 from storage.archive import Archive, ArchiveError
 from storage.database import Database

@@ -17,7 +17,6 @@ from collections.abc import Callable, Mapping, Sequence
 from pynetdicom import build_context
 from pynetdicom.presentation import PresentationContext
 
-from node.commitment import PUSH_MODEL, MalformedReportError, Report, decode_report
 from node.intake.acceptance import SUCCESS, Acceptance, Answer, Arrival
 from node.intake.callers import is_allowed
 from node.intake.contexts import supported_contexts
@@ -29,6 +28,7 @@ from node.intake.negotiation import (
     agree,
     decode_request,
 )
+from node.peers.commitment import PUSH_MODEL, MalformedReportError, Report, decode_report
 from node.settings import DicomSettings
 from node.wire.command import (
     CANCEL_REQUEST,

@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from inference.growth.compare import compare
-from node.priors import PriorSeries, identity_with
+from node.priors.find import PriorSeries, identity_with
+from node.priors.study_time import valid_date
 from node.reading_room import ReadingRoom
 from node.steps.job import Assignment, Job, enter, keep_reading, kept_reading, note, series_of
 from node.steps.priors import as_prior
-from node.study_time import valid_date
 from storage import priors
 
 log = logging.getLogger(__name__)

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 from sqlalchemy.orm import Session
 
+from node.priors.study_time import StudyTime
 from node.reading_room import ReadingRoom
 from node.steps.job import Job, note
-from node.study_time import StudyTime
 from storage import deliveries, priors, readings
 from storage.events import log_event
 

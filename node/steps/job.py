@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 
 from inference import reading_json
 from inference.findings import Reading
-from node.priors import PriorSeries
+from node.priors.find import PriorSeries
 from node.reading_room import ReadingRoom
 from storage import readings
 from storage.events import Level, log_event

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from inference.errors import UnreadableSeriesError
 from inference.findings import Finding, Reading
 from inference.volume import Volume
-from node.priors import PriorSeries
+from node.priors.find import PriorSeries
 from node.reading_room import ReadingRoom
 from node.results import PriorEvidence
 from node.results.growth_curve import Dated, growth_picture

@@ -13,8 +13,8 @@ from inference.engine import EngineError
 from inference.errors import UnreadableSeriesError
 from inference.findings import Reading
 from inference.growth.compare import Prior, compare
-from node import priors as search
-from node.priors import PriorSeries, identity_with
+from node.priors import find as search
+from node.priors.find import PriorSeries, identity_with
 from node.reading_room import ReadingRoom
 from node.results.recovery import recover
 from node.steps.job import Assignment, Job, enter, keep_reading, kept_reading, note, prior_files

@@ -10,7 +10,7 @@ from typing import Any
 
 from inference.findings import Reading
 from inference.readers import READERS
-from node.own_results import fetch_own_results, under_known_uids
+from node.priors.own_results import fetch_own_results, under_known_uids
 from node.reading_room import ReadingRoom
 from node.results.identity import tracking_uid
 from node.results.recovery import recover

@@ -12,8 +12,8 @@ from PIL import Image
 
 from inference import reading_json
 from node import results
-from node.own_results import kept_results
-from node.priors import PriorSeries
+from node.priors.find import PriorSeries
+from node.priors.own_results import kept_results
 from node.reading_room import ReadingRoom
 from node.results.identity import edition_identity, result_uid
 from node.results.keyimages import key_image

@@ -6,7 +6,7 @@ from dataclasses import asdict
 from typing import Any
 
 from node.reading_room import ReadingRoom
-from node.routing import Choice, describe, select
+from node.routing.select import Choice, describe, select
 from node.steps.job import Assignment, Job, note, series_of
 from storage import readings
 from storage.choices import SeriesChoice

@@ -14,7 +14,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from node.delivery import DeliveryError, DicomDestination
+from node.peers.sending import DeliveryError, DicomDestination
 from node.settings import Peer
 from tests.benchmarks.receivers import NODELAY, storescp
 from tests.node.intake.senders import ct_series

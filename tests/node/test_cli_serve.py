@@ -18,7 +18,7 @@ import pytest
 from typer.testing import CliRunner
 
 from node.cli import app
-from node.delivery import DicomDestination
+from node.peers.sending import DicomDestination
 from node.settings import Peer
 from tests.tiny_models import make_repository
 from training.phantoms.dicom import Patient, write_ct_series

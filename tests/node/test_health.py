@@ -9,7 +9,6 @@ import pytest
 
 from inference.catalogue import Catalogue
 from inference.engine.embedded import EmbeddedEngine
-from node.delivery import DicomDestination
 from node.demo.pacs import StandInPacs
 from node.health import (
     NodeHealth,
@@ -21,6 +20,7 @@ from node.health import (
     check_peer,
     check_port,
 )
+from node.peers.sending import DicomDestination
 from node.settings import Peer, Settings
 from storage.database import Database
 from tests.tiny_models import make_repository

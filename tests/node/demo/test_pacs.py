@@ -9,8 +9,8 @@ import pytest
 from pydicom import Dataset, dcmread
 from pynetdicom import AE, AllStoragePresentationContexts, build_context, evt
 
-from node.delivery import DicomDestination
 from node.demo.pacs import STUDY_ROOT_FIND, STUDY_ROOT_MOVE, StandInPacs
+from node.peers.sending import DicomDestination
 from node.settings import Peer
 from training.phantoms.dicom import Patient, Study, write_ct_series
 from training.phantoms.fields import Grid

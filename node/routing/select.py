@@ -7,43 +7,12 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from node.kernels import kernel_of
-from node.matching import matches
-from node.series import SeriesDescription, describe
+from node.routing.kernels import kernel_of
+from node.routing.series import SeriesDescription, describe
 from node.settings import RouteSettings
+from node.settings.matching import matches
 
-__all__ = ["DEFAULT_ROUTES", "Choice", "SeriesDescription", "describe", "select"]
-
-_CHEST = r"chest|thorax|thorac|lung|pulm|nodule|\bch/|\bcap\b|nlst"
-_NOT_BODY = r"head|brain|skull|neck|sinus|orbit|dental|face|knee|hand|wrist|foot|ankle|elbow"
-
-DEFAULT_ROUTES: tuple[RouteSettings, ...] = tuple(
-    RouteSettings.model_validate({"reader": reader, "match": match})
-    for reader, match in (
-        ("lung-nodules", {"Modality": "CT", "BodyPartExamined": f"~{_CHEST}|whole ?body"}),
-        ("lung-nodules", {"Modality": "CT", "BodyPartExamined": "", "StudyDescription": f"~{_CHEST}|^$"}),
-        ("lung-nodules", {"Modality": "CT", "BodyPartExamined": "", "SeriesDescription": f"~{_CHEST}"}),
-        (
-            "ct-lesions",
-            {
-                "Modality": "CT",
-                "BodyPartExamined": f"~^(?!.*({_NOT_BODY}))",
-                "StudyDescription": f"~{_CHEST}|abd|pel|liver|body|^(?!.*({_NOT_BODY}))",
-            },
-        ),
-        ("chest-xray", {"Modality": ["CR", "DX"], "BodyPartExamined": "~chest|thorax|lung"}),
-        *(
-            (
-                "chest-xray",
-                {"Modality": ["CR", "DX"], "BodyPartExamined": "", keyword: "~chest|thorax|lung|cxr"},
-            )
-            for keyword in ("SeriesDescription", "StudyDescription", "ProtocolName")
-        ),
-        ("polyps", {"Modality": "ES"}),
-        ("polyps", {"Modality": ["OT", "XC", "SC"], "StudyDescription": "~colono|endosc|polyp"}),
-        ("pet-ct", {"Modality": "PT"}),
-    )
-)
+__all__ = ["Choice", "SeriesDescription", "describe", "select"]
 
 _FEWEST_SLICES = 8
 _LEAST_COVERAGE_MM = 30.0

@@ -12,8 +12,8 @@ from pathlib import Path
 from pydicom.uid import generate_uid
 from sqlalchemy.orm import Session
 
-from node import commitment
-from node.delivery import DeliveryError, Destination, Receipt
+from node.peers import commitment
+from node.peers.sending import DeliveryError, Destination, Receipt
 from node.settings import DestinationSettings
 from storage import deliveries
 from storage.database import Database, now

@@ -13,8 +13,8 @@ from pydicom.uid import JPEG2000Lossless
 from pynetdicom import AE, evt
 from sqlalchemy import select
 
-from node.delivery import DeliveryError, DicomDestination
-from node.outbox import Outbox
+from node.peers.outbox import Outbox
+from node.peers.sending import DeliveryError, DicomDestination
 from node.settings import DestinationSettings, Peer
 from storage import deliveries
 from storage.database import Database, now

@@ -11,7 +11,8 @@ import tomlkit
 from pydantic.fields import FieldInfo
 
 from node.settings import Section, Settings
-from node.settings_words import Schema, allowed, without_password
+from node.settings.routes import DEFAULT_ROUTES
+from node.settings.words import Schema, allowed, without_password
 
 WIDTH = 100
 SAID = {"", "a path", "true or false"}  # what the value beside it already shows
@@ -77,8 +78,6 @@ def _example(name: str, kind: type[Section]) -> Iterator[str]:
 
 
 def _shipped_routes() -> Iterator[str]:
-    from node.routing import DEFAULT_ROUTES
-
     yield from ("#", "# As long as none is given, these are in force:")
     for route in DEFAULT_ROUTES:
         match = _toml(dict(route.match))

@@ -23,7 +23,7 @@ from pynetdicom.association import Association
 from pynetdicom.dimse_primitives import C_STORE
 from pynetdicom.presentation import PresentationContext
 
-from node.delivery import DeliveryError, associate, name_of
+from node.peers.sending import DeliveryError, associate, name_of
 from node.settings import ArchiveSettings
 
 STUDY_ROOT_FIND = "1.2.840.10008.5.1.4.1.2.2.1"

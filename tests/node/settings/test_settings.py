@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from node.routing import DEFAULT_ROUTES
 from node.settings import Settings, SettingsError
-from node.settings_file import line_of, load_settings
-from node.settings_print import print_config
+from node.settings.file import line_of, load_settings
+from node.settings.printing import print_config
+from node.settings.routes import DEFAULT_ROUTES
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 EVERYTHING = """
 [node]
 data_dir = "/srv/overread"

@@ -14,9 +14,9 @@ from pydicom import Dataset
 from pynetdicom import AE, build_role, evt
 from sqlalchemy import select
 
-from node.delivery import DicomDestination
 from node.intake.receiver import Receiver
-from node.outbox import Outbox
+from node.peers.outbox import Outbox
+from node.peers.sending import DicomDestination
 from node.settings import DestinationSettings, DicomSettings
 from storage import deliveries
 from storage.archive import Archive

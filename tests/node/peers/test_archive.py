@@ -14,13 +14,13 @@ from pydicom import Dataset, dcmread
 from pydicom.uid import CTImageStorage
 from pynetdicom import AE, evt
 
-from node.archives import STUDY_ROOT_FIND, ArchiveAnswerError, DicomArchive, FetchedObject
 from node.demo.pacs import StandInPacs
-from node.prior_search import RemoteStudy, choose, search
-from node.priors import same_body_part
-from node.routing import DEFAULT_ROUTES
+from node.peers.archive import STUDY_ROOT_FIND, ArchiveAnswerError, DicomArchive, FetchedObject
+from node.priors.find import same_body_part
+from node.priors.search import RemoteStudy, choose, search
+from node.priors.study_time import StudyTime, valid_date
 from node.settings import ArchiveSettings, PriorsSettings
-from node.study_time import StudyTime, valid_date
+from node.settings.routes import DEFAULT_ROUTES
 from storage.database import now
 from storage.priors import PatientIdentity
 from tests.orthanc import Orthanc

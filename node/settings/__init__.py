@@ -1,4 +1,4 @@
-"""One validated, frozen tree of settings; ``settings_file`` reads it from a file and the environment.
+"""One validated, frozen tree of settings; ``node.settings.file`` reads it from a file and the environment.
 
 The docstring below each field is what ``overread check --print-config`` prints beside it.
 """

@@ -10,13 +10,13 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 
-from node.archives import ArchiveAnswerError, DicomArchive
 from node.intake.ledger import LedgerStoppedError
-from node.prior_search import ChosenSeries, RemoteStudy, choose, search
+from node.peers.archive import ArchiveAnswerError, DicomArchive
+from node.priors.search import ChosenSeries, RemoteStudy, choose, search
+from node.priors.study_time import StudyTime, valid_date
 from node.reading_room import ReadingRoom
 from node.results.identity import reading_identity
-from node.routing import SeriesDescription, describe, select
-from node.study_time import StudyTime, valid_date
+from node.routing.select import SeriesDescription, describe, select
 from storage import priors
 from storage.database import now
 from storage.priors import KnownStudy, PatientIdentity

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from inference.findings import Finding, Reading
-from node.archives import ArchiveAnswerError, FetchedObject, Take
-from node.prior_search import results_in
+from node.peers.archive import ArchiveAnswerError, FetchedObject, Take
+from node.priors.search import results_in
 from node.reading_room import ReadingRoom
 from storage.archive import UnsafeUidError, checked_uid
 from storage.part10 import encode_head

@@ -8,10 +8,11 @@ from pathlib import Path
 import pydicom
 import pytest
 
-from node.kernels import kernel_of
-from node.matching import check_keywords, matches
-from node.routing import DEFAULT_ROUTES, Choice, SeriesDescription, describe, select
+from node.routing.kernels import kernel_of
+from node.routing.select import Choice, SeriesDescription, describe, select
 from node.settings import RouteSettings
+from node.settings.matching import check_keywords, matches
+from node.settings.routes import DEFAULT_ROUTES
 from tests.inference.series import affine_of, change, write_scene
 from training.phantoms.dicom import Series
 

@@ -15,9 +15,9 @@ from pydicom import dcmread
 from pydicom.uid import ExplicitVRLittleEndian
 from pynetdicom import AE, evt
 
-from node.delivery import DeliveryError, DicomDestination, Receipt
 from node.intake.contexts import supported_contexts
 from node.intake.negotiation import agree, decode_request
+from node.peers.sending import DeliveryError, DicomDestination, Receipt
 from node.settings import Peer
 from node.wire.association import BrokenDataError, request_association
 from node.wire.pdu import ABORT, ASSOCIATE_RJ, P_DATA, PDU_HEAD, RELEASE_RQ, Wire

@@ -11,9 +11,22 @@ from typing import Any, Literal, Protocol, Self
 import pynetdicom.association
 from pynetdicom import AE
 
-from node import commitment
-from node.commitment import PUSH_MODEL_INSTANCE, MalformedReportError, Report, decode_report, encode_request
-from node.outgoing import VERIFICATION, Outgoing, UnsendableError, association_batches, contexts, outgoing
+from node.peers import commitment
+from node.peers.commitment import (
+    PUSH_MODEL_INSTANCE,
+    MalformedReportError,
+    Report,
+    decode_report,
+    encode_request,
+)
+from node.peers.outgoing import (
+    VERIFICATION,
+    Outgoing,
+    UnsendableError,
+    association_batches,
+    contexts,
+    outgoing,
+)
 from node.settings import Peer
 from node.wire.association import (
     Association,

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 
-from node.delivery import DeliveryError
+from node.peers.sending import DeliveryError
 from node.settings import PriorsSettings
 from storage import priors
 from storage.database import Database, now

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from pydicom import Dataset
 
-from node.archives import DicomArchive
-from node.routing import select
-from node.series import AXES, STRAIGHT, SeriesDescription, tags_of
+from node.peers.archive import DicomArchive
+from node.routing.select import select
+from node.routing.series import AXES, STRAIGHT, SeriesDescription, tags_of
 from node.settings import RouteSettings
 from storage.archive import UnsafeUidError, checked_uid
 from storage.priors import PatientIdentity

@@ -18,7 +18,7 @@ from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsConfigDic
 from pydantic_settings.exceptions import SettingsError as UnreadableVariable
 
 from node.settings import Section, Settings, SettingsError
-from node.settings_words import Key, did_you_mean, problems, without_password
+from node.settings.words import Key, did_you_mean, problems, without_password
 
 DEFAULT_FILE = Path("overread.toml")
 PREFIX = "OVERREAD_"

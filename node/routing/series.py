@@ -15,7 +15,7 @@ from pydicom.multival import MultiValue
 from inference.geometry import repeated, stack
 from inference.header import Slice, read_slices
 from inference.volume import UnreadableSeriesError
-from node.matching import Tags
+from node.settings.matching import Tags
 
 _VOLUMES = ("CT", "PT")
 _NOT_TEXT = frozenset({"SQ", "OB", "OW", "OF", "OD", "OL", "OV", "UN"})

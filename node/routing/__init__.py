@@ -1,0 +1,1 @@
+"""Which reader gets which series of a study, and why not the others."""
