@@ -37,7 +37,7 @@ class Anatomy:
 
 
 @dataclass(frozen=True)
-class _Build:
+class Build:
     """A patient's measures, mm."""
 
     half_width: float
@@ -50,7 +50,7 @@ class _Build:
     tilt: float
 
     @classmethod
-    def drawn(cls, rng: np.random.Generator) -> _Build:
+    def drawn(cls, rng: np.random.Generator) -> Build:
         size = rng.normal(1, 0.06)
         return cls(
             half_width=float(128 * size * rng.normal(1, 0.04)),
@@ -70,11 +70,16 @@ class _Build:
         return self.half_width * dome, self.half_depth * (0.25 + 0.75 * dome) * np.minimum(1, dome * 3)
 
 
+def anatomy_seed(seed: int) -> np.random.Generator:
+    """What draws the chest of patient ``seed``; the first it draws is the patient's build."""
+    return np.random.default_rng([seed, 11])
+
+
 @lru_cache(maxsize=4)
 def chest_anatomy(seed: int) -> Anatomy:
     """The chest of patient ``seed``; about a second."""
-    rng = np.random.default_rng([seed, 11])
-    build = _Build.drawn(rng)
+    rng = anatomy_seed(seed)
+    build = Build.drawn(rng)
     fields = _organs(rng, build)
     lungs = fields["lungs"]
     tubes = {
@@ -122,7 +127,7 @@ def _ellipsoid(center: tuple[float, float, float], radii: tuple[float, float, fl
     return (1 - q) * min(radii)
 
 
-def _organs(rng: np.random.Generator, build: _Build) -> dict[str, Field]:
+def _organs(rng: np.random.Generator, build: Build) -> dict[str, Field]:
     z, y, x = FIELD_GRID.axes
     y = y + build.tilt * z
     zero = np.zeros(FIELD_GRID.shape, np.float32)
@@ -205,7 +210,7 @@ def _organs(rng: np.random.Generator, build: _Build) -> dict[str, Field]:
     return {name: Field(np.ascontiguousarray(f, np.float32), FIELD_GRID) for name, f in fields.items()}
 
 
-def _ribs(rng: np.random.Generator, build: _Build) -> Tubes:
+def _ribs(rng: np.random.Generator, build: Build) -> Tubes:
     """Twelve pairs of ribs round the cavity, clavicles and shoulder blades."""
     parts = []
     for side in (-1, 1):
@@ -241,7 +246,7 @@ def _ribs(rng: np.random.Generator, build: _Build) -> Tubes:
     return Tubes.joined(parts)
 
 
-def _great_vessels(rng: np.random.Generator, build: _Build) -> Tubes:
+def _great_vessels(rng: np.random.Generator, build: Build) -> Tubes:
     back = build.half_depth * 0.66
     wide = rng.normal(1, 0.09)
     jitter = rng.normal(0, 2.5, 3)
@@ -308,7 +313,7 @@ def _scars(rng: np.random.Generator, lungs: Field) -> Tubes:
     return Tubes.joined(parts) if parts else Tubes(nothing, nothing, nothing[:, 0])
 
 
-def _spurs(rng: np.random.Generator, build: _Build) -> Tubes:
+def _spurs(rng: np.random.Generator, build: Build) -> Tubes:
     """Bone that bulges into the lung: spurs of the spine, ends of the first ribs, healed fractures."""
     parts = []
     for _ in range(int(rng.poisson(3))):

@@ -63,7 +63,7 @@ def scanned(
     for first in range(0, grid.shape[0], _SLAB):
         last = min(first + _SLAB, grid.shape[0])
         slab = grid.part((slice(first, last), slice(0, grid.shape[1]), slice(0, grid.shape[2])))
-        thin = _split(slab, finer)
+        thin = slab.sliced(finer)
         drawn = render(anatomy, thin, scan.contrast_hu)
         for nodule in recipes:
             draw_nodule(drawn, thin, nodule, anatomy.fields["lungs"], scan.contrast_hu)
@@ -80,22 +80,12 @@ def truth(anatomy: Anatomy, grid: Grid, nodule: Nodule) -> Lesion | None:
     here = grid.part(box)
     if 0 in here.shape:
         return None
-    thin = _split(here, finer)
+    thin = here.sliced(finer)
     drawn = draw_nodule(np.full(thin.shape, -850, np.float32), thin, nodule, anatomy.fields["lungs"])
     filled = np.zeros(thin.shape, np.float32)
     filled[drawn.box] = drawn.filled
     shares = filled.reshape(here.shape[0], finer, *here.shape[1:]).mean(1)
     return type(drawn)(box, shares).lesion(nodule, grid)
-
-
-def _split(grid: Grid, parts: int) -> Grid:
-    """The same slab with each slice cut into ``parts``."""
-    step = grid.spacing_mm[0] / parts
-    return Grid(
-        (grid.shape[0] * parts, grid.shape[1], grid.shape[2]),
-        (step, grid.spacing_mm[1], grid.spacing_mm[2]),
-        (grid.origin_mm[0] - step * (parts - 1) / 2, grid.origin_mm[1], grid.origin_mm[2]),
-    )
 
 
 def random_nodules(anatomy: Anatomy, count: int, seed: int, grid: Grid | None = None) -> list[Nodule]:

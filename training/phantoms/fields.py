@@ -65,6 +65,15 @@ class Grid:
         origin = tuple(o + s * a for o, s, a in zip(self.origin_mm, self.spacing_mm, start, strict=True))
         return Grid((shape[0], shape[1], shape[2]), self.spacing_mm, (origin[0], origin[1], origin[2]))
 
+    def sliced(self, parts: int) -> Grid:
+        """The same slab with each slice cut into ``parts``."""
+        step = self.spacing_mm[0] / parts
+        return Grid(
+            (self.shape[0] * parts, self.shape[1], self.shape[2]),
+            (step, self.spacing_mm[1], self.spacing_mm[2]),
+            (self.origin_mm[0] - step * (parts - 1) / 2, self.origin_mm[1], self.origin_mm[2]),
+        )
+
     def box_around(self, low_mm: npt.ArrayLike, high_mm: npt.ArrayLike) -> tuple[slice, slice, slice]:
         """The voxels between two corners (z, y, x), clipped to the grid; empty slices where outside."""
         a = np.floor((np.asarray(low_mm) - self.origin_mm) / self.spacing_mm).astype(int)

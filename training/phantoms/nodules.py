@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Literal, Self
+from typing import Literal, Protocol, Self
 
 import numpy as np
 
@@ -36,6 +36,19 @@ class Nodule:
         return replace(self, diameter_mm=self.diameter_mm * volume_factor ** (1 / 3))
 
 
+class Shape(Protocol):
+    """What settles a lesion's outline: see ``Nodule``."""
+
+    @property
+    def center_mm(self) -> Point: ...
+    @property
+    def diameter_mm(self) -> float: ...
+    @property
+    def lobulation(self) -> float: ...
+    @property
+    def seed(self) -> int: ...
+
+
 @dataclass(frozen=True, eq=False)
 class Lesion:
     """What is true of a nodule on a rendered grid: ``mask`` indexes the phantom's voxels.
@@ -54,14 +67,24 @@ class Lesion:
 
 
 @dataclass(frozen=True, eq=False)
+class Extent:
+    """Where something drawn lies; see ``Lesion``."""
+
+    center_mm: Point
+    diameter_mm: float
+    volume_mm3: float
+    mask: Mask
+
+
+@dataclass(frozen=True, eq=False)
 class Drawn:
     """Where a nodule was drawn: ``filled`` is the part of each voxel of ``box`` that it fills."""
 
     box: tuple[slice, slice, slice]
     filled: Array
 
-    def lesion(self, nodule: Nodule, grid: Grid) -> Lesion | None:
-        """Its truth on ``grid``; None where less than one voxel was drawn."""
+    def extent(self, grid: Grid) -> Extent | None:
+        """What of it can be seen on ``grid``; None where less than one voxel was drawn."""
         inside = self.filled >= 0.5
         if not inside.any():
             return None
@@ -72,15 +95,16 @@ class Drawn:
         low, high = where.min(0), where.max(0) + 1
         cut = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
         origin = tuple(int(s.start + a) for s, a in zip(self.box, low, strict=True))
-        return Lesion(
-            nodule,
-            (x, y, z),
-            float((6 * volume / np.pi) ** (1 / 3)),
-            volume,
-            nodule.kind,
-            nodule.malignant,
-            Mask((origin[0], origin[1], origin[2]), inside[cut]),
-        )
+        mask = Mask((origin[0], origin[1], origin[2]), inside[cut])
+        return Extent((x, y, z), float((6 * volume / np.pi) ** (1 / 3)), volume, mask)
+
+    def lesion(self, nodule: Nodule, grid: Grid) -> Lesion | None:
+        """Its truth on ``grid``; None where less than one voxel was drawn."""
+        extent = self.extent(grid)
+        if extent is None:
+            return None
+        size = (extent.center_mm, extent.diameter_mm, extent.volume_mm3)
+        return Lesion(nodule, *size, nodule.kind, nodule.malignant, extent.mask)
 
 
 def draw_nodule(
@@ -98,8 +122,8 @@ def draw_nodule(
         return Drawn(box, np.zeros(part.shape, np.float32))
     edge = float(np.mean(grid.spacing_mm))
     look = _Look.of(nodule)
-    signed = _body(nodule, here)
-    grain = _grain(nodule, here)
+    signed = lobulated(nodule, here)
+    grain = texture(nodule, here)
     filled = coverage(signed, max(edge, look.margin_mm))
     if lungs is None:
         room: Array = np.clip((-200 - part) / 200, 0, 1)
@@ -163,13 +187,13 @@ def _lay(part: Array, filled: Array, value: float | Array) -> None:
     part += filled * np.maximum(np.asarray(value, np.float32) - part, 0)
 
 
-def _from_center(nodule: Nodule, here: Grid) -> Array:
+def _from_center(nodule: Shape, here: Grid) -> Array:
     cx, cy, cz = nodule.center_mm
     z, y, x = here.axes
     return np.stack(np.broadcast_arrays(z - cz, y - cy, x - cx), -1).astype(np.float32)
 
 
-def _body(nodule: Nodule, here: Grid) -> Array:
+def lobulated(nodule: Shape, here: Grid) -> Array:
     """Signed distance to a lobulated ellipsoid of the recipe's volume."""
     rng = np.random.default_rng([nodule.seed, 32])
     ratios = np.exp(rng.normal(0, 0.12, 3))
@@ -192,7 +216,7 @@ def _body(nodule: Nodule, here: Grid) -> Array:
     return out
 
 
-def _grain(nodule: Nodule, here: Grid) -> Array:
+def texture(nodule: Shape, here: Grid) -> Array:
     """Texture of about unit deviation, bumps about 4 mm long, the same on every grid."""
     rng = np.random.default_rng([nodule.seed, 33])
     waves = rng.normal(0, 1.3, (14, 3)).astype(np.float32)

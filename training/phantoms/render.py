@@ -17,7 +17,7 @@ def render(anatomy: Anatomy, grid: Grid, contrast_hu: float = 0.0) -> Array:
     blood = BLOOD + contrast_hu
 
     def organ(name: str, value: float, shrunk_mm: float = 0.0) -> None:
-        _paint(hu, grid, anatomy.fields[name], value, shrunk_mm, edge)
+        paint(hu, grid, anatomy.fields[name], value, shrunk_mm, edge)
 
     organ("body", MUSCLE - 30)
     organ("body", FAT, 2.0)
@@ -38,26 +38,26 @@ def render(anatomy: Anatomy, grid: Grid, contrast_hu: float = 0.0) -> Array:
     organ("spinal canal", 22)
     organ("sternum", CORTEX * 0.6)
     organ("sternum", anatomy.marrow_hu * 0.6, 1.6)
-    _blend(hu, anatomy.tubes["great vessels"].fill(grid), blood)
+    blend(hu, anatomy.tubes["great vessels"].fill(grid), blood)
     _fill_lungs(anatomy, grid, hu, edge)
     bones = anatomy.tubes["bones"]
     cortex = bones.fill(grid)
-    _blend(hu, cortex, CORTEX)
-    _blend(hu, bones.widened(1.0, -1.4).fill(grid), anatomy.marrow_hu)
-    _blend(hu, anatomy.tubes["spurs"].fill(grid), 0.6 * CORTEX)
-    _blend(hu, anatomy.tubes["scars"].fill(grid), 5.0)
+    blend(hu, cortex, CORTEX)
+    blend(hu, bones.widened(1.0, -1.4).fill(grid), anatomy.marrow_hu)
+    blend(hu, anatomy.tubes["spurs"].fill(grid), 0.6 * CORTEX)
+    blend(hu, anatomy.tubes["scars"].fill(grid), 5.0)
     vessels = anatomy.tubes["pulmonary vessels"].fill(grid)
-    _blend(hu, vessels, blood)
+    blend(hu, vessels, blood)
     bronchi = anatomy.tubes["bronchi"]
-    _blend(hu, bronchi.widened(1.12, 0.45).fill(grid) * 0.9, 20.0)
-    _blend(hu, bronchi.fill(grid), -960.0)
+    blend(hu, bronchi.widened(1.12, 0.45).fill(grid) * 0.9, 20.0)
+    blend(hu, bronchi.fill(grid), -960.0)
     trachea = anatomy.tubes["airways"]
-    _blend(hu, trachea.widened(1.0, 2.0).fill(grid), 40.0)
-    _blend(hu, trachea.fill(grid), -985.0)
+    blend(hu, trachea.widened(1.0, 2.0).fill(grid), 40.0)
+    blend(hu, trachea.fill(grid), -985.0)
     return hu
 
 
-def _box(grid: Grid, field: Field, shrunk_mm: float) -> tuple[slice, slice, slice]:
+def field_box(grid: Grid, field: Field, shrunk_mm: float) -> tuple[slice, slice, slice]:
     """The voxels of ``grid`` that can lie inside ``field``; to the very edge where the field's grid ends."""
     inside = field.values > shrunk_mm - field.grid.spacing_mm[0]
     low, high = np.empty(3), np.empty(3)
@@ -71,23 +71,23 @@ def _box(grid: Grid, field: Field, shrunk_mm: float) -> tuple[slice, slice, slic
     return grid.box_around(low, high)
 
 
-def _paint(hu: Array, grid: Grid, field: Field, value: float, shrunk_mm: float, edge: float) -> None:
+def paint(hu: Array, grid: Grid, field: Field, value: float, shrunk_mm: float, edge: float) -> None:
     """Lay ``value`` over the inside of ``field``."""
-    box = _box(grid, field, shrunk_mm)
+    box = field_box(grid, field, shrunk_mm)
     part = hu[box]
     if part.size:
         filled = coverage(field.on(grid.part(box)) - np.float32(shrunk_mm), edge)
         part += filled * (np.float32(value) - part)
 
 
-def _blend(hu: Array, filled: Array, value: float) -> None:
+def blend(hu: Array, filled: Array, value: float) -> None:
     at = np.flatnonzero(filled)
     flat, part = hu.reshape(-1), filled.reshape(-1)[at]
     flat[at] += part * (np.float32(value) - flat[at])
 
 
 def _discs(anatomy: Anatomy, grid: Grid, hu: Array, edge: float) -> None:
-    box = _box(grid, anatomy.fields["spine"], 0.0)
+    box = field_box(grid, anatomy.fields["spine"], 0.0)
     if not hu[box].size:
         return
     disc = anatomy.fields["disc"].on(grid.part(box))
@@ -105,7 +105,7 @@ def _streaks_of_fat(anatomy: Anatomy, grid: Grid, hu: Array) -> None:
 
 def _fill_lungs(anatomy: Anatomy, grid: Grid, hu: Array, edge: float) -> None:
     """Aerated lung with its gravity gradient, emphysema, and the fissures that part the lobes."""
-    box = _box(grid, anatomy.fields["lungs"], 0.0)
+    box = field_box(grid, anatomy.fields["lungs"], 0.0)
     if not hu[box].size:
         return
     here = grid.part(box)
