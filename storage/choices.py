@@ -1,12 +1,14 @@
-"""Why a series was or was not read: written as a line of the timeline, and found again in it."""
+"""Why a series was or was not read."""
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass
-from typing import Self
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
 
-_WRITTEN = re.compile(r"series (\S+) (read|not read)(?: by (\S+))?: (.+)", re.DOTALL)
+from sqlalchemy.orm import Session
+
+from storage.readings import find_revision
+from storage.tables import Revision
 
 
 @dataclass(frozen=True)
@@ -19,20 +21,18 @@ class SeriesChoice:
     reason: str
 
     @property
-    def text(self) -> str:
-        """The line of the timeline, stage ``select``."""
-        by = f" by {self.reader}" if self.reader else ""
-        return f"series {self.series_uid} {self.outcome}{by}: {self.reason}"
-
-    @property
     def outcome(self) -> str:
         return "read" if self.read else "not read"
 
-    @classmethod
-    def parse(cls, text: str) -> Self | None:
-        """The choice a line tells of, None if it tells of something else."""
-        match = _WRITTEN.fullmatch(text)
-        if match is None:
-            return None
-        series_uid, outcome, reader, reason = match.groups()
-        return cls(series_uid, reader or "", outcome == "read", reason)
+
+def keep_choices(session: Session, study_uid: str, revision: int, choices: Iterable[SeriesChoice]) -> None:
+    """Remember what was chosen for a revision, in place of what was chosen before."""
+    find_revision(session, study_uid, revision).choices = [asdict(choice) for choice in choices]
+
+
+def choices_of(revision: Revision) -> list[SeriesChoice]:
+    """What was chosen; a series that was read without a word about it is told by its reading."""
+    told = [SeriesChoice(**choice) for choice in revision.choices]
+    known = {(choice.series_uid, choice.reader) for choice in told}
+    untold = [r for r in revision.readings if (r.series_uid, r.reader) not in known]
+    return [*told, *(SeriesChoice(r.series_uid, r.reader, True, "") for r in untold)]

@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session, selectinload
 
-from storage.choices import SeriesChoice
+from storage.choices import SeriesChoice, choices_of
 from storage.overview import StudyLine, one_study
 from storage.tables import Delivery, Event, FindingRow, Instance, ReadingRow, Revision, Series, Study
 
@@ -137,7 +137,7 @@ def study_dossier(session: Session, uid: str, event_limit: int = 500) -> Dossier
     newest = revisions[0] if revisions else None
     return Dossier(
         study=line,
-        series=_series(session, study.id, _choices(newest, events) if newest else ()),
+        series=_series(session, study.id, choices_of(newest) if newest else ()),
         revisions=tuple(
             _revision(session, row, [event for event in events if event.revision == row.number])
             for row in revisions
@@ -192,19 +192,6 @@ def _series(session: Session, study_key: int, choices: Sequence[SeriesChoice]) -
         )
         for series, images, size in rows
     )
-
-
-def _choices(newest: Revision, events: Iterable[EventRecord]) -> Sequence[SeriesChoice]:
-    """As the timeline tells them; what was read without a line about it is told by its reading."""
-    told = [
-        choice
-        for event in events
-        if event.revision == newest.number and event.stage == "select"
-        if (choice := SeriesChoice.parse(event.text))
-    ]
-    known = {(choice.series_uid, choice.reader) for choice in told}
-    untold = [r for r in newest.readings if (r.series_uid, r.reader) not in known]
-    return [*told, *(SeriesChoice(r.series_uid, r.reader, True, "") for r in untold)]
 
 
 def _revision(session: Session, row: Revision, events: Iterable[EventRecord]) -> RevisionRecord:

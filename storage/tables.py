@@ -119,6 +119,7 @@ class Revision(Base):
     state: queued, reading, delivering, delivered, failed, skipped, superseded; stored, for a prior that was
     fetched and read to be compared with, whose results are not sent.
     stage: the step under way, or the one that failed; reason: a sentence for failed and skipped.
+    choices: why each series was or was not read, as `storage.choices.SeriesChoice`.
     """
 
     __tablename__ = "revisions"
@@ -134,6 +135,7 @@ class Revision(Base):
     closed_at: Mapped[datetime]
     started_at: Mapped[datetime | None]
     finished_at: Mapped[datetime | None]
+    choices: Mapped[list[Any]] = mapped_column(default=list, server_default="[]")
 
     study: Mapped[Study] = relationship(back_populates="revisions")
     readings: Mapped[list[ReadingRow]] = relationship(back_populates="revision")
@@ -141,7 +143,7 @@ class Revision(Base):
 
 class ReadingRow(Base):
     """One reader on one series. ``identity`` is the hash of everything the result depends on;
-    ``body`` is the reading as in ``reading.json``; ``choices`` why each series was or was not read."""
+    ``body`` is the reading as in ``reading.json``."""
 
     __tablename__ = "readings"
     __table_args__ = (UniqueConstraint("revision_pk", "reader", "series_uid"),)

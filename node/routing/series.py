@@ -64,6 +64,13 @@ class SeriesDescription:
         return int(text) if text.lstrip("-").isdigit() else None
 
     @property
+    def name(self) -> str:
+        """How a person calls it: by number and description, or by its UID where it has neither."""
+        number = "" if self.number is None else f" {self.number}"
+        described = f" “{self.description}”" if self.description else ""
+        return f"series{number}{described}" if number or described else f"series {self.series_uid}"
+
+    @property
     def thickness_mm(self) -> float | None:
         """How coarse the slices are: their distance or their thickness, whichever is more."""
         try:

@@ -9,7 +9,7 @@ from node.reading_room import ReadingRoom
 from node.routing.select import Choice, describe, select
 from node.steps.job import Assignment, Job, note, series_of
 from storage import readings
-from storage.choices import SeriesChoice
+from storage.choices import SeriesChoice, keep_choices
 
 
 def select_series(room: ReadingRoom, job: Job) -> list[dict[str, Any]]:
@@ -19,20 +19,27 @@ def select_series(room: ReadingRoom, job: Job) -> list[dict[str, Any]]:
             return []
         readings.enter_stage(session, job.study_uid, job.revision, "select")
     series = series_of(room, job)
-    choices = select([describe(uid, paths) for uid, paths in series.items()], room.routes, room.readers)
+    described = {uid: describe(uid, paths) for uid, paths in series.items()}
+    choices = select(list(described.values()), room.routes, room.readers)
     assignments = [
         Assignment(c.reader, c.series_uid, room.identity(c.reader, c.series_uid, series[c.series_uid]))
         for c in choices
         if c.chosen and c.reader
     ]
     with room.database.session() as session:
+        keep_choices(session, job.study_uid, job.revision, [_kept(choice) for choice in choices])
         for choice in choices:
-            note(session, job, "select", _said(choice).text)
+            note(session, job, "select", f"{described[choice.series_uid].name} {_said(choice)}")
         if not assignments:
             reason = "nothing to read: " + "; ".join(dict.fromkeys(choice.reason for choice in choices))
             readings.finish(session, job.study_uid, job.revision, "skipped", stage="select", reason=reason)
     return [asdict(assignment) for assignment in assignments]
 
 
-def _said(choice: Choice) -> SeriesChoice:
+def _kept(choice: Choice) -> SeriesChoice:
     return SeriesChoice(choice.series_uid, choice.reader or "", choice.chosen, choice.reason)
+
+
+def _said(choice: Choice) -> str:
+    by = f" by {choice.reader}" if choice.reader else ""
+    return f"{'read' if choice.chosen else 'not read'}{by}: {choice.reason}"

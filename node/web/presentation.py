@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -11,9 +11,8 @@ from urllib.parse import quote
 from fastapi.templating import Jinja2Templates
 from markupsafe import Markup
 
-from storage.choices import SeriesChoice
 from storage.database import now
-from storage.dossier import FindingRecord, SeriesRecord
+from storage.dossier import FindingRecord
 from storage.overview import StudyState
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -61,7 +60,7 @@ def page_templates() -> Jinja2Templates:
     )
     templates.env.filters.update(
         age=age, moment=moment, dicom_date=dicom_date, axes=axes, volume=volume, percent=percent, size=size,
-        signed_percent=signed_percent, days=days, in_path=in_path, naming=naming,
+        signed_percent=signed_percent, days=days, in_path=in_path,
     )  # fmt: skip
     return templates
 
@@ -123,18 +122,6 @@ def size(count: float) -> str:
             return f"{count:.0f} {unit}" if unit in ("B", "kB") else f"{count:.1f} {unit}"
         count /= 1000
     return f"{count:.1f} TB"
-
-
-def naming(text: str, series: Iterable[SeriesRecord]) -> str:
-    """A line of the timeline that tells of a series by its UID, with the series' number and description."""
-    choice = SeriesChoice.parse(text)
-    known = next((one for one in series if choice and one.uid == choice.series_uid), None)
-    if choice is None or known is None:
-        return text
-    number = "" if known.number is None else f" {known.number}"
-    described = f" “{known.description}”" if known.description else ""
-    by = f" by {choice.reader}" if choice.reader else ""
-    return f"Series{number}{described} {choice.outcome}{by}: {choice.reason}"
 
 
 def _time(value: datetime, show: str, text: str) -> Markup:

@@ -1,24 +1,22 @@
-"""Choices of series as lines of the timeline."""
+"""What was chosen to be read is kept with the revision it was chosen for."""
 
 from __future__ import annotations
 
-import pytest
+from storage.choices import SeriesChoice, choices_of, keep_choices
+from storage.database import Database
+from storage.readings import find_revision
+from tests.node.web import rows
 
-from storage.choices import SeriesChoice
-
-
-@pytest.mark.parametrize(
-    "choice",
-    [
-        SeriesChoice("1.2.3", "lung-nodules", True, "the only series: CT, 1 mm"),
-        SeriesChoice("1.2.3", "lung-nodules", False, "thick: 5 mm; not read by: anyone\nelse"),
-        SeriesChoice("1.2.3", "", False, "a localizer"),
-    ],
-)
-def test_a_choice_is_found_again_in_its_line(choice: SeriesChoice) -> None:
-    assert SeriesChoice.parse(choice.text) == choice
+SCOUT = SeriesChoice("1.2.3", "", False, "a localizer")
+THIN = SeriesChoice("1.2.4", "lung-nodules", True, "thin: 1 mm; not read by: anyone\nelse")
 
 
-@pytest.mark.parametrize("text", ["", "a localizer", "series 1.2.3 was long: 300 images", "series  read: x"])
-def test_other_lines_tell_of_no_choice(text: str) -> None:
-    assert SeriesChoice.parse(text) is None
+def test_a_choice_taken_anew_takes_the_place_of_the_one_before(database: Database) -> None:
+    with database.session() as session:
+        study = rows.add_study(session)
+        rows.close(session, study)
+    for chosen in ([SCOUT], [SCOUT, THIN]):
+        with database.session() as session:
+            keep_choices(session, study.uid, 1, chosen)
+    with database.session() as session:
+        assert choices_of(find_revision(session, study.uid, 1)) == [SCOUT, THIN]

@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from storage.choices import SeriesChoice
+from storage.choices import SeriesChoice, keep_choices
 from storage.database import now
 from storage.events import log_event
 from storage.tables import (
@@ -120,11 +120,15 @@ def close(session: Session, study: Study, **columns: Any) -> Revision:
 
 def begin_reading(session: Session, study: Study, revision: Revision, stage: str = "infer") -> None:
     revision.state, revision.stage, revision.started_at = "reading", stage, now()
-    for choice in (
+    choices = (
         SeriesChoice(f"{study.uid}.1", "", False, "a localizer"),
         SeriesChoice(f"{study.uid}.2", "lung-nodules", True, "the thinnest axial original"),
-    ):
-        log_event(session, "select", choice.text, study_uid=study.uid, revision=revision.number)
+    )
+    keep_choices(session, study.uid, revision.number, choices)
+    for number, choice in enumerate(choices, 1):
+        by = f" by {choice.reader}" if choice.reader else ""
+        text = f"series {number} {choice.outcome}{by}: {choice.reason}"
+        log_event(session, "select", text, study_uid=study.uid, revision=revision.number)
 
 
 def add_reading(

@@ -79,7 +79,7 @@ def test_a_study_shows_findings_key_images_and_deliveries(
     assert "increased +142 %" in page
     assert "doubling in 143 days" in page
     assert "Segmentation (SEG)" in page
-    assert "Series 2 “Thin axial lung 1.0” read by lung-nodules: the thinnest axial original" in page
+    assert "series 2 read by lung-nodules: the thinnest axial original" in page
     for key in keys:
         address = f"/studies/{study.uid}/findings/{key}.png"
         assert address in page
