@@ -77,13 +77,13 @@ def observe(volume: Volume, spacing_mm: float = GRID_MM) -> Anatomy:
     hu = np.asarray(coarse.voxels, np.float32)
     scanned = hu > (_OUTSIDE_HU + _AIR_HU) / 2
     np.maximum(hu, _AIR_HU, out=hu)
-    body = _body(hu)
+    body = body_of(hu)
     lungs = _lungs(hu, body, spacing_mm)
     hu[~body] = _AIR_HU
     return Anatomy(hu, scanned, body, lungs, coarse.affine)
 
 
-def _body(hu: Image) -> Region:
+def body_of(hu: Image) -> Region:
     """The largest thing that is denser than fat's edge, its inside filled slice by slice."""
     dense = ndimage.binary_opening(hu > _BODY_HU)
     largest = cc3d.largest_k(dense, k=1, connectivity=6) > 0
