@@ -1,0 +1,1 @@
+"""How ``ct-lesions`` is made."""
