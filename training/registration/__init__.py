@@ -1,0 +1,1 @@
+"""How the network that registers PET to CT is made and measured."""
