@@ -95,9 +95,18 @@ def _growth(request: Request) -> Path:
     return repository
 
 
+def _registration(request: Request) -> Path:
+    from training.registration import recipe
+
+    schedule = replace(recipe.SCHEDULE, minutes=request.minutes)
+    plan = recipe.Plan(seed=request.seed, device=request.device, resume=request.resume, schedule=schedule)
+    return recipe.train(request.out, plan)
+
+
 TASKS: Mapping[str, Task] = {
     "lung-nodules": Task(_lung_nodules, ("phantom", "lidc-slices"), activations=ACTIVATIONS, starts=True),
     "chest-xray": Task(_chest_xray, ("nih",)),
     "polyps": Task(_polyps, ("phantom",)),
     "growth": Task(_growth, ("phantom",), ("lstm",)),
+    "registration": Task(_registration, ("phantom",), ("cnn",)),
 }

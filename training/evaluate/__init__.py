@@ -6,9 +6,14 @@ from pathlib import Path
 from typing import Any
 
 from training.errors import TaskError
-from training.evaluate import growth, lung_nodules, polyps
+from training.evaluate import growth, lung_nodules, polyps, registration
 
-TASKS = {"lung-nodules": lung_nodules.LAYOUTS, "growth": growth.LAYOUTS, "polyps": polyps.LAYOUTS}
+TASKS = {
+    "lung-nodules": lung_nodules.LAYOUTS,
+    "growth": growth.LAYOUTS,
+    "polyps": polyps.LAYOUTS,
+    "registration": registration.LAYOUTS,
+}
 
 
 def evaluate(
