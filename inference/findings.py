@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 Point = tuple[float, float, float]
 Box = tuple[Point, Point]
+Presence = Literal["present", "absent", "undetermined"]
 Category = Literal["new", "increased", "stable", "decreased", "resolved"]
 
 
@@ -111,6 +112,20 @@ class Change:
 
 
 @dataclass(frozen=True)
+class Uptake:
+    """What a lesion takes up on PET: SUV of body weight, g/ml. ``suv_peak``: mean over the hottest sphere of
+    1 ml. ``glycolysis_g``: SUVmean times metabolic volume in ml (TLG); that volume is the finding's own.
+    ``contour``: the SUV its border was drawn at. ``lean_peak``: SUVpeak of lean body mass (Janmahasatian)."""
+
+    suv_max: float
+    suv_mean: float
+    suv_peak: float
+    glycolysis_g: float
+    contour: float
+    lean_peak: float | None = None
+
+
+@dataclass(frozen=True)
 class Finding:
     """One lesion on a volume. ``image_uid`` is the SOP Instance UID of its key slice, on which both
     axes lie; ``frame`` is that slice's 1-based frame number in a multi-frame image, else None.
@@ -137,6 +152,7 @@ class Finding:
     tracking_uid: str = ""
     change: Change | None = None
     in_pixels: bool = False
+    uptake: Uptake | None = None
     mask: Mask | None = field(default=None, compare=False, repr=False)
 
     @property
@@ -153,11 +169,22 @@ class Finding:
 
 @dataclass(frozen=True)
 class ClassProbability:
-    """An image-level class."""
+    """An image-level class. ``present_from``, ``absent_below``: the operating points, None where there is
+    none; between them nothing is claimed."""
 
     label: str
     code: Code
     probability: float
+    present_from: float | None = None
+    absent_below: float | None = None
+
+    @property
+    def presence(self) -> Presence:
+        if self.present_from is not None and self.probability >= self.present_from:
+            return "present"
+        if self.absent_below is not None and self.probability < self.absent_below:
+            return "absent"
+        return "undetermined"
 
 
 @dataclass(frozen=True)
@@ -176,6 +203,7 @@ class Reading:
     """What one reader found on one series. ``models`` lists every network that took part, the reader's
     own first; ``seconds`` the time of each stage: decode, preprocess, inference, postprocess, ...
 
+    image_uids: the images that were read, where that is not all of the series.
     resolved: findings of the prior that are gone, as they were there, each with its change.
     response: of all target lesions together. comparison_notes: what was compared and what could not be,
     a sentence each.
@@ -191,6 +219,7 @@ class Reading:
     resolved: tuple[Finding, ...] = ()
     response: Response | None = None
     comparison_notes: tuple[str, ...] = ()
+    image_uids: tuple[str, ...] = ()
 
     @property
     def model(self) -> Model:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -25,24 +26,44 @@ __all__ = ["PLANE", "Pictures", "View", "load_pictures"]
 PLANE = np.array([[0.0, 0, 1, 0], [0, 1, 0, 0], [1, 0, 0, 0], [0, 0, 0, 1]])
 """From (picture, row, column) to (column, row, picture): a plane's own coordinates, in pixels."""
 
-_LATERAL = frozenset({"LL", "RL", "LAT", "LATERAL", "LLD", "RLD"})
+_NOT_FRONTAL = {
+    **dict.fromkeys(("LL", "RL", "LAT", "LATERAL"), "from the side"),
+    **dict.fromkeys(("LLO", "RLO", "LAO", "RAO", "LPO", "RPO"), "oblique"),
+    **dict.fromkeys(("LLD", "RLD"), "of a patient who lies on the side"),
+}
+_LATERAL_CODES = frozenset({"399067008", "399173006", "399198007", "R-102CD", "R-10236", "R-10232"})
+"""View Code Sequence (CID 4010), SNOMED CT and the older SNOMED-RT codes."""
 _MOST_PIXELS = 64_000_000  # of one picture
 _MOST_BYTES = 2_000_000_000  # of all of them
 
 
 @dataclass(frozen=True)
 class View:
-    """How a picture was taken, as far as its header says. ``position``: PA, AP, LL, ...; ``laterality``: R,
-    L, B or empty; ``spacing_mm``: between rows, between columns, at the detector or calibrated, or None."""
+    """How a picture was taken, as far as its header says.
+
+    position: PA, AP, LL, ... laterality: R, L, B or empty. spacing_mm: between rows, between columns, at the
+    detector or calibrated, or None. orientation: where the rows and where the columns run to, as in (L, F),
+    empty where the header does not say. code: (value, meaning) of the view.
+    """
 
     modality: str
     position: str = ""
     laterality: str = ""
     spacing_mm: tuple[float, float] | None = None
+    orientation: tuple[str, str] | None = None
+    code: tuple[str, str] = ("", "")
 
     @property
-    def is_lateral(self) -> bool:
-        return self.position in _LATERAL
+    def not_frontal(self) -> str:
+        """Why this is no frontal view, in a clause; empty where it may be one."""
+        value, meaning = self.code
+        if how := _NOT_FRONTAL.get(self.position):
+            return f"The view is {self.position}, {how}"
+        if value in _LATERAL_CODES or re.search(r"\b(lateral|oblique)\b", meaning, re.IGNORECASE):
+            return f"The view is {meaning or value} by its View Code Sequence, not from the front or the back"
+        if self.orientation and {direction[0] for direction in self.orientation} & {"A", "P"}:
+            return f"The view is from the side by its Patient Orientation, {'/'.join(self.orientation)}"
+        return ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,8 +108,8 @@ class _Header:
 def load_pictures(paths: Sequence[Path]) -> Pictures:
     """The pictures of one series, from its files in any order.
 
-    Lateral views are left out where there is another one, and so are pictures of other sizes than most have;
-    ``notes`` say so. An image sent twice counts once.
+    Views that are not frontal are left out where another is, and so are pictures of other sizes than most
+    have; ``notes`` say so. An image sent twice counts once.
 
     Raises:
         UnreadableSeriesError: no picture among them can be read; says why and what to do.
@@ -98,9 +119,11 @@ def load_pictures(paths: Sequence[Path]) -> Pictures:
     if not distinct:
         raise UnreadableSeriesError("There are no files to read.")
     notes: list[str] = []
-    frontal = [header for header in distinct if not header.view.is_lateral]
+    frontal = [header for header in distinct if not header.view.not_frontal]
     if frontal and (left := len(distinct) - len(frontal)):
-        notes.append(f"{left} lateral view{'s' * (left > 1)} left out.")
+        notes.append(
+            f"{left} view{'s' * (left > 1)} that {'are' if left > 1 else 'is'} not frontal left out."
+        )
     chosen = frontal or distinct
     size, _ = Counter(header.size for header in chosen).most_common(1)[0]
     if left := sum(header.size != size for header in chosen):
@@ -155,8 +178,25 @@ def _header(path: Path) -> _Header:
         position=str(image.get("ViewPosition") or "").strip().upper(),
         laterality=str(image.get("ImageLaterality") or image.get("Laterality") or "").strip().upper(),
         spacing_mm=_spacing(image),
+        orientation=_orientation(image),
+        code=_view_code(image),
     )
     return _Header(path, image, view, frames)
+
+
+def _orientation(image: Dataset) -> tuple[str, str] | None:
+    """Patient Orientation (PS3.3 C.7.6.1.1.1): the direction of the rows, then that of the columns."""
+    value = image.get("PatientOrientation") or ()
+    directions = [str(one).strip().upper() for one in ([value] if isinstance(value, str) else value)]
+    if len(directions) != 2 or not all(one and set(one) <= set("LRAPHF") for one in directions):
+        return None
+    return directions[0], directions[1]
+
+
+def _view_code(image: Dataset) -> tuple[str, str]:
+    items = image.get("ViewCodeSequence") or ()
+    first = items[0] if items else Dataset()
+    return str(first.get("CodeValue") or ""), str(first.get("CodeMeaning") or "")
 
 
 def _spacing(image: Dataset) -> tuple[float, float] | None:
@@ -202,14 +242,13 @@ def _coloured(stored: npt.NDArray[np.generic], image: Dataset) -> npt.NDArray[np
 def _grey(stored: npt.NDArray[np.generic], image: Dataset) -> npt.NDArray[np.uint8]:
     """As shown: modality and VOI transformation (PS3.3 C.11.1, C.11.2) or, without a window, the range that
     the pixels fill; padding is left out of it."""
-    values = np.asarray(apply_modality_lut(stored, image), np.float64)
-    if "VOILUTSequence" in image or ("WindowCenter" in image and "WindowWidth" in image):
-        values = np.asarray(
-            apply_voi_lut(values if "VOILUTSequence" not in image else stored, image), np.float64
-        )
-    shown = values
+    shown = np.asarray(apply_modality_lut(stored, image), np.float64)
+    if "VOILUTSequence" in image:  # its table is looked up by what the modality transformation gives
+        shown = np.asarray(apply_voi_lut(np.rint(shown).astype(np.int32), image), np.float64)
+    elif "WindowCenter" in image and "WindowWidth" in image:
+        shown = np.asarray(apply_voi_lut(shown, image), np.float64)
     padding = image.get("PixelPaddingValue")
-    real = np.asarray(stored) != padding if padding is not None else np.ones(values.shape, bool)
+    real = np.asarray(stored) != padding if padding is not None else np.ones(shown.shape, bool)
     inside = shown[real] if real.any() else shown
     low, high = np.percentile(inside, (0.1, 99.9))
     scaled = np.clip((shown - low) / max(high - low, 1e-9), 0, 1)

@@ -23,6 +23,7 @@ from inference.findings import (
     Reading,
     Response,
     Segment,
+    Uptake,
 )
 
 Masks = Mapping[str, Mask]
@@ -36,14 +37,13 @@ def to_json(reading: Reading) -> dict[str, Any]:
         "model": asdict(reading.model),
         "models": [asdict(model) for model in reading.models],
         "findings": [_finding_to_json(finding) for finding in reading.findings],
-        "classes": [
-            {"label": c.label, "code": asdict(c.code), "probability": c.probability} for c in reading.classes
-        ],
+        "classes": [asdict(found) | {"presence": found.presence} for found in reading.classes],
         "segments": [_segment_to_json(segment) for segment in reading.segments],
         "seconds": dict(reading.seconds),
         "resolved": [_finding_to_json(finding) for finding in reading.resolved],
         "response": asdict(reading.response) if reading.response else None,
         "comparison_notes": list(reading.comparison_notes),
+        "image_uids": list(reading.image_uids),
     }
 
 
@@ -56,7 +56,14 @@ def from_json(body: Mapping[str, Any], masks: Masks | None = None) -> Reading:
         models=tuple(Model(**model) for model in body["models"]),
         findings=tuple(_finding(f, masks.get(f"finding/{n}")) for n, f in enumerate(body["findings"])),
         classes=tuple(
-            ClassProbability(c["label"], Code(**c["code"]), c["probability"]) for c in body["classes"]
+            ClassProbability(
+                c["label"],
+                Code(**c["code"]),
+                c["probability"],
+                c.get("present_from"),
+                c.get("absent_below"),
+            )
+            for c in body["classes"]
         ),
         segments=tuple(
             Segment(s["label"], Code(**s["code"]), s["volume_mm3"], s["area_mm2"], masks.get(f"segment/{n}"))
@@ -68,6 +75,7 @@ def from_json(body: Mapping[str, Any], masks: Masks | None = None) -> Reading:
         ),
         response=_response(body.get("response")),
         comparison_notes=tuple(body.get("comparison_notes", ())),
+        image_uids=tuple(body.get("image_uids", ())),
     )
 
 
@@ -132,6 +140,7 @@ def _in_millimetres(finding: Finding) -> dict[str, Any]:
         "mean_hu": finding.mean_hu,
         "malignancy": finding.malignancy,
         "kind": finding.kind,
+        "uptake": asdict(finding.uptake) if finding.uptake else None,
         "tracking_uid": finding.tracking_uid,
         "change": asdict(finding.change) if finding.change else None,
     }
@@ -158,6 +167,7 @@ def _finding(body: Mapping[str, Any], mask: Mask | None) -> Finding:
         mean_hu=body["mean_hu"],
         malignancy=body["malignancy"],
         kind=body.get("kind"),
+        uptake=Uptake(**body["uptake"]) if body.get("uptake") else None,
         tracking_uid=body["tracking_uid"],
         change=_change(body["change"]),
         in_pixels=in_pixels,

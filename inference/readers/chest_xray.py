@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from inference.card import CodedLabel
+from inference.card import CodedLabel, ModelCard
 from inference.catalogue import Catalogue
 from inference.engine import Engine
 from inference.errors import UnreadableSeriesError
@@ -24,6 +24,7 @@ from inference.readers.radiograph import (
     sampled,
     square,
 )
+from inference.readers.upright import Turn, turn_of
 from inference.volume import Volume
 
 NAME = "chest-xray"
@@ -36,14 +37,28 @@ _LEAST_LUNGS = 0.05  # of the picture
 
 def read(volume: Volume, engine: Engine, catalogue: Catalogue) -> Reading:
     """Probabilities of findings, both lungs, and for each finding above its operating point a box around the
-    strongest evidence. Of several frontal pictures the first is read.
+    strongest evidence. Of several frontal pictures the first that shows two lungs is read. Masks and boxes
+    lie on the picture as it is stored, whichever way that is.
 
     Raises:
         UnreadableSeriesError: no frontal grey picture, too small a one, or one that shows no lungs.
         EngineError: a network cannot be run.
     """
+    pictures = _grey(volume)
+    reasons: list[UnreadableSeriesError] = []
+    for index in range(len(pictures.voxels)):
+        try:
+            return _read_one(pictures, index, engine, catalogue)
+        except UnreadableSeriesError as reason:
+            reasons.append(reason)
+    raise reasons[0]
+
+
+def _read_one(pictures: Pictures, index: int, engine: Engine, catalogue: Catalogue) -> Reading:
     started = time.perf_counter()
-    pixels = _frontal(volume)
+    stored = _checked(np.asarray(pictures.voxels[index], np.uint8))
+    turn = turn_of(pictures.views[index], (stored.shape[0], stored.shape[1]))
+    pixels = turn.upright(stored)
     findings, lungs = catalogue.find(FINDINGS), catalogue.find(LUNGS)
     whole = square(pixels)
     picture = sampled(pixels, whole, LUNGS_SIZE)
@@ -59,25 +74,21 @@ def read(volume: Volume, engine: Engine, catalogue: Catalogue) -> Reading:
     outputs = engine.infer(FINDINGS, {"picture": sampled(pixels, close, FINDINGS_SIZE)[None, None]})
     inferred = time.perf_counter()
     card = findings.card
-    probabilities, evidence = outputs["probability"][0], outputs["evidence"][0]
-    labels = card.output("probability").labels
-    image_uid, frame = volume.images[0] or ("", None)
+    classes = _classes(card, outputs["probability"][0])
+    image_uid, frame = pictures.images[index] or ("", None)
     boxes = [
-        _salient(label, float(p), evidence[k], close, pixels.shape, image_uid, frame)
-        for k, (label, p) in enumerate(zip(labels, probabilities, strict=True))
-        if (point := card.operating_points.get(label.label)) is not None and p >= point.threshold
+        _salient(found, evidence, close, turn, image_uid, frame)
+        for found, evidence in zip(classes, outputs["evidence"][0], strict=True)
+        if found.presence == "present"
     ]
     return Reading(
         reader=NAME,
-        series_uid=volume.series_uid,
+        series_uid=pictures.series_uid,
         models=(findings.identity, lungs.identity),
         findings=tuple(sorted(boxes, key=lambda finding: -finding.score)),
-        classes=tuple(
-            ClassProbability(label.meaning, _code(label), float(p))
-            for label, p in zip(labels, probabilities, strict=True)
-        ),
+        classes=classes,
         segments=tuple(
-            _segment(label, drawn[k] * both[k], whole, volume)
+            _segment(label, drawn[k] * both[k], whole, turn, pictures, index)
             for k, label in enumerate(lungs.card.output("lungs").labels)
         ),
         seconds={
@@ -85,17 +96,17 @@ def read(volume: Volume, engine: Engine, catalogue: Catalogue) -> Reading:
             "inference": inferred - prepared,
             "postprocess": time.perf_counter() - inferred,
         },
+        image_uids=(image_uid,),
     )
 
 
-def _frontal(volume: Volume) -> npt.NDArray[np.uint8]:
+def _grey(volume: Volume) -> Pictures:
     if not isinstance(volume, Pictures) or volume.is_colour:
         raise UnreadableSeriesError("This is no grey radiograph; send the CR or DX image itself.")
-    if volume.views[0].is_lateral:
-        raise UnreadableSeriesError(
-            f"The view is {volume.views[0].position}, from the side; only frontal views (PA, AP) are read."
-        )
-    pixels = np.asarray(volume.voxels[0], np.uint8)
+    return volume
+
+
+def _checked(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
     if min(pixels.shape) < _LEAST_PIXELS:
         raise UnreadableSeriesError(
             f"The picture has {pixels.shape[0]} x {pixels.shape[1]} pixels; at least {_LEAST_PIXELS} are "
@@ -106,6 +117,21 @@ def _frontal(volume: Volume) -> npt.NDArray[np.uint8]:
     return pixels
 
 
+def _classes(card: ModelCard, probabilities: Floats) -> tuple[ClassProbability, ...]:
+    """Operating points of the card: ``NAME`` calls a class present, ``NAME absent`` calls it absent."""
+
+    def limit(name: str) -> float | None:
+        point = card.operating_points.get(name)
+        return None if point is None else point.threshold
+
+    return tuple(
+        ClassProbability(
+            label.meaning, _code(label), float(p), limit(label.label), limit(f"{label.label} absent")
+        )
+        for label, p in zip(card.output("probability").labels, probabilities, strict=True)
+    )
+
+
 def _largest(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
     if not mask.any():
         return mask
@@ -113,40 +139,36 @@ def _largest(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
     return largest
 
 
-def _segment(label: CodedLabel, probability: Floats, whole: Corners, volume: Volume) -> Segment:
+def _segment(
+    label: CodedLabel, probability: Floats, whole: Corners, turn: Turn, pictures: Pictures, index: int
+) -> Segment:
     """A lung on the picture's own pixels; its area in the detector's plane where the spacing is known."""
-    assert isinstance(volume, Pictures)
-    _, rows, columns = volume.shape
+    rows, columns = turn.shape[::-1] if turn.transposed else turn.shape
     side = max(rows, columns)
     large = np.asarray(Image.fromarray(probability).resize((side, side), Image.Resampling.BILINEAR)) >= 0.5
     top, left = int(-whole[1]), int(-whole[0])
-    mask = large[top : top + rows, left : left + columns]
-    spacing = volume.views[0].spacing_mm
+    mask = turn.stored(large[top : top + rows, left : left + columns])
+    spacing = pictures.views[index].spacing_mm
     area = None if spacing is None else float(mask.sum()) * spacing[0] * spacing[1]
-    return Segment(label.meaning, _code(label), area_mm2=area, mask=Mask((0, 0, 0), mask[None]))
+    return Segment(label.meaning, _code(label), area_mm2=area, mask=Mask((index, 0, 0), mask[None]))
 
 
 def _salient(
-    label: CodedLabel,
-    probability: float,
-    evidence: Floats,
-    close: Corners,
-    shape: tuple[int, ...],
-    image_uid: str,
-    frame: int | None,
+    found: ClassProbability, evidence: Floats, close: Corners, turn: Turn, image_uid: str, frame: int | None
 ) -> Finding:
     """A box around the strongest evidence: where it is at least half of its peak, and hangs together."""
+    rows, columns = turn.shape[::-1] if turn.transposed else turn.shape
     size = 8 * evidence.shape[0]
     fine = np.asarray(
         Image.fromarray(evidence.astype(np.float32)).resize((size, size), Image.Resampling.BICUBIC)
     )
     parts = cc3d.connected_components(fine >= fine.max() / 2 if fine.max() > 0 else fine >= fine.max())
-    rows, columns = np.nonzero(parts == parts.flat[int(fine.argmax())])
+    ys, xs = np.nonzero(parts == parts.flat[int(fine.argmax())])
     step_x, step_y = (close[2] - close[0]) / size, (close[3] - close[1]) / size
-    left = max(close[0] + columns.min() * step_x, 0.0)
-    right = min(close[0] + (columns.max() + 1) * step_x, float(shape[1]))
-    top = max(close[1] + rows.min() * step_y, 0.0)
-    bottom = min(close[1] + (rows.max() + 1) * step_y, float(shape[0]))
+    left = max(close[0] + xs.min() * step_x, 0.0)
+    right = min(close[0] + (xs.max() + 1) * step_x, float(columns))
+    top = max(close[1] + ys.min() * step_y, 0.0)
+    bottom = min(close[1] + (ys.max() + 1) * step_y, float(rows))
     left, right = min(left, right - 1), max(right, left + 1)
     top, bottom = min(top, bottom - 1), max(bottom, top + 1)
     x, y = (left + right) / 2 - 0.5, (top + bottom) / 2 - 0.5
@@ -154,15 +176,15 @@ def _salient(
     upright = Axis(_point(x, top - 0.5), _point(x, bottom - 0.5))
     long_axis, short_axis = sorted((level, upright), key=lambda axis: -axis.length_mm)
     return Finding(
-        label=label.meaning,
-        code=_code(label),
-        center_mm=_point(x, y),
-        box_mm=(_point(left - 0.5, top - 0.5), _point(right - 0.5, bottom - 0.5)),
+        label=found.label,
+        code=found.code,
+        center_mm=turn.stored_point(_point(x, y)),
+        box_mm=turn.stored_box((_point(left - 0.5, top - 0.5), _point(right - 0.5, bottom - 0.5))),
         image_uid=image_uid,
         frame=frame,
-        score=probability,
-        long_axis=long_axis,
-        short_axis=short_axis,
+        score=found.probability,
+        long_axis=turn.stored_axis(long_axis),
+        short_axis=turn.stored_axis(short_axis),
         volume_mm3=(right - left) * (bottom - top),
         kind="saliency",
         in_pixels=True,

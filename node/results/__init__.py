@@ -12,7 +12,7 @@ from inference.findings import Reading
 from inference.picture import Pictures
 from inference.volume import Volume
 from node.results.change import NO_EVIDENCE, PriorEvidence, change_report, has_change
-from node.results.edition import KINDS, Edition, Predecessor, ResultFile, save
+from node.results.edition import KINDS, Edition, Predecessor, ResultFile, key_image_uids, save
 from node.results.identity import edition_identity
 from node.results.keyimages import Rgb
 from node.results.keyobjects import key_objects
@@ -25,7 +25,7 @@ from node.results.segmentation import (
     structure_regions,
     touched_slices,
 )
-from node.results.source import Sources, UnusableSourceError, middle_image_uid, read_sources
+from node.results.source import Sources, UnusableSourceError, read_sources
 from node.results.summary import summary
 
 __all__ = ["Predecessor", "PriorEvidence", "ResultFile", "UnusableSourceError", "write"]
@@ -128,11 +128,9 @@ def _objects(
 def _sources(reading: Reading, volume: Volume, paths: Sequence[Path]) -> Sources:
     """Headers of the images that results refer to: key images, and the slices that a mask touches."""
     regions = (*lesion_regions(reading.findings), *structure_regions(reading.segments))
-    wanted = {finding.image_uid for finding in reading.findings}
+    wanted = set(key_image_uids(reading, volume))
     if regions:
         wanted.update(source_uids(volume.images, touched_slices(regions)))
-    if not wanted:
-        wanted.add(middle_image_uid(volume))
     return read_sources(paths, volume, wanted)
 
 

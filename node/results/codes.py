@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from highdicom.sr import CodedConcept
 
-from inference.findings import Category, Code
+from inference.findings import Category, Code, Presence
 
 PS3_16 = "PS3.16"
 SNOMED = "SNOMED CT International Edition"
@@ -110,6 +110,7 @@ RESPONSES = {
 PRESENT = Term("SCT", "52101004", "Present")
 ABSENT = Term("SCT", "272519000", "Absent")
 UNDETERMINED = Term("SCT", "373068000", "Undetermined")
+PRESENCE: dict[Presence, Term] = {"present": PRESENT, "absent": ABSENT, "undetermined": UNDETERMINED}
 WITHOUT_FINDINGS = Term("DCM", "111241", "All algorithms succeeded; without findings")
 
 # Units

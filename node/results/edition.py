@@ -115,10 +115,7 @@ class Edition:
         }
 
     def key_image_uids(self) -> list[str]:
-        """SOP Instance UIDs of the findings' key images, each once, in the findings' order; without findings,
-        of the middle image that was sent."""
-        uids = list(dict.fromkeys(finding.image_uid for finding in self.reading.findings))
-        return uids or [middle_image_uid(self.volume)]
+        return key_image_uids(self.reading, self.volume)
 
     def predecessor_references(self, sr_only: bool = False) -> list[Dataset]:
         """Items that name the predecessors, study by study and series by series (PS3.3 10.5)."""
@@ -203,6 +200,13 @@ class Edition:
         item.RequestedProcedureDescription = attributes.get("RequestedProcedureDescription", "")
         item.RequestedProcedureCodeSequence = attributes.get("RequestedProcedureCodeSequence", [])
         return item
+
+
+def key_image_uids(reading: Reading, volume: Volume) -> list[str]:
+    """SOP Instance UIDs of the findings' key images, each once, in the findings' order; without findings, of
+    the images that were read or, where those are all, of the middle one that was sent."""
+    uids = list(dict.fromkeys(finding.image_uid for finding in reading.findings))
+    return uids or list(reading.image_uids) or [middle_image_uid(volume)]
 
 
 def save(instance: Dataset, path: Path) -> None:

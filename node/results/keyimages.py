@@ -72,15 +72,21 @@ def key_image(
 
 
 def overview(reading: Reading, volume: Volume, *, columns: int = 4, size: int = 256) -> Rgb:
-    """All findings' key images, numbered, as one RGB sheet; the middle slice where there are none."""
+    """All findings' key images, numbered, as one RGB sheet; where there are none, the image that was
+    read, or the middle slice."""
     if not reading.findings:
         window = (
             LUNG_WINDOW if codes.TARGETS.get(reading.reader) == codes.PULMONARY_NODULE else SOFT_TISSUE_WINDOW
         )
-        middle = len(volume.voxels) // 2
-        return np.asarray(_Picture.of(volume, middle, _whole(volume), size * 2, window).image)
+        shown = _shown_without_findings(reading, volume)
+        return np.asarray(_Picture.of(volume, shown, _whole(volume), size * 2, window).image)
     tiles = [numbered(key_image(f, volume, size=size), n) for n, f in enumerate(reading.findings, 1)]
     return contact_sheet(tiles, columns)
+
+
+def _shown_without_findings(reading: Reading, volume: Volume) -> int:
+    read = (k for k, image in enumerate(volume.images) if image and image[0] in reading.image_uids)
+    return next(read, len(volume.voxels) // 2)
 
 
 def contact_sheet(tiles: Sequence[Rgb], columns: int) -> Rgb:

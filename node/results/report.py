@@ -11,7 +11,7 @@ draw it. No document mixes templates: validators, and readers, pick one for the 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from highdicom import sr
@@ -19,7 +19,7 @@ from highdicom.coding_schemes import CodingSchemeIdentificationItem
 from highdicom.sr.value_types import NumContentItem
 from pydicom import Dataset
 
-from inference.findings import Finding
+from inference.findings import ClassProbability, Finding
 from node.results import codes
 from node.results.edition import MANUFACTURER, Edition
 from node.results.identity import result_uid
@@ -105,7 +105,8 @@ def negative_report(edition: Edition, related: Iterable[Dataset] = ()) -> sr.Com
 
 
 def class_report(edition: Edition) -> sr.Comprehensive3DSR:
-    """TID 1501: each class of the image as a whole, with its probability.
+    """TID 1501: whether each class of the image as a whole is present, absent or undetermined, with its
+    probability; the operating points behind the word are parameters of the algorithm.
 
     Raises:
         ValueError: no classes.
@@ -117,17 +118,25 @@ def class_report(edition: Edition) -> sr.Comprehensive3DSR:
             tracking_identifier=sr.TrackingIdentifier(
                 uid=edition.uid(f"tracking-class|{item.code.scheme}|{item.code.value}"), identifier=item.label
             ),
-            finding_type=codes.concept_of(item.code),
-            algorithm_id=reader_algorithm(edition),
+            algorithm_id=reader_algorithm(edition, _operating_points(item)),
             measurements=[
                 sr.Measurement(
                     codes.PROBABILITY.concept, round(100 * item.probability, 1), codes.PERCENT.concept
                 )
             ],
+            qualitative_evaluations=[
+                sr.QualitativeEvaluation(codes.concept_of(item.code), codes.PRESENCE[item.presence].concept)
+            ],
         )
         for item in edition.reading.classes
     ]
     return document(edition, groups, role="sr-classes")
+
+
+def _operating_points(found: ClassProbability) -> Iterator[str]:
+    for words, limit in (("present from", found.present_from), ("absent below", found.absent_below)):
+        if limit is not None:
+            yield f"{found.label} {words} {100 * limit:.1f} %"
 
 
 def _common(edition: Edition, number: int, finding: Finding) -> dict[str, Any]:
@@ -215,13 +224,13 @@ def _image(edition: Edition, finding: Finding) -> sr.SourceImageForRegion:
     return sr.SourceImageForRegion(header.SOPClassUID, header.SOPInstanceUID, frames)
 
 
-def reader_algorithm(edition: Edition) -> sr.AlgorithmIdentification:
+def reader_algorithm(edition: Edition, parameters: Iterable[str] = ()) -> sr.AlgorithmIdentification:
     """TID 4019."""
     model = edition.reading.model
     return sr.AlgorithmIdentification(
         name=model.name,
         version=model.version,
-        parameters=[f"weights sha256:{model.sha256}"],
+        parameters=[f"weights sha256:{model.sha256}", *parameters],
         manufacturer=MANUFACTURER,
         family=codes.ARTIFICIAL_INTELLIGENCE.concept,
     )

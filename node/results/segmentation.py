@@ -75,8 +75,9 @@ def segmentation(edition: Edition, regions: Sequence[Region], role: str) -> hd.s
         raise ValueError("a segmentation needs at least one region")
     volume = edition.volume
     touched = touched_slices(regions)
+    images = [edition.sources[uid] for uid in source_uids(volume.images, touched)]
     instance = hd.seg.Segmentation(
-        source_images=[edition.sources[uid] for uid in source_uids(edition.volume.images, touched)],
+        source_images=images,
         pixel_array=np.ones((1, *volume.shape[1:]), np.uint8),  # place_frames replaces it
         segmentation_type=hd.seg.SegmentationTypeValues.BINARY,
         segment_descriptions=[_described(edition, n, region) for n, region in enumerate(regions, 1)],
@@ -92,7 +93,7 @@ def segmentation(edition: Edition, regions: Sequence[Region], role: str) -> hd.s
     place_frames(instance, edition, [region.mask for region in regions], touched)
     instance.ContentCreatorName = ""
     if isinstance(volume, Pictures):
-        instance.PatientOrientation = edition.sources.first.PatientOrientation
+        instance.PatientOrientation = images[0].PatientOrientation
     if "RequestAttributesSequence" in edition.sources.first:
         instance.RequestAttributesSequence = edition.sources.first.RequestAttributesSequence
     edition.settle(instance)

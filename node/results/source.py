@@ -102,7 +102,7 @@ def read_sources(paths: Sequence[Path], volume: Volume, wanted: Iterable[str] | 
     headers = {images[0]: first}
     for uid in sorted(set(images if wanted is None else wanted) - {images[0]}):
         path, of_its_own = found[uid]
-        if "NumberOfFrames" in of_its_own:
+        if "NumberOfFrames" in of_its_own or isinstance(volume, Pictures):
             headers[uid] = sanitised(_header(path), volume)
         else:
             headers[uid] = _like(first, of_its_own)
@@ -258,8 +258,6 @@ def _drop_broken_references(header: Dataset, keyword: str) -> None:
 
 
 def _mend_plane(header: Dataset, volume: Volume) -> None:
-    if isinstance(volume, Pictures):
-        return
     index = next(
         (k for k, image in enumerate(volume.images) if image and image[0] == header.SOPInstanceUID), None
     )

@@ -10,7 +10,7 @@ from highdicom import sc
 from PIL import Image, ImageDraw
 from pydicom import DataElement, Dataset
 
-from inference.findings import Change, Finding
+from inference.findings import Change, Finding, Reading
 from node.results import codes
 from node.results.edition import DISCLAIMER, Edition
 from node.results.keyimages import OUTLINE, Rgb, font, key_image, overview
@@ -99,9 +99,26 @@ def _negative_page(edition: Edition) -> Rgb:
     draw = ImageDraw.Draw(image)
     _head(draw, edition, "")
     image.paste(picture, (_MARGIN, _HEAD))
-    target = codes.TARGETS.get(edition.reading.reader, codes.LESION).meaning.lower()
-    draw.text((picture.width + 3 * _MARGIN, _HEAD + 8), f"No {target} found.", fill=_WHITE, font=font(26))
+    lines = list(_without_findings(edition.reading))
+    for row, line in enumerate(lines):
+        height = min(26, int(0.8 * (picture.height - 8) / len(lines)))
+        at = picture.width + 3 * _MARGIN, _HEAD + 8 + row * height * 1.25
+        draw.text(at, line, fill=_WHITE, font=font(height))
     return np.asarray(image)
+
+
+def _without_findings(reading: Reading) -> Iterator[str]:
+    """A reader that looks for a few classes cannot call a study normal."""
+    if not reading.classes:
+        yield f"No {codes.TARGETS.get(reading.reader, codes.LESION).meaning.lower()} found."
+        return
+    yield "None of these reached its operating point:"
+    for found in reading.classes:
+        if found.present_from is not None:
+            limit = f"reported from {100 * found.present_from:.0f} %"
+            yield f"{found.label}: {100 * found.probability:.0f} %, {limit}; {found.presence}"
+    yield "Nothing else was looked for: this does"
+    yield "not say that the study is normal."
 
 
 def _head(draw: ImageDraw.ImageDraw, edition: Edition, place: str) -> None:

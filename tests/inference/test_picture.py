@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pydicom
 import pytest
+from pydicom import Dataset
 from pydicom.uid import JPEG2000Lossless, JPEGLSLossless
 
 from inference.errors import UnreadableSeriesError
 from inference.picture import Pictures, load_pictures
 from inference.series import load_series
 from tests.inference.pictures import CR, DX, ENDOSCOPIC, VIDEO_LIKE, chest, write_picture
+
+
+def coded(value: str, scheme: str, meaning: str) -> Dataset:
+    item = Dataset()
+    item.CodeValue, item.CodingSchemeDesignator, item.CodeMeaning = value, scheme, meaning
+    return item
 
 
 def radiograph(bits: int) -> np.ndarray:
@@ -68,7 +76,57 @@ def test_a_lateral_view_is_left_out_beside_a_frontal_one(tmp_path: Path) -> None
     ]
     pictures = load_pictures(paths)
     assert [view.position for view in pictures.views] == ["PA"]
-    assert pictures.notes == ("1 lateral view left out.",)
+    assert pictures.notes == ("1 view that is not frontal left out.",)
+
+
+@pytest.mark.parametrize(
+    "elements",
+    [
+        {"ViewPosition": "LL"},
+        {"ViewPosition": "RLD"},
+        {"PatientOrientation": ["A", "F"]},
+        {"PatientOrientation": ["P", "F"]},
+        {"ViewCodeSequence": [coded("399198007", "SCT", "right lateral")]},
+        {"ViewCodeSequence": [coded("X-1", "99SITE", "Lateral, left")]},
+    ],
+    ids=str,
+)
+def test_a_view_that_is_not_frontal_is_known_however_the_header_says_so(
+    elements: dict[str, Any], tmp_path: Path
+) -> None:
+    path = write_picture(tmp_path / "1.dcm", radiograph(8).astype(np.uint8), "DX", DX, **elements)
+    (view,) = load_pictures([path]).views
+    assert view.not_frontal.startswith("The view is ")
+
+
+def test_a_frontal_view_is_not_taken_for_another(tmp_path: Path) -> None:
+    frontal = {
+        "PatientOrientation": ["L", "F"],
+        "ViewCodeSequence": [coded("R-10214", "SRT", "postero-anterior")],
+    }
+    path = write_picture(tmp_path / "1.dcm", radiograph(8).astype(np.uint8), "DX", DX, **frontal)
+    (view,) = load_pictures([path]).views
+    assert (view.not_frontal, view.orientation) == ("", ("L", "F"))
+
+
+def test_a_voi_table_is_looked_up_by_rescaled_values(tmp_path: Path) -> None:
+    """Stored 0 to 1000 rescale to 1000 to 2000, for which alone the table makes a difference."""
+    stored = np.tile(np.linspace(0, 1000, 160).round().astype(np.uint16), (160, 1))
+    table = Dataset()
+    table.LUTDescriptor = [1000, 1000, 16]
+    table.LUTData = np.linspace(0, 60_000, 1000).astype("<u2").tobytes()
+    path = write_picture(
+        tmp_path / "1.dcm",
+        stored,
+        "CR",
+        CR,
+        RescaleSlope=1,
+        RescaleIntercept=1000,
+        RescaleType="US",
+        VOILUTSequence=[table],
+    )
+    shown = load_pictures([path]).voxels[0].astype(float)
+    assert np.abs(shown - stored / 1000 * 255).max() < 3
 
 
 def test_the_frames_of_a_video_are_pictures_with_their_numbers(tmp_path: Path) -> None:

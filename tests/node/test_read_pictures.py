@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -98,7 +99,12 @@ def test_the_right_lung_is_on_the_left_of_the_picture(tmp_path: Path) -> None:
 @needs("chest-xray")
 @pytest.mark.parametrize(
     ("elements", "sentence"),
-    [({"ViewPosition": "LL"}, "from the side"), ({"Rows": 100, "Columns": 100}, "at least 128")],
+    [
+        ({"ViewPosition": "LL"}, "from the side"),
+        ({"ViewPosition": "", "PatientOrientation": ["A", "F"]}, "from the side"),
+        ({"PatientOrientation": ["L", "R"]}, "none that a frontal view can have"),
+        ({"Rows": 100, "Columns": 100}, "at least 128"),
+    ],
 )
 def test_what_is_no_frontal_radiograph_is_refused(
     elements: dict[str, Any], sentence: str, tmp_path: Path
@@ -111,6 +117,92 @@ def test_what_is_no_frontal_radiograph_is_refused(
     image.save_as(study / "1.dcm")
     with pytest.raises(UnreadableStudyError, match=sentence):
         read(study, tmp_path / "out")
+
+
+def turned(study: Path, orientation: list[str], change: Callable[[np.ndarray], np.ndarray]) -> Path:
+    image = pydicom.dcmread(study / "1.dcm")
+    pixels = np.ascontiguousarray(change(image.pixel_array))
+    image.Rows, image.Columns = pixels.shape
+    image.PatientOrientation, image.PixelData = orientation, pixels.tobytes()
+    image.save_as(study / "1.dcm")
+    return study
+
+
+@needs("chest-xray")
+@pytest.mark.parametrize(
+    ("orientation", "change", "back"),
+    [
+        (["R", "F"], np.fliplr, np.fliplr),
+        (["L", "H"], np.flipud, np.flipud),
+        (["R", "H"], lambda p: np.rot90(p, 2), lambda p: np.rot90(p, 2)),
+        (["F", "L"], np.transpose, np.transpose),
+        (["H", "L"], lambda p: np.rot90(p, -1), lambda p: np.rot90(p, 1)),
+    ],
+    ids=lambda value: "".join(value) if isinstance(value, list) else "",
+)
+def test_a_turned_radiograph_reads_as_the_upright_one_and_its_lungs_lie_on_it_as_stored(
+    orientation: list[str], change: Any, back: Any, tmp_path: Path
+) -> None:
+    def lungs(reading: dict[str, Any], out: Path) -> np.ndarray:
+        uid = next(o for o in reading["objects"] if o["sop_class"].endswith(".66.4"))
+        return pydicom.dcmread(out / uid["path"]).pixel_array
+
+    upright = read(radiograph(tmp_path / "one"), tmp_path / "1")
+    study = turned(radiograph(tmp_path / "two"), orientation, change)
+    other = read(study, tmp_path / "2")
+    probabilities = [[found["probability"] for found in reading["classes"]] for reading in (upright, other)]
+    assert np.allclose(*probabilities, atol=1e-5)
+    expected, found = lungs(upright, tmp_path / "1"), lungs(other, tmp_path / "2")
+    assert all((back(f) == e).all() for f, e in zip(found, expected, strict=True))
+
+
+@needs("chest-xray")
+def test_results_cite_the_image_that_was_read(tmp_path: Path) -> None:
+    """Of three images only the last shows a chest: neither the first one nor the middle one is cited."""
+    study = radiograph(tmp_path / "study")
+    for number in (3, 2, 1):
+        image = pydicom.dcmread(study / "1.dcm")
+        image.SOPInstanceUID = image.file_meta.MediaStorageSOPInstanceUID = f"2.25.{number}"
+        image.InstanceNumber = number
+        if number < 3:
+            noise = np.random.default_rng(number).integers(0, 4095, (image.Rows, image.Columns))
+            image.PixelData = noise.astype(np.uint16).tobytes()
+            image.PatientOrientation = ["R", "F"]
+        image.save_as(study / f"{number}.dcm")
+    reading = read(study, tmp_path / "out")
+    read_uid = "2.25.3"
+    assert reading["image_uids"] == [read_uid]
+    for one in reading["objects"]:
+        written = pydicom.dcmread(tmp_path / "out" / one["path"])
+        if written.Modality == "SEG":
+            cited = {
+                item.ReferencedSOPInstanceUID
+                for item in written.ReferencedSeriesSequence[0].ReferencedInstanceSequence
+            }
+            assert list(written.PatientOrientation) == ["L", "F"]
+        else:
+            (evidence,) = written.CurrentRequestedProcedureEvidenceSequence
+            cited = {
+                item.ReferencedSOPInstanceUID
+                for series in evidence.ReferencedSeriesSequence
+                for item in series.ReferencedSOPSequence
+                if item.ReferencedSOPClassUID == DX
+            }
+        assert cited == {read_uid}, written.Modality
+
+
+@needs("chest-xray")
+def test_a_class_is_called_present_or_absent_by_its_operating_points(tmp_path: Path) -> None:
+    reading = read(radiograph(tmp_path / "study"), tmp_path / "out")
+    report = next(o for o in reading["objects"] if "classes" in o["path"])
+    text = str(pydicom.dcmread(tmp_path / "out" / report["path"]))
+    assert "'121071'" not in text  # Finding would call every class present
+    for found in reading["classes"]:
+        limit = found["present_from"]
+        assert (found["presence"] == "present") == (limit is not None and found["probability"] >= limit)
+    assert {found["presence"] for found in reading["classes"] if found["label"] == "Normal"} == {
+        "undetermined"
+    }
 
 
 def endoscopy(folder: Path, seed: int) -> Path:
