@@ -51,7 +51,10 @@ def _lung_nodules(request: Request) -> Path:
         minutes=request.minutes,
         start=request.start,
     )
-    return recipe.train(request.data if request.layout == "lidc-slices" else None, (), request.out, plan)
+    sources = recipe.Sources()
+    if request.layout == "lidc-slices" and request.data is not None:
+        sources = recipe.Sources.within(request.data)
+    return recipe.train(sources, request.out, plan)
 
 
 def _polyps(request: Request) -> Path:

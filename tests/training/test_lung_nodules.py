@@ -14,6 +14,7 @@ from inference.engine.embedded import EmbeddedEngine
 from inference.parity import verify
 from training.detection.networks import ACTIVATIONS
 from training.evaluate import evaluate
+from training.lung_nodules import cards
 from training.lung_nodules.backgrounds import Background, lung_depth
 from training.lung_nodules.characteriser import characteriser_losses, overlap
 from training.lung_nodules.crops import SHAPE, Stack, phantom_candidates
@@ -122,7 +123,8 @@ def test_every_activation_makes_a_network_that_runs(activation: str) -> None:
 def test_exported_networks_answer_as_they_did_in_training_and_are_native_to_tensorrt(tmp_path: Path) -> None:
     torch.manual_seed(0)
     data = [{"name": "nothing", "kind": "phantom", "cases": 0}]
-    export(Detector(), Characteriser(), tmp_path, version=1, data=data, metrics=[])
+    both = {cards.DETECTOR: data, cards.CHARACTERISER: data}
+    export(Detector(), Characteriser(), tmp_path, version=1, data=both, metrics=[])
     catalogue = Catalogue(tmp_path)
     rows = list(verify(catalogue, EmbeddedEngine(catalogue)))
     assert len(rows) == 6

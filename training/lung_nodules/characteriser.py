@@ -178,13 +178,19 @@ def train_characteriser(
     if start is not None:
         network.load_state_dict(torch.load(start, map_location="cpu", weights_only=True))
 
+    source = CandidateSource(candidates, seed, batch_size)
+
+    def batch(step: int) -> Batch:
+        torch.manual_seed(seed * 1_000_003 + step)  # what is dropped out follows from the step alone
+        return source(step)
+
     def validate(network: nn.Module) -> Mapping[str, float]:
         found = figures(network, held_out, device)
         return {**found, "score": sum(found.values())}
 
     history = fit(
         network,
-        CandidateSource(candidates, seed, batch_size),
+        batch,
         characteriser_loss,
         validate,
         out,

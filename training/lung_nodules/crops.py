@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
 from training.datasets.lidc_slices import SIDE, SliceNodule
+from training.lung_nodules.sites import attached_place
 from training.phantoms.acquisition import Scan
 from training.phantoms.anatomy import Anatomy, chest_anatomy
 from training.phantoms.chest import random_nodules, scanned, truth
@@ -171,12 +172,13 @@ def _candidate(
 
 
 def phantom_candidates(
-    seed: int, positives: int = 14, negatives: int = 10, shifted: bool = False
+    seed: int, positives: int = 18, negatives: int = 12, shifted: bool = False
 ) -> list[Candidate]:
-    """Candidates of one phantom chest, each scanned anew at its crop's own resolution."""
+    """Candidates of one phantom chest, each scanned anew at its crop's own resolution; every third nodule is
+    attached to the pleura."""
     rng = np.random.default_rng([seed, 81])
     anatomy = chest_anatomy(seed)
-    recipes = random_nodules(anatomy, positives, seed + 50_000)
+    recipes = _with_attached(rng, anatomy, random_nodules(anatomy, positives, seed + 50_000))
     out = []
     for nodule in recipes:
         lesion = truth(
@@ -214,6 +216,20 @@ def phantom_candidates(
         hu = phantom_crop(anatomy, center, spacing, recipes, Scan.drawn(rng, shifted), rng)
         out.append(negative(hu, spacing, real=False))
     return out
+
+
+def _with_attached(rng: np.random.Generator, anatomy: Anatomy, nodules: Sequence[Nodule]) -> list[Nodule]:
+    placed = list(nodules)
+    for number in range(0, len(placed), 3):
+        nodule = placed[number]
+        center = attached_place(rng, anatomy.fields["lungs"], nodule.diameter_mm)
+        others = placed[:number] + placed[number + 1 :]
+        if all(
+            np.linalg.norm(np.subtract(center, o.center_mm)) > (o.diameter_mm + nodule.diameter_mm) / 2 + 4
+            for o in others
+        ):
+            placed[number] = replace(nodule, center_mm=center)
+    return placed
 
 
 def phantom_crop(

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from inference.findings import Point
 from training.detection.targets import centre_maps, halved
 from training.lung_nodules.backgrounds import SPACING_MM, Background
+from training.lung_nodules.sites import attached_place, drawn_depths
 from training.phantoms.acquisition import Scan
 from training.phantoms.fields import Array, Grid
 from training.phantoms.nodules import Drawn, Nodule, draw_nodule, random_nodule
@@ -66,13 +67,17 @@ class PatchSource:
         return _flipped(rng, Patch(hu, *centre_maps(grid, kept, STRIDE), halved(inside)))
 
     def _somewhere(self, rng: np.random.Generator, background: Background) -> tuple[slice, slice, slice]:
-        """A box of this source's size, most often in a lung, away from known lesions."""
+        """A box of this source's size, most often in a lung or at its border, away from known lesions."""
         size, shape = self._size, background.hu.shape
         for _ in range(20):
-            if rng.random() < 0.78:
-                inside = np.argwhere(background.depth.values > (0 if rng.random() < 0.7 else -12))
-                coarse = inside[rng.integers(len(inside))]
-                mm = coarse * background.depth.grid.spacing_mm + background.depth.grid.origin_mm
+            where = rng.random()
+            if where < 0.78:
+                if where < 0.26:
+                    mm = np.array(attached_place(rng, background.depth, 12.0)[::-1])
+                else:
+                    inside = np.argwhere(background.depth.values > (0 if where < 0.65 else -12))
+                    coarse = inside[rng.integers(len(inside))]
+                    mm = coarse * background.depth.grid.spacing_mm + background.depth.grid.origin_mm
                 middle = np.rint((mm - background.grid.origin_mm) / SPACING_MM).astype(int)
                 middle += rng.integers(-size // 4, size // 4 + 1, 3)
             else:
@@ -124,9 +129,10 @@ def _recipes(rng: np.random.Generator, background: Background, grid: Grid) -> li
     for _ in range(int(rng.choice([0, 1, 2, 3], p=[0.22, 0.38, 0.25, 0.15]))):
         diameter = None
         if rng.random() < 0.5:
-            diameter = float(np.exp(rng.uniform(np.log(3.2), np.log(70))))
+            diameter = float(np.exp(rng.uniform(np.log(3.2), np.log(80))))
         recipe = random_nodule(rng, (0, 0, 0), diameter)
-        room = np.flatnonzero(depth > recipe.diameter_mm * rng.choice([0.06, 0.25, 0.5], p=[0.3, 0.3, 0.4]))
+        least, most = drawn_depths(rng, recipe.diameter_mm)
+        room = np.flatnonzero((depth > least) & (depth < most))
         if not len(room):
             continue
         at = points[room[rng.integers(len(room))]] + rng.uniform(-3, 3, 3)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ from rich.progress import track
 from inference.catalogue import Catalogue
 from inference.findings import Point
 from inference.model_repository import sync
-from inference.volume import load_volume
+from training.datasets.ct_scans import CtScan, read_scans
 from training.datasets.lidc_slices import SliceNodule, read_slices
 from training.errors import BrokenDataError
 from training.export import export_one, random_input
@@ -26,6 +25,7 @@ from training.lung_nodules.characteriser import train_characteriser
 from training.lung_nodules.crops import Candidate, lidc_candidates, phantom_candidates
 from training.lung_nodules.detector import train_detector
 from training.lung_nodules.export import CharacteriserForService, DetectorForService
+from training.lung_nodules.kept import kept_candidates
 from training.lung_nodules.mining import phantom_negatives, real_negatives
 from training.lung_nodules.networks import Characteriser, Detector
 
@@ -34,23 +34,19 @@ _PATIENTS_HELD_OUT = 60
 
 
 @dataclass(frozen=True)
-class RealScan:
-    """A series that may serve as background; ``kept_clear``: places (LPS mm) and radii of known lesions."""
-
-    name: str
-    folder: Path
-    kept_clear: tuple[tuple[Point, float], ...] = ()
-
-
-@dataclass(frozen=True)
 class Plan:
     """How much of everything. Seeds below 10,000 are training's; evaluation draws from 70,000 on.
-    ``start``: the folder of an earlier run whose weights this one goes on from."""
+
+    mined: of how many chests the detector's mistakes become hard negatives. ``start``: the folder of an
+    earlier run whose weights this one goes on from.
+    """
 
     chests: int = 40
-    crop_chests: int = 60
-    detector_steps: int = 3000
-    characteriser_steps: int = 1500
+    crop_chests: int = 25
+    mined: int = 14
+    detector_steps: int = 1800
+    characteriser_steps: int = 1100
+    patch: int = 64
     seed: int = 1
     activation: str = "relu"
     device: str = "cpu"
@@ -59,51 +55,103 @@ class Plan:
     start: Path | None = None
 
 
-def train(lidc: Path | None, scans: Sequence[RealScan], out: Path, plan: Plan) -> Path:
+@dataclass(frozen=True)
+class Sources:
+    """What real data there is. ``lidc``: a folder of the layout ``lidc-slices``, of which the train split
+    alone is used; ``scans``: backgrounds to draw nodules into, away from their known lesions."""
+
+    lidc: Path | None = None
+    scans: tuple[CtScan, ...] = ()
+
+    @classmethod
+    def within(cls, folder: Path) -> Sources:
+        """``folder`` is of the layout ``lidc-slices``, or holds one that is; then its CT scans (layout
+        ``ct-scans``) that may serve as backgrounds are used too.
+
+        Raises:
+            BrokenDataError: there is none, or more than one.
+        """
+        if (folder / "nodules.csv").is_file():
+            return cls(folder)
+        found = sorted(p.parent for p in folder.glob("*/nodules.csv"))
+        if len(found) != 1:
+            raise BrokenDataError(
+                f"{folder} is not of the layout lidc-slices (it holds no nodules.csv), and of its folders "
+                f"{len(found) or 'none'} is; name one that is, or one that holds it"
+            )
+        return cls(found[0], tuple(s for s in read_scans(folder) if s.use == "background"))
+
+
+def train(sources: Sources, out: Path, plan: Plan) -> Path:
     """Train both networks and write them into ``out/models``, a model repository; returns that folder.
 
-    lidc: a folder of the layout ``lidc-slices``, its train split alone is used; None for phantoms only.
     Everything on the way lies in ``out``, and a second call goes on where the first was stopped.
     """
     starts = {network: _weights(plan, network) for network in ("detector", "characteriser")}
     chests = _chests(out / "chests", plan)
-    real = {s.name: real_background(s.name, partial(_load, s), out / "chests", s.kept_clear) for s in scans}
-    held = max(2, len(chests) // 10)
-    mixed = [*chests[held:], *(b for b in real.values() for _ in range(max(1, len(chests) // 10)))]
-    schedule = Schedule(plan.detector_steps, minutes=plan.minutes and plan.minutes * 0.5)
+    real = {s.name: real_background(s.slug, s.load, out / "chests", _kept_clear(s)) for s in sources.scans}
+    held = max(1, len(chests) // 10)
     detector, _ = train_detector(
-        mixed,
+        _mixed(chests[held:], list(real.values())),
         chests[:held],
         out / "detector",
-        schedule,
+        Schedule(plan.detector_steps, validate_every=300, minutes=plan.minutes and plan.minutes * 0.6),
         seed=plan.seed,
         activation=plan.activation,
-        size=64,
+        size=plan.patch,
         batch_size=2,
         resume=plan.resume,
         device=plan.device,
         start=starts["detector"],
     )
     detector.to("cpu")
-    learned, checked = _candidates(lidc, plan)
-    for number, chest in enumerate(track(chests, "hard negatives")):
-        learned += phantom_negatives(detector, chest, _FIRST_CHEST + number)
-    for scan in scans:
-        learned += real_negatives(detector, real[scan.name], _load(scan), scan.kept_clear)
+    learned, checked = prepare(sources.lidc, out / "candidates", plan)
+    learned = learned + kept_candidates(
+        out / "candidates" / "mistaken.npz",
+        lambda: _mistaken(detector, chests[: plan.mined], sources.scans, real),
+    )
     characteriser, _ = train_characteriser(
         learned,
         checked,
         out / "characteriser",
-        Schedule(plan.characteriser_steps, 3e-3, minutes=plan.minutes and plan.minutes * 0.5),
+        Schedule(
+            plan.characteriser_steps, 3e-3, validate_every=150, minutes=plan.minutes and plan.minutes * 0.4
+        ),
         seed=plan.seed,
         activation=plan.activation,
         resume=plan.resume,
         device=plan.device,
         start=starts["characteriser"],
     )
-    data = _learned_from(plan, lidc, scans)
+    data = _learned_from(plan, sources, learned)
     export(detector, characteriser.to("cpu"), out / "models", version=1, data=data, metrics=[])
     return out / "models"
+
+
+def _mixed(phantoms: Sequence[Background], real: Sequence[Background]) -> list[Background]:
+    """Backgrounds to draw from evenly: nearly a third of all patches are real where there are real scans, the
+    larger scans more often."""
+    voxels = sum(b.hu.size for b in real)
+    repeats = [max(1, round(0.4 * len(phantoms) * b.hu.size / voxels)) for b in real]
+    return [*phantoms, *(b for b, count in zip(real, repeats, strict=True) for _ in range(count))]
+
+
+def _kept_clear(scan: CtScan) -> tuple[tuple[Point, float], ...]:
+    return tuple((center, radius + 10) for center, radius in scan.lesions)
+
+
+def _mistaken(
+    detector: Detector,
+    chests: Sequence[Background],
+    scans: Sequence[CtScan],
+    real: Mapping[str, Background],
+) -> list[Candidate]:
+    out: list[Candidate] = []
+    for number, chest in enumerate(track(chests, "hard negatives")):
+        out += phantom_negatives(detector, chest, _FIRST_CHEST + number, most=20)
+    for scan in scans:
+        out += real_negatives(detector, real[scan.name], scan.load(), _kept_clear(scan))
+    return out
 
 
 def export(
@@ -112,10 +160,10 @@ def export(
     repository: Path,
     *,
     version: int,
-    data: Sequence[dict[str, Any]],
+    data: Mapping[str, Sequence[dict[str, Any]]],
     metrics: Sequence[dict[str, Any]],
     candidate_threshold: float = 0.12,
-    report_threshold: float = 0.5,
+    report_threshold: float = 0.42,
 ) -> None:
     """Both networks as ONNX with card, README, parity sample and Triton configuration."""
     candidate = {
@@ -128,7 +176,7 @@ def export(
         DetectorForService(detector),
         {"volume": volume},
         {"volume": {2: "slice", 3: "row", 4: "column"}},
-        cards.detector_card(version, candidate, data, metrics),
+        cards.detector_card(version, candidate, data[cards.DETECTOR], metrics),
         repository,
     )
     crop = torch.nn.functional.interpolate(
@@ -138,7 +186,7 @@ def export(
         CharacteriserForService(characteriser),
         {"crop": crop, "spacing_mm": torch.tensor([[0.5], [1.2]])},
         {"crop": {0: "batch"}, "spacing_mm": {0: "batch"}},
-        cards.characteriser_card(version, report, data, metrics),
+        cards.characteriser_card(version, report, data[cards.CHARACTERISER], metrics),
         repository,
     )
     sync(Catalogue(repository))
@@ -158,19 +206,26 @@ def _chests(folder: Path, plan: Plan) -> list[Background]:
     return [phantom_background(seed, folder) for seed in track(seeds, "phantom chests")]
 
 
-def _candidates(lidc: Path | None, plan: Plan) -> tuple[list[Candidate], list[Candidate]]:
-    """Candidates to learn from, and those that choose the weights: other phantoms, other patients."""
+def prepare(lidc: Path | None, folder: Path, plan: Plan) -> tuple[list[Candidate], list[Candidate]]:
+    """Candidates to learn from, and those that choose the weights: other phantoms, other patients. They are
+    kept in ``folder``."""
     seeds = range(_FIRST_CROPS, _FIRST_CROPS + plan.crop_chests)
-    by_chest = [phantom_candidates(seed) for seed in track(seeds, "phantom candidates")]
-    held = max(1, len(by_chest) // 10)
-    learned = [c for part in by_chest[held:] for c in part]
-    checked = [c for part in by_chest[:held] for c in part]
+    held = max(1, len(seeds) // 10)
+
+    def of_phantoms(part: Sequence[int]) -> list[Candidate]:
+        return [c for seed in track(part, "phantom candidates") for c in phantom_candidates(seed)]
+
+    learned = kept_candidates(folder / "phantoms.npz", lambda: of_phantoms(seeds[held:]))
+    checked = kept_candidates(folder / "phantoms-checked.npz", lambda: of_phantoms(seeds[:held]))
     if lidc is not None:
-        nodules = [n for n in read_slices(lidc) if n.split == "train"]
-        kept, away = split_by_patient(nodules, plan.seed)
-        rng = np.random.default_rng([plan.seed, 111])
-        learned += lidc_candidates(kept, rng, copies=2)
-        checked += lidc_candidates(away, rng)
+
+        def of_patients(part: int, copies: int) -> list[Candidate]:
+            nodules = [n for n in read_slices(lidc) if n.split == "train"]
+            rng = np.random.default_rng([plan.seed, 111, part])
+            return lidc_candidates(split_by_patient(nodules, plan.seed)[part], rng, copies)
+
+        learned += kept_candidates(folder / "lidc.npz", lambda: of_patients(0, 2))
+        checked += kept_candidates(folder / "lidc-checked.npz", lambda: of_patients(1, 1))
     return learned, checked
 
 
@@ -184,17 +239,30 @@ def split_by_patient(
     return [n for n in nodules if n.patient_id not in away], [n for n in nodules if n.patient_id in away]
 
 
-def _load(scan: RealScan) -> Any:
-    return load_volume(sorted(p for p in scan.folder.iterdir() if p.is_file()))
-
-
-def _learned_from(plan: Plan, lidc: Path | None, scans: Sequence[RealScan]) -> list[dict[str, Any]]:
-    data: list[dict[str, Any]] = [
-        {"name": "chest phantoms", "kind": "phantom", "cases": plan.chests + plan.crop_chests}
+def _learned_from(
+    plan: Plan, sources: Sources, candidates: Sequence[Candidate]
+) -> dict[str, list[dict[str, Any]]]:
+    """Training data as the cards name them, by network."""
+    nodules = [c for c in candidates if c.real and c.nodule]
+    backgrounds = [
+        {"name": s.name, "kind": "real", "cases": 1, "license": s.license, "description": "background"}
+        for s in sources.scans
     ]
-    if lidc is not None:
-        data.append(
-            {"name": "LIDC-IDRI slice crops, train", "kind": "real", "cases": 1843, "license": "CC BY 3.0"}
-        )
-    data += [{"name": s.name, "kind": "real", "cases": 1, "description": "background"} for s in scans]
-    return data
+    chests = {"name": "chest phantoms", "kind": "phantom", "license": "Apache-2.0"}
+    drawn = "nodules drawn in anew for every patch"
+    closer = f"candidates, with the detector's mistakes in {plan.mined} more chests"
+    slices = {
+        "name": "LIDC-IDRI slice crops, train",
+        "kind": "real",
+        "cases": len(nodules) // 2,
+        "license": "CC BY 3.0",
+        "description": "nodules with their readers' masks and ratings, and marked non-nodules",
+    }
+    return {
+        cards.DETECTOR: [{**chests, "cases": plan.chests, "description": drawn}, *backgrounds],
+        cards.CHARACTERISER: [
+            {**chests, "cases": plan.crop_chests, "description": closer},
+            *([slices] if sources.lidc else []),
+            *backgrounds,
+        ],
+    }
