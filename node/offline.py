@@ -95,7 +95,7 @@ def _take_in(database: Database, folder: Path) -> str:
     with database.session() as session:
         record(session, list(found.values()))
         session.scalars(select(Study).where(Study.uid == studies[0])).one().read_now = True
-        close_quiet(session, now(), lambda source: 0.0)
+        close_quiet(session, now(), lambda study: True)
     return studies[0]
 
 

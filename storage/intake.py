@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, cast
 
 from sqlalchemy import Table, func, or_, select, update
@@ -81,6 +81,16 @@ class Refused:
 class ClosedStudy:
     study_uid: str
     revision_number: int
+
+
+@dataclass(frozen=True)
+class OpenStudy:
+    """A study that waits to be closed. ``read_now``: a person will not wait for its quiet period."""
+
+    uid: str
+    source: str
+    last_image_at: datetime
+    read_now: bool
 
 
 def record(session: Session, received: Sequence[Received]) -> Recorded:
@@ -165,21 +175,15 @@ def note_refusals(session: Session, refused: Sequence[Refused]) -> None:
         )
 
 
-def any_due(session: Session, now: datetime, quiet_seconds_for: Callable[[str], float]) -> bool:
-    """Whether ``close_quiet`` would have something to do; asks without making anybody wait."""
-    waiting = session.execute(
-        select(Study.source, Study.last_image_at, Study.read_now).where(or_(Study.is_open, Study.read_now))
-    )
-    return any(
-        read_now or _is_quiet(last, source, now, quiet_seconds_for) for source, last, read_now in waiting
-    )
+def open_studies(session: Session) -> list[OpenStudy]:
+    """The studies that wait to be closed; asks without making anybody wait."""
+    waiting = select(Study).where(or_(Study.is_open, Study.read_now))
+    return [_open_study(study) for study in session.scalars(waiting)]
 
 
-def close_quiet(
-    session: Session, now: datetime, quiet_seconds_for: Callable[[str], float]
-) -> list[ClosedStudy]:
-    """Close every open study that has been quiet for the period of its source, and every one that a
-    person asked to have read now. Only a study with new images, or with ``read_now``, gets a revision."""
+def close_quiet(session: Session, now: datetime, is_quiet: Callable[[OpenStudy], bool]) -> list[ClosedStudy]:
+    """Close every open study that has been quiet for long enough, and every one that a person asked to have
+    read now. Only a study with new images, or with ``read_now``, gets a revision."""
     waiting = (
         select(Study)
         .where(or_(Study.is_open, Study.read_now))
@@ -188,17 +192,15 @@ def close_quiet(
     )
     closed = []
     for study in session.scalars(waiting):
-        if study.read_now or _is_quiet(study.last_image_at, study.source, now, quiet_seconds_for):
+        if study.read_now or is_quiet(_open_study(study)):
             revision = _close(session, study, now)
             if revision is not None:
                 closed.append(ClosedStudy(study.uid, revision))
     return closed
 
 
-def _is_quiet(
-    last_image_at: datetime, source: str, now: datetime, quiet_seconds_for: Callable[[str], float]
-) -> bool:
-    return last_image_at + timedelta(seconds=quiet_seconds_for(source)) <= now
+def _open_study(study: Study) -> OpenStudy:
+    return OpenStudy(study.uid, study.source, study.last_image_at, study.read_now)
 
 
 def instances_of(session: Session, study_uid: str, revision: int) -> dict[str, list[str]]:
@@ -319,7 +321,7 @@ def _open(session: Session, studies: dict[str, Study], new: Iterable[Received]) 
             text = f"Receiving{late} from {image.source or 'an unknown sender'}."
             session.add(Event(at=image.received_at, study_uid=uid, revision=None, stage="receive", text=text))
         study.is_open, study.fetched_until = True, None
-        study.last_image_at = max(study.last_image_at, image.received_at)
+        study.last_image_at = image.received_at  # also one before the last, when the clock was put back
     session.flush()
 
 
@@ -327,7 +329,7 @@ def _prolong(session: Session, studies: dict[str, Study], known: Iterable[Receiv
     for image in known:
         study = studies[image.study_uid]
         if study.is_open:
-            study.last_image_at = max(study.last_image_at, image.received_at)
+            study.last_image_at = image.received_at
     session.flush()
 
 

@@ -4,17 +4,44 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
+from datetime import datetime
 
 from sqlalchemy.exc import SQLAlchemyError
 
 from node.settings import DicomSettings
 from storage.database import Database, now
-from storage.intake import ClosedStudy, any_due, close_quiet
+from storage.intake import ClosedStudy, OpenStudy, close_quiet, open_studies
 
 log = logging.getLogger(__name__)
 
 SECONDS_BETWEEN_LOOKS = 0.5
+
+
+class QuietClock:
+    """How long open studies have been quiet, by ``clock``, which nobody sets: neither the time a node was
+    down nor a wall clock put right makes a study seem complete. Counting begins when it is first seen."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._since: dict[str, tuple[datetime, float]] = {}
+
+    def look(self, studies: Sequence[OpenStudy], at: datetime) -> None:
+        """Take note of what is open ``at`` this moment of the wall clock."""
+        seen = self._clock()
+        ages = {study: (at - study.last_image_at).total_seconds() for study in studies}
+        self._since = {
+            study.uid: self._since[study.uid]
+            if self._since.get(study.uid, (None,))[0] == study.last_image_at
+            else (study.last_image_at, seen - min(max(age, 0.0), SECONDS_BETWEEN_LOOKS))
+            for study, age in ages.items()
+        }
+
+    def seconds(self, study: OpenStudy) -> float:
+        """Since the last image; 0 where one has come since the last look."""
+        last_image_at, since = self._since.get(study.uid, (None, 0.0))
+        return self._clock() - since if last_image_at == study.last_image_at else 0.0
 
 
 class Completion:
@@ -31,6 +58,7 @@ class Completion:
         self._settings = settings
         self._on_closed = on_closed
         self._unclaimed: list[ClosedStudy] = []
+        self._quiet = QuietClock()
         self._wake = threading.Event()
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name="completion", daemon=True)
@@ -64,11 +92,15 @@ class Completion:
 
     def _close_quiet_studies(self) -> None:
         with self._database.snapshot() as session:
-            due = any_due(session, now(), self._settings.quiet_seconds_for)
-        if due:
+            waiting = open_studies(session)
+        self._quiet.look(waiting, now())
+        if any(study.read_now or self._is_quiet(study) for study in waiting):
             with self._database.session() as session:
-                closed = close_quiet(session, now(), self._settings.quiet_seconds_for)
+                closed = close_quiet(session, now(), self._is_quiet)
             self._unclaimed += closed
         while self._unclaimed:
             self._on_closed(self._unclaimed[0])
             del self._unclaimed[0]
+
+    def _is_quiet(self, study: OpenStudy) -> bool:
+        return self._quiet.seconds(study) >= self._settings.quiet_seconds_for(study.source)

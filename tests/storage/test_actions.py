@@ -10,23 +10,23 @@ from sqlalchemy import select
 from storage.actions import ActionRefusedError, read_again, read_now, send_again
 from storage.database import Database, now
 from storage.deliveries import due, record_sent, settle
-from storage.intake import close_quiet
+from storage.intake import OpenStudy, close_quiet
 from storage.tables import Delivery, Event, Revision
 from tests.node.web import rows
 
 
-def an_hour(_source: str) -> float:
-    return 3600.0
+def never(_study: OpenStudy) -> bool:
+    return False
 
 
 def test_read_now_closes_a_study_within_its_quiet_period(database: Database) -> None:
     with database.session() as session:
         study = rows.add_study(session)
     with database.session() as session:
-        assert close_quiet(session, now(), an_hour) == []
+        assert close_quiet(session, now(), never) == []
         read_now(session, study.uid, "Ann")
     with database.session() as session:
-        assert [closed.study_uid for closed in close_quiet(session, now(), an_hour)] == [study.uid]
+        assert [closed.study_uid for closed in close_quiet(session, now(), never)] == [study.uid]
         texts = session.scalars(select(Event.text).where(Event.study_uid == study.uid)).all()
     assert "Reading now was asked for by Ann." in texts
 
@@ -38,7 +38,7 @@ def test_read_again_makes_a_new_revision_of_a_failed_study(database: Database) -
     with database.session() as session:
         read_again(session, study.uid, "Ann")
     with database.session() as session:
-        close_quiet(session, now(), an_hour)
+        close_quiet(session, now(), never)
         numbers = session.scalars(select(Revision.number).where(Revision.study_pk == study.id)).all()
     assert sorted(numbers) == [1, 2]
 

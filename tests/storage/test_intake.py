@@ -11,10 +11,10 @@ from storage.intake import (
     Received,
     Recorded,
     Refused,
-    any_due,
     close_quiet,
     instances_of,
     note_refusals,
+    open_studies,
     record,
 )
 from storage.tables import Event, Instance, Patient, Refusal, Revision, Series, Study
@@ -48,7 +48,8 @@ def take_in(database: Database, *images: Received) -> Recorded:
 
 def close(database: Database, after: float, quiet: float = 10) -> list[ClosedStudy]:
     with database.session() as session:
-        return close_quiet(session, START + timedelta(seconds=after), lambda source: quiet)
+        at = START + timedelta(seconds=after)
+        return close_quiet(session, at, lambda study: study.last_image_at + timedelta(seconds=quiet) <= at)
 
 
 def ask_to_read_now(database: Database, study: str = "1.1") -> None:
@@ -120,17 +121,19 @@ def test_a_study_closes_after_its_quiet_period_and_not_before(database: Database
         )
 
 
-def test_each_source_has_its_own_quiet_period(database: Database) -> None:
+def test_only_what_is_quiet_is_closed_and_waits_no_longer(database: Database) -> None:
     take_in(database, image(0, source="FAST"), image(0, "1.2", "1.2.1", source="SLOW"))
-    periods = {"FAST": 5.0, "SLOW": 60.0}
     with database.session() as session:
-        at = START + timedelta(seconds=6)
-        assert any_due(session, at, periods.__getitem__)
-        assert close_quiet(session, at, periods.__getitem__) == [ClosedStudy("1.1", 1)]
-        assert not any_due(session, at, periods.__getitem__)
-        assert close_quiet(session, START + timedelta(seconds=61), periods.__getitem__) == [
-            ClosedStudy("1.2", 1)
-        ]
+        assert {study.uid for study in open_studies(session)} == {"1.1", "1.2"}
+        assert close_quiet(session, START, lambda study: study.source == "FAST") == [ClosedStudy("1.1", 1)]
+        assert [study.uid for study in open_studies(session)] == ["1.2"]
+
+
+def test_an_image_after_the_clock_was_put_back_is_the_last(database: Database) -> None:
+    take_in(database, image(3600))
+    take_in(database, image(1))
+    with database.snapshot() as session:
+        assert [study.last_image_at for study in open_studies(session)] == [START + timedelta(seconds=1)]
 
 
 def test_late_images_make_the_next_revision_which_stands_on_all_of_them(database: Database) -> None:

@@ -3,15 +3,15 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from sqlalchemy import Connection, event, select
 
-from node.intake.completion import Completion
+from node.intake.completion import SECONDS_BETWEEN_LOOKS, Completion, QuietClock
 from node.settings import DicomSettings, SourceSettings
 from storage.database import Database, now
-from storage.intake import ClosedStudy, Received, record
+from storage.intake import ClosedStudy, OpenStudy, Received, record
 from storage.tables import Revision, Study
 
 PATIENCE = 20  # seconds, for what takes a fraction of one
@@ -83,13 +83,13 @@ def take_in(database: Database, study: str, source: str = "CT1", seconds_ago: fl
 def test_a_quiet_study_is_closed_and_handed_over_once(
     database: Database, closings: Closings, start: Callable[[DicomSettings], Completion]
 ) -> None:
-    start(DicomSettings(quiet_seconds=1))
+    start(DicomSettings(quiet_seconds=0.6))
     take_in(database, "1.1")
     assert closings.wait_for(1) == [ClosedStudy("1.1", 1)]
     with database.snapshot() as session:
         study = session.scalars(select(Study)).one()
         [revision] = study.revisions
-        assert revision.closed_at - study.last_image_at >= timedelta(seconds=1)
+        assert revision.closed_at - study.last_image_at >= timedelta(seconds=0.6)
     time.sleep(1)
     assert closings.studies == [ClosedStudy("1.1", 1)]
 
@@ -100,7 +100,7 @@ def test_each_source_is_given_its_own_time(
     slow = SourceSettings(ae_title="SLOW", quiet_seconds=3600)
     take_in(database, "1.1", "SLOW", seconds_ago=60)
     take_in(database, "1.2", "CT1", seconds_ago=60)
-    start(DicomSettings(quiet_seconds=5, sources=(slow,)))
+    start(DicomSettings(quiet_seconds=0.3, sources=(slow,)))
     assert closings.wait_for(1) == [ClosedStudy("1.2", 1)]
 
 
@@ -119,7 +119,7 @@ def test_a_study_is_handed_over_after_a_hiccup(
 ) -> None:
     closings.fail_once = True
     take_in(database, "1.1", seconds_ago=60)
-    completion = start(DicomSettings(quiet_seconds=5))
+    completion = start(DicomSettings(quiet_seconds=0.3))
     assert closings.wait_for(1) == [ClosedStudy("1.1", 1)]
     with database.snapshot() as session:
         assert session.scalars(select(Revision.number)).all() == [1]
@@ -138,7 +138,7 @@ def test_a_closing_that_was_not_committed_is_not_handed_over(
             raise failures.pop()
 
     event.listen(database.engine, "commit", fail_once)
-    completion = start(DicomSettings(quiet_seconds=5))
+    completion = start(DicomSettings(quiet_seconds=0.3))
     closings.wait_for(1)
     completion.stop()
     assert closings.studies == [ClosedStudy("1.1", 1)]
@@ -151,7 +151,7 @@ def test_a_database_that_is_away_is_a_problem_until_it_is_back(
     take_in(database, "1.1", seconds_ago=60)
     with database.engine.begin() as connection:
         connection.exec_driver_sql("ALTER TABLE revisions RENAME TO away")
-    completion = start(DicomSettings(quiet_seconds=5))
+    completion = start(DicomSettings(quiet_seconds=0.3))
     deadline = time.monotonic() + PATIENCE
     while completion.problem is None and time.monotonic() < deadline:
         time.sleep(0.05)
@@ -160,3 +160,39 @@ def test_a_database_that_is_away_is_a_problem_until_it_is_back(
     with database.engine.begin() as connection:
         connection.exec_driver_sql("ALTER TABLE away RENAME TO revisions")
     assert closings.wait_for(1) == [ClosedStudy("1.1", 1)]
+
+
+class TestQuietClock:
+    """An hour more or less on the wall clock, or without power, is no quiet."""
+
+    AT = datetime(2026, 3, 29, 1, 59, tzinfo=UTC)
+
+    def test_a_study_left_open_before_the_node_was_down_gets_its_period_anew(self) -> None:
+        seconds = [1000.0]
+        clock = QuietClock(lambda: seconds[0])
+        study = OpenStudy("1.1", "CT1", self.AT - timedelta(hours=8), False)
+        clock.look([study], self.AT)
+        assert clock.seconds(study) <= SECONDS_BETWEEN_LOOKS
+        seconds[0] += 10
+        clock.look([study], self.AT + timedelta(seconds=10))
+        assert 10 <= clock.seconds(study) <= 10 + SECONDS_BETWEEN_LOOKS
+
+    @pytest.mark.parametrize("jump", [timedelta(hours=1), -timedelta(hours=1)])
+    def test_a_wall_clock_that_jumps_neither_shortens_nor_lengthens_it(self, jump: timedelta) -> None:
+        seconds = [1000.0]
+        clock = QuietClock(lambda: seconds[0])
+        study = OpenStudy("1.1", "CT1", self.AT, False)
+        clock.look([study], self.AT)
+        seconds[0] += 3
+        clock.look([study], self.AT + jump)
+        assert clock.seconds(study) == 3
+
+    def test_an_image_begins_it_anew(self) -> None:
+        seconds = [1000.0]
+        clock = QuietClock(lambda: seconds[0])
+        clock.look([OpenStudy("1.1", "CT1", self.AT, False)], self.AT)
+        seconds[0] += 9
+        later = OpenStudy("1.1", "CT1", self.AT + timedelta(seconds=9), False)
+        assert clock.seconds(later) == 0
+        clock.look([later], self.AT + timedelta(seconds=9))
+        assert clock.seconds(later) == 0
