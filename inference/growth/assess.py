@@ -120,7 +120,14 @@ def respond(
         f"{'; new lesions' if new_lesions else ''}."
     )
     return Response(
-        "RECIST 1.1", course.response, statement, course.baseline_mm, course.nadir_mm, now, course.targets
+        "RECIST 1.1",
+        course.response,
+        statement,
+        course.baseline_mm,
+        course.nadir_mm,
+        now,
+        course.targets,
+        course.target,
     )
 
 

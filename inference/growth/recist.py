@@ -74,19 +74,16 @@ def all_gone(lesions: Sequence[Lesion]) -> bool:
     )
 
 
-def response(
-    baseline_mm: float, nadir_mm: float, current_mm: float, *, gone: bool = False, new_lesions: bool = False
+def target_response(
+    baseline_mm: float, nadir_mm: float, current_mm: float, *, gone: bool = False
 ) -> Response:
-    """The response at one time point.
+    """What the target lesions alone say at one time point (4.3.1 of the guideline).
 
     Args:
         baseline_mm, nadir_mm, current_mm: sums of diameters; the nadir is the smallest before now, the
             baseline included.
-        gone: all lesions, targets or not; where only targets are gone, the response is partial (table 1).
-        new_lesions: any that was not there before; progression whatever the sum.
+        gone: every target, nodes of less than 10 mm among them.
     """
-    if new_lesions:
-        return "PD"
     if gone:
         return "CR"
     rise = round(current_mm - nadir_mm, 6)
@@ -97,12 +94,22 @@ def response(
     return "SD"
 
 
+def overall_response(target: Response, *, gone: bool, new_lesions: bool) -> Response:
+    """The patient's response (table 1): a new lesion is progression whatever the targets do, and targets that
+    are gone beside other lesions that are not (``gone``: all of them) are a partial response."""
+    if new_lesions:
+        return "PD"
+    return "PR" if target == "CR" and not gone else target
+
+
 @dataclass(frozen=True)
 class Course:
-    """A patient's targets over all time points: ``sums_mm`` from baseline to now."""
+    """A patient's targets over all time points: ``sums_mm`` from baseline to now. ``target``: what they alone
+    say, None where there are none; ``response``: the patient's."""
 
     targets: tuple[str, ...]
     sums_mm: tuple[float, ...]
+    target: Response | None
     response: Response
 
     @property
@@ -129,7 +136,11 @@ def evaluate(
     sums = tuple(each for each in found if each is not None)
     if "" in targets or len(sums) < len(found):
         return None
-    known = {lesion.uid for lesion in time_points[-1]}
-    gone = bool(targets) and all_gone(time_points[-1]) and {lesion.uid for lesion in time_points[0]} <= known
-    result = response(sums[0], min(sums[:-1]), sums[-1], gone=gone, new_lesions=new_lesions)
-    return Course(targets, sums, result)
+    if not targets:
+        return Course(targets, sums, None, "PD")
+    last = time_points[-1]
+    gone = all_gone([lesion for lesion in last if lesion.uid in targets])
+    target = target_response(sums[0], min(sums[:-1]), sums[-1], gone=gone)
+    all_known = {lesion.uid for lesion in time_points[0]} <= {lesion.uid for lesion in last}
+    overall = overall_response(target, gone=all_gone(last) and all_known, new_lesions=new_lesions)
+    return Course(targets, sums, target, overall)

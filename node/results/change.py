@@ -104,21 +104,28 @@ def _group(
 
 
 def _response(edition: Edition, response: Response) -> sr.MeasurementsAndQualitativeEvaluations:
-    result = codes.RESPONSES.get(response.result)
+    """The sum of diameters and the response of the targets, where there are any, and the patient's response:
+    a new lesion is progression of the disease, not of the targets."""
+    told = (
+        (codes.CURRENT_RESPONSE, codes.TARGET_RESPONSES.get(response.target_result or "")),
+        (codes.OVERALL_RESPONSE, codes.RESPONSES.get(response.result)),
+    )
+    sums = [
+        sr.Measurement(
+            codes.SUM_OF_DIAMETERS.concept, round(response.current_mm, 1), codes.MILLIMETRE.concept
+        )
+    ]
     return sr.MeasurementsAndQualitativeEvaluations(
         tracking_identifier=sr.TrackingIdentifier(
             uid=edition.uid("tracking-response"), identifier="Response of the target lesions"
         ),
         algorithm_id=reader_algorithm(edition),
         method=codes.RECIST.concept,
-        measurements=[
-            sr.Measurement(
-                codes.SUM_OF_DIAMETERS.concept, round(response.current_mm, 1), codes.MILLIMETRE.concept
-            )
-        ],
-        qualitative_evaluations=[sr.QualitativeEvaluation(codes.CURRENT_RESPONSE.concept, result.concept)]
-        if result
-        else None,
+        measurements=sums if response.targets else None,
+        qualitative_evaluations=[
+            sr.QualitativeEvaluation(name.concept, value.concept) for name, value in told if value
+        ]
+        or None,
     )
 
 

@@ -2,7 +2,14 @@
 
 import pytest
 
-from inference.growth.recist import Lesion, choose_targets, evaluate, is_measurable, response
+from inference.growth.recist import (
+    Lesion,
+    choose_targets,
+    evaluate,
+    is_measurable,
+    overall_response,
+    target_response,
+)
 
 
 def lesion(uid: str, mm: float, organ: str = "lung", node: bool = False) -> Lesion:
@@ -47,13 +54,36 @@ def test_targets_are_the_largest_five_and_two_in_an_organ():
     ],
 )
 def test_response_by_the_sum_of_diameters(baseline, nadir, current, expected):
-    assert response(baseline, nadir, current) == expected
+    assert target_response(baseline, nadir, current) == expected
 
 
-def test_a_new_lesion_is_progression_and_all_gone_is_complete():
-    assert response(50, 50, 10, new_lesions=True) == "PD"
-    assert response(50, 50, 0, gone=True) == "CR"
-    assert response(50, 0, 0, gone=True, new_lesions=True) == "PD"
+@pytest.mark.parametrize(
+    ("target", "gone", "new_lesions", "overall"),
+    [
+        ("CR", True, False, "CR"),
+        ("CR", False, False, "PR"),
+        ("PR", False, False, "PR"),
+        ("SD", False, False, "SD"),
+        ("PD", False, False, "PD"),
+        ("CR", True, True, "PD"),
+        ("PR", False, True, "PD"),
+        ("SD", False, True, "PD"),
+    ],
+)
+def test_table_1_makes_the_overall_response_of_the_targets_and_the_rest(target, gone, new_lesions, overall):
+    assert overall_response(target, gone=gone, new_lesions=new_lesions) == overall
+
+
+def test_a_new_lesion_is_no_progression_of_the_targets():
+    course = evaluate([[lesion("a", 20)], [lesion("a", 20), lesion("b", 15)]], new_lesions=True)
+    assert (course.target, course.response) == ("SD", "PD")
+    shrunk = evaluate([[lesion("a", 20)], [lesion("a", 12), lesion("b", 15)]], new_lesions=True)
+    assert (shrunk.target, shrunk.response) == ("PR", "PD")
+
+
+def test_targets_that_are_gone_respond_completely_whatever_else_stays():
+    course = evaluate([[lesion("a", 20), lesion("b", 6)], [lesion("a", 0), lesion("b", 6)]])
+    assert (course.target, course.response) == ("CR", "PR")
 
 
 def test_a_course_over_four_time_points_is_judged_against_its_nadir():
@@ -92,4 +122,5 @@ def test_nodes_below_10_mm_are_normal():
 def test_no_target_no_response():
     assert evaluate([[lesion("a", 20)]]) is None
     assert evaluate([[lesion("a", 9)], [lesion("a", 12)]]) is None
-    assert evaluate([[], [lesion("a", 12)]], new_lesions=True).response == "PD"
+    new_alone = evaluate([[], [lesion("a", 12)]], new_lesions=True)
+    assert (new_alone.target, new_alone.response) == (None, "PD")

@@ -38,7 +38,8 @@ def compared(case: Case, prior: Case) -> Case:
     here, there = case.reading.findings, prior.reading.findings
     grown = here[0].tracked_as(there[0].tracking_uid, change_from(prior, 0, "increased", 45.6, 210.0))
     gone = there[1].tracked_as(there[1].tracking_uid, change_from(prior, 1, "resolved", -100.0, None))
-    response = Response("RECIST 1.1", "PD", "Progressive disease.", 20.0, 20.0, 31.5, (grown.tracking_uid,))
+    targets = (grown.tracking_uid,)
+    response = Response("RECIST 1.1", "PD", "Progressive disease.", 20.0, 20.0, 31.5, targets, "PD")
     return replace(
         case, reading=replace(case.reading, findings=(grown,), resolved=(gone,), response=response)
     )
@@ -66,8 +67,30 @@ def test_a_lesion_that_is_gone_is_told_to_be_absent(report: Path, prior: Case) -
 
 
 def test_the_response_is_told_by_recist(report: Path) -> None:
-    told = [said(group) for group in groups(dcmread(report))]
-    assert "Target Lesion Progressive Disease" in [t.get("Current Response") for t in told]
+    told = told_responses(report)
+    assert told["Current Response"] == "Target Lesion Progressive Disease"
+    assert told["Overall response of the patient"] == "Progressive disease"
+
+
+@pytest.mark.parametrize(
+    ("targets", "target", "told_of_targets"),
+    [(("2.25.1",), "SD", "Target Lesion Stable Disease"), ((), None, None)],
+)
+def test_a_new_lesion_is_told_as_progression_of_the_disease_and_not_of_the_targets(
+    compared: Case,
+    prior: Case,
+    prior_results: dict[str, Path],
+    tmp_path: Path,
+    targets: tuple[str, ...],
+    target: str | None,
+    told_of_targets: str | None,
+) -> None:
+    response = Response("RECIST 1.1", "PD", "Progressive disease.", 20.0, 20.0, 20.0, targets, target)
+    new_alone = replace(compared, reading=replace(compared.reading, response=response))
+    report = written(new_alone, prior, prior_results, tmp_path)["sr-changes"]
+    told = told_responses(report)
+    assert told.get("Current Response") == told_of_targets
+    assert told["Overall response of the patient"] == "Progressive disease"
 
 
 def test_the_prior_study_is_named_as_other_evidence(
@@ -198,6 +221,12 @@ def group_of(report: Dataset, tracking_uid: str) -> Dataset:
     return next(
         g for g in groups(report) if any(str(i.get("UID")) == tracking_uid for i in g.ContentSequence)
     )
+
+
+def told_responses(report: Path) -> dict[str, str]:
+    """What the one group that tells a response says."""
+    (told,) = (said(g) for g in groups(dcmread(report)) if "Overall response of the patient" in said(g))
+    return told
 
 
 def numbers(group: Dataset) -> dict[str, float]:
