@@ -69,8 +69,9 @@ class Assessment:
 
 @dataclass(frozen=True)
 class Response:
-    """Response of the patient's target lesions; sums of diameters in mm at baseline, at their smallest
-    before now, and now. ``targets`` are tracking UIDs."""
+    """The patient's response, and that of the target lesions alone (``target_result``, None where there are
+    none); sums of their diameters in mm at baseline, at their smallest before now, and now. ``targets`` are
+    tracking UIDs."""
 
     guideline: str
     result: str
@@ -79,6 +80,7 @@ class Response:
     nadir_mm: float
     current_mm: float
     targets: tuple[str, ...] = ()
+    target_result: str | None = None
 
 
 @dataclass(frozen=True)

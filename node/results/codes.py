@@ -99,11 +99,18 @@ STABLE_DISEASE = Term("DCM", "112044", "Target Lesion Stable Disease")
 RECIST = Term("DCM", "126081", "RECIST 1.1")
 SUM_OF_DIAMETERS = Term(OWN_SCHEME, "SOD", "Sum of diameters of target lesions", OWN)
 PRIOR_REPORT = Term("DCM", "122075", "Prior report for current patient")
-RESPONSES = {
+TARGET_RESPONSES = {
     "CR": COMPLETE_RESPONSE,
     "PR": PARTIAL_RESPONSE,
     "PD": PROGRESSIVE_DISEASE,
     "SD": STABLE_DISEASE,
+}
+OVERALL_RESPONSE = Term(OWN_SCHEME, "OVERALL", "Overall response of the patient", OWN)
+RESPONSES = {
+    "CR": Term(OWN_SCHEME, "CR", "Complete response", OWN),
+    "PR": Term(OWN_SCHEME, "PR", "Partial response", OWN),
+    "PD": Term(OWN_SCHEME, "PD", "Progressive disease", OWN),
+    "SD": Term(OWN_SCHEME, "SD", "Stable disease", OWN),
 }
 
 # Present or not (CID 240), and the outcome of an algorithm (CID 6047)
