@@ -24,6 +24,8 @@ from node.priors.recall import Recall
 from node.reading import read_study
 from node.reading_room import ReadingRoom
 from node.settings import Peer, Settings
+from node.steps.job import Job
+from node.steps.select import urgency_of
 from node.web.app import create_app
 from node.web.server import WebServer
 from node.workflow import DurableQueue, Step
@@ -85,7 +87,7 @@ class Node:
         destinations = {d.name: (d, DicomDestination(d, title)) for d in settings.destinations}
         outbox = Outbox(database, archive.root, destinations)
         queue = DurableQueue(_queue_url(settings), _executor_id(archive.root), _reading(room, outbox))
-        completion = Completion(database, settings.dicom, partial(_enqueue, queue))
+        completion = Completion(database, settings.dicom, partial(_enqueue, room, queue))
         to_archives = _echoes(settings.archives, title)
         echoes = {f"archive {name}": echo for name, echo in to_archives.items()}
         echoes |= {
@@ -101,7 +103,7 @@ class Node:
         for worker in (outbox, queue):
             running.callback(worker.stop)
             worker.start()
-        _take_up(database, queue)
+        _take_up(room, queue)
         self.dicom_port = receiver.start()
         running.callback(receiver.stop)
         for part in (completion, web, recall):
@@ -142,16 +144,17 @@ def _reading(room: ReadingRoom, outbox: Outbox) -> Callable[..., None]:
     return read
 
 
-def _enqueue(queue: DurableQueue, closed: ClosedStudy) -> None:
-    queue.enqueue(_key(closed.study_uid, closed.revision_number), closed.study_uid, closed.revision_number)
+def _enqueue(room: ReadingRoom, queue: DurableQueue, closed: ClosedStudy) -> None:
+    uid, revision = closed.study_uid, closed.revision_number
+    queue.enqueue(_key(uid, revision), uid, revision, priority=urgency_of(room, Job(uid, revision)))
 
 
-def _take_up(database: Database, queue: DurableQueue) -> None:
+def _take_up(room: ReadingRoom, queue: DurableQueue) -> None:
     """Queue again what was closed before a crash, and is not on its way already."""
-    with database.snapshot() as session:
+    with room.database.snapshot() as session:
         unfinished = readings.unfinished(session)
-    for study_uid, revision in unfinished:
-        queue.take_up(_key(study_uid, revision), study_uid, revision)
+    for uid, revision in unfinished:
+        queue.take_up(_key(uid, revision), uid, revision, priority=urgency_of(room, Job(uid, revision)))
 
 
 def _key(study_uid: str, revision: int) -> str:

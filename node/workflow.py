@@ -98,14 +98,14 @@ class DurableQueue:
         with SetWorkflowID(key), SetEnqueueOptions(priority=PRIORITY[priority]):
             DBOS.enqueue_workflow("runs", self._run, *args)
 
-    def take_up(self, key: str, *args: Any) -> None:
+    def take_up(self, key: str, *args: Any, priority: str = "routine") -> None:
         """Enqueue what an earlier life of the node left; a run that has ended without doing its work, or is
         no longer known, is begun anew, and one that is on its way is left alone."""
         for attempt in itertools.count():
             name = f"{key}#{attempt}" if attempt else key
             status = DBOS.get_workflow_status(name)
             if status is None or status.status in ON_ITS_WAY:
-                self.enqueue(name, *args)
+                self.enqueue(name, *args, priority=priority)
                 return
 
     def stop(self, seconds: float = 60) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
@@ -45,12 +47,13 @@ def read_again(session: Session, study_uid: str, asked_by: str) -> None:
     log_event(session, "receive", f"Reading again was asked for by {asked_by}.", study_uid=study_uid)
 
 
-def send_again(session: Session, study_uid: str, asked_by: str) -> int:
-    """Put every delivery of the newest results back into the outbox, due at once; returns how many.
+def send_again(session: Session, study_uid: str, asked_by: str, destinations: Collection[str]) -> int:
+    """Put every delivery of the newest results to one of ``destinations``, those of the settings, back into
+    the outbox, due at once; returns how many.
 
     Raises:
         LookupError: the study never came in.
-        ActionRefusedError: the study has no result to send.
+        ActionRefusedError: the study has no result to send, or none to a destination that is still set.
     """
     study = _study(session, study_uid)
     sent = session.scalars(
@@ -61,7 +64,13 @@ def send_again(session: Session, study_uid: str, asked_by: str) -> int:
     ).one_or_none()
     if sent is None:
         raise ActionRefusedError("This study has no result to send. Use “Read again” to make one.")
-    deliveries = session.scalars(select(Delivery).where(Delivery.revision_pk == sent.id)).all()
+    to_those = Delivery.revision_pk == sent.id, Delivery.destination.in_(destinations)
+    deliveries = session.scalars(select(Delivery).where(*to_those)).all()
+    if not deliveries:
+        raise ActionRefusedError(
+            "The destinations this study was sent to are no longer in the settings. Use “Read again” to "
+            "send it to those that are."
+        )
     for delivery in deliveries:
         delivery.state, delivery.attempts, delivery.next_at = "waiting", 0, now()
         delivery.sent_at, delivery.last_error = None, ""

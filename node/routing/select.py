@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from node.routing.kernels import kernel_of
 from node.routing.series import SeriesDescription, describe
 from node.settings import RouteSettings
-from node.settings.matching import matches
+from node.settings.matching import Tags, matches
 
-__all__ = ["Choice", "SeriesDescription", "describe", "select"]
+__all__ = ["Choice", "SeriesDescription", "describe", "select", "urgency"]
 
 _FEWEST_SLICES = 8
 _LEAST_COVERAGE_MM = 30.0
@@ -77,6 +77,16 @@ def select(
         choices += _best(reader, matched, series)
     order = {one.series_uid: place for place, one in enumerate(series)}
     return tuple(sorted(choices, key=lambda choice: order[choice.series_uid]))
+
+
+def urgency(series: Iterable[Tags], routes: Sequence[RouteSettings]) -> Literal["routine", "stat"]:
+    """How soon a study is to be read: at once where a stat route is the first of its reader to match one of
+    its series, of each of which the tags of one image are enough."""
+    for tags in series:
+        first = {route.reader: route for route in reversed(routes) if matches(tags, route.match)}
+        if any(route.priority == "stat" for route in first.values()):
+            return "stat"
+    return "routine"
 
 
 def _best(

@@ -83,7 +83,7 @@ class SeriesDescription:
 def describe(series_uid: str, paths: Sequence[Path]) -> SeriesDescription:
     """Reads headers only: of every file for CT and PET, of one for all else."""
     for path in paths:
-        header = _header(path)
+        header = header_of(path)
         if header is not None:
             break
     else:
@@ -103,7 +103,7 @@ def describe(series_uid: str, paths: Sequence[Path]) -> SeriesDescription:
     step = stacked.affine[:3, 0] @ np.cross(typical.orientation[:3], typical.orientation[3:])
     return SeriesDescription(
         series_uid,
-        tags_of(_header(typical.path) or header),
+        tags_of(header_of(typical.path) or header),
         images=len(stacked.slices),
         plane=AXES[int(normal.argmax())] if normal.max() > STRAIGHT else "oblique",
         spacing_mm=float(step),
@@ -111,7 +111,8 @@ def describe(series_uid: str, paths: Sequence[Path]) -> SeriesDescription:
     )
 
 
-def _header(path: Path) -> Dataset | None:
+def header_of(path: Path) -> Dataset | None:
+    """What an image says of itself before its pixels; None where it is not readable DICOM."""
     try:
         return pydicom.dcmread(path, stop_before_pixels=True)
     except (InvalidDicomError, OSError, EOFError, ValueError, TypeError, AttributeError, NotImplementedError):

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Any
+from typing import Any, Literal
 
 from node.reading_room import ReadingRoom
-from node.routing.select import Choice, describe, select
+from node.routing.select import Choice, describe, select, urgency
+from node.routing.series import header_of, tags_of
 from node.steps.job import Assignment, Job, note, series_of
 from storage import readings
 from storage.choices import SeriesChoice, keep_choices
@@ -38,6 +39,16 @@ def select_series(room: ReadingRoom, job: Job) -> list[dict[str, Any]]:
 
 def _kept(choice: Choice) -> SeriesChoice:
     return SeriesChoice(choice.series_uid, choice.reader or "", choice.chosen, choice.reason)
+
+
+def urgency_of(room: ReadingRoom, job: Job) -> Literal["routine", "stat"]:
+    """How soon a study is to be read, by the routes. Its images are opened only where a route is urgent."""
+    if not any(route.priority == "stat" for route in room.routes):
+        return "routine"
+    headers = (
+        next(filter(None, map(header_of, paths)), None) for paths in series_of(room, job).values() if paths
+    )
+    return urgency((tags_of(header) for header in headers if header is not None), room.routes)
 
 
 def _said(choice: Choice) -> str:

@@ -30,9 +30,6 @@ from storage.overview import (
 )
 
 Action = Literal["read-now", "read-again", "send-again"]
-ACTIONS = {"read-now": actions.read_now, "read-again": actions.read_again, "send-again": actions.send_again}
-
-
 LONGEST_PAUSE = 10.0  # seconds
 
 
@@ -92,7 +89,14 @@ class Context:
             ActionRefusedError: it cannot be done as the study stands.
         """
         with self.database.session() as session:
-            ACTIONS[action](session, study_uid, asked_by)
+            match action:
+                case "read-now":
+                    actions.read_now(session, study_uid, asked_by)
+                case "read-again":
+                    actions.read_again(session, study_uid, asked_by)
+                case "send-again":
+                    there = [destination.name for destination in self.settings.destinations]
+                    actions.send_again(session, study_uid, asked_by, there)
 
     def key_image(self, written: str) -> Path | None:
         """The picture at a path as written in the database; None if it is gone or lies elsewhere."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -70,7 +71,7 @@ def test_send_again_makes_every_delivery_due_and_ends_delivered(database: Databa
         assert due(session, "pacs") == []
         for delivery in session.scalars(select(Delivery)):
             delivery.commit_requests, delivery.commit_due, delivery.transaction_uid = 3, now(), "1.9"
-        assert send_again(session, study.uid, "Ann") == 2
+        assert send_again(session, study.uid, "Ann", ["pacs"]) == 2
     with database.session() as session:
         waiting = due(session, "pacs")
         assert [(delivery.kind, delivery.attempts) for delivery in waiting] == [("seg", 0), ("sr", 0)]
@@ -90,21 +91,36 @@ def test_sending_again_mends_a_refusal_but_not_a_failed_reading(database: Databa
             revision = rows.read_and_deliver(session, study, tmp_path)
             revision.state, revision.stage, revision.reason = "failed", stage, "It did not go."
         with database.session() as session:
-            send_again(session, study.uid, "Ann")
+            send_again(session, study.uid, "Ann", ["pacs"])
             for delivery in due(session, "pacs"):
                 record_sent(session, delivery.id)
             outcomes.append(settle(session, study.uid, 1))
     assert outcomes == ["delivered", "failed"]
 
 
+def test_send_again_leaves_a_destination_alone_that_is_no_longer_set(
+    database: Database, tmp_path: Path
+) -> None:
+    with database.session() as session:
+        study = rows.add_study(session)
+        rows.read_and_deliver(session, study, tmp_path)
+        kept = next(d.id for d in session.scalars(select(Delivery).order_by(Delivery.id)))
+        for delivery in session.scalars(select(Delivery).where(Delivery.id != kept)):
+            delivery.destination = "old"
+        assert send_again(session, study.uid, "Ann", ["pacs"]) == 1
+        assert due(session, "old") == []
+        with pytest.raises(ActionRefusedError, match="no longer in the settings"):
+            send_again(session, study.uid, "Ann", ["new"])
+
+
 def test_send_again_is_refused_where_there_is_no_result(database: Database) -> None:
     with database.session() as session:
         study = rows.add_study(session)
     with database.session() as session, pytest.raises(ActionRefusedError, match="no result"):
-        send_again(session, study.uid, "Ann")
+        send_again(session, study.uid, "Ann", ["pacs"])
 
 
 def test_an_unknown_study_is_named(database: Database) -> None:
-    for action in (read_now, read_again, send_again):
+    for action in (read_now, read_again, partial(send_again, destinations=["pacs"])):
         with database.session() as session, pytest.raises(LookupError, match=r"1\.2\.3"):
             action(session, "1.2.3", "Ann")

@@ -1,0 +1,83 @@
+"""How a node is put together: what is closed is queued as its route asks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydicom import dcmwrite
+
+from inference.catalogue import Catalogue
+from node import app
+from node.intake.files import received_file
+from node.reading_room import ReadingRoom
+from node.settings import RouteSettings, Settings
+from storage.archive import Archive
+from storage.database import Database, now
+from storage.intake import ClosedStudy, close_quiet, record
+from tests.node.intake.senders import ct_slice
+
+
+class Queued:
+    """What was put in the queue, by key."""
+
+    def __init__(self) -> None:
+        self.priorities: dict[str, str] = {}
+
+    def enqueue(self, key: str, *_args: Any, priority: str = "routine") -> None:
+        self.priorities[key] = priority
+
+    take_up = enqueue
+
+
+def routes(*priorities: str) -> tuple[RouteSettings, ...]:
+    """The first for an emergency department, the second for all of CT."""
+    return (
+        RouteSettings(
+            reader="lung-nodules",
+            match={"Modality": "CT", "StudyDescription": "~emergency"},
+            priority=priorities[0],  # type: ignore[arg-type]
+        ),
+        RouteSettings(reader="lung-nodules", match={"Modality": "CT"}, priority=priorities[1]),  # type: ignore[arg-type]
+    )
+
+
+@pytest.fixture
+def closed(tmp_path: Path) -> tuple[Database, Archive, dict[str, ClosedStudy]]:
+    """An emergency and another, each complete."""
+    database = Database(f"sqlite:///{tmp_path / 'overread.db'}")
+    database.upgrade()
+    archive = Archive(tmp_path / "data", durable=False)
+    studies = {}
+    for name in ("emergency", "follow-up"):
+        image = ct_slice()
+        image.StudyDescription = f"CT chest {name}"
+        path = archive.images / f"{name}.dcm"
+        dcmwrite(path, image, enforce_file_format=True)
+        with database.session() as session:
+            record(session, [received_file(path, now())])
+            (studies[name],) = close_quiet(session, now(), lambda study: True)
+    return database, archive, studies
+
+
+@pytest.mark.parametrize(
+    ("priorities", "expected"),
+    [
+        (("stat", "routine"), {"emergency": "stat", "follow-up": "routine"}),
+        (("routine", "stat"), {"emergency": "routine", "follow-up": "stat"}),  # the first that matches counts
+        (("routine", "routine"), {"emergency": "routine", "follow-up": "routine"}),
+    ],
+)
+def test_a_study_is_queued_with_the_priority_of_its_route(closed, priorities, expected) -> None:
+    database, archive, studies = closed
+    settings = Settings(routes=routes(*priorities))
+    room = ReadingRoom(settings, database, archive, Catalogue(None), engine=None)  # type: ignore[arg-type]
+    at_once, after_a_crash = Queued(), Queued()
+    for study in studies.values():
+        app._enqueue(room, at_once, study)  # type: ignore[arg-type]
+    app._take_up(room, after_a_crash)  # type: ignore[arg-type]
+    wanted = {f"{studies[name].study_uid}/1": priority for name, priority in expected.items()}
+    assert at_once.priorities == wanted
+    assert after_a_crash.priorities == wanted
+    database.close()
