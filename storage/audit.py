@@ -1,0 +1,105 @@
+"""The audit trail: who sent, who saw, who did what, and who was not let in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal, cast, get_args
+
+from sqlalchemy import CursorResult, Select, delete, or_, select
+from sqlalchemy.orm import Session
+
+from storage.database import now
+from storage.tables import AuditLine
+
+AuditKind = Literal[
+    "received", "delivered", "turned-away", "viewed", "action", "login", "login-refused", "logout", "account"
+]
+KINDS: tuple[AuditKind, ...] = get_args(AuditKind)
+ROWS_AT_ONCE = 1000
+
+
+@dataclass(frozen=True)
+class AuditEntry:
+    """``who`` is an account, or an AE title with its certificate's subject; ``address`` where they are."""
+
+    at: datetime
+    kind: AuditKind
+    who: str
+    address: str
+    text: str
+    study_uid: str = ""
+
+
+@dataclass(frozen=True)
+class AuditFilter:
+    """``text`` is part of who, address, study UID or text; ``before`` is excluded."""
+
+    kind: AuditKind | None = None
+    text: str = ""
+    since: datetime | None = None
+    before: datetime | None = None
+
+
+def note(
+    session: Session, kind: AuditKind, who: str, text: str, *, address: str = "", study_uid: str = ""
+) -> None:
+    """Write one line of the trail, dated now."""
+    enter(session, [AuditEntry(now(), kind, who, address, text, study_uid)])
+
+
+def enter(session: Session, entries: Sequence[AuditEntry]) -> None:
+    session.add_all(
+        AuditLine(
+            at=one.at,
+            kind=one.kind,
+            who=_clip(one.who, 64),
+            address=_clip(one.address, 64),
+            study_uid=_clip(one.study_uid, 64),
+            text=_clip(one.text, 2000),
+        )
+        for one in entries
+    )
+
+
+def newest(session: Session, wanted: AuditFilter, limit: int = 200) -> tuple[AuditEntry, ...]:
+    """The newest entries first."""
+    query = select(AuditLine).order_by(AuditLine.at.desc(), AuditLine.id.desc()).limit(limit)
+    return tuple(_entry(line) for line in session.scalars(_narrowed(query, wanted)))
+
+
+def oldest_first(session: Session, wanted: AuditFilter) -> Iterator[AuditEntry]:
+    """Every entry, in the order it was written, however many there are."""
+    query = _narrowed(select(AuditLine).order_by(AuditLine.id), wanted)
+    for line in session.scalars(query.execution_options(yield_per=ROWS_AT_ONCE)):
+        yield _entry(line)
+
+
+def prune(session: Session, before: datetime) -> int:
+    """Forget what is older than ``before``; returns how many lines that were."""
+    result = session.execute(delete(AuditLine).where(AuditLine.at < before))
+    return cast("CursorResult[tuple[()]]", result).rowcount
+
+
+def _narrowed(query: Select[AuditLine], wanted: AuditFilter) -> Select[AuditLine]:
+    if wanted.kind is not None:
+        query = query.where(AuditLine.kind == wanted.kind)
+    if wanted.text:
+        columns = (AuditLine.who, AuditLine.address, AuditLine.study_uid, AuditLine.text)
+        query = query.where(or_(*(column.icontains(wanted.text, autoescape=True) for column in columns)))
+    if wanted.since is not None:
+        query = query.where(AuditLine.at >= wanted.since)
+    if wanted.before is not None:
+        query = query.where(AuditLine.at < wanted.before)
+    return query
+
+
+def _entry(line: AuditLine) -> AuditEntry:
+    kind = cast(AuditKind, line.kind)
+    return AuditEntry(line.at, kind, line.who, line.address, line.text, line.study_uid)
+
+
+def _clip(text: str, length: int) -> str:
+    """``text`` as a column can hold it: not too long, no NUL, no half of a surrogate pair."""
+    return text.encode("utf-8", "replace").decode().replace("\0", "")[:length]
