@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import and_, func, or_, select
+from sqlalchemy import Select, and_, func, or_, select
 from sqlalchemy.orm import Session, selectinload
 
 from inference.findings import Finding
@@ -30,6 +30,7 @@ from storage.tables import (
 
 MOST_STUDIES = 500  # of one patient that are looked at, the newest first
 LONGEST_PAUSE = timedelta(hours=1)
+LONGEST_PAUSE_AFTER_AN_ERROR = timedelta(days=1)
 RESULT_CLASSES = ("1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.88.34")  # SEG, Comprehensive 3D SR
 
 
@@ -284,8 +285,15 @@ def arrived(session: Session, study_uid: str) -> None:
 # Archives that gave no answer
 
 
-def note_unanswered(session: Session, study_uid: str, archive: str, reason: str, pause: timedelta) -> None:
-    """Remember to ask ``archive`` again, after ``pause``, doubled with each attempt, an hour at most."""
+def note_unanswered(
+    session: Session,
+    study_uid: str,
+    archive: str,
+    reason: str,
+    pause: timedelta,
+    longest: timedelta = LONGEST_PAUSE,
+) -> None:
+    """Remember to ask ``archive`` again, after ``pause``, doubled with each attempt, ``longest`` at most."""
     study_pk = session.scalars(select(Study.id).where(Study.uid == study_uid)).one()
     row = session.scalar(
         select(Unanswered).where(Unanswered.study_pk == study_pk, Unanswered.archive == archive)
@@ -293,19 +301,25 @@ def note_unanswered(session: Session, study_uid: str, archive: str, reason: str,
     if row is None:
         row = Unanswered(study_pk=study_pk, archive=archive, first_at=now(), attempts=0)
         session.add(row)
-    row.next_at = now() + min(pause * 2 ** min(row.attempts, 20), LONGEST_PAUSE)
+    row.next_at = now() + min(pause * 2 ** min(row.attempts, 20), longest)
     row.attempts += 1
     row.last_error = reason[:2000]
 
 
+def ask_later(session: Session, study_uid: str, archive: str, pause: timedelta) -> None:
+    """Ask ``archive`` after ``pause``, which counts as no attempt."""
+    for row in session.scalars(_unanswered(study_uid, archive)):
+        row.next_at = now() + pause
+
+
 def note_answered(session: Session, study_uid: str, archive: str) -> None:
-    row = session.scalar(
-        select(Unanswered)
-        .join(Study, Study.id == Unanswered.study_pk)
-        .where(Study.uid == study_uid, Unanswered.archive == archive)
-    )
-    if row is not None:
+    for row in session.scalars(_unanswered(study_uid, archive)):
         session.delete(row)
+
+
+def _unanswered(study_uid: str, archive: str) -> Select[Unanswered]:
+    of_study = select(Unanswered).join(Study, Study.id == Unanswered.study_pk)
+    return of_study.where(Study.uid == study_uid, Unanswered.archive == archive)
 
 
 def due_again(session: Session) -> list[Due]:

@@ -46,7 +46,12 @@ _UNKNOWN_DESTINATION = 0xA801
 
 
 class ArchiveAnswerError(RuntimeError):
-    """An archive did not answer, or not with sense; the message says which and how."""
+    """An archive did not answer, or not with sense; the message says which and how. ``away``: it was not to
+    be reached, or not in time, and may be asked as soon as it is back; else it answered, with an error."""
+
+    def __init__(self, message: str, *, away: bool = False) -> None:
+        super().__init__(message)
+        self.away = away
 
 
 @dataclass(frozen=True)
@@ -152,7 +157,7 @@ class DicomArchive:
         if "Status" not in status:
             late = time.monotonic() >= until
             why = "took longer than allowed" if late else "ended the association or gave no sensible answer"
-            raise ArchiveAnswerError(f"{name_of(self.peer)} {why} during {service}")
+            raise ArchiveAnswerError(f"{name_of(self.peer)} {why} during {service}", away=True)
         code = int(status.Status)
         if code not in (*_PENDING, 0x0000, 0xB000, _UNKNOWN_DESTINATION):
             comment = str(status.get("ErrorComment", ""))
@@ -185,7 +190,7 @@ class DicomArchive:
         try:
             association = associate(ae, self.peer, ext_neg=list(roles), evt_handlers=list(handlers))
         except DeliveryError as error:
-            raise ArchiveAnswerError(str(error)) from error
+            raise ArchiveAnswerError(str(error), away=True) from error
         cut = Timer(max(until - time.monotonic(), 0.1), association.abort)
         cut.daemon = True
         cut.start()

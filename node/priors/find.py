@@ -11,8 +11,8 @@ from datetime import timedelta
 from pathlib import Path
 
 from node.intake.ledger import LedgerStoppedError
-from node.peers.archive import ArchiveAnswerError, DicomArchive
-from node.priors.search import ChosenSeries, RemoteStudy, choose, search
+from node.peers.archive import ArchiveAnswerError
+from node.priors.search import ChosenSeries, RemoteStudy, choose, search, seconds_left
 from node.priors.study_time import StudyTime, valid_date
 from node.reading_room import ReadingRoom
 from node.results.identity import reading_identity
@@ -53,7 +53,7 @@ class Search:
     found: list[PriorSeries] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     answered: list[str] = field(default_factory=list)
-    unanswered: dict[str, str] = field(default_factory=dict)
+    unanswered: dict[str, ArchiveAnswerError | LedgerStoppedError] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -121,7 +121,7 @@ class _Hunt:
         try:
             self._fetch(candidate, remote, result)
         except (ArchiveAnswerError, LedgerStoppedError) as error:
-            result.unanswered[remote.archive.name] = str(error)
+            result.unanswered[remote.archive.name] = error
         except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
             log.warning("A study in %s makes no sense", remote.archive.name, exc_info=error)
             result.notes.append(
@@ -154,9 +154,9 @@ class _Hunt:
         ids = self.room.settings.priors.ids_of(self.patient.patient_id)
         for archive in self.room.archives:
             try:
-                studies = search(archive, self.patient, ids, self._left(archive))
+                studies = search(archive, self.patient, ids, self.until)
             except ArchiveAnswerError as error:
-                result.unanswered[archive.name] = str(error)
+                result.unanswered[archive.name] = error
                 continue
             result.answered.append(archive.name)
             for study in studies:
@@ -197,8 +197,7 @@ class _Hunt:
         return PriorSeries(uid, candidate.date, chosen, identity, fetched)
 
     def _fetch(self, candidate: _Candidate, study: RemoteStudy, result: Search) -> None:
-        left = self._left(study.archive)
-        chosen = choose(study, self.reader, self.room.routes, self.room.readers, left)
+        chosen = choose(study, self.reader, self.room.routes, self.room.readers, self.until)
         if chosen is None or not self._is_relevant(chosen.series):
             return
         self._receive(study, chosen)
@@ -214,7 +213,7 @@ class _Hunt:
             result.found.append(brought)
 
     def _receive(self, study: RemoteStudy, chosen: ChosenSeries) -> None:
-        left = self._left(study.archive)
+        left = seconds_left(study.archive, self.until)
         until = now() + timedelta(seconds=left) + _STILL_MOVING
         with self.room.database.session() as session:
             priors.expect(session, study.uid, study.patient, study.date, study.time, study.description, until)
@@ -233,12 +232,6 @@ class _Hunt:
         if not self.room.settings.priors.same_body_part or self.room.named_priors is not None:
             return True
         return same_body_part(self.series.tag("BodyPartExamined"), series.tag("BodyPartExamined"))
-
-    def _left(self, archive: DicomArchive) -> float:
-        left = self.until - time.monotonic()
-        if left <= 0:
-            raise ArchiveAnswerError(f"{archive.name} was not asked further: the time limit is spent")
-        return left
 
 
 def same_body_part(one: str, other: str) -> bool:

@@ -11,7 +11,7 @@ import numpy as np
 
 from inference.findings import Finding, Reading
 from node.peers.archive import ArchiveAnswerError, FetchedObject, Take
-from node.priors.search import results_in
+from node.priors.search import results_in, seconds_left
 from node.reading_room import ReadingRoom
 from storage.archive import UnsafeUidError, checked_uid
 from storage.part10 import encode_head
@@ -25,9 +25,9 @@ def fetch_own_results(room: ReadingRoom, study_uid: str, reader: str, folder: Pa
     until = time.monotonic() + room.settings.priors.time_limit_seconds
     for archive in room.archives:
         try:
-            series = results_in(archive, study_uid, reader, until - time.monotonic())
+            series = results_in(archive, study_uid, reader, until)
             if series:
-                archive.get(study_uid, series, _into(folder), until - time.monotonic())
+                archive.get(study_uid, series, _into(folder), seconds_left(archive, until))
         except ArchiveAnswerError:
             continue  # it is asked for priors next, where its silence is told
     return kept_results(folder)

@@ -83,7 +83,8 @@ class Recall:
         pause = timedelta(seconds=self._settings.retry_seconds)
         with self._database.session() as session:
             if not problem and not priors.compare_again(session, one.study_uid):
-                return  # it is being read: the next look
+                priors.ask_later(session, one.study_uid, one.archive, pause)  # it is being read
+                return
             priors.note_unanswered(session, one.study_uid, one.archive, problem, pause)
             if not problem:
                 text = f"{one.archive} answers again: this study is compared with what it holds."

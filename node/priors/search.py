@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from pydicom import Dataset
 
-from node.peers.archive import DicomArchive
+from node.peers.archive import ArchiveAnswerError, DicomArchive
 from node.routing.select import select
 from node.routing.series import AXES, STRAIGHT, SeriesDescription, tags_of
 from node.settings import RouteSettings
@@ -73,17 +74,19 @@ class ChosenSeries:
 
 
 def search(
-    archive: DicomArchive, patient: PatientIdentity, patient_ids: Sequence[str], seconds: float
+    archive: DicomArchive, patient: PatientIdentity, patient_ids: Sequence[str], until: float
 ) -> list[RemoteStudy]:
-    """The patient's studies in an archive. Answers that are about somebody else, or that lack their UID,
-    are left out; so is whoever has the ID from another issuer, or another date of birth.
+    """The patient's studies in an archive, asked ``until`` then by ``time.monotonic``. Answers that are about
+    somebody else, or that lack their UID, are left out; so is whoever has the ID from another issuer, or
+    another date of birth.
 
     Raises:
         ArchiveAnswerError: see ``DicomArchive.find``.
     """
     found: dict[str, RemoteStudy] = {}
     for patient_id in patient_ids:
-        for answer in archive.find("STUDY", _keys(_STUDY_KEYS, PatientID=patient_id), seconds):
+        keys = _keys(_STUDY_KEYS, PatientID=patient_id)
+        for answer in archive.find("STUDY", keys, seconds_left(archive, until)):
             study = _study(archive, answer)
             if study is not None and _is_same(patient, patient_ids, study.patient):
                 found.setdefault(study.uid, study)
@@ -95,7 +98,7 @@ def choose(
     reader: str,
     routes: Sequence[RouteSettings],
     readers: Collection[str],
-    seconds: float,
+    until: float,
 ) -> ChosenSeries | None:
     """What to fetch of a study, by its headers as far as the archive tells them; None where the reader would
     read nothing of it.
@@ -104,7 +107,8 @@ def choose(
         ArchiveAnswerError: see ``DicomArchive.find``.
     """
     described, results = [], []
-    for answer in study.archive.find("SERIES", _keys(_SERIES_KEYS, StudyInstanceUID=study.uid), seconds):
+    archive, keys = study.archive, _keys(_SERIES_KEYS, StudyInstanceUID=study.uid)
+    for answer in archive.find("SERIES", keys, seconds_left(archive, until)):
         uid = _uid(answer, "SeriesInstanceUID")
         if uid is None:
             continue
@@ -112,7 +116,8 @@ def choose(
             results.append(uid)
         elif answer.get("Modality") not in _RESULTS:
             keys = _keys(_IMAGE_KEYS, StudyInstanceUID=study.uid, SeriesInstanceUID=uid)
-            described.append(_described(uid, answer, study.archive.find("IMAGE", keys, seconds)))
+            images = archive.find("IMAGE", keys, seconds_left(archive, until))
+            described.append(_described(uid, answer, images))
     chosen = next((c for c in select(described, routes, readers) if c.chosen and c.reader == reader), None)
     if chosen is None:
         return None
@@ -120,15 +125,28 @@ def choose(
     return ChosenSeries(series, tuple(results))
 
 
-def results_in(archive: DicomArchive, study_uid: str, reader: str, seconds: float) -> list[str]:
+def results_in(archive: DicomArchive, study_uid: str, reader: str, until: float) -> list[str]:
     """The series in which this node's own results for ``reader`` lie.
 
     Raises:
         ArchiveAnswerError: see ``DicomArchive.find``.
     """
-    answers = archive.find("SERIES", _keys(_SERIES_KEYS, StudyInstanceUID=study_uid), seconds)
+    keys = _keys(_SERIES_KEYS, StudyInstanceUID=study_uid)
+    answers = archive.find("SERIES", keys, seconds_left(archive, until))
     uids = (_uid(answer, "SeriesInstanceUID") for answer in answers if is_result(answer, reader))
     return [uid for uid in uids if uid is not None]
+
+
+def seconds_left(archive: DicomArchive, until: float) -> float:
+    """How long an archive may take that has to be done with ``until``.
+
+    Raises:
+        ArchiveAnswerError: no time is left.
+    """
+    left = until - time.monotonic()
+    if left <= 0:
+        raise ArchiveAnswerError(f"{archive.name} was not asked further: the time limit is spent", away=True)
+    return left
 
 
 def is_result(series: Dataset, reader: str) -> bool:

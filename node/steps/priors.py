@@ -13,6 +13,7 @@ from inference.engine import EngineError
 from inference.errors import UnreadableSeriesError
 from inference.findings import Reading
 from inference.growth.compare import Prior, compare
+from node.peers.archive import ArchiveAnswerError
 from node.priors import find as search
 from node.priors.find import PriorSeries, identity_with
 from node.reading_room import ReadingRoom
@@ -34,14 +35,20 @@ def find_priors(room: ReadingRoom, job: Job, assignment: Mapping[str, Any]) -> l
             note(session, job, "priors", said)
         for name in set(outcome.answered) - outcome.unanswered.keys():
             priors.note_answered(session, job.study_uid, name)
-        for name, reason in outcome.unanswered.items():
-            priors.note_unanswered(session, job.study_uid, name, reason, pause)
-            text = f"earlier studies in {name} are not compared with, and will be when it answers: {reason}"
+        for name, error in outcome.unanswered.items():
+            longest = priors.LONGEST_PAUSE if _is_away(error) else priors.LONGEST_PAUSE_AFTER_AN_ERROR
+            priors.note_unanswered(session, job.study_uid, name, str(error), pause, longest)
+            text = f"earlier studies in {name} are not compared with, and will be when it answers: {error}"
             note(session, job, "priors", text, "warning")
         if outcome.found:
             dates = ", ".join(prior.date or "undated" for prior in outcome.found)
             note(session, job, "priors", f"to be compared with {len(outcome.found)} earlier: {dates}")
     return [asdict(prior) for prior in outcome.found]
+
+
+def _is_away(error: Exception) -> bool:
+    """Whether a C-ECHO tells when to ask again; an archive that answers with an error would answer it too."""
+    return not isinstance(error, ArchiveAnswerError) or error.away
 
 
 def read_prior(

@@ -171,6 +171,21 @@ def test_an_archive_without_answer_is_due_again_later_and_later_until_it_answers
         assert priors.due_again(session) == []
 
 
+def test_after_errors_an_archive_is_asked_a_day_later_at_most(database: Database) -> None:
+    take_in(database, coming(1))
+    longest = priors.LONGEST_PAUSE_AFTER_AN_ERROR
+    with database.session() as session:
+        for _ in range(20):
+            priors.note_unanswered(session, "1.1", "pacs", "0xC001", PAUSE, longest)
+            session.flush()
+        row = session.scalars(select(Unanswered)).one()
+        assert row.next_at - now() > timedelta(hours=23)
+        attempts = row.attempts
+        priors.ask_later(session, "1.1", "pacs", PAUSE)
+        assert row.next_at - now() <= PAUSE
+        assert row.attempts == attempts
+
+
 def _compare_again(database: Database) -> bool:
     with database.session() as session:
         return priors.compare_again(session, "1.1")

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import socket
 import threading
+import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +44,10 @@ def archive_at(port: int, retrieve: Any = "auto", ae_title: str = "PACS") -> Dic
     return DicomArchive(peer, "OVERREAD")
 
 
+def soon() -> float:
+    return time.monotonic() + 20
+
+
 @pytest.fixture
 def pacs(tmp_path: Path) -> Iterator[StandInPacs]:
     series_in(tmp_path / "pacs")
@@ -50,18 +56,18 @@ def pacs(tmp_path: Path) -> Iterator[StandInPacs]:
 
 
 def test_a_patients_studies_are_found_and_the_series_a_reader_would_read(pacs: StandInPacs) -> None:
-    (study,) = search(archive_at(pacs.port), IDENTITY, ["ANN-1"], 20)
+    (study,) = search(archive_at(pacs.port), IDENTITY, ["ANN-1"], soon())
     assert (study.date, study.patient.patient_id) == ("20230101", "ANN-1")
-    chosen = choose(study, "lung-nodules", DEFAULT_ROUTES, ["lung-nodules"], 20)
+    chosen = choose(study, "lung-nodules", DEFAULT_ROUTES, ["lung-nodules"], soon())
     assert chosen is not None
     assert (chosen.series.images, chosen.series.plane, chosen.series.coverage_mm) == (12, "axial", 55.0)
-    assert choose(study, "polyps", DEFAULT_ROUTES, ["polyps"], 20) is None
+    assert choose(study, "polyps", DEFAULT_ROUTES, ["polyps"], soon()) is None
 
 
 def test_somebody_else_with_the_same_id_is_not_the_patient(pacs: StandInPacs) -> None:
     archive = archive_at(pacs.port)
-    assert search(archive, PatientIdentity("ANN-1", "", "19770707"), ["ANN-1"], 20) == []
-    assert len(search(archive, PatientIdentity("ANN-1"), ["ANN-1"], 20)) == 1
+    assert search(archive, PatientIdentity("ANN-1", "", "19770707"), ["ANN-1"], soon()) == []
+    assert len(search(archive, PatientIdentity("ANN-1"), ["ANN-1"], soon())) == 1
 
 
 @pytest.mark.needs("Orthanc")
@@ -139,10 +145,47 @@ def test_answers_without_sense_are_left_out(tmp_path: Path) -> None:
     ae.add_supported_context(STUDY_ROOT_FIND)
     server = ae.start_server(("127.0.0.1", 0), block=False, evt_handlers=[(evt.EVT_C_FIND, nonsense)])
     try:
-        found = search(archive_at(server.server_address[1]), IDENTITY, ["ANN-1"], 20)
+        found = search(archive_at(server.server_address[1]), IDENTITY, ["ANN-1"], soon())
     finally:
         server.shutdown()
     assert [study.uid for study in found] == ["1.2.4"]
+
+
+def test_however_many_ids_a_patient_has_an_archive_has_one_time_limit() -> None:
+    asked = []
+
+    def slowly(event: evt.Event) -> Iterator[tuple[int, Dataset | None]]:
+        asked.append(event.identifier.PatientID)
+        time.sleep(0.4)
+        yield 0x0000, None
+
+    with answering(slowly) as archive, pytest.raises(ArchiveAnswerError) as late:
+        search(archive, IDENTITY, ["ANN-1", "ANN-2", "ANN-3", "ANN-4"], time.monotonic() + 0.6)
+    assert late.value.away
+    assert asked == ["ANN-1", "ANN-2"]
+
+
+def test_an_archive_that_answers_with_an_error_is_not_away(free_port: int) -> None:
+    def in_error(_event: evt.Event) -> Iterator[tuple[int, Dataset | None]]:
+        yield 0xC001, None
+
+    with answering(in_error) as archive, pytest.raises(ArchiveAnswerError, match="0xC001") as answered:
+        search(archive, IDENTITY, ["ANN-1"], soon())
+    with pytest.raises(ArchiveAnswerError) as silent:
+        search(archive_at(free_port), IDENTITY, ["ANN-1"], soon())
+    assert (answered.value.away, silent.value.away) == (False, True)
+
+
+@contextmanager
+def answering(find: Any) -> Iterator[DicomArchive]:
+    """An archive that answers C-FIND so."""
+    ae = AE("PACS")
+    ae.add_supported_context(STUDY_ROOT_FIND)
+    server = ae.start_server(("127.0.0.1", 0), block=False, evt_handlers=[(evt.EVT_C_FIND, find)])
+    try:
+        yield archive_at(server.server_address[1])
+    finally:
+        server.shutdown()
 
 
 def test_a_series_of_which_some_images_tell_no_place_is_placed_by_those_that_do() -> None:
@@ -163,7 +206,7 @@ def test_a_series_of_which_some_images_tell_no_place_is_placed_by_those_that_do(
     server = ae.start_server(("127.0.0.1", 0), block=False, evt_handlers=[(evt.EVT_C_FIND, answers)])
     study = RemoteStudy(archive_at(server.server_address[1]), "1.2.4", "20230101", "", "", ("CT",), IDENTITY)
     try:
-        chosen = choose(study, "lung-nodules", DEFAULT_ROUTES, ["lung-nodules"], 20)
+        chosen = choose(study, "lung-nodules", DEFAULT_ROUTES, ["lung-nodules"], soon())
     finally:
         server.shutdown()
     assert chosen is not None

@@ -1,0 +1,72 @@
+"""An archive that was away is come back to; one that answers with errors is not asked without end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from sqlalchemy import select
+
+from node.priors.recall import Recall
+from node.settings import PriorsSettings
+from storage import priors
+from storage.database import Database, now
+from storage.tables import Revision, Study, Unanswered
+from tests.node.web import rows
+
+PAUSE = timedelta(seconds=60)
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Iterator[Database]:
+    database = Database(f"sqlite:///{tmp_path / 'overread.db'}")
+    database.upgrade()
+    yield database
+    database.close()
+
+
+def waiting_study(database: Database, folder: Path) -> str:
+    """A delivered study whose archive was away a moment ago and is due again."""
+    with database.session() as session:
+        study = rows.add_study(session)
+        rows.read_and_deliver(session, study, folder)
+        priors.note_unanswered(session, study.uid, "pacs", "it is away", -PAUSE)
+        return study.uid
+
+
+def look(database: Database, asked: list[str]) -> None:
+    Recall(database, PriorsSettings(), {"pacs": lambda: asked.append("pacs")})._look()
+
+
+def test_a_study_under_way_has_its_archive_asked_after_a_pause_and_not_at_every_look(
+    database: Database, tmp_path: Path
+) -> None:
+    waiting_study(database, tmp_path)
+    with database.session() as session:
+        session.scalars(select(Revision)).one().state = "reading"
+    asked: list[str] = []
+    for _ in range(5):
+        look(database, asked)
+    assert asked == ["pacs"]
+
+
+def test_an_archive_that_answers_the_echo_and_fails_has_a_study_read_again_ever_more_rarely(
+    database: Database, tmp_path: Path
+) -> None:
+    uid = waiting_study(database, tmp_path)
+    readings, at = 0, now()
+    week = at + timedelta(days=7)
+    while at < week:
+        look(database, [])
+        with database.session() as session:
+            study = session.scalars(select(Study).where(Study.uid == uid)).one()
+            readings += study.read_now
+            study.read_now = False  # it is read again, and the archive answers with an error
+            longest = priors.LONGEST_PAUSE_AFTER_AN_ERROR
+            priors.note_unanswered(session, uid, "pacs", "0xC001", PAUSE, longest)
+            row = session.scalars(select(Unanswered)).one()
+            at += row.next_at - now()
+            row.next_at = now()
+    assert 3 <= readings <= 15
