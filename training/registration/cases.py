@@ -14,7 +14,7 @@ from inference.volume import Volume
 from training.growth.breathing import Motion, Points, Pose, motion_of
 from training.phantoms.acquisition import Scan
 from training.phantoms.anatomy import Anatomy, chest_anatomy
-from training.phantoms.fields import Array, Grid
+from training.phantoms.fields import Grid
 from training.phantoms.pet import Camera, acquired
 from training.registration.bank import GRID, HU_STEP, LOWEST_HU, STATES, SUV_STEP, Chest, chest
 from training.registration.pairs import MOST_SHIFT_MM, MOST_TURN_DEG

@@ -41,7 +41,7 @@ class Registrar(nn.Module):
         self.rise = nn.ConvTranspose3d(deep, coarse, 2, 2)
         self.join = _block(2 * coarse, coarse)
         self.lift = nn.ConvTranspose3d(coarse, middle, 2, 2)
-        self.draw = nn.Sequential(_block(2 * middle, middle), nn.Conv3d(middle, 3, 3, 1, 1))
+        self.draw = nn.Sequential(_block(2 * middle, fine), nn.Conv3d(fine, 3, 3, 1, 1))
 
     def forward(self, ct: Tensor, pet: Tensor) -> tuple[Tensor, Tensor]:
         at_24 = self.down(self.stem(torch.cat([ct, pet], 1)))

@@ -21,7 +21,7 @@ from training.registration.network import Registrar
 from training.registration.pairs import COARSE, PairSource
 
 SCHEDULE = Schedule(
-    steps=2400, learning_rate=2e-3, warm_up=60, validate_every=200, checkpoint_every=100, average=0.99
+    steps=1800, learning_rate=2e-3, warm_up=60, validate_every=200, checkpoint_every=100, average=0.99
 )
 _FIRST_CHEST, _FIRST_HELD_OUT, _HELD_OUT = 3000, 3900, 6
 _SMALL_MM = 12.0
@@ -31,7 +31,7 @@ _SMALL_MM = 12.0
 class Plan:
     """How much of everything. ``seed`` is that of the pairs and of the weights."""
 
-    chests: int = 48
+    chests: int = 36
     seed: int = 1
     device: str = "cpu"
     resume: bool = True
