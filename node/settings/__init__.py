@@ -5,114 +5,41 @@ The docstring below each field is what ``overread check --print-config`` prints 
 
 from __future__ import annotations
 
-import re
 import socket
-from difflib import get_close_matches
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import (
-    AfterValidator,
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     ValidationInfo,
     field_validator,
     model_validator,
 )
 
+from node.settings.fields import (
+    AeTitle,
+    DatabaseUrl,
+    Folder,
+    Host,
+    Keyword,
+    ObjectKind,
+    Pattern,
+    Place,
+    Port,
+    ReaderName,
+    Seconds,
+    Section,
+    TritonUrl,
+    Uid,
+    not_true,
+)
+from node.settings.security import AllowedCaller, DicomTlsSettings, WebTlsSettings
+
 
 class SettingsError(ValueError):
     """Settings that cannot be used; each line of the message names one key, its value and what is allowed."""
-
-
-def _from_folder(path: Path, info: ValidationInfo) -> Path:
-    path = path.expanduser()
-    return (info.context["folder"] / path).resolve() if info.context else path
-
-
-def _not_true(number: Any) -> Any:
-    if isinstance(number, bool):  # which Python would take for 1 or 0
-        raise ValueError(f"{str(number).lower()} is not a number")
-    return number
-
-
-def _compiles(patterns: str | tuple[str, ...]) -> str | tuple[str, ...]:
-    for pattern in (patterns,) if isinstance(patterns, str) else patterns:
-        if pattern.startswith("~"):
-            try:
-                re.compile(pattern[1:])
-            except re.error as error:
-                raise ValueError(f"the regular expression {pattern[1:]!r} is broken: {error}") from None
-    return patterns
-
-
-def _keyword(word: str) -> str:
-    from pydicom.datadict import keyword_dict, tag_for_keyword
-
-    if tag_for_keyword(word) is None:
-        close = get_close_matches(word, keyword_dict, n=1)
-        raise ValueError(f"{word} is no DICOM keyword" + (f"; did you mean {close[0]}?" if close else ""))
-    return word
-
-
-def _allowed(words: str) -> dict[str, Any]:
-    return {"allowed": words}
-
-
-AE_TITLE = r"[^\\\x00-\x1f@]{1,16}"
-AeTitle = Annotated[
-    str, Field(pattern=rf"^{AE_TITLE}$", json_schema_extra=_allowed("1 to 16 characters, no backslash, no @"))
-]
-Caller = Annotated[
-    str,
-    Field(
-        pattern=rf"^(\*|{AE_TITLE})(@[^@\s]+)?$",
-        json_schema_extra=_allowed('an AE title or "*", optionally with an address: "CT1@10.0.0.5"'),
-    ),
-]
-Host = Annotated[
-    str, Field(pattern=r"^[^\s/@]+$", json_schema_extra=_allowed("a host name or an address, without a port"))
-]
-Uid = Annotated[
-    str,
-    Field(
-        pattern=r"^[0-9]+(\.[0-9]+)*$",
-        max_length=64,
-        json_schema_extra=_allowed("digits and dots, at most 64"),
-    ),
-]
-Port = Annotated[int, Field(ge=0, le=65535), BeforeValidator(_not_true)]
-Seconds = Annotated[float, Field(gt=0, le=86400), BeforeValidator(_not_true)]
-DatabaseUrl = Annotated[
-    str,
-    Field(
-        pattern=r"^$|^(sqlite|postgresql\+psycopg)://",
-        json_schema_extra=_allowed(
-            '"sqlite:///path/to/overread.db" or "postgresql+psycopg://user@host/name"'
-        ),
-    ),
-]
-TritonUrl = Annotated[
-    str,
-    Field(
-        pattern=r"^(unix:.+|[^\s/@]+:[0-9]+)$",
-        json_schema_extra=_allowed("a host and a port: 127.0.0.1:8001"),
-    ),
-]
-Folder = Annotated[Path, AfterValidator(_from_folder)]
-Keyword = Annotated[str, AfterValidator(_keyword)]
-Pattern = Annotated[str | tuple[str, ...], AfterValidator(_compiles)]
-ObjectKind = Literal["seg", "sr", "pr", "sc", "ko"]
-ReaderName = Literal["ct-lesions", "lung-nodules", "chest-xray", "polyps", "pet-ct"]
-
-
-class Section(BaseModel):
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", validate_default=True, use_attribute_docstrings=True
-    )
 
 
 class NodeSettings(Section):
@@ -140,7 +67,7 @@ class DicomSettings(Section):
     """The address to listen on; "0.0.0.0" listens to the whole hospital."""
     port: Port = 11112
     """The port to listen on; 0 takes a free one."""
-    allowed_callers: tuple[Caller, ...] = ("*",)
+    allowed_callers: tuple[AllowedCaller, ...] = (AllowedCaller(),)
     """Who may send; "*" is anyone."""
     quiet_seconds: Seconds = 10
     """A study is complete after this long without an image."""
@@ -148,7 +75,7 @@ class DicomSettings(Section):
     """Senders that need another quiet period."""
     maximum_associations: Annotated[int, Field(ge=1)] = 100
     """How many senders may be connected at once."""
-    maximum_associations_per_sender: Annotated[int, Field(ge=1), BeforeValidator(_not_true)] = 64
+    maximum_associations_per_sender: Annotated[int, Field(ge=1), BeforeValidator(not_true)] = 64
     """How many connections one address may have of those."""
     network_timeout: Seconds = 60
     """A connection that stays silent for this many seconds is closed."""
@@ -159,10 +86,19 @@ class DicomSettings(Section):
     durable: bool = True
     """Answer success only when the image is on the disk itself. false is for storage that survives a
     power cut by itself, such as a controller with a battery."""
-    minimum_free_mb: Annotated[int, Field(ge=0), BeforeValidator(_not_true)] = 1024
+    minimum_free_mb: Annotated[int, Field(ge=0), BeforeValidator(not_true)] = 1024
     """Refuse images, until there is room again, when less than this is free on the disk."""
-    maximum_object_mb: Annotated[int, Field(ge=1), BeforeValidator(_not_true)] = 16384
+    maximum_object_mb: Annotated[int, Field(ge=1), BeforeValidator(not_true)] = 16384
     """The most one image may have."""
+    tls: DicomTlsSettings = DicomTlsSettings()
+
+    @model_validator(mode="after")
+    def _secure(self) -> Self:
+        if self.tls.enabled and self.transport == "stock":
+            raise ValueError('transport = "stock" speaks no TLS; use "fast", or set tls.enabled = false')
+        if any(caller.certificate for caller in self.allowed_callers) and not self.tls.enabled:
+            raise ValueError("allowed_callers asks for a certificate, which needs tls.enabled = true")
+        return self
 
     def quiet_seconds_for(self, calling_ae_title: str) -> float:
         return next(
@@ -174,12 +110,29 @@ class WebSettings(Section):
     """The status page, its JSON and /metrics."""
 
     host: Host = "127.0.0.1"
-    """The address to listen on."""
+    """The address to listen on; beyond this machine the page asks for a login."""
     port: Port = 8080
     """The port to listen on; 0 takes a free one."""
+    login: Literal["auto", "always"] = "auto"
+    """Ask for a login: beyond this machine, or always, as behind a proxy that lets others in."""
     behind_login: bool = False
-    """Something in front of the page asks for a login, or lets nobody but this machine through: only then
-    may it listen beyond this machine."""
+    """Something in front of the page asks for a login, or lets nobody but this machine through: then "auto"
+    asks for none."""
+    session_hours: Annotated[float, Field(gt=0, le=8784), BeforeValidator(not_true)] = 12
+    """How long a login lasts."""
+    idle_minutes: Annotated[float, Field(gt=0, le=527040), BeforeValidator(not_true)] = 60
+    """How long it lasts when it is not used."""
+    metrics: Literal["login", "open"] = "login"
+    """Whether /metrics asks for a login where the page does; it names no patient."""
+    names: tuple[Host, ...] = ()
+    """Further names that the page is asked for by, such as that of a proxy."""
+    proxies: tuple[Place, ...] = ()
+    """Addresses of proxies whose X-Forwarded-For and X-Forwarded-Proto are believed."""
+    tls: WebTlsSettings = WebTlsSettings()
+
+    @property
+    def asks_login(self) -> bool:
+        return self.login == "always" or not (self.behind_login or _loopback(self.host))
 
 
 class DatabaseSettings(Section):
@@ -248,6 +201,10 @@ class Peer(Section):
     """Its address."""
     port: Annotated[int, Field(ge=1, le=65535)]
     """Its DICOM port."""
+    tls: bool = False
+    """Speak TLS with it, with the certificates of [dicom.tls]."""
+    tls_name: Annotated[str, Field(max_length=255)] = ""
+    """The name its certificate is made out to; not given, it is host."""
 
 
 class DestinationSettings(Peer):
@@ -275,9 +232,9 @@ class PriorsSettings(Section):
 
     enabled: bool = True
     """Compare at all."""
-    at_most: Annotated[int, Field(ge=1, le=20), BeforeValidator(_not_true)] = 3
+    at_most: Annotated[int, Field(ge=1, le=20), BeforeValidator(not_true)] = 3
     """How many earlier studies, the newest first."""
-    oldest_days: Annotated[int, Field(ge=1), BeforeValidator(_not_true)] = 1826
+    oldest_days: Annotated[int, Field(ge=1), BeforeValidator(not_true)] = 1826
     """How long before the study they may have been made."""
     same_body_part: bool = True
     """Leave out series of another part of the body, where both name theirs."""
@@ -286,7 +243,7 @@ class PriorsSettings(Section):
     retry_seconds: Seconds = 60
     """How long to wait before an archive that gave no answer is asked again; doubles with each attempt, up
     to an hour."""
-    retry_days: Annotated[int, Field(ge=0), BeforeValidator(_not_true)] = 7
+    retry_days: Annotated[int, Field(ge=0), BeforeValidator(not_true)] = 7
     """How long it is asked again; 0 is never."""
     merged: tuple[tuple[str, ...], ...] = ()
     """Patient IDs that belong to one person, such as [["4711", "OLD-12"]]."""
@@ -308,6 +265,13 @@ class RouteSettings(Section):
     """A stat reading overtakes routine ones."""
 
 
+class AuditSettings(Section):
+    """Who sent, saw and did what."""
+
+    keep_days: Annotated[int, Field(ge=1), BeforeValidator(not_true)] = 365
+    """How long that is remembered."""
+
+
 class Settings(Section):
     """Everything an administrator can set. Every key has a default."""
 
@@ -316,6 +280,7 @@ class Settings(Section):
     web: WebSettings = WebSettings()
     database: DatabaseSettings = DatabaseSettings()
     engine: EngineSettings = EngineSettings()
+    audit: AuditSettings = AuditSettings()
     log: LogSettings = LogSettings()
     destinations: tuple[DestinationSettings, ...] = ()
     archives: tuple[ArchiveSettings, ...] = ()
@@ -345,6 +310,11 @@ class Settings(Section):
                 raise ValueError(
                     f"{peer.name!r} at {peer.host}:{peer.port} is this node itself (dicom.host and "
                     "dicom.port); give the address of the PACS"
+                )
+            if peer.tls and "dicom" in info.data and not info.data["dicom"].tls.is_complete:
+                raise ValueError(
+                    f"{peer.name!r} is to be spoken to over TLS, which needs certificate, private_key and "
+                    "authorities in [dicom.tls]"
                 )
         return peers
 

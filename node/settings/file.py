@@ -17,7 +17,8 @@ from pydantic import ValidationError
 from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsConfigDict
 from pydantic_settings.exceptions import SettingsError as UnreadableVariable
 
-from node.settings import Section, Settings, SettingsError
+from node.settings import Settings, SettingsError
+from node.settings.fields import Section
 from node.settings.words import Key, did_you_mean, problems, without_password
 
 DEFAULT_FILE = Path("overread.toml")

@@ -10,8 +10,10 @@ from typing import Any, get_args
 import tomlkit
 from pydantic.fields import FieldInfo
 
-from node.settings import Section, Settings
+from node.settings import Settings
+from node.settings.fields import Section
 from node.settings.routes import DEFAULT_ROUTES
+from node.settings.security import AllowedCaller
 from node.settings.words import Schema, allowed, without_password
 
 WIDTH = 100
@@ -42,7 +44,7 @@ def print_config(settings: Settings) -> str:
 
 def _section(name: str, value: Any, field: FieldInfo, schema: Schema) -> Iterator[str]:
     kind = _section_kind(field)
-    yield from _comment(kind.__doc__ or "")
+    yield from _comment(" ".join((kind.__doc__ or "").split()))
     if isinstance(value, Section):
         yield f"[{name}]"
         yield from _keys(name, value, schema)
@@ -101,9 +103,10 @@ def _comment(text: str, after: str = "") -> list[str]:
 
 
 def _section_kind(field: FieldInfo) -> type[Section]:
-    """The section a field holds, alone or in a list; ``Section`` itself where it holds a plain value."""
+    """The section a field holds, alone or in a list; ``Section`` itself where it holds what is written
+    on one line."""
     for kind in (field.annotation, *get_args(field.annotation)):
-        if isinstance(kind, type) and issubclass(kind, Section):
+        if isinstance(kind, type) and issubclass(kind, Section) and kind is not AllowedCaller:
             return kind
     return Section
 
@@ -120,6 +123,10 @@ def _without_url(settings: Settings) -> Settings:
 def _toml(value: Any) -> str:
     if isinstance(value, Path):
         value = str(value)
+    if isinstance(value, AllowedCaller):
+        value = value.text or value.model_dump(exclude_defaults=True)
+    if isinstance(value, tuple) and any(isinstance(item, Section) for item in value):
+        return f"[{', '.join(map(_toml, value))}]"
     if isinstance(value, dict):
         pairs = ", ".join(f"{tomlkit.key(key).as_string()} = {_toml(item)}" for key, item in value.items())
         return f"{{ {pairs} }}"

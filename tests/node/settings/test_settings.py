@@ -102,7 +102,7 @@ def test_the_environment_overrides_the_file(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setenv("OVERREAD_DICOM__ALLOWED_CALLERS", '["CT1"]')
     settings = load_settings(written(tmp_path, "[dicom]\nport = 4\nquiet_seconds = 3"))
     assert (settings.dicom.port, settings.dicom.quiet_seconds) == (104, 3)
-    assert settings.dicom.allowed_callers == ("CT1",)
+    assert [caller.text for caller in settings.dicom.allowed_callers] == ["CT1"]
 
 
 def test_settings_are_frozen() -> None:
