@@ -74,13 +74,26 @@ def room(count: int, slices: Sequence[Slice]) -> Voxels:
 def rescale(stored: Stored, item: Slice, out: Voxels) -> None:
     """Writes a slice's values into ``out``: HU, not below -1024, or the unit of a PET image."""
     if out.dtype == np.int16:
-        values = stored.astype(np.int32) * int(item.slope) + int(item.intercept)
-        np.clip(values, _LOWEST_HU, np.iinfo(np.int16).max, out=out, casting="unsafe")
+        slope, intercept = int(item.slope), int(item.intercept)
+        if _fits(stored, slope, intercept):
+            np.multiply(stored, slope, out=out, dtype=np.int16, casting="unsafe")
+            np.add(out, intercept, out=out)
+            np.maximum(out, _LOWEST_HU, out=out)
+        else:
+            values = stored.astype(np.int64) * slope + intercept
+            np.clip(values, _LOWEST_HU, np.iinfo(np.int16).max, out=out, casting="unsafe")
         return
     np.multiply(stored, np.float32(item.slope), out=out, dtype=np.float32, casting="unsafe")
     np.add(out, np.float32(item.intercept), out=out)
     if item.modality == "CT":
         np.maximum(out, _LOWEST_HU, out=out)
+
+
+def _fits(stored: Stored, slope: int, intercept: int) -> bool:
+    """Whether rescaling needs no more than 16 bits at any step, as with every scanner's twelve."""
+    ends = np.array([int(stored.min()), int(stored.max())])
+    values = np.concatenate((ends, ends * slope, ends * slope + intercept, [slope, intercept]))
+    return bool(np.abs(values).max() <= np.iinfo(np.int16).max)
 
 
 def digest(item: Slice) -> bytes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,7 @@ _TAGS = [
     "SamplesPerPixel",
     "PhotometricInterpretation",
     "PixelSpacing",
+    "SliceThickness",
     "ImagePositionPatient",
     "ImageOrientationPatient",
     "RescaleSlope",
@@ -61,6 +63,7 @@ class Slice:
     frame: 1-based in a multi-frame image, else None.
     position, orientation: PS3.3 C.7.6.2; the orientation's two directions are made exactly orthonormal.
     spacing: between rows, between columns, mm.
+    thickness: mm; 0 where the header does not say, or says what cannot be true.
     passes: keyword and value of what tells apart several passes over the same positions.
     """
 
@@ -75,6 +78,7 @@ class Slice:
     position: Numbers
     orientation: Numbers
     spacing: tuple[float, float]
+    thickness: float
     slope: float
     intercept: float
     passes: tuple[tuple[str, str], ...]
@@ -87,9 +91,21 @@ class Slice:
 def read_slices(path: Path) -> tuple[Slice, ...]:
     """The slices of one file: one, or as many as a multi-frame image has frames.
 
+    A series is looked over to be chosen, set beside its priors, and read: a file that has not changed
+    since is parsed once.
+
     Raises:
         UnreadableSeriesError: not DICOM, not a CT or PET image, or its geometry is missing or absurd.
     """
+    try:
+        state = path.stat()
+    except OSError as error:
+        raise UnreadableSeriesError(f"{path.name} cannot be read ({_line(error)}); send it again.") from error
+    return _read_slices(path, state.st_mtime_ns, state.st_size)
+
+
+@lru_cache(maxsize=4096)
+def _read_slices(path: Path, _mtime_ns: int, _size: int) -> tuple[Slice, ...]:
     try:
         image = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=_TAGS)
     except InvalidDicomError:
@@ -184,10 +200,20 @@ def _slice(path: Path, image: Dataset, frame: int | None, sources: tuple[Dataset
         position=position,
         orientation=_orthonormal(name, directions),
         spacing=(between_rows, between_columns),
+        thickness=_thickness(find("SliceThickness")),
         slope=slope,
         intercept=intercept,
         passes=tuple((keyword, str(value)) for keyword in _PASSES if (value := find(keyword)) is not None),
     )
+
+
+def _thickness(value: object) -> float:
+    """It tells how sure a measurement is, not where anything lies: a wrong one stops no reading."""
+    try:
+        mm = float(str(value))
+    except ValueError:
+        return 0.0
+    return mm if _SPACING_MM[0] <= mm <= _SPACING_MM[1] else 0.0
 
 
 def _parts(value: object) -> list[Any]:
