@@ -13,6 +13,7 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {
     "elu": nn.ELU,
 }
 Kernel = int | tuple[int, int, int]
+Widths = tuple[int, int, int, int]
 
 
 def _same(kernel: Kernel) -> Kernel:
@@ -47,13 +48,14 @@ class Residual(nn.Module):
 class UNet(nn.Module):
     """A 3-D U-Net whose first convolution halves the grid; any size that is a multiple of 16.
 
-    In: (batch, 1, slice, row, column). Out: (batch, ``widths[0]``, half of each): features for heads.
+    In: (batch, ``channels``, slice, row, column). Out: (batch, ``widths[0]``, half of each): features for
+    heads.
     """
 
-    def __init__(self, activation: str, widths: tuple[int, int, int, int]) -> None:
+    def __init__(self, activation: str, widths: Widths, channels: int = 1) -> None:
         super().__init__()
         w = widths
-        self.stem = nn.Sequential(Convolution(1, w[0], activation, 3, 2), Residual(w[0], activation))
+        self.stem = nn.Sequential(Convolution(channels, w[0], activation, 3, 2), Residual(w[0], activation))
         self.down = nn.ModuleList(
             nn.Sequential(Convolution(w[i], w[i + 1], activation, 3, 2), Residual(w[i + 1], activation))
             for i in range(3)
@@ -69,3 +71,38 @@ class UNet(nn.Module):
         for up, merge in zip(self.up, self.merge, strict=True):
             y = merge(torch.cat([up(y), levels.pop()], 1))
         return y
+
+
+class DeepLab(nn.Module):
+    """Takes and gives what ``UNet`` does; instead of a way back up through every level, dilated convolutions
+    side by side on the third (DeepLab v3+, arXiv:1802.02611), without its pooling of the whole image, so
+    that an answer does not depend on how much of the body was scanned."""
+
+    def __init__(self, activation: str, widths: Widths, channels: int = 1) -> None:
+        super().__init__()
+        w = widths
+        self.stem = nn.Sequential(Convolution(channels, w[0], activation, 3, 2), Residual(w[0], activation))
+        self.down1 = nn.Sequential(Convolution(w[0], w[1], activation, 3, 2), Residual(w[1], activation))
+        self.down2 = nn.Sequential(Convolution(w[1], w[2], activation, 3, 2), Residual(w[2], activation))
+        self.wide = nn.ModuleList(
+            nn.Sequential(
+                nn.Conv3d(w[2], w[1], 3, 1, rate, rate, bias=False),
+                nn.BatchNorm3d(w[1], momentum=0.05),
+                ACTIVATIONS[activation](),
+            )
+            for rate in (1, 2, 4, 6)
+        )
+        self.joined = Convolution(4 * w[1] + w[2], w[2], activation, 1)
+        self.up = nn.Sequential(
+            nn.ConvTranspose3d(w[2], w[1], 2, 2),
+            ACTIVATIONS[activation](),
+            nn.ConvTranspose3d(w[1], w[0], 2, 2),
+        )
+        self.merge = Convolution(2 * w[0], w[0], activation)
+
+    def features(self, x: Tensor) -> Tensor:
+        fine = self.stem(x)
+        coarse = self.down2(self.down1(fine))
+        seen = self.joined(torch.cat([coarse, *(wide(coarse) for wide in self.wide)], 1))
+        merged: Tensor = self.merge(torch.cat([self.up(seen), fine], 1))
+        return merged
