@@ -33,6 +33,7 @@ class Volume:
     images: for each slice the SOP Instance UID and, in a multi-frame image, its 1-based frame number;
         None for a slice that was not sent and has been interpolated.
     notes: what was corrected on the way, one sentence each.
+    thickness_mm: of the thickest slice, by its header; 0 where that does not say.
     """
 
     voxels: Voxels
@@ -41,6 +42,7 @@ class Volume:
     frame_of_reference_uid: str
     images: tuple[tuple[str, int | None] | None, ...]
     notes: tuple[str, ...] = ()
+    thickness_mm: float = 0.0
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -55,6 +57,12 @@ class Volume:
         _, row, column = (self.affine[:3, axis] for axis in range(3))
         between_rows, between_columns = float(np.linalg.norm(row)), float(np.linalg.norm(column))
         return self.voxel_mm3 / float(np.linalg.norm(np.cross(row, column))), between_rows, between_columns
+
+    @property
+    def slice_mm(self) -> float:
+        """How finely the volume is seen across its slices: their distance or their thickness, whichever is
+        larger. Thick slices that overlap show no more than thick ones side by side."""
+        return max(self.spacing_mm[0], self.thickness_mm)
 
     @property
     def voxel_mm3(self) -> float:
@@ -106,6 +114,7 @@ def load_volume(paths: Sequence[Path], threads: int = 0) -> Volume:
         frame_of_reference_uid=first.frame_of_reference_uid,
         images=tuple(None if item is None else (item.sop_uid, item.frame) for item in stacked.slices),
         notes=notes + stacked.notes,
+        thickness_mm=max(item.thickness for _, item in present),
     )
 
 
@@ -113,7 +122,8 @@ Numbered = tuple[int, Slice]
 
 
 def _distinct(slices: list[Slice], pool: ThreadPoolExecutor) -> list[Slice]:
-    """Without those that repeat another one's place and values."""
+    """Without those that repeat another one's place and values, nor a file named twice."""
+    slices = list({id(item): item for item in slices}.values())
     repeats: set[int] = set()
     for group in repeated(slices):
         seen: set[bytes] = set()

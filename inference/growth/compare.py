@@ -80,7 +80,7 @@ def compare(
     for prior in earlier:
         if partners.wants(prior.reading.findings):
             opened = prior.volume()
-            slices_mm[prior.study_uid] = opened.spacing_mm[0]
+            slices_mm[prior.study_uid] = opened.slice_mm
             partners = extend(partners, scan, prior.study_uid, prior.reading.findings, opened)
             used.append(prior)
     reference = next((prior for prior in used if prior.study_uid == partners.reference), None)
@@ -173,7 +173,7 @@ class _Changes:
     def _against(self, finding: Finding, match: Match) -> Change:
         prior, before = self.priors[match.study_uid], match.finding
         days = self._days(prior)
-        now = replace(Measurement.of(finding, self.volume.spacing_mm[0]), volume_mm3=match.current_volume_mm3)
+        now = replace(Measurement.of(finding, self.volume.slice_mm), volume_mm3=match.current_volume_mm3)
         then = replace(Measurement.of(before, match.prior_slice_mm), volume_mm3=match.prior_volume_mm3)
         judged = judge(then, now, days)
         return Change(
@@ -253,7 +253,7 @@ def _forecast(
             for same in prior.reading.findings
             if same.tracking_uid == finding.tracking_uid
         ]
-        now = Measured(0, finding.volume_mm3, volume.spacing_mm[0], finding.kind)
+        now = Measured(0, finding.volume_mm3, volume.slice_mm, finding.kind)
         seen = forecast([*known, now], engine, catalogue)
         return replace(finding, change=replace(finding.change, forecast=seen))
 
@@ -266,7 +266,7 @@ def _response(
     """RECIST from the oldest dated prior to now, without those whose alignment was refused; one that needed
     no alignment is followed by its tracking UIDs. A new lesion counts once it is large enough to be measured,
     so that no single doubtful spot makes progression."""
-    slice_mm = volume.spacing_mm[0]
+    slice_mm = volume.slice_mm
     new = any(
         finding.change is not None and finding.change.category == "new" and is_measurable(finding, slice_mm)
         for finding in reading.findings

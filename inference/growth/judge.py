@@ -15,7 +15,7 @@ LEAST_DAYS_FOR_DOUBLING_TIME: Final = 90
 
 @dataclass(frozen=True)
 class Measurement:
-    """One lesion at one date; ``slice_mm`` is the spacing of the slices it was measured on."""
+    """One lesion at one date; ``slice_mm``: see ``Volume.slice_mm``."""
 
     volume_mm3: float
     long_axis_mm: float

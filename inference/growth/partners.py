@@ -151,7 +151,7 @@ def _matches(
             finding=there[each.prior],
             confidence=each.confidence,
             aligned_mm=_point(aligned[each.prior]),
-            prior_slice_mm=volume.spacing_mm[0],
+            prior_slice_mm=volume.slice_mm,
             prior_volume_mm3=sum(f.volume_mm3 for f in (there[each.prior], *merged)),
             current_volume_mm3=sum(f.volume_mm3 for f in (alone[each.current], *parts)),
         )
@@ -191,7 +191,7 @@ def _look_here(
                 finding=before,
                 confidence=float(1 / (1 + np.exp(cost - APART_COST))),
                 aligned_mm=place,
-                prior_slice_mm=volume.spacing_mm[0],
+                prior_slice_mm=volume.slice_mm,
                 prior_volume_mm3=before.volume_mm3,
                 current_volume_mm3=seen.volume_mm3,
             )
@@ -231,7 +231,7 @@ def _look_there(
                 finding=seen.tracked_as(now.tracking_uid),
                 confidence=float(1 / (1 + np.exp(cost - APART_COST))),
                 aligned_mm=aligned,
-                prior_slice_mm=volume.spacing_mm[0],
+                prior_slice_mm=volume.slice_mm,
                 prior_volume_mm3=seen.volume_mm3,
                 current_volume_mm3=now.volume_mm3,
             )

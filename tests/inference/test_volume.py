@@ -205,6 +205,22 @@ def test_a_series_of_two_orientations_is_refused(tmp_path: Path) -> None:
         load_volume(axial + others)
 
 
+@pytest.mark.parametrize(
+    ("thickness", "known", "seen"),
+    [("5", 5.0, 5.0), ("1.25", 1.25, 2.0), ("", 0.0, 2.0), ("900", 0.0, 2.0)],
+    ids=["slices that overlap", "slices with gaps", "not said", "absurd"],
+)
+def test_a_volume_shows_no_more_than_its_slices_are_thick(
+    tmp_path: Path, thickness: str, known: float, seen: float
+) -> None:
+    def thick(image: pydicom.Dataset) -> None:
+        image.SliceThickness = thickness
+
+    paths = [change(path, thick) for path in write_scene(tmp_path)]
+    volume = load_volume(paths)
+    assert (volume.thickness_mm, volume.slice_mm) == pytest.approx((known, seen))
+
+
 def test_an_enhanced_multiframe_image_is_read_like_single_slices(tmp_path: Path) -> None:
     affine = turned((2.0, 0.8, 0.6), Rotation.from_euler("xyz", (20, 30, 10), degrees=True), (1, 1, 1))
     path = write_enhanced(tmp_path / "enhanced.dcm", [(scene(places(affine, SHAPE)), affine)])

@@ -158,7 +158,7 @@ def _against_truth(
         if earlier.get(finding.tracking_uid) != number:
             tally.wrong += 1
             tally.faults.append(f"{where}: lesion {number} linked to {earlier.get(finding.tracking_uid)}")
-    slices = before.volume.spacing_mm[0], now.volume.spacing_mm[0]
+    slices = before.volume.slice_mm, now.volume.slice_mm
     for number in sorted(here.keys() & there.keys()):
         pair = here[number], there[number]
         tally.add(_pair(number, found.get(number), *pair, earlier, alignment, slices, where))

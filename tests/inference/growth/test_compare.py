@@ -110,6 +110,12 @@ def test_an_undated_prior_is_no_baseline():
     assert compare(CURRENT, VOLUME, [undated], date="20240701").reading.response is None
 
 
+def test_thick_slices_that_overlap_ask_for_more_change_than_thin_ones(compared):
+    thick = replace(PRIOR, volume=lambda: replace(PRIOR_VOLUME, thickness_mm=6.0))
+    stays = compare(CURRENT, VOLUME, [thick], date="20240701").reading.findings[0]
+    assert stays.change.limit_percent > compared.reading.findings[0].change.limit_percent + 5
+
+
 def test_a_prior_enters_the_forecast_with_its_own_slices(monkeypatch):
     points = []
     monkeypatch.setattr("inference.growth.compare.forecast", lambda known, *_: points.append(known))
