@@ -6,11 +6,16 @@ names no source images at all as soon as one slice was interpolated.
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
 from pydicom import DataElement, Dataset
+from pydicom.dataelem import RawDataElement
+from pydicom.filebase import DicomBytesIO
+from pydicom.filewriter import write_dataset
+from pydicom.tag import Tag
 
 from inference.findings import Mask
 from inference.picture import Pictures
@@ -18,9 +23,12 @@ from node.results import codes
 from node.results.edition import Edition
 from node.results.source import plane_position, slice_spacing
 
+_Drawn = tuple[tuple[slice, slice], npt.NDArray[np.bool_]]
+"""Where on its frame a mask lies, and its pixels there."""
+
 
 def place_frames(instance: Dataset, edition: Edition, masks: Sequence[Mask], touched: Sequence[int]) -> None:
-    """Replaces, in place, the frames of a BINARY segmentation.
+    """Replaces, in place, the frames of a BINARY segmentation in Explicit VR Little Endian.
 
     Args:
         masks: one per segment, in the order of their numbers; each has at least one voxel.
@@ -29,22 +37,27 @@ def place_frames(instance: Dataset, edition: Edition, masks: Sequence[Mask], tou
     _, rows, columns = edition.volume.shape
     places = {index: _Plane(edition, index, ordinal) for ordinal, index in enumerate(touched, 1)}
     drawn = {index: np.zeros((rows, columns), bool) for index in touched}
-    groups, pixels, overlap = [], [], False
+    groups: list[bytes] = []
+    frames: list[_Drawn] = []
+    overlap = False
     for number, mask in enumerate(masks, 1):
         first, top, left = mask.origin
         height, width = mask.voxels.shape[1:]
+        # a lone segment is identified by the shared functional groups
+        identification = _identification(number) if len(masks) > 1 else b""
+        box = np.s_[top : top + height, left : left + width]
         for offset in np.flatnonzero(mask.voxels.any(axis=(1, 2))).tolist():
             voxels = mask.voxels[offset]
-            frame = np.zeros((rows, columns), bool)
-            frame[top : top + height, left : left + width] = voxels
-            before = drawn[first + offset][top : top + height, left : left + width]
+            before = drawn[first + offset][box]
             overlap = overlap or bool((before & voxels).any())
             before |= voxels
-            groups.append(places[first + offset].group(number, alone=len(masks) == 1))
-            pixels.append(frame)
-    instance.PerFrameFunctionalGroupsSequence = groups
-    instance.NumberOfFrames = len(groups)
-    instance.PixelData = _packed(pixels)
+            groups.append(places[first + offset].group(number, identification))
+            frames.append((box, voxels))
+    items = b"".join(map(_item, groups))
+    tag = Tag("PerFrameFunctionalGroupsSequence")
+    instance[tag] = RawDataElement(tag, "SQ", len(items), items, 0, False, True)
+    instance.NumberOfFrames = len(frames)
+    instance.PixelData = _packed(frames, (rows, columns))
     instance.SegmentsOverlap = "YES" if overlap else "NO"
     instance.pop("DimensionOrganizationType", None)
     if not isinstance(edition.volume, Pictures):
@@ -57,41 +70,66 @@ def place_frames(instance: Dataset, edition: Edition, masks: Sequence[Mask], tou
 
 
 class _Plane:
-    """What all frames on one slice share: position, source image, place in the order of slices."""
+    """What all frames on one slice share, encoded once: position, source image, place in the order of slices.
+
+    Thousands of frames of organs would take pydicom a minute, of which most is spent on items that are alike.
+    """
 
     def __init__(self, edition: Edition, index: int, ordinal: int) -> None:
-        self._position: list[Dataset] = []
+        image = edition.volume.images[index]
+        derivations = [_encoded(_derivation(edition, *image))] if image is not None else []
+        self._derivation = _sequence("DerivationImageSequence", *derivations)
+        self._position = b""
         if not isinstance(edition.volume, Pictures):
             position = Dataset()
             position.ImagePositionPatient = plane_position(edition.volume, index)
-            self._position = [position]
-        image = edition.volume.images[index]
-        self._derivation = [_derivation(edition, *image)] if image is not None else []
+            self._position = _sequence("PlanePositionSequence", _encoded(position))
         self._ordinal = ordinal
 
-    def group(self, segment: int, alone: bool) -> Dataset:
-        """Per-frame functional groups. A lone segment is identified by the shared ones."""
-        content, group = Dataset(), Dataset()
+    def group(self, segment: int, identification: bytes) -> bytes:
+        """Per-frame functional groups, in the order of their tags."""
         indices = [segment, self._ordinal] if self._position else [segment]  # pictures have no order in space
-        content.add(DataElement("DimensionIndexValues", "UL", indices))
-        group.add(DataElement("DerivationImageSequence", "SQ", self._derivation))
-        group.add(DataElement("FrameContentSequence", "SQ", [content]))
-        if self._position:
-            group.add(DataElement("PlanePositionSequence", "SQ", self._position))
-        if not alone:
-            identification = Dataset()
-            identification.add(DataElement("ReferencedSegmentNumber", "US", segment))
-            group.add(DataElement("SegmentIdentificationSequence", "SQ", [identification]))
-        return group
+        values = struct.pack(f"<{len(indices)}L", *indices)
+        content = struct.pack("<HH2sH", 0x0020, 0x9157, b"UL", len(values)) + values  # DimensionIndexValues
+        return self._derivation + _sequence("FrameContentSequence", content) + self._position + identification
 
 
-def _packed(frames: Sequence[npt.NDArray[np.bool_]]) -> bytes:
+def _identification(segment: int) -> bytes:
+    item = Dataset()
+    item.add(DataElement("ReferencedSegmentNumber", "US", segment))
+    return _sequence("SegmentIdentificationSequence", _encoded(item))
+
+
+def _sequence(keyword: str, *contents: bytes) -> bytes:
+    """A sequence of items in Explicit VR Little Endian (PS3.5 7.5)."""
+    items = b"".join(map(_item, contents))
+    tag = Tag(keyword)
+    return struct.pack("<HH2sxxL", tag.group, tag.element, b"SQ", len(items)) + items
+
+
+def _item(content: bytes) -> bytes:
+    return struct.pack("<HHL", 0xFFFE, 0xE000, len(content)) + content
+
+
+def _encoded(item: Dataset) -> bytes:
+    buffer = DicomBytesIO()
+    buffer.is_little_endian, buffer.is_implicit_VR = True, False
+    write_dataset(buffer, item)
+    return buffer.getvalue()
+
+
+def _packed(frames: Sequence[_Drawn], shape: tuple[int, int]) -> bytes:
     """One bit a pixel, frame after frame without padding between them (PS3.5 8.1.1), even in length."""
-    if frames[0].size % 8 == 0:
-        data = b"".join(np.packbits(frame, bitorder="little").tobytes() for frame in frames)
-    else:
-        data = np.packbits(np.stack(frames), bitorder="little").tobytes()
-    return data + b"\0" * (len(data) % 2)
+    eight = np.zeros((8, *shape), bool)  # whatever the size of a frame, eight of them fill their bytes
+    packed = []
+    for start in range(0, len(frames), 8):
+        chunk = frames[start : start + 8]
+        eight[:] = False
+        for frame, (box, voxels) in zip(eight, chunk, strict=False):
+            frame[box] = voxels
+        packed.append(np.packbits(eight[: len(chunk)], bitorder="little").tobytes())
+    packed.append(b"\0" * (sum(map(len, packed)) % 2))
+    return b"".join(packed)
 
 
 def _derivation(edition: Edition, sop_instance_uid: str, frame: int | None) -> Dataset:

@@ -88,19 +88,22 @@ def read_sources(paths: Sequence[Path], volume: Volume, wanted: Iterable[str] | 
     Raises:
         UnusableSourceError: an image of the volume is in none of the files, or lacks its Study Instance UID.
     """
-    found = _scan(paths)
     images = sorted({image[0] for image in volume.images if image is not None})
-    missing = [uid for uid in images if uid not in found]
-    if missing or not images:
-        raise UnusableSourceError(
-            f"{len(missing)} of {len(images)} images of series {volume.series_uid} are in none of the "
-            f"{len(paths)} files given; pass every file the volume was loaded from."
-        )
+    needed = images if wanted is None else sorted({*images[:1], *wanted})
+    found = _by_name(paths, images, needed) if images else None
+    if found is None:
+        found = _scan(paths)
+        missing = [uid for uid in images if uid not in found]
+        if missing or not images:
+            raise UnusableSourceError(
+                f"{len(missing)} of {len(images)} images of series {volume.series_uid} are in none of the "
+                f"{len(paths)} files given; pass every file the volume was loaded from."
+            )
     first = _header(found[images[0]][0])
     character_set = _character_set(first)
     sanitised(first, volume)
     headers = {images[0]: first}
-    for uid in sorted(set(images if wanted is None else wanted) - {images[0]}):
+    for uid in sorted({*needed} - {images[0]}):
         path, of_its_own = found[uid]
         if "NumberOfFrames" in of_its_own or isinstance(volume, Pictures):
             headers[uid] = sanitised(_header(path), volume)
@@ -184,17 +187,37 @@ def plane_position(volume: Volume, index: int) -> list[float]:
     return [round(float(mm), 6) + 0.0 for mm in volume.affine[:3] @ (index, 0, 0, 1)]
 
 
+def _by_name(
+    paths: Sequence[Path], images: Sequence[str], needed: Sequence[str]
+) -> dict[str, tuple[Path, Dataset]] | None:
+    """The images needed, where every file is named after its image as in the node's archive; else None."""
+    named = {path.stem: path for path in sorted(paths, reverse=True)}
+    if not named.keys() >= set(images):
+        return None
+    found: dict[str, tuple[Path, Dataset]] = {}
+    for uid in needed:
+        image = _own_attributes(named[uid])
+        if image is None or image.get("SOPInstanceUID") != uid:
+            return None
+        found[uid] = named[uid], image
+    return found
+
+
 def _scan(paths: Sequence[Path]) -> dict[str, tuple[Path, Dataset]]:
     """Path and own attributes of each image, by SOP Instance UID; the first path where one comes twice."""
     found: dict[str, tuple[Path, Dataset]] = {}
     for path in sorted(paths):
-        try:
-            image = pydicom.dcmread(path, specific_tags=_OF_ITS_OWN, stop_before_pixels=True, force=True)
-        except (InvalidDicomError, OSError, EOFError):
-            continue
-        if "SOPInstanceUID" in image:
+        image = _own_attributes(path)
+        if image is not None and "SOPInstanceUID" in image:
             found.setdefault(str(image.SOPInstanceUID), (path, image))
     return found
+
+
+def _own_attributes(path: Path) -> Dataset | None:
+    try:
+        return pydicom.dcmread(path, specific_tags=_OF_ITS_OWN, stop_before_pixels=True, force=True)
+    except (InvalidDicomError, OSError, EOFError):
+        return None
 
 
 def _like(first: Dataset, of_its_own: Dataset) -> Dataset:
