@@ -6,8 +6,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from training.errors import BrokenDataError
-
 ACTIVATIONS = ("relu", "leaky_relu", "gelu", "silu", "elu")
 
 
@@ -61,29 +59,28 @@ def _polyps(request: Request) -> Path:
     from training.polyps import recipe
     from training.polyps.network import SCHEDULE
 
-    schedule = replace(SCHEDULE, minutes=request.minutes)
-    plan = recipe.Plan(seed=request.seed, device=request.device, resume=request.resume, schedule=schedule)
-    return recipe.train(request.out, plan)
+    plan = recipe.Plan(
+        seed=request.seed,
+        device=request.device,
+        resume=request.resume,
+        schedule=replace(SCHEDULE, minutes=request.minutes),
+        activation=request.activation,
+        architecture=request.architecture,
+        start=request.start,
+    )
+    return recipe.train(request.data, request.layout, request.out, plan)
 
 
 def _chest_xray(request: Request) -> Path:
-    """Labels and lung masks come from different sets: ``data`` is one folder of layout ``nih`` with one of
-    layout ``lung-masks`` in it, or holds folders of both."""
     from training.chest_xray import recipe
     from training.chest_xray.lungs import SCHEDULE
+    from training.chest_xray.sources import found_in
 
     assert request.data is not None
-    folders = [request.data, *sorted(p for p in request.data.iterdir() if p.is_dir())]
-    labelled = [f for f in folders if (f / "labels.csv").is_file() and (f / "images").is_dir()]
-    masked = [f for f in folders if (f / "index.csv").is_file() and (f / "masks").is_dir()]
-    if not labelled or len(masked) != 1:
-        raise BrokenDataError(
-            f"{request.data} needs folders with labels.csv and images (there are {len(labelled)}), and one "
-            f"with index.csv and masks to learn lungs from (there are {len(masked)})"
-        )
+    labelled, masks = found_in(request.data, request.layout)
     schedule = replace(SCHEDULE, minutes=request.minutes)
     plan = recipe.Plan(request.seed, request.device, request.resume, schedule)
-    return recipe.train(labelled, masked[0], request.out, plan)
+    return recipe.train(request.layout, labelled, masks, request.out, plan)
 
 
 def _growth(request: Request) -> Path:
@@ -108,8 +105,14 @@ def _registration(request: Request) -> Path:
 
 TASKS: Mapping[str, Task] = {
     "lung-nodules": Task(_lung_nodules, ("phantom", "lidc-slices"), activations=ACTIVATIONS, starts=True),
-    "chest-xray": Task(_chest_xray, ("nih",)),
-    "polyps": Task(_polyps, ("phantom",)),
+    "chest-xray": Task(_chest_xray, ("nih", "nih14", "chexpert", "mimic-cxr")),
+    "polyps": Task(
+        _polyps,
+        ("phantom", "kvasir-seg", "cvc-clinicdb", "polyp-masks"),
+        ("unet", "deeplab"),
+        ACTIVATIONS,
+        starts=True,
+    ),
     "growth": Task(_growth, ("phantom",), ("lstm",)),
     "registration": Task(_registration, ("phantom",), ("cnn",)),
 }

@@ -8,7 +8,7 @@ from typing import Any
 from inference.readers.chest_xray import FINDINGS, LUNGS, NAME
 from inference.readers.radiograph import FINDINGS_SIZE, LUNGS_SIZE
 from training.chest_xray.scattering import FINE
-from training.datasets.nih import CLASSES
+from training.datasets.chest_labels import CLASSES
 
 _COMMAND = "overread train chest-xray --data DIR --layout nih"
 _CODES = {
@@ -35,18 +35,27 @@ MASKS = {
     "license": "CC BY 3.0, CC BY 4.0, CC BY-SA, Apache-2.0",
     "description": "mostly COVID-19; masks hold the lung behind the heart",
 }
-NIH = {
-    "name": "NIH ChestX-ray14, a part",
-    "kind": "real",
-    "cases": 949,
-    "license": "no restrictions; NIH Clinical Center, Wang et al., CVPR 2017, "
-    "https://nihcc.app.box.com/v/ChestXray-NIHCC",
-    "description": "frontal radiographs with labels mined from reports",
-}
 
 
 def _label(code: tuple[str, str, str], label: str) -> dict[str, str]:
     return {"label": label, "scheme": code[0], "value": code[1], "meaning": code[2]}
+
+
+def _labelled(data_set: str, cases: int) -> dict[str, Any]:
+    licence = "as the data set's"
+    if data_set.startswith("nih"):
+        licence = (
+            "no restrictions; NIH Clinical Center, Wang et al., CVPR 2017, "
+            "https://nihcc.app.box.com/v/ChestXray-NIHCC"
+        )
+    description = "frontal radiographs with labels mined from reports"
+    return {
+        "name": data_set,
+        "kind": "real",
+        "cases": cases,
+        "license": licence,
+        "description": description,
+    }
 
 
 def _input(size: int, description: str) -> list[dict[str, Any]]:
@@ -102,9 +111,14 @@ def lungs_card(version: int, metrics: Sequence[Mapping[str, Any]]) -> dict[str, 
 
 
 def findings_card(
-    version: int, thresholds: Mapping[str, float], chosen_for: str, metrics: Sequence[Mapping[str, Any]]
+    version: int,
+    points: Mapping[str, Mapping[str, Any]],
+    metrics: Sequence[Mapping[str, Any]],
+    data_set: str,
+    cases: int,
 ) -> dict[str, Any]:
-    """``model.yaml`` of the classifier, its weights' hash still missing."""
+    """``model.yaml`` of the classifier, its weights' hash still missing. points: the operating points;
+    ``cases`` radiographs of ``data_set`` were learned from."""
     labels = [_label(_CODES[name], name) for name in CLASSES]
     return {
         "name": FINDINGS,
@@ -133,12 +147,9 @@ def findings_card(
                 "description": "what each place adds to the logit of a mean radiograph",
             },
         ],
-        "operating_points": {
-            name: {"threshold": round(value, 4), "chosen_for": chosen_for}
-            for name, value in thresholds.items()
-        },
+        "operating_points": {name: dict(point) for name, point in points.items()},
         "parity": {"absolute": 2e-3, "relative": 2e-3},
-        "training_data": [NIH, MASKS],
+        "training_data": [_labelled(data_set, cases), MASKS],
         "training_command": _COMMAND,
         "metrics": list(metrics),
         "intended_use": "A first impression of adult frontal chest radiographs, for research",

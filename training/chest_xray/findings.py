@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from rich.progress import track
 from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import GroupKFold
-from torch import nn
 
 from inference.readers.radiograph import FINDINGS_SIZE, LUNGS_SIZE, Floats, around, sampled, square
-from training.chest_xray.lungs import drawn_lungs
 from training.chest_xray.scattering import Scattering, flat
-from training.datasets.nih import CLASSES, Radiograph
+from training.datasets.case import Case
+from training.datasets.chest_labels import CLASSES
+from training.datasets.layouts import read_cases
+from training.datasets.splits import fold_of
+from training.metrics.classification import auroc, aurocs
 
+FOLDS = 5
 STRENGTHS = (1.0, 5.0, 25.0)
 _COMPONENTS = 200
 _BATCH = 32
@@ -35,14 +39,24 @@ class Linear:
         return np.asarray((features - self.mean) @ self.weights.T + self.bias, np.float32)
 
 
-def features_of(radiographs: Sequence[Radiograph], lungs: nn.Module) -> Floats:
-    """(radiographs, features), each seen within the box of its lungs."""
+def read_radiographs(layout: str, folders: Sequence[Path]) -> list[Case]:
+    """The frontal radiographs of folders of one layout; one that lies in two of them counts once."""
+    found: dict[str, Case] = {}
+    for folder in folders:
+        for case in read_cases(layout, folder):
+            found.setdefault(case.id, case)
+    return list(found.values())
+
+
+def features_of(radiographs: Sequence[Case], draw: Callable[[Floats], npt.NDArray[np.bool_]]) -> Floats:
+    """(radiographs, features), each seen within the box of its lungs; ``draw`` takes pictures and gives their
+    lungs, (pictures, 2, size, size)."""
     scattering = Scattering()
     rows = []
-    for at in range(0, len(radiographs), _BATCH):
-        pixels = [r.pixels() for r in radiographs[at : at + _BATCH]]
+    for at in track(range(0, len(radiographs), _BATCH), "radiographs"):
+        pixels = [case.load().pixels for case in radiographs[at : at + _BATCH]]
         whole = np.stack([sampled(p, square(p), LUNGS_SIZE) for p in pixels])
-        drawn = np.asarray(drawn_lungs(lungs, whole).any(1))
+        drawn = np.asarray(draw(whole).any(1))
         close = np.stack(
             [
                 sampled(p, around(mask, square(p)), FINDINGS_SIZE)
@@ -54,9 +68,12 @@ def features_of(radiographs: Sequence[Radiograph], lungs: nn.Module) -> Floats:
     return np.concatenate(rows)
 
 
-def fit_findings(features: Floats, labels: npt.NDArray[np.bool_], patients: npt.NDArray[np.str_]) -> Linear:
+def fit_findings(features: Floats, labels: Floats, patients: npt.NDArray[np.str_]) -> Linear:
     """A logistic regression for each class on the principal components of the standardised features; how
-    strongly it is held back is chosen by patients among those given."""
+    strongly it is held back is chosen by patients among those given.
+
+    labels: (radiographs, classes), 1 or 0, NaN where it is open: left out for that class.
+    """
     mean = features.mean(0)
     spread = features.std(0) + 1e-3
     scaled = (features - mean) / spread
@@ -64,17 +81,23 @@ def fit_findings(features: Floats, labels: npt.NDArray[np.bool_], patients: npt.
     reduced = scaled @ components.T / np.sqrt(scaled.shape[1])
     weights, bias = [], []
     for column in labels.T:
-        fitted = _logistic(_strength(reduced, column, patients)).fit(reduced, column)
+        known = ~np.isnan(column)
+        values, truth = reduced[known], column[known] > 0.5
+        fitted = _logistic(_strength(values, truth, patients[known])).fit(values, truth)
         weights.append(fitted.coef_[0] @ components / np.sqrt(scaled.shape[1]) / spread)
         bias.append(fitted.intercept_[0])
     return Linear(mean, np.asarray(weights, np.float32), np.asarray(bias, np.float32))
 
 
 def _principal(scaled: Floats) -> Floats:
-    """(components, features), the directions of most variance; by the Gram matrix, as there are fewer images
-    than features."""
+    """(components, features), the directions of most variance; by the Gram matrix where there are fewer
+    images than features, else by the covariance."""
+    images, features = scaled.shape
+    if images > features:
+        values, vectors = np.linalg.eigh((scaled.T @ scaled).astype(np.float64))
+        return np.asarray(vectors[:, np.argsort(values)[::-1][:_COMPONENTS]].T, np.float32)
     values, vectors = np.linalg.eigh((scaled @ scaled.T).astype(np.float64))
-    kept = np.argsort(values)[::-1][: min(_COMPONENTS, len(scaled) - 1)]
+    kept = np.argsort(values)[::-1][: min(_COMPONENTS, images - 1)]
     return np.asarray((vectors[:, kept] / np.sqrt(values[kept])).T @ scaled, np.float32)
 
 
@@ -91,23 +114,18 @@ def _strength(reduced: Floats, column: npt.NDArray[np.bool_], patients: npt.NDAr
             answers[test] = (
                 _logistic(strength).fit(reduced[train], column[train]).decision_function(reduced[test])
             )
-        scores.append(roc_auc_score(column, answers))
+        scores.append(auroc(column, answers))
     return STRENGTHS[int(np.argmax(scores))]
 
 
-def folds_by_patient(
-    radiographs: Sequence[Radiograph], count: int = 5, seed: int = 11
-) -> npt.NDArray[np.int64]:
-    """The fold of each radiograph; all of one patient lie in one."""
-    patients = sorted({r.patient for r in radiographs})
-    order = np.random.default_rng(seed).permutation(len(patients))
-    fold = {patient: int(order[k]) % count for k, patient in enumerate(patients)}
-    return np.array([fold[r.patient] for r in radiographs])
+def folds_of(cases: Sequence[Case], count: int = FOLDS) -> npt.NDArray[np.int64]:
+    """The fold of each case; all of one patient lie in one, in every data set that holds them."""
+    return np.array([fold_of(case.patient, count) for case in cases])
 
 
-def crossed(radiographs: Sequence[Radiograph], features: Floats, folds: npt.NDArray[np.int64]) -> Floats:
+def crossed(cases: Sequence[Case], features: Floats) -> Floats:
     """Logits of each radiograph by a model that saw no image of its patient, (radiographs, classes)."""
-    labels, patients = labels_of(radiographs), np.array([r.patient for r in radiographs])
+    labels, patients, folds = labels_of(cases), patients_of(cases), folds_of(cases)
     answers = np.zeros(labels.shape, np.float32)
     for fold in np.unique(folds):
         train, test = folds != fold, folds == fold
@@ -115,44 +133,40 @@ def crossed(radiographs: Sequence[Radiograph], features: Floats, folds: npt.NDAr
     return answers
 
 
-def labels_of(radiographs: Sequence[Radiograph]) -> npt.NDArray[np.bool_]:
-    return np.array([r.labels for r in radiographs])
+def labels_of(cases: Sequence[Case]) -> Floats:
+    """(radiographs, classes): 1 or 0, NaN where it is open."""
+    return np.array([[case.labels[name] for name in CLASSES] for case in cases], np.float32)
 
 
-def auroc_with_ci(
-    truth: npt.NDArray[np.bool_],
-    score: npt.NDArray[np.floating],
-    patients: npt.NDArray[np.str_],
-    *,
-    draws: int = 500,
-    seed: int = 5,
-) -> tuple[float, float, float]:
-    """AUROC and its 95 % limits, patients drawn again."""
-    rng = np.random.default_rng(seed)
-    names, member = np.unique(patients, return_inverse=True)
-    rows = [np.flatnonzero(member == k) for k in range(len(names))]
-    values = []
-    for _ in range(draws):
-        drawn = np.concatenate([rows[k] for k in rng.integers(0, len(names), len(names))])
-        if truth[drawn].any() and not truth[drawn].all():
-            values.append(roc_auc_score(truth[drawn], score[drawn]))
-    low, high = np.percentile(values, (2.5, 97.5))
-    return float(roc_auc_score(truth, score)), float(low), float(high)
+def patients_of(cases: Sequence[Case]) -> npt.NDArray[np.str_]:
+    return np.array([case.patient for case in cases])
 
 
-def figures(radiographs: Sequence[Radiograph], logits: Floats) -> dict[str, dict[str, float]]:
-    """By class: AUROC with limits, within each view, and what the view alone would give."""
-    truth, patients = labels_of(radiographs), np.array([r.patient for r in radiographs])
-    views = np.array([r.view for r in radiographs])
+def figures(cases: Sequence[Case], score: Floats) -> dict[str, dict[str, float]]:
+    """By class: positives, AUROC with limits over patients, and what may lie behind it: what the view alone
+    would give, the AUROC within each view, and that among the abnormal, where it no longer helps to tell ill
+    from well; under ``mean`` that of all classes.
+
+    score: (radiographs, classes), any monotone scale.
+    """
+    truth = labels_of(cases).astype(np.float64)
+    views = np.array([case.notes.get("view", "") for case in cases])
+    whole = aurocs(truth, score, [case.patient for case in cases])
     found: dict[str, dict[str, float]] = {}
     for k, name in enumerate(CLASSES):
-        auroc, low, high = auroc_with_ci(truth[:, k], logits[:, k], patients)
-        row = {"positives": float(truth[:, k].sum()), "auroc": auroc, "low": low, "high": high}
-        alone = roc_auc_score(truth[:, k], views == "AP")
-        row["by_view_alone"] = float(max(alone, 1 - alone))
+        known = ~np.isnan(truth[:, k])
+        is_positive = truth[:, k] > 0.5
+        area = whole.classes[k]
+        row = {"positives": float(is_positive.sum()), "auroc": area.value, "low": area.low, "high": area.high}
+        alone = auroc(is_positive[known], views[known] == "AP")
+        row["by_view_alone"] = max(alone, 1 - alone)
+        if name != "no_finding":
+            ill = known & (truth[:, CLASSES.index("no_finding")] < 0.5)
+            row["among_abnormal"] = auroc(is_positive[ill], score[ill, k])
         for view in ("AP", "PA"):
-            part = views == view
-            if 5 <= truth[part, k].sum() < part.sum() - 5:
-                row[f"within_{view}"] = float(roc_auc_score(truth[part, k], logits[part, k]))
+            part = known & (views == view)
+            if 5 <= is_positive[part].sum() < part.sum() - 5:
+                row[f"within_{view}"] = auroc(is_positive[part], score[part, k])
         found[name] = row
+    found["mean"] = {"auroc": whole.mean.value, "low": whole.mean.low, "high": whole.mean.high}
     return found

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,8 +15,9 @@ from scipy import ndimage
 from torch import nn
 
 from inference.readers.radiograph import LUNGS_SIZE, Floats, sampled, square, standardised
-from training.loop import Batch, History, Schedule, fit
-from training.segmenter import Segmenter, mask_loss
+from training.datasets.case import Case
+from training.loop import Batch, Schedule
+from training.segmenter import Segmenter, train_segmenter
 
 BATCH = 8
 SCHEDULE = Schedule(steps=260, learning_rate=4e-3, warm_up=20, validate_every=130, average=0.97)
@@ -32,30 +32,20 @@ class LungCase:
     masks: npt.NDArray[np.bool_]
 
 
-def read_lung_masks(folder: Path, size: int = LUNGS_SIZE) -> list[LungCase]:
-    """The cases of a folder of layout ``lung-masks``: index.csv (stem, patientid, view), images, masks.
-
-    Raises:
-        FileNotFoundError: a file that the index names is missing.
-    """
-    with (folder / "index.csv").open(newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
-    return [_case(folder, row, size) for row in rows]
+def lung_cases(cases: Sequence[Case], size: int = LUNGS_SIZE) -> list[LungCase]:
+    """Cases with masks of the ``lungs`` together, or of the ``right lung`` and the ``left lung``."""
+    return [_fitted(case, size) for case in cases]
 
 
-def _case(folder: Path, row: Mapping[str, str], size: int) -> LungCase:
-    found = sorted((folder / "images").glob(f"{row['stem']}.*"))
-    if not found:
-        raise FileNotFoundError(
-            f"{folder / 'images' / row['stem']}.*: the index names it, but it is not there"
-        )
-    pixels = np.asarray(Image.open(found[0]).convert("L"))
-    drawn = np.asarray(Image.open(folder / "masks" / f"{row['stem']}.png").convert("L")) > 127
-    corners = square(pixels)
-    scale = drawn.shape[1] / pixels.shape[1]
-    fit_to = square(drawn) if scale != 1 else corners
-    mask = sampled_mask(drawn, fit_to, size)
-    return LungCase(row["patientid"], sampled(pixels, corners, size), sides(mask))
+def _fitted(case: Case, size: int) -> LungCase:
+    assert case.load_masks is not None
+    pixels, masks = case.load().pixels, case.load_masks()
+    if "lungs" in masks:
+        both = sides(sampled_mask(masks["lungs"], square(masks["lungs"]), size))
+    else:
+        drawn = (masks["right lung"], masks["left lung"])
+        both = np.stack([sampled_mask(mask, square(mask), size) for mask in drawn])
+    return LungCase(case.patient, sampled(pixels, square(pixels), size), both)
 
 
 def sampled_mask(
@@ -127,23 +117,12 @@ def train_lungs(
     seed: int = 1,
     resume: bool = True,
     device: str = "cpu",
-) -> tuple[Segmenter, History]:
-    """Train on ``cases`` for the whole schedule; nothing is chosen by how it scores on any of them."""
+) -> Segmenter:
     torch.manual_seed(seed)
     network = Segmenter(1, 2)
-    history = fit(
-        network,
-        LungSource(cases, seed),
-        mask_loss,
-        lambda network: {"score": 0.0},
-        out,
-        Schedule(**{**schedule.__dict__, "validate_every": schedule.steps}),
-        resume=resume,
-        device=device,
-        title="lungs",
-        memory_format=torch.channels_last,
-    )
-    return network, history
+    source = LungSource(cases, seed)
+    train_segmenter(network, source, out, schedule, resume=resume, device=device, title="lungs")
+    return network
 
 
 def drawn_lungs(network: nn.Module, pictures: Floats) -> npt.NDArray[np.bool_]:
@@ -151,8 +130,3 @@ def drawn_lungs(network: nn.Module, pictures: Floats) -> npt.NDArray[np.bool_]:
     with torch.no_grad():
         logits = network(torch.from_numpy(pictures)[:, None])
     return (logits > 0).numpy()
-
-
-def dice(one: npt.NDArray[np.bool_], other: npt.NDArray[np.bool_]) -> float:
-    whole = int(one.sum()) + int(other.sum())
-    return 2 * int((one & other).sum()) / whole if whole else 1.0

@@ -1,176 +1,176 @@
-"""How the two networks of ``chest-xray`` are made and measured, from two folders to a model repository."""
+"""How the two networks of ``chest-xray`` are made and measured, from folders to a model repository."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from sklearn.linear_model import LogisticRegression
 
 from inference.catalogue import Catalogue
 from inference.model_repository import sync
-from inference.parity import write_parity_sample
+from inference.readers.radiograph import Floats
 from training.chest_xray import cards
 from training.chest_xray.findings import (
+    FOLDS,
     Linear,
     crossed,
     features_of,
     figures,
     fit_findings,
-    folds_by_patient,
+    folds_of,
     labels_of,
+    patients_of,
+    read_radiographs,
 )
-from training.chest_xray.lungs import LungCase, dice, drawn_lungs, read_lung_masks, train_lungs
+from training.chest_xray.lungs import SCHEDULE, LungCase, drawn_lungs, lung_cases, train_lungs
 from training.chest_xray.scattering import FindingsForService
-from training.datasets.nih import CLASSES, Radiograph, read_nih
-from training.export import random_input, write_model, write_onnx
+from training.datasets.case import Case
+from training.datasets.chest_labels import CLASSES
+from training.datasets.layouts import read_cases
 from training.loop import Schedule
-from training.segmenter import Segmenter, SegmenterForService
+from training.metrics.overlap import dice
+from training.segmenter import Segmenter, SegmenterForService, export_picture_network
 
-SPECIFICITY = 0.9
+SPECIFICITY, SENSITIVITY = 0.9, 0.95
 
 
 @dataclass(frozen=True)
 class Plan:
-    """``schedule``: of the network that draws the lungs; None for the usual one."""
+    """``schedule``: of the network that draws the lungs."""
 
     seed: int = 1
     device: str = "cpu"
     resume: bool = True
-    schedule: Schedule | None = None
+    schedule: Schedule = SCHEDULE
 
 
-def train(nih: Sequence[Path], masks: Path, out: Path, plan: Plan) -> Path:
+def train(layout: str, labelled: Sequence[Path], masks: Path, out: Path, plan: Plan) -> Path:
     """Train both networks and write them into ``out/models``, a model repository; returns that folder.
 
-    nih: folders of layout ``nih``. masks: a folder of layout ``lung-masks``.
+    labelled: folders of ``layout``, one of those with labels. masks: a folder of layout ``lung-masks``.
     """
-    chosen = {} if plan.schedule is None else {"schedule": plan.schedule}
-    lungs, _ = train_lungs(
-        read_lung_masks(masks),
+    lungs = train_lungs(
+        lung_cases(read_cases("lung-masks", masks)),
         out / "lungs",
+        plan.schedule,
         seed=plan.seed,
         resume=plan.resume,
         device=plan.device,
-        **chosen,
-    )
-    radiographs = read_nih(nih)
-    features = features_of(radiographs, lungs.to("cpu"))
-    logits = crossed(radiographs, features, folds_by_patient(radiographs))
-    export(lungs, radiographs, features, logits, out / "models")
-    return out / "models"
+    ).to("cpu")
+    radiographs = read_radiographs(layout, labelled)
+    features = features_of(radiographs, partial(drawn_lungs, lungs))
+    repository = out / "models"
+    data_set = f"{layout}: {', '.join(folder.name for folder in labelled)}"
+    export_findings(radiographs, features, crossed(radiographs, features), repository, data_set=data_set)
+    export_picture_network(SegmenterForService(lungs), cards.lungs_card(1, ()), repository)
+    sync(Catalogue(repository))
+    return repository
 
 
-def evaluate_findings(nih: Sequence[Path], lungs: Segmenter) -> dict[str, dict[str, float]]:
-    """By class, over five folds by patient: see ``training.chest_xray.findings.figures``."""
-    radiographs = read_nih(nih)
-    features = features_of(radiographs, lungs)
-    return figures(radiographs, crossed(radiographs, features, folds_by_patient(radiographs)))
-
-
-def evaluate_lungs(masks: Path, out: Path, plan: Plan, folds: int = 5) -> list[tuple[float, float, float]]:
+def crossed_lungs(cases: Sequence[Case], out: Path, plan: Plan) -> list[tuple[float, float, float]]:
     """Dice of both lungs together, the right and the left one, of each radiograph by a network that saw none
-    of its patient."""
-    cases = read_lung_masks(masks)
-    patients = sorted({case.patient for case in cases})
-    order = np.random.default_rng(7).permutation(len(patients))
-    fold = {patient: int(order[k]) % folds for k, patient in enumerate(patients)}
-    found: list[tuple[float, float, float]] = []
-    for k in range(folds):
-        kept = [case for case in cases if fold[case.patient] != k]
-        chosen = {} if plan.schedule is None else {"schedule": plan.schedule}
-        network, _ = train_lungs(
-            kept, out / f"lungs-{k}", seed=plan.seed + k, resume=plan.resume, device=plan.device, **chosen
-        )
-        found += dice_of(network.to("cpu"), [case for case in cases if fold[case.patient] == k])
+    of its patient; over five folds."""
+    fitted, folds = lung_cases(cases), folds_of(cases)
+    found = [(0.0, 0.0, 0.0)] * len(cases)
+    for fold in range(FOLDS):
+        network = train_lungs(
+            [case for case, k in zip(fitted, folds, strict=True) if k != fold],
+            out / f"lungs-{fold}",
+            plan.schedule,
+            seed=plan.seed + fold,
+            resume=plan.resume,
+            device=plan.device,
+        ).to("cpu")
+        for at in np.flatnonzero(folds == fold):
+            found[at] = dice_of(network, fitted[at])
     return found
 
 
-def dice_of(network: Segmenter, cases: Sequence[LungCase]) -> list[tuple[float, float, float]]:
+def dice_of(network: Segmenter, case: LungCase) -> tuple[float, float, float]:
     """Of both lungs together, the right and the left one, at the network's resolution."""
-    drawn = drawn_lungs(network, np.stack([case.picture for case in cases]))
-    return [
-        (
-            dice(np.asarray(d.any(0)), np.asarray(case.masks.any(0))),
-            dice(d[0], case.masks[0]),
-            dice(d[1], case.masks[1]),
-        )
-        for d, case in zip(drawn, cases, strict=True)
-    ]
+    drawn = drawn_lungs(network, case.picture[None])[0]
+    both = dice(case.masks.any(0), drawn.any(0))
+    return both, dice(case.masks[0], drawn[0]), dice(case.masks[1], drawn[1])
 
 
-def export(
-    lungs: Segmenter,
-    radiographs: Sequence[Radiograph],
-    features: np.ndarray[Any, Any],
-    logits: np.ndarray[Any, Any],
+def export_findings(
+    radiographs: Sequence[Case],
+    features: Floats,
+    logits: Floats,
     repository: Path,
     *,
+    data_set: str,
     version: int = 1,
-    lung_metrics: Sequence[dict[str, Any]] = (),
 ) -> None:
-    """Both networks as ONNX with card, README, parity sample and Triton configuration.
+    """The classifier as ONNX with card, README, parity sample and Triton configuration.
 
     logits: by models that saw no image of the patient; probabilities are calibrated on them, and operating
     points chosen.
     """
     truth = labels_of(radiographs)
-    fitted = fit_findings(features, truth, np.array([r.patient for r in radiographs]))
-    calibrated, thresholds = _calibrated(fitted, logits, truth)
+    fitted = fit_findings(features, truth, patients_of(radiographs))
+    calibrated, points = calibrated_on(fitted, logits, truth)
     network = FindingsForService(calibrated.mean, calibrated.weights, calibrated.bias)
-    metrics = _metrics(figures(radiographs, logits))
-    chosen_for = f"specificity {SPECIFICITY:g} over five folds by patient"
-    card = cards.findings_card(version, thresholds, chosen_for, metrics)
-    _export_one(network, card, repository)
-    _export_one(SegmenterForService(lungs), cards.lungs_card(version, lung_metrics), repository)
-    sync(Catalogue(repository))
+    rows = metrics(figures(radiographs, logits), data_set)
+    card = cards.findings_card(version, points, rows, data_set, len(radiographs))
+    export_picture_network(network, card, repository)
 
 
-def _calibrated(
-    fitted: Linear, logits: np.ndarray[Any, Any], truth: np.ndarray[Any, Any]
-) -> tuple[Linear, dict[str, float]]:
-    """Platt scaling on the held-out logits, and thresholds for all classes but no finding."""
-    weights, bias, thresholds = fitted.weights.copy(), fitted.bias.copy(), {}
+def calibrated_on(fitted: Linear, logits: Floats, truth: Floats) -> tuple[Linear, dict[str, dict[str, Any]]]:
+    """Platt scaling on the held-out logits, and the operating points of all classes but no finding: a class
+    is called present at a specificity, absent below a sensitivity, and neither between."""
+    weights, bias = fitted.weights.copy(), fitted.bias.copy()
+    points: dict[str, dict[str, Any]] = {}
     for k, name in enumerate(CLASSES):
-        scaled = LogisticRegression(C=1e3).fit(logits[:, k : k + 1], truth[:, k])
+        known = ~np.isnan(truth[:, k])
+        values, is_positive = logits[known, k], truth[known, k] > 0.5
+        scaled = LogisticRegression(C=1e3).fit(values[:, None], is_positive)
         slope, offset = max(float(scaled.coef_[0, 0]), 1e-3), float(scaled.intercept_[0])
         weights[k] *= slope
         bias[k] = bias[k] * slope + offset
-        if name != "no_finding":
-            cut = np.quantile(logits[~truth[:, k], k], SPECIFICITY) * slope + offset
-            thresholds[name] = float(1 / (1 + np.exp(-cut)))
-    return Linear(fitted.mean, weights, bias), thresholds
+        if name == "no_finding":
+            continue
+        high = np.quantile(values[~is_positive], SPECIFICITY)
+        low = min(np.quantile(values[is_positive], 1 - SENSITIVITY), high)
+        for point, cut, aim in (
+            (name, high, f"specificity {SPECIFICITY:g}"),
+            (f"{name} absent", low, f"sensitivity {SENSITIVITY:g}: absent below it"),
+        ):
+            probability = float(1 / (1 + np.exp(-(cut * slope + offset))))
+            points[point] = {
+                "threshold": round(probability, 4),
+                "chosen_for": f"{aim}, over five folds by patient",
+            }
+    return replace(fitted, weights=weights, bias=bias), points
 
 
-def _metrics(found: dict[str, dict[str, float]]) -> list[dict[str, Any]]:
-    base = {"data_set": "cxr_nih and cxr_nih_more", "trained_on": "real"}
+def metrics(found: dict[str, dict[str, float]], data_set: str) -> list[dict[str, Any]]:
+    """The card's rows of ``training.chest_xray.findings.figures``."""
+    base = {"data_set": data_set, "trained_on": "real"}
     rows: list[dict[str, Any]] = []
     for name, row in found.items():
-        whole = {"metric": f"AUROC {name}", "value": round(row["auroc"], 3), "cases": int(row["positives"])}
-        rows.append(
-            whole
-            | {"ci": [round(row["low"], 3), round(row["high"], 3)], "split": "5 folds by patient"}
-            | base
-        )
+        whole = {
+            "metric": "mean AUROC" if name == "mean" else f"AUROC {name}",
+            "value": round(row["auroc"], 3),
+            "ci": [round(row["low"], 3), round(row["high"], 3)],
+            "split": f"{FOLDS} folds by patient",
+        }
+        if "positives" in row:
+            whole["cases"] = int(row["positives"])
+        rows.append(whole | base)
         for view in ("AP", "PA"):
             if (value := row.get(f"within_{view}")) is not None:
-                split = f"5 folds by patient, {view} only"
+                split = f"{FOLDS} folds by patient, {view} only"
                 rows.append({"metric": f"AUROC {name}", "value": round(value, 3), "split": split} | base)
-    mean = float(np.mean([row["auroc"] for row in found.values()]))
-    rows.append({"metric": "mean AUROC", "value": round(mean, 3), "split": "5 folds by patient"} | base)
+        for key, split in (
+            ("among_abnormal", f"{FOLDS} folds by patient, no picture without finding"),
+            ("by_view_alone", "all, told nothing but AP or PA"),
+        ):
+            if (value := row.get(key)) is not None:
+                rows.append({"metric": f"AUROC {name}", "value": round(value, 3), "split": split} | base)
     return rows
-
-
-def _export_one(network: torch.nn.Module, card: dict[str, Any], repository: Path) -> None:
-    folder = repository / str(card["name"])
-    size = card["inputs"][0]["dims"][-1]
-    rough = torch.nn.functional.interpolate(random_input((1, 1, 16, 16)), size=(size, size), mode="bilinear")
-    outputs = [output["tensor"] for output in card["outputs"]]
-    path = folder / str(card["version"]) / "model.onnx"
-    answers = write_onnx(network, {"picture": rough}, outputs, {}, path)
-    checked = write_model(repository, card, f"# {card['name']}\n\n{card['task']}.\n")
-    write_parity_sample(folder, checked, {"picture": rough.numpy()}, answers)

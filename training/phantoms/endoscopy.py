@@ -1,4 +1,4 @@
-"""Procedural colonoscopy frames with polyps: a wall as a height field, lit from the camera.
+"""Procedural colonoscopy frames with polyps: a colon seen and lit from the tip of an endoscope.
 
 Labels and scenery draw from independent seeds, so that nothing but the polyp tells of the polyp.
 """
@@ -9,9 +9,13 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy import ndimage
 
-Floats = npt.NDArray[np.float32]
+from training.phantoms.colon import FAREST, Colon, Floats, Lump, drawn_colon, polyp_on, stool_on, unit
+from training.phantoms.endoscope import drawn_lens, recorded, with_instrument
+
+_SHARES = np.log(0.2), np.log(0.95)
+"""Half the width of a polyp as a part of half a frame's, logarithmic: two in three of Kvasir-SEG's are wider
+than a quarter of the frame (Jha et al., arXiv:1911.07069)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,12 +27,14 @@ class Frame:
 
 
 @dataclass(frozen=True, eq=False)
-class _Wall:
-    """height: in pixels towards the camera; colour: (size, size, 3) in 0..1; gloss: (size, size)."""
+class _Seen:
+    """What the rays meet, (pixels, ...): how far, where, facing where, and on which body."""
 
-    height: Floats
-    colour: Floats
-    gloss: Floats
+    far: Floats
+    points: Floats
+    normals: Floats
+    polyp: npt.NDArray[np.bool_]
+    stool: npt.NDArray[np.bool_]
 
 
 def endoscopy_frame(seed: int, *, size: int = 128, polyps: int | None = None) -> Frame:
@@ -36,172 +42,88 @@ def endoscopy_frame(seed: int, *, size: int = 128, polyps: int | None = None) ->
     scenery = np.random.default_rng((seed, 1))
     lesions = np.random.default_rng((seed, 2))
     camera = np.random.default_rng((seed, 3))
-    wall = _wall(size, scenery)
-    mask = np.zeros((size, size), bool)
+    colon, lens = drawn_colon(scenery), drawn_lens(camera, size)
+    crumbs = int(scenery.integers(1, 6)) if scenery.random() < 0.3 else 0
+    sizes = np.exp(scenery.uniform(-4, -1.9, crumbs))
+    stools = tuple(stool_on(colon, lens.ray(scenery), float(share), scenery) for share in sizes)
     count = int(lesions.choice((0, 1, 1, 1, 1, 1, 1, 2))) if polyps is None else polyps
-    for _ in range(count):
-        wall, inside = _with_polyp(wall, lesions)
-        mask |= inside
-    wall = _soiled(wall, scenery)
-    lit = _lit(wall, camera)
-    lit, mask = _with_instrument(lit, mask, camera)
-    return Frame(_recorded(lit, camera), mask & (_field(size, camera) > 0))
+    bodies: list[tuple[Lump, ...]] = []
+    for _ in range(12 * count):
+        share = float(np.tan(np.exp(lesions.uniform(*_SHARES)) * lens.half_angle))
+        if len(bodies) < count and (body := polyp_on(colon, lens.ray(lesions), share, lesions)):
+            bodies.append(body)
+    colon = colon.with_bodies(tuple(bodies), stools)
+    seen = _seen(colon, lens.rays)
+    lit = _lit(seen, _coloured(colon, seen, scenery, lesions), colon, camera).reshape(size, size, 3)
+    lit, mask = with_instrument(lit, seen.polyp.reshape(size, size), camera)
+    return Frame(recorded(lit, lens, camera), mask & lens.open)
 
 
-def smooth(rng: np.random.Generator, size: int, cells: int) -> Floats:
-    """Noise of mean 0 and deviation 1 that changes over ``size / cells`` pixels."""
-    coarse = rng.normal(size=(cells + 3, cells + 3))
-    fine = ndimage.zoom(coarse, (size + 2) / cells, order=3)
-    start = int(rng.integers(0, max(fine.shape[0] - size, 1)))
-    part = fine[start : start + size, :size]
-    return np.asarray((part - part.mean()) / (part.std() + 1e-6), np.float32)
-
-
-def _grid(size: int) -> tuple[Floats, Floats]:
-    axis = (np.arange(size, dtype=np.float32) - (size - 1) / 2) / (size / 2)
-    y, x = np.meshgrid(axis, axis, indexing="ij")
-    return y, x
-
-
-def _wall(size: int, rng: np.random.Generator) -> _Wall:
-    y, x = _grid(size)
-    height = smooth(rng, size, 3) * size * rng.uniform(0.01, 0.05)
-    height += smooth(rng, size, 10) * size * rng.uniform(0.001, 0.006)
-    height += smooth(rng, size, 40) * size * rng.uniform(0.0002, 0.0012)
-    for _ in range(rng.integers(0, 5)):
-        centre = rng.uniform(-1.8, 1.8, 2)
-        radius = rng.uniform(0.5, 2.0)
-        away = np.hypot(y - centre[0], (x - centre[1]) * rng.uniform(0.7, 1.4))
-        away = away - radius + 0.08 * smooth(rng, size, 4)
-        width = rng.uniform(0.04, 0.16)
-        ridge = np.exp(-(np.where(away > 0, away / width, away / (width * rng.uniform(0.6, 2.5))) ** 2))
-        reach = 1 / (1 + np.exp(-6 * (smooth(rng, size, 2) + rng.uniform(0, 1.5))))
-        height += ridge * reach * size * rng.uniform(0.03, 0.12)
-    if rng.random() < 0.6:  # the lumen
-        centre = rng.uniform(-0.9, 0.9, 2)
-        away = np.hypot((y - centre[0]) * rng.uniform(0.7, 1.4), x - centre[1]) + 0.06 * smooth(rng, size, 5)
-        height -= size * rng.uniform(0.3, 0.9) * np.exp(-((away / rng.uniform(0.2, 0.6)) ** 2))
-    base = np.array((rng.uniform(0.65, 0.95), rng.uniform(0.30, 0.55), rng.uniform(0.18, 0.42)), np.float32)
-    tone = smooth(rng, size, 3)[..., None] * rng.uniform(0.01, 0.07, 3)
-    vessels = np.exp(-((smooth(rng, size, int(rng.integers(5, 14))) / 0.10) ** 2)) * rng.uniform(0, 0.25)
-    vessels *= 1 / (1 + np.exp(-3 * smooth(rng, size, 3)))
-    fine = smooth(rng, size, 45)[..., None] * rng.uniform(0.005, 0.03)
-    colour = base + tone + fine - vessels[..., None] * np.array((0.5, 1.0, 0.7))
-    return _Wall(
-        height.astype(np.float32),
-        np.clip(colour, 0.03, 1).astype(np.float32),
-        np.full((size, size), rng.uniform(0.3, 1.0), np.float32),
+def _seen(colon: Colon, rays: Floats) -> _Seen:
+    far = colon.seen(rays).ravel()
+    points = rays.reshape(-1, 3) * far[:, None]
+    wall = colon.wall(points)
+    polyp = colon.bodies(points, colon.polyps) if colon.polyps else np.full(len(points), FAREST)
+    stool = colon.bodies(points, colon.stools) if colon.stools else np.full(len(points), FAREST)
+    return _Seen(
+        far,
+        points,
+        colon.normals(points),
+        (polyp < wall) & (polyp <= stool) & (far < FAREST),
+        (stool < wall) & (stool < polyp),
     )
 
 
-def _with_polyp(wall: _Wall, rng: np.random.Generator) -> tuple[_Wall, npt.NDArray[np.bool_]]:
-    size = len(wall.height)
-    y, x = _grid(size)
-    centre = rng.normal(0, 0.33, 2).clip(-0.75, 0.75)
-    radius = float(np.exp(rng.uniform(np.log(0.18), np.log(0.75))))
-    turn, flat = rng.uniform(0, np.pi), rng.uniform(0.6, 1.0)
-    dy, dx = y - centre[0], x - centre[1]
-    u = (dx * np.cos(turn) + dy * np.sin(turn)) / radius
-    v = (-dx * np.sin(turn) + dy * np.cos(turn)) / (radius * flat)
-    angle = np.arctan2(v, u)
-    rim = np.ones_like(u)
-    for order in range(2, 6):
-        rim += rng.normal(0, 0.09 / order) * np.cos(order * angle + rng.uniform(0, 2 * np.pi))
-    away = np.hypot(u, v) / rim + 0.03 * smooth(rng, size, 12)
-    inside = away < 1
-    steep = rng.uniform(1.6, 4.0)
-    dome = np.clip(1 - np.clip(away, 0, 1) ** steep, 0, 1) ** rng.uniform(0.45, 0.9)
-    lobes = 1 + rng.uniform(0, 0.16) * smooth(rng, size, int(rng.integers(6, 16)))
-    tall = radius * size / 2 * rng.uniform(0.12, 0.75)
-    groove = -rng.uniform(0, 0.15) * tall * np.exp(-(((away - 1.05) / 0.09) ** 2))
-    level = wall.height * (1 - 0.7 * dome)
-    height = level + dome * lobes * tall + groove
-    shift = rng.normal(0, 1, 3) * (0.06, 0.05, 0.04) + np.array((0.02, -0.03, -0.01)) * rng.uniform(-1, 2.5)
-    soft = ndimage.gaussian_filter(inside.astype(np.float32), rng.uniform(0.5, 1.6))[..., None]
-    grain = smooth(rng, size, int(rng.integers(18, 50)))[..., None] * rng.uniform(0.005, 0.05)
-    own = wall.colour.mean((0, 1)) * 0.6 + wall.colour * 0.4 + shift + grain
-    shade = 1 - rng.uniform(0, 0.35) * np.exp(-(((away - 1.08) / 0.1) ** 2))[..., None]
-    colour = np.clip((wall.colour * (1 - soft) + own * soft) * shade, 0.03, 1)
-    return _Wall(height.astype(np.float32), colour.astype(np.float32), wall.gloss), inside
-
-
-def _soiled(wall: _Wall, rng: np.random.Generator) -> _Wall:
-    """Stool, mucus and bubbles on the wall."""
-    size = len(wall.height)
-    y, x = _grid(size)
-    colour, height, gloss = wall.colour.copy(), wall.height.copy(), wall.gloss
-    if rng.random() < 0.25:
-        where = 1 / (1 + np.exp(-8 * (smooth(rng, size, int(rng.integers(4, 12))) - rng.uniform(1.2, 2.2))))
-        stool = np.array((0.62, 0.5, 0.18)) * rng.uniform(0.6, 1.2)
-        colour = colour * (1 - 0.8 * where[..., None]) + 0.8 * where[..., None] * stool
-    for _ in range(int(rng.integers(0, 12)) if rng.random() < 0.25 else 0):
-        centre, radius = rng.uniform(-1, 1, 2), rng.uniform(0.02, 0.06)
-        away = np.hypot(y - centre[0], x - centre[1]) / radius
-        height = height + np.clip(1 - away**2, 0, 1) * radius * size / 3
-    return _Wall(height.astype(np.float32), colour.astype(np.float32), gloss)
-
-
-def _lit(wall: _Wall, rng: np.random.Generator) -> Floats:
-    """The wall under the light beside the lens, brighter where it is near and faces the camera."""
-    size = len(wall.height)
-    y, x = _grid(size)
-    down, across = np.gradient(ndimage.gaussian_filter(wall.height, 0.7))
-    steep = rng.uniform(0.7, 1.4)
-    normal = np.stack([-across * steep, -down * steep, np.ones_like(down)], -1)
-    normal /= np.linalg.norm(normal, axis=-1, keepdims=True)
-    at = rng.normal(0, 0.5, 2)
-    far = rng.uniform(0.7, 1.6)
-    light = np.stack([at[0] - x, at[1] - y, np.full_like(x, far)], -1)
-    distance = np.linalg.norm(light, axis=-1)
-    light /= distance[..., None]
-    view = np.stack([-x, -y, np.full_like(x, far * 1.2)], -1)
-    view /= np.linalg.norm(view, axis=-1, keepdims=True)
-    facing = np.clip((normal * light).sum(-1), 0, 1)
-    depth = np.exp(np.clip(wall.height - np.median(wall.height), -size, size) / size * rng.uniform(1.0, 3.0))
-    bright = (
-        (rng.uniform(0.08, 0.3) + facing**0.9)
-        * (far / distance) ** rng.uniform(0.5, 2)
-        * np.clip(depth, 0.03, 1.8)
+def _coloured(
+    colon: Colon, seen: _Seen, scenery: np.random.Generator, lesions: np.random.Generator
+) -> Floats:
+    """Albedo (pixels, 3): mucosa with its vessels; polyps a little redder or paler, with pits."""
+    noise, points = colon.noise, seen.points
+    base = np.array((0.86, scenery.uniform(0.36, 0.58), scenery.uniform(0.24, 0.44)), np.float32)
+    mottled = noise.at(points, 3.1)[:, None] * scenery.uniform(0.0, 0.05, 3)
+    mottled += noise.at(points + 5, 9.3)[:, None] * scenery.uniform(0, 0.03)
+    mottled += noise.at(points + 9, 31.0)[:, None] * scenery.uniform(0, 0.025)
+    bent = points + 0.05 * np.stack([noise.at(points + k, 6.0) for k in (1, 2, 3)], 1)
+    ridges = np.abs(noise.at(bent, scenery.uniform(2, 4)))
+    fine = np.abs(noise.at(bent + 3, scenery.uniform(5, 9)))
+    vessels = np.exp(-((ridges / 0.05) ** 2)) + 0.6 * np.exp(-((fine / 0.07) ** 2))
+    vessels *= scenery.uniform(0, 0.3) * np.clip(0.5 + noise.at(points, 1.3), 0, 1)
+    mucosa = base + mottled - vessels[:, None] * np.array((0.35, 1.0, 0.8))
+    if scenery.random() < 0.2:  # bile or dye that pools
+        pool = 1 / (1 + np.exp(-5 * (noise.at(points, scenery.uniform(0.8, 2)) - scenery.uniform(0.6, 1.5))))
+        tone = np.array(((0.75, 0.6, 0.15), (0.15, 0.35, 0.5), (0.8, 0.7, 0.4))[int(scenery.integers(3))])
+        mucosa = mucosa * (1 - 0.6 * pool[:, None]) + 0.6 * pool[:, None] * tone
+    shift = lesions.normal(0, 1, 3) * (0.04, 0.04, 0.03) + np.array((0.02, -0.05, -0.03)) * lesions.uniform(
+        -0.8, 2.0
     )
-    half = light + view
-    half /= np.linalg.norm(half, axis=-1, keepdims=True)
-    wet = np.clip((normal * half).sum(-1), 0, 1) ** rng.uniform(60, 300)
-    wet *= wall.gloss * (smooth(rng, size, 20) > rng.uniform(-0.5, 1.5))
-    bright *= rng.uniform(0.75, 1.15) / np.percentile(bright, 75)
-    lit = wall.colour * bright[..., None] + ndimage.gaussian_filter(wet, 0.6)[..., None] * rng.uniform(
-        0.5, 1.3
-    )
-    return np.asarray(lit, np.float32)
+    cells = np.exp(lesions.uniform(np.log(12), np.log(45)))
+    pits = np.abs(noise.at(points, cells)) - 0.7
+    pits = pits[:, None] * lesions.uniform(0, 0.16) * np.array((0.5, 1.0, 0.9))
+    patches = noise.at(points + 7, lesions.uniform(3, 10))[:, None] * lesions.uniform(0, 0.06)
+    own = base + 0.5 * mottled + shift + pits + patches
+    stool = np.array((0.6, 0.47, 0.16)) * scenery.uniform(0.5, 1.2) + 0.06 * noise.at(points, 25.0)[:, None]
+    colour = np.where(seen.polyp[:, None], own, np.where(seen.stool[:, None], stool, mucosa))
+    return np.asarray(np.clip(colour, 0.02, 1), np.float32)
 
 
-def _with_instrument(
-    lit: Floats, mask: npt.NDArray[np.bool_], rng: np.random.Generator
-) -> tuple[Floats, npt.NDArray[np.bool_]]:
-    if rng.random() > 0.1:
-        return lit, mask
-    y, x = _grid(len(lit))
-    angle = rng.uniform(0, 2 * np.pi)
-    along = x * np.cos(angle) + y * np.sin(angle)
-    across = -x * np.sin(angle) + y * np.cos(angle) - rng.uniform(-0.5, 0.5)
-    width = rng.uniform(0.04, 0.12)
-    there = (np.abs(across) < width) & (along > rng.uniform(0.0, 0.6))
-    round_shade = np.sqrt(np.clip(1 - (across / width) ** 2, 0, 1))[..., None]
-    tone = np.array((0.8, 0.82, 0.85)) * rng.uniform(0.2, 1.1)
-    return np.where(there[..., None], tone * round_shade, lit).astype(np.float32), mask & ~there
-
-
-def _field(size: int, rng: np.random.Generator) -> Floats:
-    """1 where the lens shows anything: a square with cut corners, or all of the frame."""
-    y, x = _grid(size)
-    cut = np.random.default_rng(int(rng.integers(1 << 30))).uniform(1.25, 2.2)
-    return ((np.abs(x) + np.abs(y)) < cut).astype(np.float32)
-
-
-def _recorded(lit: Floats, rng: np.random.Generator) -> npt.NDArray[np.uint8]:
-    """What the camera makes of it: blur, colour balance, exposure, noise."""
-    blurred = ndimage.gaussian_filter(lit, (*[abs(rng.normal(0, 0.7))] * 2, 0))
-    if rng.random() < 0.15:
-        blurred = ndimage.uniform_filter1d(blurred, int(rng.integers(2, 6)), axis=int(rng.integers(0, 2)))
-    exposed = np.clip(blurred * rng.uniform(0.85, 1.15, 3), 0, None) ** rng.uniform(0.75, 1.25)
-    noisy = exposed + rng.normal(0, rng.uniform(0.002, 0.025), exposed.shape)
-    return np.asarray(np.clip(noisy, 0, 1) * 255, np.uint8)
+def _lit(seen: _Seen, colour: Floats, colon: Colon, rng: np.random.Generator) -> Floats:
+    """Under the light guides beside the lens: bright where it is near and faces them, wet everywhere."""
+    noise, points = colon.noise, seen.points
+    lamp = rng.normal(0, 0.06, 3).astype(np.float32) * (1, 1, 0)
+    toward = lamp - points
+    away = np.linalg.norm(toward, axis=1) + 0.05
+    light = unit(toward.astype(np.float32))
+    view = unit(-points)
+    bump = np.stack([noise.at(points + k, 14.0) for k in (11, 12, 13)], 1) * rng.uniform(0.0, 0.1)
+    bump += np.stack([noise.at(points + k, 45.0) for k in (14, 15, 16)], 1) * rng.uniform(0.0, 0.12)
+    normal = unit((seen.normals + bump).astype(np.float32))
+    facing = np.clip((normal * light).sum(1), 0, 1)
+    scattered = rng.uniform(0.05, 0.3)
+    bright = (scattered + (1 - scattered) * facing) / away ** rng.uniform(1.2, 2.0)
+    bright[seen.far >= FAREST] = 0
+    bright *= rng.uniform(0.75, 1.3) / (np.percentile(bright, rng.uniform(60, 85)) + 1e-6)
+    bright = np.where(bright > 1, 1 + 0.6 * np.log(np.maximum(bright, 1)), bright) ** rng.uniform(0.55, 0.95)
+    wet = np.clip((normal * unit(light + view)).sum(1), 0, 1) ** np.exp(rng.uniform(np.log(40), np.log(400)))
+    wet *= (noise.at(points + 21, 20.0) > rng.uniform(-0.5, 1.2)) * np.clip(bright, 0.2, 1)
+    glint = rng.uniform(0.5, 2.5) * (1 - 0.9 * seen.stool)
+    return np.asarray(colour * bright[:, None] + (wet * glint)[:, None], np.float32)

@@ -8,9 +8,31 @@ from typing import Any
 from inference.readers.endoscopic import SIZE
 from inference.readers.polyps import NAME, POLYPS
 
+_SEEN_NONE = "Has seen no real picture; a site that trains it on its own pictures gets another network."
 
-def polyps_card(version: int, frames: int, metrics: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """``model.yaml``, its weights' hash still missing."""
+
+def polyps_card(
+    version: int,
+    frames: int,
+    metrics: Sequence[Mapping[str, Any]],
+    *,
+    real: int = 0,
+    data_set: str = "",
+) -> dict[str, Any]:
+    """``model.yaml``, its weights' hash still missing. frames: procedural ones; real: pictures of
+    ``data_set``."""
+    learned_from = [
+        {
+            "name": "Overread endoscopy phantoms",
+            "kind": "phantom",
+            "cases": frames,
+            "license": "Apache-2.0",
+            "description": "procedural frames: a colon as a distance field, seen through a fish-eye",
+        }
+    ]
+    if real:
+        site = {"name": data_set, "kind": "real", "cases": real, "license": "as the data set's"}
+        learned_from.append(site | {"description": "pictures with masks, of the split train"})
     return {
         "name": POLYPS,
         "version": version,
@@ -44,21 +66,15 @@ def polyps_card(version: int, frames: int, metrics: Sequence[Mapping[str, Any]])
         "postprocess": {"least_share": 0.004, "most_findings": 20.0},
         "parity": {"absolute": 2e-3, "relative": 2e-3},
         "batching": {"max": 16, "preferred": [8]},
-        "training_data": [
-            {
-                "name": "Overread endoscopy phantoms",
-                "kind": "phantom",
-                "cases": frames,
-                "license": "Apache-2.0",
-                "description": "procedural frames; no real picture took part",
-            }
-        ],
-        "training_command": "overread train polyps --data DIR --layout phantoms",
+        "training_data": learned_from,
+        "training_command": f"overread train polyps --layout {data_set} --data DIR"
+        if real
+        else "overread train polyps --layout phantom",
         "metrics": list(metrics),
         "intended_use": "Outlines of polyps on colonoscopy stills, for research",
         "limits": [
             "Not a medical device: for research, every result unverified.",
-            "Has seen no real picture; a site that trains it on its own pictures gets another network.",
+            *([] if real else [_SEEN_NONE]),
             "Sizes are in pixels: an endoscope measures no millimetres.",
             "Draws at 128 x 128: small and flat polyps are lost.",
         ],

@@ -1,9 +1,8 @@
-"""Trains and measures the network that draws polyps, on procedural frames alone."""
+"""Trains and measures the network that draws polyps."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -13,45 +12,16 @@ from PIL import Image
 from scipy import ndimage
 from torch import nn
 
-from inference.readers.endoscopic import SIZE, fitted, scaled
-from training.loop import Batch, History, Schedule, fit
+from inference.readers.endoscopic import SIZE, scaled
+from training.datasets.case import Case
+from training.loop import Batch, Schedule
+from training.metrics.overlap import per_image
 from training.phantoms.endoscopy import Frame, endoscopy_frame
-from training.segmenter import Segmenter, mask_loss
+from training.segmenter import ARCHITECTURES, train_segmenter
 
 BATCH = 8
-SCHEDULE = Schedule(steps=300, learning_rate=4e-3, warm_up=20, validate_every=300, average=0.97)
-
-
-@dataclass(frozen=True, eq=False)
-class PolypCase:
-    """A picture, uint8 (rows, columns, 3), with its mask (rows, columns)."""
-
-    name: str
-    picture: npt.NDArray[np.uint8]
-    mask: npt.NDArray[np.bool_]
-
-
-def read_polyp_masks(folder: Path) -> list[PolypCase]:
-    """The pictures of a folder of layout ``polyp-masks``: NAME.png beside NAME_mask.png.
-
-    Raises:
-        FileNotFoundError: there are no masks, or one has no picture.
-    """
-    masks = sorted(folder.glob("*_mask.png"))
-    if not masks:
-        raise FileNotFoundError(
-            f"{folder}: no NAME_mask.png; layout polyp-masks is NAME.png beside NAME_mask.png"
-        )
-    cases = []
-    for path in masks:
-        name = path.stem.removesuffix("_mask")
-        picture = folder / f"{name}.png"
-        if not picture.exists():
-            raise FileNotFoundError(f"{picture}: not there, but its mask {path.name} is")
-        pixels = np.asarray(Image.open(picture).convert("RGB"))
-        drawn = Image.open(path).convert("L").resize(pixels.shape[1::-1], Image.Resampling.NEAREST)
-        cases.append(PolypCase(name, pixels, np.asarray(drawn) > 127))
-    return cases
+_AT_ONCE = 32
+SCHEDULE = Schedule(steps=800, learning_rate=2e-3, warm_up=60, average=0.98)
 
 
 def phantom_frames(count: int, seed: int) -> list[Frame]:
@@ -105,36 +75,44 @@ def train_polyps(
     seed: int = 1,
     resume: bool = True,
     device: str = "cpu",
-) -> tuple[Segmenter, History]:
-    """Train on ``frames`` for the whole schedule."""
+    activation: str = "relu",
+    architecture: str = "unet",
+    start: Path | None = None,
+) -> nn.Module:
+    """start: weights to begin with, as ``best.pt`` of an earlier run of the same architecture."""
     torch.manual_seed(seed)
-    network = Segmenter(3, 1)
-    history = fit(
-        network,
-        FrameSource(frames, seed),
-        mask_loss,
-        lambda network: {"score": 0.0},
-        out,
-        Schedule(**{**schedule.__dict__, "validate_every": schedule.steps}),
-        resume=resume,
-        device=device,
-        title="polyps",
-        memory_format=torch.channels_last,
+    network = ARCHITECTURES[architecture](3, 1, activation=activation)
+    if start is not None:
+        network.load_state_dict(torch.load(start, map_location="cpu", weights_only=True))
+    source = FrameSource(frames, seed)
+    train_segmenter(network, source, out, schedule, resume=resume, device=device, title="polyps")
+    return network
+
+
+def frames_of(cases: Sequence[Case]) -> list[Frame]:
+    """Pictures with masks, brought to the network's size."""
+    return [_resized(case) for case in cases]
+
+
+def _resized(case: Case) -> Frame:
+    assert case.load_masks is not None
+    picture = Image.fromarray(case.load().pixels)
+    mask = Image.fromarray(case.load_masks()["polyp"].astype(np.float32))
+    size = (SIZE, SIZE)
+    return Frame(
+        np.asarray(picture.resize(size, Image.Resampling.BILINEAR, reducing_gap=3.0)),
+        np.asarray(mask.resize(size, Image.Resampling.BOX)) >= 0.5,
     )
-    return network, history
 
 
-def dice_of(network: nn.Module, cases: Sequence[PolypCase], threshold: float = 0.5) -> list[float]:
-    """Of each picture at its own size, as Kvasir-SEG is scored: the mean over pictures is what counts."""
-    found = []
-    for case in cases:
+def dice_of(network: nn.Module, frames: Sequence[Frame], threshold: float = 0.5) -> list[float]:
+    """Of each frame, at the network's size."""
+    network.eval()
+    found: list[float] = []
+    for at in range(0, len(frames), _AT_ONCE):
+        part = frames[at : at + _AT_ONCE]
+        pictures = np.stack([scaled(f.picture.astype(np.float32)) for f in part]).transpose(0, 3, 1, 2)
         with torch.no_grad():
-            logits = network(torch.from_numpy(fitted(case.picture).transpose(2, 0, 1).copy())[None])
-        small = torch.sigmoid(logits)[0, 0].numpy()
-        rows, columns = case.mask.shape
-        drawn = (
-            np.asarray(Image.fromarray(small).resize((columns, rows), Image.Resampling.BILINEAR)) >= threshold
-        )
-        whole = int(drawn.sum()) + int(case.mask.sum())
-        found.append(2 * int((drawn & case.mask).sum()) / whole if whole else 1.0)
+            drawn = torch.sigmoid(network(torch.from_numpy(pictures.copy())))[:, 0].numpy() >= threshold
+        found += per_image((f.mask, mask) for f, mask in zip(part, drawn, strict=True)).dice
     return found

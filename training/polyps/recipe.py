@@ -1,4 +1,4 @@
-"""How the network of ``polyps`` is made and measured, from nothing to a model repository."""
+"""How the network of ``polyps`` is made, from nothing to a model repository."""
 
 from __future__ import annotations
 
@@ -7,72 +7,94 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
+import numpy as np
+from torch import nn
 
 from inference.catalogue import Catalogue
 from inference.model_repository import sync
-from inference.parity import write_parity_sample
-from training.export import random_input, write_model, write_onnx
+from training.datasets.layouts import read_cases
+from training.datasets.splits import kept_splits
+from training.errors import BrokenDataError
 from training.loop import Schedule
+from training.phantoms.endoscopy import Frame
 from training.polyps.cards import polyps_card
-from training.polyps.network import PolypCase, dice_of, phantom_frames, train_polyps
-from training.segmenter import Segmenter, SegmenterForService
-
-_HELD_OUT_SEED = 99
+from training.polyps.network import SCHEDULE, frames_of, phantom_frames, train_polyps
+from training.segmenter import SegmenterForService, export_picture_network
 
 
 @dataclass(frozen=True)
 class Plan:
-    """How much of everything. ``seed`` is that of the frames and of the weights."""
+    """How much of everything. ``frames``: procedural ones. ``seed`` is that of the frames and of the weights;
+    ``start``: the folder of an earlier run whose weights are gone on from."""
 
-    frames: int = 400
+    frames: int = 600
     seed: int = 1
     device: str = "cpu"
     resume: bool = True
-    schedule: Schedule | None = None
+    schedule: Schedule = SCHEDULE
+    activation: str = "relu"
+    architecture: str = "unet"
+    start: Path | None = None
 
 
-def train(out: Path, plan: Plan) -> Path:
-    """Train on procedural frames and write ``out/models``, a model repository; returns that folder."""
-    chosen = {} if plan.schedule is None else {"schedule": plan.schedule}
-    network, _ = train_polyps(
-        phantom_frames(plan.frames, plan.seed),
+def train(data: Path | None, layout: str, out: Path, plan: Plan) -> Path:
+    """Train and write ``out/models``, a model repository; returns that folder.
+
+    layout: ``phantom`` needs no ``data``. Of a data set, the patients that ``out/splits.json`` calls train
+    are learned from, together with the procedural frames.
+
+    Raises:
+        BrokenDataError: no weights in ``plan.start``, or data that is not laid out so.
+    """
+    start = plan.start and plan.start / "polyps" / "best.pt"
+    if start and not start.is_file():
+        raise BrokenDataError(f"{start} is missing; --from names the folder that --out of a polyps run was")
+    real: list[Frame] = []
+    if layout != "phantom":
+        assert data is not None
+        cases = read_cases(layout, data)
+        split = kept_splits(out / "splits.json", (case.patient for case in cases))
+        real = frames_of([case for case in cases if split[case.patient] == "train"])
+    frames = kept_frames(out / f"frames-{plan.seed}-{plan.frames}.npz", plan)
+    network = train_polyps(
+        [*real, *frames],
         out / "polyps",
+        plan.schedule,
         seed=plan.seed,
         resume=plan.resume,
         device=plan.device,
-        **chosen,
+        activation=plan.activation,
+        architecture=plan.architecture,
+        start=start,
     )
-    export(network.to("cpu"), out / "models", frames=plan.frames, metrics=[])
+    name = "" if layout == "phantom" else layout
+    export(network.to("cpu"), out / "models", phantoms=plan.frames, real=len(real), data_set=name)
     return out / "models"
 
 
-def evaluate(network: Segmenter, cases: Sequence[PolypCase] | None = None) -> list[float]:
-    """Dice of each picture; of held-out phantoms where no ``cases`` are given."""
-    if cases is None:
-        frames = phantom_frames(200, _HELD_OUT_SEED)
-        cases = [PolypCase(str(k), f.picture, f.mask) for k, f in enumerate(frames) if f.mask.any()]
-    return dice_of(network, cases)
+def kept_frames(path: Path, plan: Plan) -> list[Frame]:
+    """The procedural frames of a plan; those of an earlier run that was ended lie in ``path``."""
+    if not (plan.resume and path.exists()):
+        frames = phantom_frames(plan.frames, plan.seed)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part = path.with_suffix(".part.npz")
+        np.savez(part, pictures=[f.picture for f in frames], masks=[f.mask for f in frames])
+        part.replace(path)
+    with np.load(path) as kept:
+        return [Frame(*pair) for pair in zip(kept["pictures"], kept["masks"], strict=True)]
 
 
 def export(
-    network: Segmenter,
+    network: nn.Module,
     repository: Path,
     *,
-    frames: int,
-    metrics: Sequence[dict[str, Any]],
+    phantoms: int,
+    real: int = 0,
+    data_set: str = "",
+    metrics: Sequence[dict[str, Any]] = (),
     version: int = 1,
 ) -> None:
     """The network as ONNX with card, README, parity sample and Triton configuration."""
-    card = polyps_card(version, frames, metrics)
-    folder = repository / str(card["name"])
-    size = card["inputs"][0]["dims"][-1]
-    picture = torch.nn.functional.interpolate(
-        random_input((2, 3, 16, 16)), size=(size, size), mode="bilinear"
-    )
-    path = folder / str(version) / "model.onnx"
-    batch = {"picture": {0: "batch"}}
-    answers = write_onnx(SegmenterForService(network), {"picture": picture}, ["polyps"], batch, path)
-    checked = write_model(repository, card, f"# {card['name']}\n\n{card['task']}.\n")
-    write_parity_sample(folder, checked, {"picture": picture.numpy()}, answers)
+    card = polyps_card(version, phantoms, metrics, real=real, data_set=data_set)
+    export_picture_network(SegmenterForService(network), card, repository)
     sync(Catalogue(repository))

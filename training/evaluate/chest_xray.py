@@ -1,0 +1,215 @@
+"""Evaluates the ``chest-xray`` reader: its classes on labelled radiographs, its lungs on those with masks."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from rich.progress import track
+
+from inference.catalogue import Catalogue
+from inference.engine import Engine
+from inference.engine.embedded import EmbeddedEngine
+from inference.errors import UnreadableSeriesError
+from inference.findings import Reading
+from inference.picture import PLANE, Pictures, View
+from inference.readers.chest_xray import FINDINGS, LUNGS, NAME, read
+from inference.readers.radiograph import Floats
+from training.chest_xray.findings import (
+    FOLDS,
+    crossed,
+    features_of,
+    figures,
+    labels_of,
+    read_radiographs,
+)
+from training.chest_xray.recipe import Plan, crossed_lungs
+from training.chest_xray.sources import labelled_in
+from training.datasets.case import Case
+from training.datasets.chest_labels import CLASSES
+from training.datasets.layouts import read_cases
+from training.datasets.splits import split_of
+from training.errors import TaskError
+from training.metrics.calibration import reliability
+from training.metrics.classification import auroc, mean_interval, rates, roc
+from training.metrics.overlap import dice
+
+NOTE = (
+    "The shipped weights learned from the folders that their cards name; on those, only what the folds say "
+    "is about pictures that were not learned from."
+)
+_WORST = 18
+
+
+def evaluate_labels(layout: str, data: Path | None, split: str, out: Path | None) -> dict[str, Any]:
+    """AUROC by class with limits over patients, of the installed models and of models fitted anew in five
+    folds by patient, each beside what the view or being ill at all explains of it.
+
+    data: a folder of the layout, or one that holds such folders. split: ``installed`` or ``folds`` for one
+    of both, or a part of the data for the installed models: as released, else by ``split_of``.
+    """
+    if data is None:
+        raise TaskError(f"the layout {layout} needs a folder of data: give --data DIR")
+    parts = ("", "installed", "folds", "train", "validation", "test")
+    if split not in parts:
+        raise TaskError(f"there is no split {split!r}; there is: {', '.join(parts[1:])}")
+    cases = read_radiographs(layout, labelled_in(data, layout) or [data])
+    if split in parts[3:]:
+        cases = [case for case in cases if (case.split or split_of(case.patient)) == split]
+    if not cases:
+        raise TaskError(f"{data} holds no radiographs of the split {split!r}")
+    found: dict[str, Any] = {"task": NAME, "layout": layout, "split": split or "all", "images": len(cases)}
+    found["patients"] = len({case.patient for case in cases})
+    found["note"] = NOTE
+    engine = EmbeddedEngine(Catalogue())
+    if split != "folds":
+        found |= _installed(cases, engine, out)
+    if split in ("", "folds"):
+        logits = crossed(cases, features_of(cases, partial(_drawn, engine)))
+        found |= _flat(figures(cases, logits), "folds_")
+        _draw(labels_of(cases), logits, out, "roc-folds.png")
+    return found
+
+
+def _installed(cases: Sequence[Case], engine: EmbeddedEngine, out: Path | None) -> dict[str, Any]:
+    readings = [_read(case, engine) for case in track(cases, "radiographs")]
+    kept = [(case, reading) for case, reading in zip(cases, readings, strict=True) if reading]
+    score = np.array([[c.probability for c in reading.classes] for _, reading in kept], np.float32)
+    seen = [case for case, _ in kept]
+    truth = labels_of(seen)
+    found: dict[str, Any] = {"refused": len(cases) - len(kept)}
+    found |= _flat(figures(seen, score), "")
+    card = Catalogue().find(FINDINGS).card
+    for k, name in enumerate(CLASSES):
+        known = ~np.isnan(truth[:, k])
+        found[f"ece_{name}"] = reliability(truth[known, k], score[known, k]).ece
+        if point := card.operating_points.get(name):
+            at = rates(truth[known, k] > 0.5, score[known, k], point.threshold)
+            found[f"sensitivity_{name}"], found[f"specificity_{name}"] = at.sensitivity, at.specificity
+    _draw(truth, score, out, "roc.png")
+    return found
+
+
+def _flat(rows: Mapping[str, Mapping[str, float]], before: str) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, row in rows.items():
+        title = f"{before}mean_auroc" if name == "mean" else f"{before}auroc_{name}"
+        found[title], found[f"{title}_ci"] = row["auroc"], [row["low"], row["high"]]
+        for key, value in row.items():
+            if key == "positives":
+                found[f"positives_{name}"] = int(value)
+            elif key not in ("auroc", "low", "high"):
+                found[f"{title}_{key}"] = value
+    return found
+
+
+def evaluate_lungs(layout: str, data: Path | None, split: str, out: Path | None) -> dict[str, Any]:
+    """Dice of both lungs of the installed model, at the pictures' own size; with the split ``folds``, of
+    networks trained anew in five folds by patient, which takes minutes, at the network's size."""
+    if data is None:
+        raise TaskError(f"the layout {layout} needs a folder of data: give --data DIR")
+    if split not in ("", "installed", "folds"):
+        raise TaskError(f"there is no split {split!r}; there is: installed, folds")
+    cases = read_cases(layout, data)
+    found: dict[str, Any] = {"task": NAME, "layout": layout, "split": split or "installed"}
+    found |= {"images": len(cases), "patients": len({case.patient for case in cases}), "note": NOTE}
+    if split == "folds":
+        with tempfile.TemporaryDirectory() as scratch:
+            rows = np.array(crossed_lungs(cases, (out or Path(scratch)) / f"{FOLDS}-folds", Plan()))
+        for k, name in enumerate(("lungs", "right_lung", "left_lung")):
+            found |= _interval(f"dice_{name}", rows[:, k])
+        return found
+    engine = EmbeddedEngine(Catalogue())
+    readings = [_read(case, engine) for case in track(cases, "radiographs")]
+    kept = [(case, reading) for case, reading in zip(cases, readings, strict=True) if reading]
+    found["refused"] = len(cases) - len(kept)
+    return found | _lung_dice(kept, out)
+
+
+def _lung_dice(kept: Sequence[tuple[Case, Reading]], out: Path | None) -> dict[str, Any]:
+    true, called, images = [], [], []
+    sided: dict[str, list[float]] = {"right lung": [], "left lung": []}
+    for case, reading in kept:
+        assert case.load_masks is not None
+        masks = case.load_masks()
+        sides = [s.mask.voxels[0] for s in reading.segments if s.mask is not None]
+        for name, side in zip(sided, sides, strict=True):
+            if name in masks:
+                sided[name].append(dice(masks[name], side))
+        both = masks["lungs"] if "lungs" in masks else masks["right lung"] | masks["left lung"]
+        true.append(_same_size(both, sides[0].shape))
+        called.append(sides[0] | sides[1])
+        images.append(case.load().pixels)
+    scores = np.array([dice(*pair) for pair in zip(true, called, strict=True)])
+    if out is not None:
+        from training.metrics.pictures import draw_sheet
+
+        worst = np.argsort(scores)[:_WORST]
+        titles = [f"{kept[k][0].id}: {scores[k]:.3f}" for k in worst]
+        drawn, found_there = [true[k] for k in worst], [called[k] for k in worst]
+        path = out / "worst.png"
+        draw_sheet([images[k] for k in worst], titles, path, true=drawn, found=found_there)
+    found = _interval("dice_lungs", scores)
+    for name, values in sided.items():
+        if values:
+            found |= _interval(f"dice_{name.replace(' ', '_')}", np.array(values))
+    return found
+
+
+def _same_size(mask: npt.NDArray[np.bool_], shape: tuple[int, ...]) -> npt.NDArray[np.bool_]:
+    """A mask that was drawn on a copy of another size, on the picture's own pixels."""
+    rows, columns = (np.minimum(np.arange(n) * m // n, m - 1) for n, m in zip(shape, mask.shape, strict=True))
+    return mask[np.ix_(rows, columns)]
+
+
+def _interval(name: str, values: npt.NDArray[np.float64]) -> dict[str, Any]:
+    mean = mean_interval(values)
+    return {name: mean.value, f"{name}_ci": [mean.low, mean.high]}
+
+
+def _read(case: Case, engine: Engine) -> Reading | None:
+    """What the reader says of a picture; None where it refuses it."""
+    pixels = case.load().pixels
+    grey = pixels if pixels.dtype == np.uint8 else (pixels / max(int(pixels.max()), 1) * 255).astype(np.uint8)
+    view = View("DX", case.notes.get("view", ""))
+    pictures = Pictures(
+        voxels=grey[None],  # type: ignore[arg-type]  # a volume's voxels are int16 or float32
+        affine=PLANE,
+        series_uid=case.id,
+        frame_of_reference_uid="",
+        images=((case.id, None),),
+        views=(view,),
+    )
+    try:
+        return read(pictures, engine, Catalogue())
+    except UnreadableSeriesError:
+        return None
+
+
+def _drawn(engine: Engine, pictures: Floats) -> npt.NDArray[np.bool_]:
+    """The lungs on pictures (pictures, size, size), by the installed model."""
+    return np.stack([engine.infer(LUNGS, {"picture": p[None, None]})["lungs"][0] >= 0.5 for p in pictures])
+
+
+def _draw(truth: Floats, score: Floats, out: Path | None, name: str) -> None:
+    if out is None:
+        return
+    from training.metrics.pictures import draw_roc
+
+    curves = {}
+    for k, label in enumerate(CLASSES):
+        known = ~np.isnan(truth[:, k])
+        is_positive = truth[known, k] > 0.5
+        curves[label] = (*roc(is_positive, score[known, k]), auroc(is_positive, score[known, k]))
+    draw_roc(curves, out / name)
+
+
+LAYOUTS: Mapping[str, Callable[[Path | None, str, Path | None], dict[str, Any]]] = {
+    **{name: partial(evaluate_labels, name) for name in ("nih", "nih14", "chexpert", "mimic-cxr")},
+    **{name: partial(evaluate_lungs, name) for name in ("lung-masks", "montgomery", "jsrt")},
+}
