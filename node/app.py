@@ -13,6 +13,7 @@ from sqlalchemy import make_url
 
 from inference.catalogue import Catalogue
 from inference.engine import Engine, open_engine
+from node.decoding import DecodingProcess
 from node.health import NodeHealth
 from node.intake.completion import Completion
 from node.intake.examination import Announcement
@@ -81,7 +82,8 @@ class Node:
         engine = open_engine(settings.engine, catalogue)
         running.callback(engine.close)
         receiver = Receiver(settings.dicom, settings.node.ae_title, archive, database)
-        room = _reading_room(settings, database, archive, catalogue, engine, receiver)
+        pixels = DecodingProcess(settings.pixels.memory_mb << 20, settings.pixels.seconds)
+        room = _reading_room(settings, database, archive, catalogue, engine, receiver, pixels)
 
         title = settings.node.ae_title
         destinations = {d.name: (d, DicomDestination(d, title)) for d in settings.destinations}
@@ -100,7 +102,7 @@ class Node:
 
         with database.session() as session:
             deliveries.retire(session, [d.name for d in settings.destinations])
-        for worker in (outbox, queue):
+        for worker in (pixels, outbox, queue):
             running.callback(worker.stop)
             worker.start()
         _take_up(room, queue)
@@ -119,8 +121,9 @@ def _reading_room(
     catalogue: Catalogue,
     engine: Engine,
     receiver: Receiver,
+    pixels: DecodingProcess,
 ) -> ReadingRoom:
-    """With archives to fetch from, by way of the receiver."""
+    """With archives to fetch from, by way of the receiver, and a process that decodes pixels."""
 
     def take(fetched: FetchedObject) -> int:
         return receiver.take(
@@ -132,7 +135,15 @@ def _reading_room(
 
     archives = tuple(DicomArchive(peer, settings.node.ae_title) for peer in settings.archives)
     return ReadingRoom(
-        settings, database, archive, catalogue, engine, archives=archives, take=take, settle=receiver.settle
+        settings,
+        database,
+        archive,
+        catalogue,
+        engine,
+        load=pixels.load,
+        archives=archives,
+        take=take,
+        settle=receiver.settle,
     )
 
 

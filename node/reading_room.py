@@ -6,10 +6,11 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Any, Final
 
 from inference.catalogue import Catalogue
 from inference.engine import Engine
-from inference.findings import Model
+from inference.growth import forecast
 from inference.readers import READERS
 from inference.series import load_series
 from inference.volume import Volume
@@ -20,17 +21,22 @@ from node.settings.routes import DEFAULT_ROUTES
 from storage.archive import Archive
 from storage.database import Database
 
+COMPARED_BY: Final = (forecast.MODEL,)
+"""Networks that take part in a comparison where they are installed, beside the reader's own."""
+
 
 @dataclass(frozen=True)
 class ReadingRoom:
-    """``archives``: where priors are looked for. ``take`` keeps what they send, ``settle`` waits until all of
-    it has its row. ``named_priors``: the priors of every study, by UID, where a person named them."""
+    """``load``: makes a volume of a series' files. ``archives``: where priors are looked for. ``take`` keeps
+    what they send, ``settle`` waits until all of it has its row. ``named_priors``: the priors of every study,
+    by UID, where a person named them."""
 
     settings: Settings
     database: Database
     archive: Archive
     catalogue: Catalogue
     engine: Engine
+    load: Callable[[Sequence[Path]], Volume] = load_series
     archives: tuple[DicomArchive, ...] = ()
     take: Take | None = None
     settle: Callable[[], None] | None = None
@@ -51,12 +57,25 @@ class ReadingRoom:
         wanted = {kind for destination in self.settings.destinations for kind in destination.objects}
         return frozenset(wanted or {"seg", "sr"})
 
-    def models_of(self, reader: str) -> list[Model]:
-        return [self.catalogue.find(name).identity for name in READERS[reader].models]
-
-    def identity(self, reader: str, series_uid: str, paths: Iterable[Path]) -> str:
-        """Of a reading of these files, compared with nothing."""
-        return reading_identity(reader, series_uid, (p.stem for p in paths), self.models_of(reader), {})
+    def identity(
+        self,
+        reader: str,
+        series_uid: str,
+        paths: Iterable[Path],
+        priors: Sequence[tuple[str, str]] = (),
+    ) -> str:
+        """Of a reading of these files, compared with ``priors`` (date and identity of each) or with nothing:
+        of the images, and of all weights, thresholds and settings that have a say in it."""
+        asked = READERS[reader]
+        wanted = (*asked.models, *asked.optional, *(COMPARED_BY if priors else ()))
+        taking_part = [self.catalogue.find(name) for name in wanted if name in self.catalogue.names]
+        decisive: dict[str, Any] = {"cards": [model.behaviour for model in taking_part]}
+        if self.settings.engine.kind == "embedded" and self.settings.engine.provider != "onnxruntime":
+            decisive["provider"] = self.settings.engine.provider
+        if priors:
+            decisive["priors"] = [list(prior) for prior in priors]
+        models = [model.identity for model in taking_part]
+        return reading_identity(reader, series_uid, (p.stem for p in paths), models, decisive)
 
     def files(self, relative: Iterable[str]) -> tuple[Path, ...]:
         return tuple(self.archive.path(path) for path in relative)
@@ -76,10 +95,12 @@ class ReadingRoom:
 
     def volume(self, paths: tuple[Path, ...]) -> Volume:
         """The series in these files; the last few are kept, so that a reading decodes each once."""
-        return _last_volumes(paths)
+        return _last_volumes(self.load, paths)
 
     def forget_volumes(self) -> None:
         _last_volumes.cache_clear()
 
 
-_last_volumes = lru_cache(maxsize=3)(load_series)
+@lru_cache(maxsize=3)
+def _last_volumes(load: Callable[[Sequence[Path]], Volume], paths: tuple[Path, ...]) -> Volume:
+    return load(paths)

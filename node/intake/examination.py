@@ -33,7 +33,7 @@ OUT_OF_RESOURCES = 0xA700
 MISMATCH = 0xA900
 CANNOT_UNDERSTAND = 0xC000
 CONFLICT = 0xC001
-MAXIMUM_INFLATED = 4 << 30
+MAXIMUM_INFLATED = 1 << 29  # bytes; deflate makes a thousand of one
 HEAD = 32 * 1024  # bytes looked at first; all but the pixel data mostly lies within
 
 CHARACTER_SET, SOP_CLASS, SOP_INSTANCE = 0x00080005, 0x00080016, 0x00080018
@@ -281,7 +281,10 @@ def _inflated(data: mmap.mmap, offset: int) -> Iterator[Buffer]:
                     size += file.write(inflater.decompress(rest, 1 << 20))
                     rest = inflater.unconsumed_tail
                     if size > MAXIMUM_INFLATED:
-                        raise RefusedError(CANNOT_UNDERSTAND, "its deflated data set grows beyond 4 GiB")
+                        raise RefusedError(
+                            CANNOT_UNDERSTAND,
+                            f"its deflated data set grows beyond {MAXIMUM_INFLATED >> 20} MiB",
+                        )
             size += file.write(inflater.flush())
         except zlib.error as error:
             raise RefusedError(

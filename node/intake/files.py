@@ -60,12 +60,19 @@ def received_file(path: Path, received_at: datetime) -> Received:
             checked_uid(str(header.get(keyword) or ""))
             for keyword in ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")
         )
+        return _received(path, header, study_uid, series_uid, uid, received_at)
     except InvalidDicomError:
         raise NotReceivableError("it is not a DICOM file") from None
     except UnsafeUidError:
         raise NotReceivableError("it lacks the UID of its study, its series or itself") from None
-    except (OSError, ValueError, KeyError, NotImplementedError) as error:
-        raise NotReceivableError(f"it cannot be read: {error}") from None
+    except Exception as error:  # noqa: BLE001  a damaged file can make the parser, late too, raise anything
+        why = " ".join(str(error).split()) or type(error).__name__
+        raise NotReceivableError(f"it cannot be read: {why}") from None
+
+
+def _received(
+    path: Path, header: Dataset, study_uid: str, series_uid: str, uid: str, received_at: datetime
+) -> Received:
     return Received(
         uid=uid,
         sop_class=_text(header, "SOPClassUID"),

@@ -36,6 +36,7 @@ from node.settings.fields import (
     not_true,
 )
 from node.settings.security import AllowedCaller, DicomTlsSettings, WebTlsSettings
+from node.settings.upkeep import PixelsSettings, RetentionSettings
 
 
 class SettingsError(ValueError):
@@ -280,6 +281,8 @@ class Settings(Section):
     web: WebSettings = WebSettings()
     database: DatabaseSettings = DatabaseSettings()
     engine: EngineSettings = EngineSettings()
+    pixels: PixelsSettings = PixelsSettings()
+    retention: RetentionSettings = RetentionSettings()
     audit: AuditSettings = AuditSettings()
     log: LogSettings = LogSettings()
     destinations: tuple[DestinationSettings, ...] = ()

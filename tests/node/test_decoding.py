@@ -1,0 +1,145 @@
+"""What was sent cannot take the node down: a series whose pixels do harm cannot be read, and the next can."""
+
+from __future__ import annotations
+
+import io
+import os
+import pickle
+import signal
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from pydicom import dcmread
+from pydicom.encaps import encapsulate
+from pydicom.uid import JPEGBaseline8Bit
+
+from inference.errors import UnreadableSeriesError
+from inference.picture import Pictures
+from inference.series import load_series
+from node.decoding import DecodingProcess, _Unpickler
+from tests.inference.pictures import DX, VIDEO_LIKE, write_picture
+from tests.inference.series import write_scene
+
+MEMORY, SECONDS = 1 << 30, 60.0
+
+
+@pytest.fixture(scope="module")
+def decoding() -> Iterator[DecodingProcess]:
+    process = DecodingProcess(MEMORY, SECONDS)
+    process.start()
+    yield process
+    process.stop()
+
+
+@pytest.fixture
+def scene(tmp_path: Path) -> list[Path]:
+    return write_scene(tmp_path)
+
+
+def test_a_volume_is_the_same_as_one_loaded_here(decoding: DecodingProcess, scene: list[Path]) -> None:
+    there, here = decoding.load(scene), load_series(scene)
+    assert np.array_equal(there.voxels, here.voxels)
+    assert there.voxels.dtype == here.voxels.dtype
+    assert np.array_equal(there.affine, here.affine)
+    assert (there.images, there.series_uid, there.notes) == (here.images, here.series_uid, here.notes)
+    there.voxels[0] = 0  # it is ours, as any array
+
+
+def test_pictures_come_with_their_views(decoding: DecodingProcess, tmp_path: Path) -> None:
+    path = write_picture(tmp_path / "p.dcm", np.arange(64, dtype=np.uint8).reshape(8, 8), "DX", DX)
+    there = decoding.load([path])
+    assert isinstance(there, Pictures)
+    assert there.views == load_series([path]).views
+
+
+def test_what_cannot_be_read_is_said_as_ever(decoding: DecodingProcess, tmp_path: Path) -> None:
+    path = tmp_path / "text.dcm"
+    path.write_text("no image")
+    with pytest.raises(UnreadableSeriesError, match=r"text\.dcm"):
+        decoding.load([path])
+
+
+def test_a_frame_that_lies_about_its_size_ends_its_series_alone(
+    decoding: DecodingProcess, tmp_path: Path, scene: list[Path]
+) -> None:
+    path = write_picture(tmp_path / "lie.dcm", np.zeros((8, 8), np.uint8), "DX", DX)
+    image = dcmread(path)
+    image.PixelData = encapsulate([jpeg_that_claims(65_500)])
+    image["PixelData"].VR, image["PixelData"].is_undefined_length = "OB", True
+    image.file_meta.TransferSyntaxUID = JPEGBaseline8Bit
+    image.save_as(path)
+    with pytest.raises(UnreadableSeriesError):
+        decoding.load([path])
+    assert len(decoding.load(scene).voxels) == len(scene)
+
+
+def test_a_series_that_claims_more_than_memory_holds_ends_alone(tmp_path: Path, scene: list[Path]) -> None:
+    small = DecodingProcess(192 << 20, SECONDS)
+    frames = np.zeros((60, 600, 900, 3), np.uint8)
+    path = write_picture(tmp_path / "large.dcm", frames, "ES", VIDEO_LIKE)
+    try:
+        with pytest.raises(UnreadableSeriesError):
+            small.load([path])
+        assert len(small.load(scene).voxels) == len(scene)
+    finally:
+        small.stop()
+
+
+def test_a_decoder_that_dies_ends_its_series_and_the_next_has_another(scene: list[Path]) -> None:
+    process = DecodingProcess(MEMORY, SECONDS)
+    process.start()
+    assert process._process is not None
+    first = process._process.pid
+    os.kill(first, signal.SIGSTOP)  # so that it is within the series when it dies
+    threading.Timer(0.3, os.kill, (first, signal.SIGKILL)).start()
+    try:
+        with pytest.raises(UnreadableSeriesError, match=r"took the process down.*SIGKILL"):
+            process.load(scene)
+        assert len(process.load(scene).voxels) == len(scene)
+        assert process._process.pid != first
+    finally:
+        process.stop()
+
+
+def test_what_takes_too_long_is_given_up(scene: list[Path]) -> None:
+    process = DecodingProcess(MEMORY, 1.0)
+    process.start()
+    assert process._process is not None
+    os.kill(process._process.pid, signal.SIGSTOP)
+    try:
+        with pytest.raises(UnreadableSeriesError, match=r"within 1 s.*pixels\.seconds"):
+            process.load(scene)
+    finally:
+        process.stop()
+
+
+def test_a_stop_of_all_processes_of_the_node_does_not_cut_a_series_short(scene: list[Path]) -> None:
+    process = DecodingProcess(MEMORY, SECONDS)
+    process.load(scene)
+    assert process._process is not None
+    os.kill(process._process.pid, signal.SIGTERM)
+    assert len(process.load(scene).voxels) == len(scene)
+    running = process._process
+    process.stop()
+    assert running.poll() is not None
+
+
+@pytest.mark.parametrize("harm", [os.system, np.load, threading.Thread])
+def test_an_answer_holds_nothing_but_arrays_and_what_inference_knows(harm: Any) -> None:
+    with pytest.raises(pickle.UnpicklingError):
+        _Unpickler(io.BytesIO(pickle.dumps(harm))).load()
+
+
+def jpeg_that_claims(size: int) -> bytes:
+    """A baseline JPEG of 8 x 8 whose header says ``size`` x ``size``."""
+    made = io.BytesIO()
+    Image.fromarray(np.zeros((8, 8), np.uint8)).save(made, "JPEG")
+    data = bytearray(made.getvalue())
+    place = data.index(b"\xff\xc0") + 5
+    data[place : place + 4] = size.to_bytes(2, "big") * 2
+    return bytes(data)
