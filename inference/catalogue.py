@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -38,6 +39,19 @@ class CataloguedModel:
     def identity(self) -> Model:
         """What a reading says of the weights that made it."""
         return Model(self.card.name, str(self.card.version), self.card.sha256)
+
+    @property
+    def behaviour(self) -> str:
+        """SHA-256, in hex, of the weights and of what the card says of their use: how inputs are prepared,
+        what outputs mean, thresholds and constants. Figures and explanations are not part of it."""
+        said = self.card.model_dump(
+            mode="json",
+            include={"name", "version", "sha256", "inputs", "outputs", "operating_points", "postprocess"},
+        )
+        for part in (*said["inputs"], *said["outputs"], *said["operating_points"].values()):
+            for explained in ("description", "shapes", "chosen_for"):
+                part.pop(explained, None)
+        return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
 
     def weights_bytes(self) -> bytes:
         """The ONNX file, whose sha256 is the card's.

@@ -14,7 +14,8 @@ from inference.volume import Volume
 
 @dataclass(frozen=True)
 class Reader:
-    """A clinical task: ``models`` names the networks it runs, its own first.
+    """A clinical task: ``models`` names the networks it runs, its own first; ``optional`` those that take
+    part where they are installed.
 
     ``read`` raises UnreadableSeriesError when the volume is not one it can read, EngineError when a model
     cannot be run. Tracking UIDs of the findings are left empty.
@@ -23,6 +24,7 @@ class Reader:
     name: str
     models: tuple[str, ...]
     read: Callable[[Volume, Engine, Catalogue], Reading]
+    optional: tuple[str, ...] = ()
 
 
 READERS: dict[str, Reader] = {

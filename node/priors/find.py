@@ -15,7 +15,6 @@ from node.peers.archive import ArchiveAnswerError
 from node.priors.search import ChosenSeries, RemoteStudy, choose, search, seconds_left
 from node.priors.study_time import StudyTime, valid_date
 from node.reading_room import ReadingRoom
-from node.results.identity import reading_identity
 from node.routing.select import SeriesDescription, describe, select
 from storage import priors
 from storage.database import now
@@ -246,13 +245,7 @@ def identity_with(
     room: ReadingRoom, reader: str, series_uid: str, paths: Sequence[Path], others: Sequence[PriorSeries]
 ) -> str:
     """The identity of a reading that was compared with ``others``; without any, that of the reading."""
-    return reading_identity(
-        reader,
-        series_uid,
-        (path.stem for path in paths),
-        room.models_of(reader),
-        {"priors": [[prior.date, prior.identity] for prior in others]} if others else {},
-    )
+    return room.identity(reader, series_uid, paths, [(prior.date, prior.identity) for prior in others])
 
 
 def _regions(body_part: str) -> set[str]:
