@@ -132,7 +132,8 @@ class Finding:
     """One lesion on a volume. ``image_uid`` is the SOP Instance UID of its key slice, on which both
     axes lie; ``frame`` is that slice's 1-based frame number in a multi-frame image, else None.
     ``score`` and ``malignancy`` are probabilities. ``kind`` is the lesion's type in words, such as
-    part-solid. ``mask`` never enters JSON.
+    part-solid. ``site`` is the anatomic site, where the lesion's own code does not imply it. ``mask`` never
+    enters JSON.
 
     in_pixels: on a picture; coordinates are then (column, row, 0) in pixels, lengths are in pixels and
     ``volume_mm3`` is an area in pixels.
@@ -155,6 +156,7 @@ class Finding:
     change: Change | None = None
     in_pixels: bool = False
     uptake: Uptake | None = None
+    site: Code | None = None
     mask: Mask | None = field(default=None, compare=False, repr=False)
 
     @property

@@ -70,7 +70,8 @@ class PatchBatches:
         order = np.random.default_rng([self._seed, 81, number // self.round]).permutation(len(self._places))
         first = number % self.round * self._batch_size
         rng = np.random.default_rng([self._seed, 82, number])
-        return stacked([self._patch(*self._places[i], rng) for i in order[first : first + self._batch_size]])
+        chosen = (self._places[int(i)] for i in order[first : first + self._batch_size])
+        return stacked([self._patch(shard, patch, rng) for shard, patch in chosen])
 
     def _patch(self, shard: int, number: int, rng: np.random.Generator) -> tuple[Array, ...]:
         source = self._shards[shard]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
+import numpy.typing as npt
 
 from training.phantoms.abdomen import Abdomen
 from training.phantoms.fields import Array, Field, Grid
@@ -66,7 +67,7 @@ def phantom_hosts(patient: Abdomen, hu: Array, grid: Grid) -> Hosts:
     return points
 
 
-def scan_hosts(hu: Array, grid: Grid) -> Hosts:
+def scan_hosts(hu: npt.NDArray[np.int16], grid: Grid) -> Hosts:
     """Points of a scan, told by HU alone: air within the body, even soft tissue, fat within, bone.
 
     What organ it is remains unknown; ``site`` is used only to tell lung from the rest.

@@ -1,0 +1,189 @@
+"""Lesions anywhere in the body on a CT: one network finds, draws and judges them in a single pass."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cc3d
+import numpy as np
+import numpy.typing as npt
+from scipy import ndimage
+
+from inference.card import ModelCard
+from inference.catalogue import Catalogue
+from inference.engine import Engine
+from inference.findings import Code, Finding, Mask, Reading
+from inference.masks import overlap
+from inference.measure import measure
+from inference.readers.candidates import Candidate, peaks
+from inference.readers.whole_volume import Maps, body_on_grid, check_extent, coarse_affine, over_volume
+from inference.resample import mask_from_crop
+from inference.volume import Floats, Volume
+
+NAME = "ct-lesions"
+NETWORK = "ct-lesions"
+LESION = Code("SCT", "52988006", "Lesion")
+
+_REACH = 0.9
+_SAME = 0.3
+
+Probabilities = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, eq=False)
+class Spotted:
+    """A lesion as the network sees it. inside: probabilities on the grid of ``affine``, about the lesion.
+    sites: a probability for each label of the card's output ``site``."""
+
+    candidate: Candidate
+    malignancy: float
+    sites: tuple[float, ...]
+    inside: Probabilities
+    affine: Floats
+
+    @property
+    def score(self) -> float:
+        """The word of its centre and that of its voxels, as their geometric mean."""
+        drawn = self.inside[self.inside >= 0.5]
+        return float(np.sqrt(self.candidate.score * drawn.mean())) if drawn.size else 0.0
+
+
+def read(volume: Volume, engine: Engine, catalogue: Catalogue) -> Reading:
+    """Lesions with mask, axes, volume, density, site and malignancy; the most certain first.
+
+    Raises:
+        UnreadableSeriesError: too few slices, or an extent no body has.
+        EngineError: the network cannot be run.
+    """
+    check_extent(volume, "lesions")
+    network = catalogue.find(NETWORK)
+    started = time.perf_counter()
+    body = body_on_grid(volume, network.card)
+    resampled = time.perf_counter()
+    spotted = spot(body, engine, network.card)
+    inferred = time.perf_counter()
+    findings = drawn(spotted, volume, network.card, network.card.threshold("report"))
+    return Reading(
+        reader=NAME,
+        series_uid=volume.series_uid,
+        models=(network.identity,),
+        findings=tuple(findings),
+        seconds={
+            "preprocess": resampled - started,
+            "inference": inferred - resampled,
+            "postprocess": time.perf_counter() - inferred,
+        },
+    )
+
+
+def spot(body: Volume, engine: Engine, card: ModelCard) -> list[Spotted]:
+    """Lesions in a volume on the network's own grid, down to the threshold of candidates."""
+    maps = over_volume(body, engine, card)
+    stride = card.output("heatmap").stride
+    found = peaks(
+        maps["heatmap"][0],
+        maps["diameter_mm"][0],
+        coarse_affine(body.affine, stride),
+        threshold=card.threshold("candidate"),
+        most=int(card.postprocess["most_candidates"]),
+    )
+    return [_spotted(candidate, found, maps, body, stride) for candidate in found]
+
+
+def _spotted(
+    candidate: Candidate, others: Sequence[Candidate], maps: Maps, body: Volume, stride: int
+) -> Spotted:
+    spacing = np.array(body.spacing_mm)
+    middle = body.to_index(candidate.center_mm)
+    reach = (_REACH * candidate.diameter_mm + 8) / spacing
+    low = np.maximum(np.floor(middle - reach), 0).astype(int)
+    high = np.minimum(np.ceil(middle + reach) + 1, body.shape).astype(int)
+    inside = maps["inside"][0][tuple(map(slice, low, high))]
+    near = _nearest_to(candidate, others, low, high, body)
+    inside = _piece(np.where(near, inside, 0).astype(np.float32), middle - low, spacing)
+    affine = body.affine.copy()
+    affine[:3, 3] = body.to_patient(low)
+    at = np.rint((middle - (stride - 1) / 2) / stride).astype(int)
+    at = np.clip(at, 0, np.array(maps["malignancy"].shape[1:]) - 1)
+    malignancy = float(maps["malignancy"][(0, *at)])
+    return Spotted(candidate, malignancy, tuple(maps["site"][(slice(None), *at)].tolist()), inside, affine)
+
+
+def _nearest_to(
+    candidate: Candidate,
+    others: Sequence[Candidate],
+    low: npt.NDArray[np.int_],
+    high: npt.NDArray[np.int_],
+    body: Volume,
+) -> npt.NDArray[np.bool_]:
+    """Voxels of a box nearer to this candidate than to any other, in terms of their radii."""
+    axes = np.meshgrid(*map(np.arange, low, high), indexing="ij", sparse=True)
+    spacing = body.spacing_mm
+
+    def distance(one: Candidate) -> npt.NDArray[np.float64]:
+        at = body.to_index(one.center_mm)
+        squared = sum(((a - c) * s) ** 2 for a, c, s in zip(axes, at, spacing, strict=True))
+        scaled: npt.NDArray[np.float64] = np.sqrt(squared) / one.diameter_mm
+        return scaled
+
+    own = distance(candidate)
+    near = np.ones(own.shape, bool)
+    for other in others:
+        apart = np.linalg.norm(np.subtract(other.center_mm, candidate.center_mm))
+        if other is not candidate and apart < 1.5 * (candidate.diameter_mm + other.diameter_mm):
+            near &= own <= distance(other)
+    return near
+
+
+def _piece(inside: Probabilities, middle: Floats, spacing: Floats) -> Probabilities:
+    """The connected part that lies nearest to ``middle``, its holes filled; the rest set to 0."""
+    parts = cc3d.connected_components(inside >= 0.5, connectivity=18)
+    if not parts.any():
+        return inside
+    index = np.argwhere(parts > 0)
+    away = np.linalg.norm((index - middle) * spacing, axis=1)
+    chosen = parts == parts[tuple(index[int(away.argmin())])]
+    rest = (parts > 0) & ~chosen
+    holes = ndimage.binary_fill_holes(chosen) & ~chosen
+    return np.where(holes, 1, np.where(rest, 0, inside)).astype(np.float32)
+
+
+def drawn(spotted: Sequence[Spotted], volume: Volume, card: ModelCard, threshold: float) -> list[Finding]:
+    """Those of at least ``threshold``, the most certain first, each drawn on the source's voxels. One thing
+    is reported once."""
+    labels = card.output("site").labels
+    findings: list[Finding] = []
+    taken: list[Mask] = []
+    for one in sorted(spotted, key=lambda s: (-s.score, s.candidate.center_mm)):
+        if one.score < threshold:
+            break
+        mask = mask_from_crop(one.inside, one.affine, volume)
+        if mask is None or any(overlap(mask, other) > _SAME for other in taken):
+            continue
+        measured = measure(mask, volume)
+        if measured.long_axis.length_mm < card.postprocess["least_long_axis_mm"]:
+            continue
+        taken.append(mask)
+        site = labels[int(np.argmax(one.sites))]
+        findings.append(
+            Finding(
+                label="Lesion",
+                code=LESION,
+                center_mm=measured.center_mm,
+                box_mm=measured.box_mm,
+                image_uid=measured.image_uid,
+                frame=measured.frame,
+                score=one.score,
+                long_axis=measured.long_axis,
+                short_axis=measured.short_axis,
+                volume_mm3=measured.volume_mm3,
+                mean_hu=measured.mean_hu,
+                malignancy=one.malignancy,
+                kind=site.label,
+                site=Code(site.scheme, site.value, site.meaning),
+                mask=mask,
+            )
+        )
+    return findings
