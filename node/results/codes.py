@@ -63,6 +63,12 @@ LEFT_LUNG = Term("SCT", "44029006", "Left lung", SNOMED)
 LIVER = Term("SCT", "10200004", "Liver")
 COLON = Term("SCT", "71854001", "Colon")
 CHEST = Term("SCT", "51185008", "Chest", "PS3.16 CID 4031")
+BONE = Term("SCT", "272673000", "Bone")
+ABDOMEN = Term("SCT", "818981001", "Abdomen")
+MEDIASTINUM = Term("SCT", "72410000", "Mediastinum")
+KIDNEY = Term("SCT", "64033007", "Kidney")
+SOFT_TISSUE = Term("SCT", "87784001", "Soft tissue")
+PELVIS = Term("SCT", "816092008", "Pelvis")
 RIGHT = Term("SCT", "24028007", "Right")
 LEFT = Term("SCT", "7771000", "Left")
 
@@ -177,7 +183,9 @@ def concept_of(code: Code) -> CodedConcept:
     return known.concept if known else CodedConcept(code.value, code.scheme, code.meaning[:64])
 
 
-def site_of(code: Code) -> Term | None:
-    """The anatomic site that a finding's code itself implies, if it does."""
+def site_of(code: Code, site: Code | None = None) -> Term | None:
+    """The anatomic site a finding names, else the one that its own code implies, if it does."""
+    if site is not None:
+        return _BY_CODE.get((site.scheme, site.value), Term(site.scheme, site.value, site.meaning[:64]))
     known = _BY_CODE.get((code.scheme, code.value))
     return SITES.get(known) if known else None

@@ -43,7 +43,7 @@ SOFT_TISSUE_WINDOW = Window(40, 400)
 
 def window_for(finding: Finding) -> Window:
     """The lung window for what lies in the lung, else soft tissue."""
-    return LUNG_WINDOW if codes.site_of(finding.code) in _LUNG_SITES else SOFT_TISSUE_WINDOW
+    return LUNG_WINDOW if codes.site_of(finding.code, finding.site) in _LUNG_SITES else SOFT_TISSUE_WINDOW
 
 
 def key_image(

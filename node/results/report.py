@@ -141,7 +141,7 @@ def _operating_points(found: ClassProbability) -> Iterator[str]:
 
 def _common(edition: Edition, number: int, finding: Finding) -> dict[str, Any]:
     """What the groups of every template say of a finding."""
-    site = codes.site_of(finding.code)
+    site = codes.site_of(finding.code, finding.site)
     return {
         "tracking_identifier": sr.TrackingIdentifier(
             uid=finding.tracking_uid, identifier=f"{finding.label} {number}"

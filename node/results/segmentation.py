@@ -34,6 +34,7 @@ class Region:
     mask: Mask
     tracking_uid: str = ""
     description: str = ""
+    site: Code | None = None
 
 
 def lesion_regions(findings: Sequence[Finding]) -> tuple[Region, ...]:
@@ -42,6 +43,7 @@ def lesion_regions(findings: Sequence[Finding]) -> tuple[Region, ...]:
         Region(
             label=f"{finding.label} {number}",
             code=finding.code,
+            site=finding.site,
             category=codes.MORPHOLOGICALLY_ABNORMAL,
             mask=finding.mask,
             tracking_uid=finding.tracking_uid,
@@ -136,7 +138,7 @@ def source_uids(images: Sequence[tuple[str, int | None] | None], touched: Sequen
 
 
 def _described(edition: Edition, number: int, region: Region) -> hd.seg.SegmentDescription:
-    site = codes.site_of(region.code)
+    site = codes.site_of(region.code, region.site)
     described = hd.seg.SegmentDescription(
         segment_number=number,
         segment_label=region.label[:64],
