@@ -182,6 +182,24 @@ def train(
     )
 
 
+@app.command(epilog="Example: overread compare polyps --steps 300 --seeds 2 --json networks.json")
+def compare(
+    task: Annotated[str, typer.Argument(metavar="TASK", help="A task whose networks differ: polyps.")],
+    steps: Annotated[int, typer.Option(min=1, help="Of training, for each network and seed.")] = 300,
+    seeds: Annotated[int, typer.Option(min=1, help="How often each network is trained.")] = 2,
+    out: Annotated[
+        Path, typer.Option("--out", "-o", help="Checkpoints; what lies there is gone on from.")
+    ] = Path("overread-comparison"),
+    json: Annotated[
+        Path | None, typer.Option("--json", metavar="FILE", help="Write every figure here, too.")
+    ] = None,
+) -> None:
+    """Train activations and architectures alike, and print them in a table."""
+    from node.commands.training import compare
+
+    compare(task, out, steps, seeds, json)
+
+
 @app.command(
     epilog="Example: overread evaluate lung-nodules --data ./lidc --layout lidc-slices --json f.json"
 )

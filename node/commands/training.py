@@ -1,4 +1,4 @@
-"""`overread train`, `evaluate` and `score`: all that the node's command line knows of training."""
+"""`overread train`, `compare`, `evaluate` and `score`: all that the node's command line knows of training."""
 
 from __future__ import annotations
 
@@ -58,6 +58,27 @@ def evaluate(
     for name, value in figures.items():
         if isinstance(value, int | float) and not isinstance(value, bool):
             table.add_row(name, _shown(value), _limits(*(figures.get(f"{name}_ci") or (None, None))))
+    console().print(table)
+    _write(figures, file)
+
+
+def compare(task: str, out: Path, steps: int, seeds: int, file: Path | None) -> None:
+    """Train the variants of ``task`` on a small budget and print them, best first."""
+    from training.compare import compare
+
+    figures = compare(task, out, steps=steps, seeds=seeds)
+    title = f"{task}, {steps} steps, {seeds} seeds"
+    table = Table("network", "activation", figures["metric"], "±", "parameters", "s/step", title=title)
+    for row in figures["rows"]:
+        spread = "" if row["deviation"] is None else f"{row['deviation']:.3f}"
+        table.add_row(
+            row["architecture"],
+            row["activation"],
+            f"{row['score']:.3f}",
+            spread,
+            f"{row['parameters']:,}",
+            f"{row['seconds_per_step']:.3f}",
+        )
     console().print(table)
     _write(figures, file)
 

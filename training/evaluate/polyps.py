@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -17,13 +17,19 @@ from inference.engine import Engine
 from inference.engine.embedded import EmbeddedEngine
 from inference.readers.endoscopic import fitted
 from inference.readers.polyps import NAME, POLYPS
+from training.datasets.case import Case, CaseImage
 from training.datasets.layouts import read_cases
 from training.datasets.splits import split_of
 from training.errors import TaskError
 from training.metrics.classification import mean_interval
 from training.metrics.overlap import per_image
+from training.phantoms.endoscope import OTHER, USUAL
+from training.phantoms.endoscopy import endoscopy_frame
 
+T = TypeVar("T")
 _WORST = 18
+_PHANTOM_SIZE = 160
+_SPLITS = {"held-out": (90_000_000, USUAL), "shifted": (91_000_000, OTHER)}
 
 
 def evaluate_pictures(
@@ -36,6 +42,34 @@ def evaluate_pictures(
     cases = [c for c in read_cases(layout, data) if split in ("", "all", split_of(c.patient))]
     if not cases:
         raise TaskError(f"{data} holds no pictures of the split {split!r}")
+    return _measured(layout, split or "all", cases, out, catalogue)
+
+
+def evaluate_phantoms(
+    data: Path | None, split: str, out: Path | None, catalogue: Catalogue | None = None, *, count: int = 240
+) -> dict[str, Any]:
+    """The same of procedural frames with polyps that no training saw. split: ``held-out`` (the default), or
+    ``shifted`` to wider lenses, more noise, other colours, and JPEG."""
+    if split and split not in _SPLITS:
+        raise TaskError(f"phantom frames have no split {split!r}; they have: {', '.join(_SPLITS)}")
+    seed, camera = _SPLITS[split or "held-out"]
+    cases = []
+    for number in range(count):
+        frame = endoscopy_frame(seed + number, size=_PHANTOM_SIZE, camera=camera)
+        if frame.mask.any():
+            masks = {"polyp": frame.mask}
+            image = CaseImage(frame.picture, "rgb")
+            cases.append(Case(str(seed + number), "", _given(image), _given(masks)))
+    return _measured("phantom", split or "held-out", cases, out, catalogue)
+
+
+def _given(value: T) -> Callable[[], T]:
+    return lambda: value
+
+
+def _measured(
+    layout: str, split: str, cases: Sequence[Case], out: Path | None, catalogue: Catalogue | None
+) -> dict[str, Any]:
     catalogue = catalogue or Catalogue()
     engine, threshold = EmbeddedEngine(catalogue), catalogue.find(POLYPS).card.threshold("outline")
     images, true, found = [], [], []
@@ -55,7 +89,7 @@ def evaluate_pictures(
     return {
         "task": NAME,
         "layout": layout,
-        "split": split or "all",
+        "split": split,
         "images": len(cases),
         "mean_dice": dice.value,
         "mean_dice_ci": [dice.low, dice.high],
@@ -73,5 +107,6 @@ def outlined(picture: npt.NDArray[np.uint8], engine: Engine) -> npt.NDArray[np.f
 
 
 LAYOUTS: Mapping[str, Callable[[Path | None, str, Path | None], dict[str, Any]]] = {
-    name: partial(evaluate_pictures, name) for name in ("kvasir-seg", "cvc-clinicdb", "polyp-masks")
+    "phantom": evaluate_phantoms,
+    **{name: partial(evaluate_pictures, name) for name in ("kvasir-seg", "cvc-clinicdb", "polyp-masks")},
 }

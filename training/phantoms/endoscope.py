@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +13,23 @@ from scipy import ndimage
 from training.phantoms.colon import Floats, unit
 
 Flags = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Camera:
+    """What kinds of endoscopes there are. half_angle: of the lens, least and most, radians. blur: deviation,
+    pixels of 128. balance: of the colours, either way. noise: least and most, of full scale. jpeg: quality of
+    what is kept, None for lossless."""
+
+    half_angle: tuple[float, float] = (0.75, 1.15)
+    blur: float = 0.6
+    balance: float = 0.07
+    noise: tuple[float, float] = (0.002, 0.02)
+    jpeg: int | None = None
+
+
+USUAL = Camera()
+OTHER = Camera((1.1, 1.35), 0.9, 0.14, (0.02, 0.04), 50)
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,9 +55,9 @@ def grid(size: int) -> tuple[Floats, Floats]:
     return y, x
 
 
-def drawn_lens(rng: np.random.Generator, size: int) -> Lens:
+def drawn_lens(rng: np.random.Generator, size: int, camera: Camera = USUAL) -> Lens:
     y, x = grid(size)
-    half = rng.uniform(0.75, 1.15)
+    half = rng.uniform(*camera.half_angle)
     stretch = rng.uniform(0.75, 1.0)  # frames are wider than high, and are made square
     away = np.hypot(y * stretch, x)
     angle, where = away * half, np.arctan2(y * stretch, x)
@@ -86,16 +104,24 @@ def with_instrument(lit: Floats, mask: Flags, rng: np.random.Generator) -> tuple
     return np.where(there[..., None], tone * shade[..., None], lit).astype(np.float32), mask & ~there
 
 
-def recorded(lit: Floats, lens: Lens, rng: np.random.Generator) -> npt.NDArray[np.uint8]:
+def recorded(
+    lit: Floats, lens: Lens, rng: np.random.Generator, camera: Camera = USUAL
+) -> npt.NDArray[np.uint8]:
     """Blur, colour balance, exposure and noise; then the surround and what is written on it."""
-    blurred = ndimage.gaussian_filter(lit, (*[abs(rng.normal(0, 0.6))] * 2, 0))
+    blurred = ndimage.gaussian_filter(lit, (*[abs(rng.normal(0, camera.blur)) * len(lit) / 128] * 2, 0))
     if rng.random() < 0.12:
         blurred = ndimage.uniform_filter1d(blurred, int(rng.integers(2, 6)), axis=int(rng.integers(0, 2)))
-    exposed = np.clip(blurred * rng.uniform(0.93, 1.07, 3), 0, None) ** rng.uniform(0.8, 1.2)
-    noisy = exposed + rng.normal(0, rng.uniform(0.002, 0.02), exposed.shape)
+    balance = rng.uniform(1 - camera.balance, 1 + camera.balance, 3)
+    exposed = np.clip(blurred * balance, 0, None) ** rng.uniform(0.8, 1.2)
+    noisy = exposed + rng.normal(0, rng.uniform(*camera.noise), exposed.shape)
     picture = np.asarray(np.clip(noisy, 0, 1) * 255, np.uint8)
     picture[~lens.open] = int(rng.integers(0, 14))
-    return _written_on(picture, rng) if rng.random() < 0.5 else picture
+    shown = _written_on(picture, rng) if rng.random() < 0.5 else picture
+    if camera.jpeg is None:
+        return shown
+    file = io.BytesIO()
+    Image.fromarray(shown).save(file, "JPEG", quality=camera.jpeg)
+    return np.asarray(Image.open(file))
 
 
 def _written_on(picture: npt.NDArray[np.uint8], rng: np.random.Generator) -> npt.NDArray[np.uint8]:

@@ -11,8 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from training.phantoms.colon import FAREST, Colon, Floats, Lump, drawn_colon, polyp_on, stool_on, unit
-from training.phantoms.endoscope import drawn_lens, recorded, with_instrument
+from training.phantoms.endoscope import USUAL, Camera, drawn_lens, recorded, with_instrument
 
+_COUNTS = (0, 1, 1, 1, 1, 1, 1, 2)
 _SHARES = np.log(0.2), np.log(0.95)
 """Half the width of a polyp as a part of half a frame's, logarithmic: two in three of Kvasir-SEG's are wider
 than a quarter of the frame (Jha et al., arXiv:1911.07069)."""
@@ -37,16 +38,18 @@ class _Seen:
     stool: npt.NDArray[np.bool_]
 
 
-def endoscopy_frame(seed: int, *, size: int = 128, polyps: int | None = None) -> Frame:
-    """One frame. polyps: how many; None for one mostly, at times two or none."""
+def endoscopy_frame(
+    seed: int, *, size: int = 128, polyps: int | None = None, camera: Camera = USUAL
+) -> Frame:
+    """One frame. polyps: how many; None for one mostly, at times two or none, as ``polyp_count`` says."""
     scenery = np.random.default_rng((seed, 1))
     lesions = np.random.default_rng((seed, 2))
-    camera = np.random.default_rng((seed, 3))
-    colon, lens = drawn_colon(scenery), drawn_lens(camera, size)
+    recording = np.random.default_rng((seed, 3))
+    colon, lens = drawn_colon(scenery), drawn_lens(recording, size, camera)
     crumbs = int(scenery.integers(1, 6)) if scenery.random() < 0.3 else 0
     sizes = np.exp(scenery.uniform(-4, -1.9, crumbs))
     stools = tuple(stool_on(colon, lens.ray(scenery), float(share), scenery) for share in sizes)
-    count = int(lesions.choice((0, 1, 1, 1, 1, 1, 1, 2))) if polyps is None else polyps
+    count = int(lesions.choice(_COUNTS)) if polyps is None else polyps
     bodies: list[tuple[Lump, ...]] = []
     for _ in range(12 * count):
         share = float(np.tan(np.exp(lesions.uniform(*_SHARES)) * lens.half_angle))
@@ -54,9 +57,14 @@ def endoscopy_frame(seed: int, *, size: int = 128, polyps: int | None = None) ->
             bodies.append(body)
     colon = colon.with_bodies(tuple(bodies), stools)
     seen = _seen(colon, lens.rays)
-    lit = _lit(seen, _coloured(colon, seen, scenery, lesions), colon, camera).reshape(size, size, 3)
-    lit, mask = with_instrument(lit, seen.polyp.reshape(size, size), camera)
-    return Frame(recorded(lit, lens, camera), mask & lens.open)
+    lit = _lit(seen, _coloured(colon, seen, scenery, lesions), colon, recording).reshape(size, size, 3)
+    lit, mask = with_instrument(lit, seen.polyp.reshape(size, size), recording)
+    return Frame(recorded(lit, lens, recording, camera), mask & lens.open)
+
+
+def polyp_count(seed: int) -> int:
+    """How many polyps a frame has unless it is told."""
+    return int(np.random.default_rng((seed, 2)).choice(_COUNTS))
 
 
 def _seen(colon: Colon, rays: Floats) -> _Seen:

@@ -1,0 +1,93 @@
+"""Activations and architectures side by side: each trained alike, on a small budget, with several seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from training.errors import TaskError
+from training.tasks import ACTIVATIONS
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One training: its score, higher is better, of what; the network's size and its time."""
+
+    score: float
+    parameters: int
+    seconds_per_step: float
+
+
+@dataclass(frozen=True)
+class Row:
+    """One network over all seeds; ``deviation`` between seeds, None of a single one."""
+
+    architecture: str
+    activation: str
+    score: float
+    deviation: float | None
+    parameters: int
+    seconds_per_step: float
+
+
+@dataclass(frozen=True)
+class Contest:
+    """What is compared of a task: ``trial`` takes the scratch folder, architecture, activation, steps and
+    seed; ``metric`` says what its score is."""
+
+    trial: Callable[[Path, str, str, int, int], Trial]
+    metric: str
+    architectures: tuple[str, ...]
+    activations: tuple[str, ...]
+
+    def variants(self) -> Iterator[tuple[str, str]]:
+        """Every activation in the usual architecture, then the usual activation in the others."""
+        yield from ((self.architectures[0], activation) for activation in self.activations)
+        yield from ((other, self.activations[0]) for other in self.architectures[1:])
+
+
+def _polyps() -> Contest:
+    from training.polyps.trial import trial
+
+    return Contest(trial, "mean Dice on held-out phantom frames", ("unet", "deeplab"), ACTIVATIONS)
+
+
+CONTESTS: Mapping[str, Callable[[], Contest]] = {"polyps": _polyps}
+
+
+def compare(task: str, out: Path, *, steps: int, seeds: int) -> dict[str, Any]:
+    """Train every variant of ``task`` for ``steps`` steps with each of ``seeds`` seeds; figures ready for
+    JSON, the rows best first.
+
+    Raises:
+        TaskError: a task of which nothing can be compared.
+    """
+    if task not in CONTESTS:
+        raise TaskError(f"nothing can be compared of {task!r}; there is: {', '.join(CONTESTS)}")
+    contest = CONTESTS[task]()
+    rows = []
+    for architecture, activation in contest.variants():
+        trials = [contest.trial(out, architecture, activation, steps, 1 + k) for k in range(seeds)]
+        scores = [trial.score for trial in trials]
+        rows.append(
+            Row(
+                architecture,
+                activation,
+                float(np.mean(scores)),
+                float(np.std(scores, ddof=1)) if seeds > 1 else None,
+                trials[0].parameters,
+                float(np.median([trial.seconds_per_step for trial in trials])),
+            )
+        )
+    rows.sort(key=lambda row: -row.score)
+    return {
+        "task": task,
+        "metric": contest.metric,
+        "steps": steps,
+        "seeds": seeds,
+        "rows": [asdict(row) for row in rows],
+    }
