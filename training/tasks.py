@@ -38,6 +38,23 @@ class Task:
     starts: bool = False
 
 
+def _ct_lesions(request: Request) -> Path:
+    """On phantoms alone, or with the real scans of a folder as backgrounds too."""
+    from training.ct_lesions import recipe
+
+    plan = recipe.Plan(
+        seed=request.seed,
+        activation=request.activation,
+        architecture=request.architecture,
+        device=request.device,
+        resume=request.resume,
+        minutes=request.minutes,
+        start=request.start,
+    )
+    scans = recipe.scans_in(request.data) if request.layout == "backgrounds" and request.data else []
+    return recipe.train(scans, request.out, plan)
+
+
 def _lung_nodules(request: Request) -> Path:
     from training.lung_nodules import recipe
 
@@ -104,6 +121,13 @@ def _registration(request: Request) -> Path:
 
 
 TASKS: Mapping[str, Task] = {
+    "ct-lesions": Task(
+        _ct_lesions,
+        ("phantom", "backgrounds"),
+        architectures=("unet", "deeplab"),
+        activations=ACTIVATIONS,
+        starts=True,
+    ),
     "lung-nodules": Task(_lung_nodules, ("phantom", "lidc-slices"), activations=ACTIVATIONS, starts=True),
     "chest-xray": Task(_chest_xray, ("nih", "nih14", "chexpert", "mimic-cxr")),
     "polyps": Task(

@@ -13,7 +13,7 @@ NAME = "ct-lesions"
 _COMMAND = "overread train ct-lesions"
 _SITE_CODES: dict[Site, tuple[str, str]] = {
     "bone": ("272673000", "Bone"),
-    "abdomen": ("818983003", "Abdomen"),
+    "abdomen": ("818981001", "Abdomen"),
     "mediastinum": ("72410000", "Mediastinum"),
     "liver": ("10200004", "Liver"),
     "lung": ("39607008", "Lung"),

@@ -8,6 +8,7 @@ from pathlib import Path
 from training.datasets.case import Case
 from training.datasets.chest_labels import read_chexpert, read_mimic_cxr, read_nih14, read_nih_folder
 from training.datasets.deeplesion import read_deeplesion
+from training.datasets.deeplesion_slices import read_deeplesion_slices
 from training.datasets.luna16 import read_luna16
 from training.datasets.lung_masks import read_jsrt, read_lung_masks, read_montgomery
 from training.datasets.lung_pet_ct_dx import read_lung_pet_ct_dx
@@ -18,6 +19,7 @@ LAYOUTS: Mapping[str, Callable[[Path], list[Case]]] = {
     "chexpert": read_chexpert,
     "cvc-clinicdb": read_cvc_clinicdb,
     "deeplesion": read_deeplesion,
+    "deeplesion-slices": read_deeplesion_slices,
     "jsrt": read_jsrt,
     "kvasir-seg": read_kvasir_seg,
     "luna16": read_luna16,

@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from training.errors import TaskError
-from training.evaluate import chest_xray, growth, lung_nodules, polyps, registration
+from training.evaluate import chest_xray, ct_lesions, growth, lung_nodules, polyps, registration
 
 TASKS = {
     "chest-xray": chest_xray.LAYOUTS,
+    "ct-lesions": ct_lesions.LAYOUTS,
     "lung-nodules": lung_nodules.LAYOUTS,
     "growth": growth.LAYOUTS,
     "polyps": polyps.LAYOUTS,
