@@ -24,6 +24,7 @@ from node.peers.sending import DicomDestination
 from node.priors.recall import Recall
 from node.reading import read_study
 from node.reading_room import ReadingRoom
+from node.retention import Retention
 from node.settings import Peer, Settings
 from node.steps.job import Job
 from node.steps.select import urgency_of
@@ -95,7 +96,16 @@ class Node:
         echoes |= {
             f"destination {name}": echo for name, echo in _echoes(settings.destinations, title).items()
         }
-        health = NodeHealth(settings, database, catalogue, engine, lambda: receiver.problem is None, echoes)
+        retention = Retention(settings.retention, database, archive, queue.forget)
+        health = NodeHealth(
+            settings,
+            database,
+            catalogue,
+            engine,
+            lambda: receiver.problem is None,
+            echoes,
+            [retention.probe],
+        )
         recall = Recall(database, settings.priors, to_archives)
         page = create_app(settings, database, archive.root, health)
         web = WebServer(page, settings.web.host, settings.web.port, settings.web.behind_login)
@@ -108,7 +118,7 @@ class Node:
         _take_up(room, queue)
         self.dicom_port = receiver.start()
         running.callback(receiver.stop)
-        for part in (completion, web, recall):
+        for part in (completion, web, recall, retention):
             running.callback(part.stop)
             part.start()
         self.web_port = web.port

@@ -6,7 +6,7 @@ import os
 import shutil
 import socket
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,7 +37,7 @@ class NodeHealth:
     """The parts of a running node; calling it looks at each of them, the peers all at once.
 
     listens: whether the receiver does. echoes: a C-ECHO by the name of its peer, raising RuntimeError with
-    a sentence where it fails.
+    a sentence where it fails. more: probes of parts that look at themselves.
     """
 
     def __init__(
@@ -48,6 +48,7 @@ class NodeHealth:
         engine: Engine,
         listens: Callable[[], bool],
         echoes: Mapping[str, Callable[[], None]],
+        more: Sequence[Callable[[], Probe]] = (),
     ) -> None:
         self._parts: list[Callable[[], Probe]] = [
             lambda: check_receiver(settings.node.ae_title, listens()),
@@ -56,6 +57,7 @@ class NodeHealth:
             lambda: check_engine(engine, settings.engine.kind),
             lambda: check_models(catalogue),
             *(lambda name=name, echo=echo: check_peer(name, echo) for name, echo in echoes.items()),
+            *more,
         ]
 
     def __call__(self) -> list[Probe]:

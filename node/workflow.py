@@ -12,6 +12,7 @@ import logging
 import sqlite3
 import threading
 from collections.abc import Callable
+from datetime import datetime
 from typing import Any, Protocol
 
 from dbos import DBOS, DBOSConfig, SetEnqueueOptions, SetWorkflowID
@@ -21,6 +22,7 @@ from sqlalchemy import make_url
 log = logging.getLogger(__name__)
 
 APPLICATION_VERSION = "1"  # constant, so that an upgrade finishes what the older version began
+ENDED = ("SUCCESS", "ERROR", "CANCELLED", "MAX_RECOVERY_ATTEMPTS_EXCEEDED")
 ON_ITS_WAY = ("PENDING", "ENQUEUED", "DELAYED")
 PRIORITY = {"stat": 1, "routine": 10}  # the lower number goes first
 
@@ -107,6 +109,18 @@ class DurableQueue:
             if status is None or status.status in ON_ITS_WAY:
                 self.enqueue(name, *args, priority=priority)
                 return
+
+    def forget(self, before: datetime, at_once: int = 500) -> int:
+        """Delete runs that ended and were enqueued before a moment, the oldest first; returns how many."""
+        ended = DBOS.list_workflows(
+            status=[*ENDED],
+            end_time=before.isoformat(),
+            limit=at_once,
+            load_input=False,
+            load_output=False,
+        )
+        DBOS.delete_workflows([run.workflow_id for run in ended])
+        return len(ended)
 
     def stop(self, seconds: float = 60) -> None:
         """Let each step that is under way finish; what comes after it is resumed by the next start."""

@@ -35,11 +35,13 @@ def read_again(session: Session, study_uid: str, asked_by: str) -> None:
 
     Raises:
         LookupError: the study never came in.
-        ActionRefusedError: its images are still coming in, or a reading of it is under way.
+        ActionRefusedError: its images are still coming in or were deleted, or a reading is under way.
     """
     study = _study(session, study_uid)
     if study.is_open:
         raise ActionRefusedError("This study is still coming in. Use “Read now” to read it as it stands.")
+    if study.images_deleted_at is not None:
+        raise ActionRefusedError("The images of this study were deleted. Send it again to have it read.")
     newest = _newest_revision(session, study)
     if study.read_now or (newest is not None and newest.state in ("queued", "reading")):
         raise ActionRefusedError("A reading of this study is under way already.")

@@ -16,7 +16,7 @@ import mmap
 import os
 import re
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -185,8 +185,16 @@ class Archive:
         os.close(incoming.fd)
         return Kept(relative, size, is_new)
 
-    def recorded(self, incoming_name: str) -> None:
-        """The image's row is committed: its name in ``incoming`` has done its work."""
+    def recorded(self, incoming_name: str, path: str = "") -> None:
+        """The image's row, at ``path``, is committed: its name in ``incoming`` has done its work. Should the
+        image have been deleted meanwhile as one received before, it is put back."""
+        if path and not os.path.exists(f"{self._root}/{path}"):  # noqa: PTH110
+            with suppress(FileExistsError):
+                self._link(
+                    f"{self._incoming}/{incoming_name}",
+                    f"{self._root}/{path.rpartition('/')[0]}",
+                    f"{self._root}/{path}",
+                )
         with suppress(FileNotFoundError):
             os.unlink(f"{self._incoming}/{incoming_name}")  # noqa: PTH108
 
@@ -204,6 +212,26 @@ class Archive:
             self._move(self.root / path, self.root / relative)
         self.recorded(incoming_name)
         return relative
+
+    def delete_images(self, paths: Iterable[str]) -> None:
+        """Delete images, and their folders once these are empty; what is gone already is no error.
+
+        Raises:
+            OSError: one cannot be deleted.
+        """
+        folders = set()
+        for relative in paths:
+            path = self.root / relative
+            if not path.is_relative_to(self.images):
+                raise ValueError(f"{relative} is no image of the archive")
+            path.unlink(missing_ok=True)
+            folders.add(path.parent)
+        for folder in folders:
+            self._known_folders.discard(str(folder))
+            with suppress(OSError):  # something else is in it, or it was gone
+                folder.rmdir()
+            if self.durable and folder.parent.exists():
+                self._sync.folders(folder.parent)
 
     def left_behind(self) -> Iterator[Path]:
         """What an earlier run received and did not record, oldest first. Debris is removed on the way.

@@ -138,6 +138,8 @@ def record(session: Session, received: Sequence[Received]) -> Recorded:
             for image in new
         ]
         _insert_missing(session, Instance, rows)
+        for uid in {image.study_uid for image in new}:
+            studies[uid].images_deleted_at = None
     return Recorded(len(new), len(known), tuple(misfits))
 
 

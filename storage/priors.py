@@ -46,7 +46,8 @@ class PatientIdentity:
 @dataclass(frozen=True)
 class KnownStudy:
     """A study as remembered; ``date`` and ``time`` as the images say, valid or not.
-    ``received``: when its first image came in. ``fetched``: nobody sent it, it was asked for as a prior."""
+    ``received``: when its first image came in. ``fetched``: nobody sent it, it was asked for as a prior.
+    ``has_images``: they were not deleted."""
 
     uid: str
     date: str
@@ -54,6 +55,7 @@ class KnownStudy:
     received: datetime
     birth_date: str = ""
     fetched: bool = False
+    has_images: bool = True
 
 
 @dataclass(frozen=True)
@@ -221,7 +223,9 @@ def compare_again(session: Session, study_uid: str) -> bool:
     """Have a study that was read closed once more, so that it is set against what is known now; False when
     it was never read for results of its own, or is about to be read anyway."""
     study = session.scalars(select(Study).where(Study.uid == study_uid)).one_or_none()
-    if study is None or study.is_open or study.read_now or study.fetched_until is not None:
+    if study is None or study.is_open or study.read_now:
+        return False
+    if study.fetched_until is not None or study.images_deleted_at is not None:
         return False
     state = session.scalar(
         select(Revision.state).where(Revision.study_pk == study.id).order_by(Revision.number.desc()).limit(1)
@@ -244,10 +248,11 @@ def expect(
     description: str,
     until: datetime,
 ) -> None:
-    """Announce that images of a prior are about to come in; a study that somebody sent stays one."""
+    """Announce that images of a prior are about to come in; a study that somebody sent stays one, unless
+    its images were deleted since."""
     study = session.scalar(select(Study).where(Study.uid == study_uid))
     if study is not None:
-        if study.fetched_until is not None:
+        if study.fetched_until is not None or study.images_deleted_at is not None:
             study.fetched_until = until
         return
     owner = session.scalar(
@@ -351,4 +356,5 @@ def _known(study: Study) -> KnownStudy:
         study.first_image_at,
         study.birth_date,
         study.fetched_until is not None,
+        study.images_deleted_at is None,
     )

@@ -48,7 +48,8 @@ class Study(Base):
     """``last_image_at`` and ``closed_at``: a study is open while an image arrived after it was last closed.
     ``read_now`` closes it without waiting for the quiet period. ``fetched_until``: images that come before
     this moment were asked for, as a prior's, and open no reading; None once somebody sent the study.
-    ``birth_date`` as the study's own images have it: an ID may have been given to two people."""
+    ``birth_date`` as the study's own images have it: an ID may have been given to two people.
+    ``images_deleted_at``: None again once images of it come in."""
 
     __tablename__ = "studies"
     __table_args__ = (
@@ -72,6 +73,7 @@ class Study(Base):
     is_open: Mapped[bool] = mapped_column(default=True)
     read_now: Mapped[bool] = mapped_column(default=False)
     fetched_until: Mapped[datetime | None]
+    images_deleted_at: Mapped[datetime | None]
 
     patient: Mapped[Patient] = relationship(back_populates="studies")
     series: Mapped[list[Series]] = relationship(back_populates="study")
@@ -232,7 +234,7 @@ class Event(Base):
     """One line of a study's timeline. ``level``: info, warning, error. No patient name enters ``text``."""
 
     __tablename__ = "events"
-    __table_args__ = (Index("ix_events_study", "study_uid", "id"),)
+    __table_args__ = (Index("ix_events_study", "study_uid", "id"), Index("ix_events_at", "at"))
 
     id: Mapped[int] = mapped_column(primary_key=True)
     at: Mapped[datetime]

@@ -143,8 +143,8 @@ class _Hunt:
             births = {study.birth_date, self.patient.birth_date} - {""}
             if study.uid == self.current.uid or (named is None and len(births) > 1):
                 continue
-            if study.fetched and study.uid not in read:
-                continue  # perhaps fetched in part: its archive is asked again
+            if not study.has_images or (study.fetched and study.uid not in read):
+                continue  # deleted, or perhaps fetched in part: its archive is asked again
             day = valid_date(study.date, study.received)
             at = StudyTime.of(study.date, study.time, study.uid, study.received)
             yield _Candidate(at, study.date if day else "", study, None)

@@ -27,7 +27,7 @@ class RetentionSettings(Section):
     finding: lesions are followed for as long as the database is kept."""
 
     images_days: Days = 0
-    """Images and result objects of a study are deleted this many days after its last image; 0 keeps them."""
+    """A study's images are deleted this many days after the last of them came; 0 keeps them."""
     images_below_free_mb: Megabytes = 0
     """Delete the oldest studies' images, until there is room again, when less than this is free on the disk;
     0 never does. Give more than dicom.minimum_free_mb, below which images are refused."""

@@ -5,6 +5,7 @@ import sys
 import textwrap
 import threading
 import time
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -166,3 +167,31 @@ def test_a_run_that_ended_without_its_work_is_taken_up_anew(tmp_path):
     finally:
         queue.stop()
     assert runs == ["a", "a"]
+
+
+def test_runs_that_ended_are_forgotten_and_what_waits_is_not(tmp_path):
+    gate, ran = threading.Event(), threading.Semaphore(0)
+
+    def body(step, name):
+        if name == "long":
+            assert gate.wait(20)
+        step("one", lambda: name)
+        ran.release()
+
+    queue = DurableQueue(f"sqlite:///{tmp_path / 'queue.db'}", "here", body)
+    queue.start()
+    try:
+        queue.enqueue("short", "short")
+        assert ran.acquire(timeout=20)
+        queue.enqueue("long", "long")
+        queue.enqueue("waiting", "waiting")
+        soon = datetime.now(UTC) + timedelta(seconds=1)
+        deadline = time.monotonic() + 20
+        while not queue.forget(soon) and time.monotonic() < deadline:
+            time.sleep(0.1)
+        assert queue.forget(soon) == 0
+        gate.set()
+        assert ran.acquire(timeout=20)
+        assert ran.acquire(timeout=20)
+    finally:
+        queue.stop()

@@ -1,0 +1,131 @@
+"""Deletes what need not be kept: images that are delivered, refused objects, old records."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+from node.health import Probe
+from node.settings.upkeep import RetentionSettings
+from storage import quarantine, retention
+from storage.archive import Archive
+from storage.database import Database, now
+
+log = logging.getLogger(__name__)
+
+SECONDS_BETWEEN_LOOKS = 30.0  # at the disk
+SECONDS_BETWEEN_ROUNDS = 3600.0  # through all that may be too old
+STUDIES_AT_ONCE = 50
+RECORDS_AT_ONCE = 10_000
+
+
+class Retention:
+    """A thread that looks at the disk twice a minute, and at everything's age once an hour.
+
+    forget_runs: deletes from the queue what ended before a moment, some of it at a time, and says how many.
+    """
+
+    def __init__(
+        self,
+        settings: RetentionSettings,
+        database: Database,
+        archive: Archive,
+        forget_runs: Callable[[datetime], int],
+    ) -> None:
+        self._settings = settings
+        self._database = database
+        self._archive = archive
+        self._forget_runs = forget_runs
+        self._deleted = 0
+        self._problem = ""
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="retention", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stopping.set()
+        self._thread.join(timeout=30)
+
+    def probe(self) -> Probe:
+        """What is deleted when, and whether that keeps the disk as free as it should be."""
+        rules = self._settings
+        kept = [f"{rules.images_days} days"] if rules.images_days else []
+        if rules.images_below_free_mb:
+            kept.append(f"while {rules.images_below_free_mb} MB are free")
+        detail = f"images are kept {' and '.join(kept) or 'for good'}"
+        if self._deleted:
+            detail += f"; those of {self._deleted} studies were deleted since the start"
+        hint = "mend or delete what holds them, or give node.data_dir a larger disk"
+        return Probe("retention", not self._problem, self._problem or detail, hint if self._problem else "")
+
+    def make_room(self) -> None:
+        """Delete the oldest studies' images until enough of the disk is free."""
+        mark = self._settings.images_below_free_mb << 20
+        while mark and self._archive.free_bytes() < mark and not self._stopping.is_set():
+            why = f"less than {mark >> 20} MB of the disk were free"
+            if not self._delete_before(now(), why, most=1):
+                with self._database.snapshot() as session:
+                    failed = retention.kept_by_failure(session)
+                self._problem = (
+                    f"less than {mark >> 20} MB of the disk are free, and no study's images may be deleted: "
+                    f"{failed} have failed, others are not yet delivered"
+                )
+                return
+        self._problem = ""
+
+    def delete_what_is_old(self) -> None:
+        """Delete what is older than the settings say."""
+        rules, at = self._settings, now()
+        if rules.images_days:
+            before, why = at - timedelta(days=rules.images_days), f"{rules.images_days} days have passed"
+            while self._delete_before(before, why, most=STUDIES_AT_ONCE) and not self._stopping.is_set():
+                pass
+        pruned = quarantine.prune(
+            self._archive.quarantine,
+            at - timedelta(days=rules.quarantine_days) if rules.quarantine_days else None,
+            rules.quarantine_mb << 20 if rules.quarantine_mb else None,
+        )
+        if pruned.objects:
+            log.info("Deleted %d refused objects; %d are left.", pruned.objects, pruned.left)
+        if rules.records_days:
+            self._forget_before(at - timedelta(days=rules.records_days))
+
+    def _forget_before(self, moment: datetime) -> None:
+        while not self._stopping.is_set():
+            with self._database.session() as session:
+                if not retention.forget_records(session, moment, RECORDS_AT_ONCE):
+                    break
+        while not self._stopping.is_set() and self._forget_runs(moment):
+            pass
+
+    def _delete_before(self, moment: datetime, why: str, most: int) -> int:
+        """Returns how many studies' images were deleted."""
+        with self._database.snapshot() as session:
+            studies = retention.releasable(session, moment, most)
+        done = 0
+        for uid in studies:
+            with self._database.session() as session:
+                released = retention.release(session, uid, why)
+                if released is not None:
+                    self._archive.delete_images(released.paths)
+                    done += 1
+        self._deleted += done
+        return done
+
+    def _run(self) -> None:
+        next_round = time.monotonic()
+        while not self._stopping.is_set():
+            try:
+                self.make_room()
+                if time.monotonic() >= next_round:
+                    next_round = time.monotonic() + SECONDS_BETWEEN_ROUNDS
+                    self.delete_what_is_old()
+            except Exception as error:
+                log.exception("what is old could not be deleted")
+                self._problem = f"nothing can be deleted ({str(error).partition(chr(10))[0]})"
+            self._stopping.wait(SECONDS_BETWEEN_LOOKS)

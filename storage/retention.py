@@ -1,0 +1,109 @@
+"""What may be deleted: images of studies that are done with, and old records. Findings never are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, cast
+
+from sqlalchemy import ColumnElement, CursorResult, and_, delete, exists, func, or_, select
+from sqlalchemy.orm import Session, aliased
+
+from storage.database import now
+from storage.events import log_event
+from storage.tables import Delivery, Event, Instance, Refusal, Revision, Series, Study, Unanswered
+
+BEING_READ = ("queued", "reading")
+NOT_DONE = (*BEING_READ, "delivering")
+
+
+@dataclass(frozen=True)
+class Released:
+    """The images of one study, whose rows are gone: their files, relative to the archive's root."""
+
+    study_uid: str
+    paths: tuple[str, ...]
+    bytes: int
+
+
+def releasable(session: Session, before: datetime, limit: int) -> list[str]:
+    """Studies whose images may be deleted, with their last image before this moment, the oldest first.
+
+    Left out are those still coming in, waiting, being read or delivered; failed ones, which a person may
+    want to have read again; those to be compared once an archive is back; and those of a patient of whom
+    another study is being read, for it may be compared with them.
+    """
+    query = select(Study.uid).where(Study.last_image_at < before, *_done_with())
+    return list(session.scalars(query.order_by(Study.last_image_at).limit(limit)))
+
+
+def release(session: Session, study_uid: str, why: str) -> Released | None:
+    """Forget a study's images, if they may still be deleted. The files are to be deleted before the session
+    commits: what is sent again meanwhile waits for that, and is new."""
+    study = session.scalar(
+        select(Study).where(Study.uid == study_uid, *_done_with()).with_for_update(of=Study)
+    )
+    if study is None:
+        return None
+    of_study = Instance.series_pk.in_(select(Series.id).where(Series.study_pk == study.id))
+    rows = session.execute(select(Instance.path, Instance.size).where(of_study)).all()
+    session.execute(delete(Instance).where(of_study).execution_options(synchronize_session=False))
+    study.images_deleted_at = now()
+    size = sum(row.size for row in rows)
+    if rows:
+        text = f"Its {len(rows)} images ({size / 1e6:,.1f} MB) were deleted: {why}. What was found is kept."
+        log_event(session, "node", text, study_uid=study_uid)
+    return Released(study_uid, tuple(row.path for row in rows), size)
+
+
+def kept_by_failure(session: Session) -> int:
+    """How many failed studies keep their images from being deleted."""
+    return session.scalar(select(func.count()).select_from(Study).where(_has_images(), _is_failed())) or 0
+
+
+def forget_records(session: Session, before: datetime, at_once: int = 10_000) -> int:
+    """Delete lines of timelines and of refusals that are older; returns how many, ``at_once`` of each at
+    most, so that nobody waits long for the database."""
+    return sum(_deleted(session, table, [table.at < before], at_once) for table in (Event, Refusal))
+
+
+def _deleted(session: Session, table: Any, old: Sequence[ColumnElement[bool]], at_once: int) -> int:
+    chosen = select(table.id).where(*old).limit(at_once)
+    gone = delete(table).where(table.id.in_(chosen)).execution_options(synchronize_session=False)
+    return int(cast("CursorResult[Any]", session.execute(gone)).rowcount)
+
+
+def _done_with() -> tuple[ColumnElement[bool], ...]:
+    revision, delivery = aliased(Revision), aliased(Delivery)
+    other, others = aliased(Study), aliased(Revision)
+    under_way = exists().where(revision.study_pk == Study.id, revision.state.in_(NOT_DONE))
+    on_its_way = exists().where(
+        delivery.revision_pk == revision.id,
+        revision.study_pk == Study.id,
+        or_(delivery.state == "waiting", delivery.commit_due.is_not(None)),
+    )
+    patients_under_way = (
+        select(other.patient_pk).join(others, others.study_pk == other.id).where(others.state.in_(BEING_READ))
+    )
+    return (
+        _has_images(),
+        Study.is_open.is_(False),
+        Study.read_now.is_(False),
+        or_(Study.fetched_until.is_(None), Study.fetched_until <= now()),
+        ~under_way,
+        ~on_its_way,
+        ~_is_failed(),
+        ~exists().where(Unanswered.study_pk == Study.id),
+        Study.patient_pk.not_in(patients_under_way),
+    )
+
+
+def _has_images() -> ColumnElement[bool]:
+    return Study.images_deleted_at.is_(None)
+
+
+def _is_failed() -> ColumnElement[bool]:
+    newest, newer = aliased(Revision), aliased(Revision)
+    later = exists().where(newer.study_pk == newest.study_pk, newer.number > newest.number)
+    return exists().where(and_(newest.study_pk == Study.id, newest.state == "failed", ~later))

@@ -1,0 +1,111 @@
+"""The disk is kept as free as it should be, by what is delivered, and never by what is not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import pytest
+from sqlalchemy import select
+
+from node.retention import Retention
+from node.settings.upkeep import RetentionSettings
+from storage.archive import Archive
+from storage.database import Database, now
+from storage.tables import Instance, Series, Study
+from tests.node.web import rows
+
+MARK_MB = 100
+
+
+class SmallDisk(Archive):
+    """Of which as much is free as is not taken by images, 60 MB each."""
+
+    def free_bytes(self) -> int:
+        return (190 - 60 * len(list(self.images.rglob("*.dcm")))) << 20
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Iterator[Database]:
+    database = Database(f"sqlite:///{tmp_path / 'overread.db'}")
+    database.upgrade()
+    yield database
+    database.close()
+
+
+@pytest.fixture
+def archive(tmp_path: Path) -> Archive:
+    return SmallDisk(tmp_path / "data", durable=False)
+
+
+def study(database: Database, archive: Archive, days: int, *, delivered: bool = True) -> str:
+    """A study of one image, as many days old."""
+    with database.session() as session:
+        made = rows.add_study(session, images=2)
+        if delivered:
+            rows.read_and_deliver(session, made, archive.root)
+        made.last_image_at = now() - timedelta(days=days)
+        made.is_open = not delivered
+        images = session.scalars(select(Instance).join(Series).where(Series.study_pk == made.id)).all()
+        for image in images[1:]:
+            session.delete(image)
+        images[0].path = archive.image_path(made.uid, images[0].uid)
+        path = archive.path(images[0].path)
+        path.parent.mkdir(parents=True)
+        path.write_bytes(b"pixels")
+        return made.uid
+
+
+def with_images(database: Database) -> set[str]:
+    with database.snapshot() as session:
+        return set(session.scalars(select(Study.uid).where(Study.images_deleted_at.is_(None))))
+
+
+def forget_nothing(_before: datetime) -> int:
+    return 0
+
+
+def test_images_go_after_their_days(database: Database, archive: Archive) -> None:
+    old, young = study(database, archive, 40), study(database, archive, 20)
+    open_ = study(database, archive, 50, delivered=False)
+    Retention(RetentionSettings(), database, archive, forget_nothing).delete_what_is_old()
+    assert with_images(database) == {old, young, open_}
+    Retention(RetentionSettings(images_days=30), database, archive, forget_nothing).delete_what_is_old()
+    assert with_images(database) == {young, open_}
+    assert len(list(archive.images.rglob("*.dcm"))) == 2
+
+
+def test_at_the_mark_the_oldest_go_and_no_more_than_needed(database: Database, archive: Archive) -> None:
+    _oldest, older = study(database, archive, 3), study(database, archive, 2)
+    new = study(database, archive, 1, delivered=False)
+    retention = Retention(RetentionSettings(images_below_free_mb=60), database, archive, forget_nothing)
+    retention.make_room()
+    assert with_images(database) == {older, new}
+    assert retention.probe().ok
+    assert "1 studies" in retention.probe().detail
+
+
+def test_a_disk_full_of_what_is_not_delivered_is_a_problem_and_nothing_is_deleted(
+    database: Database, archive: Archive
+) -> None:
+    kept = {study(database, archive, days, delivered=False) for days in (1, 2)}
+    retention = Retention(RetentionSettings(images_below_free_mb=MARK_MB), database, archive, forget_nothing)
+    retention.make_room()
+    assert with_images(database) == kept
+    probe = retention.probe()
+    assert not probe.ok
+    assert "not yet delivered" in probe.detail
+
+
+def test_runs_of_the_queue_are_forgotten_until_none_is_left(database: Database, archive: Archive) -> None:
+    left = [500, 500, 20, 0]
+    asked: list[datetime] = []
+
+    def forget(before: datetime) -> int:
+        asked.append(before)
+        return left.pop(0)
+
+    Retention(RetentionSettings(records_days=10), database, archive, forget).delete_what_is_old()
+    assert left == []
+    assert all(now() - before >= timedelta(days=10) for before in asked)

@@ -1,0 +1,165 @@
+"""Images go once they are delivered and old; findings stay, and what came of them can be compared again."""
+
+from __future__ import annotations
+
+import os
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from sqlalchemy import func, select
+
+from storage import priors, quarantine
+from storage.actions import ActionRefusedError, read_again
+from storage.archive import Archive
+from storage.database import Database, now
+from storage.intake import Received, record
+from storage.retention import forget_records, kept_by_failure, releasable, release
+from storage.tables import Event, FindingRow, Instance, Refusal, Series, Study
+from tests.node.web import rows
+
+PAUSE = timedelta(minutes=1)
+
+
+def may_go(database: Database) -> list[str]:
+    with database.snapshot() as session:
+        return releasable(session, now() + timedelta(days=1), 100)
+
+
+def test_only_what_is_done_with_may_go(database: Database, tmp_path: Path) -> None:
+    with database.session() as session:
+        studies = rows.one_in_every_state(session, tmp_path)
+        uids = {state: study.uid for state, study in studies.items()}
+    gone = {state for state, uid in uids.items() if uid in may_go(database)}
+    assert {"delivered", "skipped", "stored"} <= gone
+    assert not gone & {"receiving", "queued", "reading", "delivering", "failed"}
+    with database.snapshot() as session:
+        assert kept_by_failure(session) == 1
+
+
+def test_what_an_archive_is_still_to_be_asked_for_is_kept(database: Database, tmp_path: Path) -> None:
+    with database.session() as session:
+        study = rows.add_study(session)
+        rows.read_and_deliver(session, study, tmp_path)
+        priors.note_unanswered(session, study.uid, "pacs", "away", PAUSE)
+    assert may_go(database) == []
+
+
+def test_what_another_study_of_the_patient_may_be_compared_with_just_now_is_kept(
+    database: Database, tmp_path: Path
+) -> None:
+    with database.session() as session:
+        earlier, current = rows.add_study(session), rows.add_study(session)
+        current.patient_pk = earlier.patient_pk
+        rows.read_and_deliver(session, earlier, tmp_path)
+        revision = rows.close(session, current)
+        rows.begin_reading(session, current, revision)
+    assert may_go(database) == []
+
+
+def test_a_released_study_keeps_its_findings_and_says_what_became_of_it(
+    database: Database, tmp_path: Path
+) -> None:
+    with database.session() as session:
+        study = rows.add_study(session, images=4)
+        rows.read_and_deliver(session, study, tmp_path)
+        before = session.scalar(select(func.count(FindingRow.id)))
+    with database.session() as session:
+        released = release(session, study.uid, "30 days have passed")
+        assert released is not None
+        assert len(released.paths) == 4
+    with database.snapshot() as session:
+        assert session.scalar(select(func.count(Instance.id))) == 0
+        assert session.scalar(select(func.count(FindingRow.id))) == before
+        texts = session.scalars(select(Event.text).where(Event.study_uid == study.uid)).all()
+        assert priors.newest_reading(session, study.uid, "lung-nodules") is not None
+        assert not priors.study_and_patient(session, study.uid)[0].has_images
+    assert any("4 images" in text and "30 days have passed" in text for text in texts)
+    assert may_go(database) == []
+    with database.session() as session:
+        assert release(session, study.uid, "again") is None
+        assert not priors.compare_again(session, study.uid)
+        with pytest.raises(ActionRefusedError, match="were deleted"):
+            read_again(session, study.uid, "Ann")
+
+
+def test_a_study_that_came_back_by_a_fetch_opens_no_reading_and_one_sent_again_does(
+    database: Database, tmp_path: Path
+) -> None:
+    with database.session() as session:
+        study = rows.add_study(session)
+        rows.read_and_deliver(session, study, tmp_path)
+        series = session.scalars(select(Series.uid).where(Series.study_pk == study.id)).first()
+        release(session, study.uid, "old")
+    image = Received("1.2.3.4", "1.2", "1.2", str(series), study.uid, "images/a.dcm", 9, now(), fetched=True)
+    with database.session() as session:
+        until = now() + timedelta(minutes=1)
+        priors.expect(session, study.uid, priors.PatientIdentity("P"), "", "", "", until)
+        session.flush()
+        record(session, [image])
+    with database.session() as session:
+        row = session.scalars(select(Study).where(Study.uid == study.uid)).one()
+        assert (row.is_open, row.images_deleted_at) == (False, None)
+        record(session, [Received("1.2.3.5", "1.2", "1.2", str(series), study.uid, "images/b.dcm", 9, now())])
+        session.flush()
+        assert row.is_open
+
+
+def test_old_records_are_forgotten_a_part_at_a_time(database: Database) -> None:
+    old = now() - timedelta(days=400)
+    with database.session() as session:
+        session.add_all(Event(at=old, stage="node", text=str(number)) for number in range(5))
+        session.add_all(Refusal(at=old, status=1, reason=str(number)) for number in range(5))
+        session.add(Event(at=now(), stage="node", text="new"))
+    before = now() - timedelta(days=365)
+    counts = []
+    for _ in range(4):
+        with database.session() as session:
+            counts.append(forget_records(session, before, at_once=2))
+    assert counts == [4, 4, 2, 0]
+    with database.snapshot() as session:
+        assert session.scalars(select(Event.text)).all() == ["new"]
+
+
+def refused(archive: Archive, day: str, name: str, size: int, days_old: int) -> Path:
+    path = archive.quarantine / day / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(b"x" * size)
+    at = (now() - timedelta(days=days_old)).timestamp()
+    os.utime(path, (at, at))
+    return path
+
+
+def test_quarantine_keeps_neither_what_is_old_nor_more_than_it_may(tmp_path: Path) -> None:
+    archive = Archive(tmp_path, durable=False)
+    old = refused(archive, "2026-01-01", "old.dcm", 10, 40)
+    files = [refused(archive, "2026-02-01", f"{n}.dcm", 10_000, 10 - n) for n in range(5)]
+    pruned = quarantine.prune(archive.quarantine, now() - timedelta(days=30), 25_000)
+    assert (pruned.objects, pruned.left, pruned.left_bytes) == (4, 2, 20_000)
+    assert not old.parent.exists()
+    assert [path.exists() for path in files] == [False, False, False, True, True]
+    assert quarantine.prune(archive.quarantine, None, None).objects == 0
+
+
+def test_an_image_deleted_while_it_was_sent_again_is_put_back(tmp_path: Path) -> None:
+    """It was answered with success on the strength of the first; its second copy takes that one's place."""
+    archive = Archive(tmp_path, durable=False)
+    path = archive.image_path("1.2", "1.2.3")
+    for name in ("first", "second"):
+        incoming = archive.receive()
+        incoming.write(b"the same bytes" + bytes(200))
+        if name == "first":
+            archive.keep(incoming, "1.2", "1.2.3")
+            archive.recorded(incoming.name, path)
+    archive.delete_images([path])
+    assert not archive.path(path).exists()
+    assert not archive.path(path).parent.exists()
+    archive.recorded(incoming.name, path)
+    assert archive.path(path).read_bytes().startswith(b"the same bytes")
+    assert list(archive.incoming.iterdir()) == []
+
+
+def test_nothing_outside_the_images_is_deleted_as_one(tmp_path: Path) -> None:
+    archive = Archive(tmp_path, durable=False)
+    with pytest.raises(ValueError, match="no image"):
+        archive.delete_images(["results/1/seg.dcm"])
