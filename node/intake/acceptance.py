@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ from node.intake.examination import (
     examine,
 )
 from node.intake.ledger import Entry, Ledger, LedgerFullError
+from node.intake.notes import RefusalNotes
 from storage.archive import Archive, ContentConflictError, IncomingFile, UnsafeUidError
 from storage.database import now
 from storage.intake import Received, Refused
@@ -26,17 +26,17 @@ from storage.part10 import decode_head, encode_head
 log = logging.getLogger(__name__)
 
 SUCCESS = 0x0000
-NOT_AUTHORIZED = 0x0124
 SECONDS_BETWEEN_LOOKS_AT_THE_DISK = 0.1
-SECONDS_BETWEEN_NOTES = 60.0  # of one and the same trouble with one caller
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What the sender is told: a DICOM status (PS3.4 B.2.3) and, unless it is success, why."""
+    """What the sender is told: a DICOM status (PS3.4 B.2.3) and, unless it is success, why. ``study_uid`` is
+    that of an object that was kept."""
 
     status: int
     comment: str = ""
+    study_uid: str = ""
 
 
 class Acceptance:
@@ -47,30 +47,25 @@ class Acceptance:
     """
 
     def __init__(
-        self, archive: Archive, ledger: Ledger, *, minimum_free: int = 0, maximum_object: int = 1 << 62
+        self,
+        archive: Archive,
+        ledger: Ledger,
+        notes: RefusalNotes,
+        *,
+        minimum_free: int = 0,
+        maximum_object: int = 1 << 62,
     ) -> None:
         self._archive = archive
         self._ledger = ledger
+        self._notes = notes
         self._minimum_free = minimum_free
         self._maximum_object = maximum_object
-        self._noted: dict[tuple[str, str, int], float] = {}
-        self._noting = threading.Lock()
         self._free = 0
         self._free_known_until = 0.0
 
     def begin(self, announced: Announcement) -> Arrival:
         """Start to receive one object."""
         return Arrival(self, announced)
-
-    def turn_away(self, caller: str, address: str) -> None:
-        """Note a caller that was not let in."""
-        reason = f"{caller} at {address} is not among dicom.allowed_callers; its association was rejected"
-        self._note_now_and_then(Refused(now(), caller, address, NOT_AUTHORIZED, reason))
-
-    def too_many(self, caller: str, address: str) -> None:
-        """Note a caller that was told to come back because too many are connected."""
-        reason = f"too many senders are connected; {caller} at {address} was told to come back"
-        self._note_now_and_then(Refused(now(), caller, address, OUT_OF_RESOURCES, reason))
 
     def adopt_left_behind(self) -> int:
         """Enter the images that an earlier run kept but did not record; return how many."""
@@ -131,7 +126,7 @@ class Acceptance:
             self._ledger.enter(Entry(_received(announced, header, kept.path, kept.size), incoming.name))
         except LedgerFullError as error:
             return self.refuse(announced, RefusedError(OUT_OF_RESOURCES, str(error), header.study_uid), None)
-        return Answer(SUCCESS)
+        return Answer(SUCCESS, study_uid=header.study_uid)
 
     def refuse(self, announced: Announcement, refused: RefusedError, incoming: IncomingFile | None) -> Answer:
         """Note why an object is not accepted and keep it in quarantine."""
@@ -154,28 +149,10 @@ class Acceptance:
             path=path,
         )
         if path:
-            self._note(note)
+            self._notes.note(note)
         else:
-            self._note_now_and_then(note)
+            self._notes.now_and_then(note, (note.caller, note.address, note.status))
         return Answer(refused.status, refused.reason)
-
-    def _note_now_and_then(self, note: Refused) -> None:
-        """A sender that tries again and again fills neither the database nor the page."""
-        key = (note.caller, note.address, note.status)
-        with self._noting:
-            if time.monotonic() - self._noted.get(key, -1e9) < SECONDS_BETWEEN_NOTES:
-                return
-            if len(self._noted) > 1000:
-                self._noted.clear()
-            self._noted[key] = time.monotonic()
-        self._note(note)
-
-    def _note(self, note: Refused) -> None:
-        log.warning("Refused 0x%04X from %s@%s: %s", note.status, note.caller, note.address, note.reason)
-        try:
-            self._ledger.enter(note)
-        except LedgerFullError:
-            log.warning("The refusal could not be entered: the database has fallen behind.")
 
 
 class Arrival:

@@ -1,19 +1,40 @@
-"""Who may send: AE titles, each optionally tied to an address or a network."""
+"""Who may send: AE titles, each optionally tied to an address or a network, and to a certificate."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from ipaddress import ip_address, ip_network
 
+from node.settings.security import AllowedCaller
+from node.tls import PeerCertificate
 
-def is_allowed(allowed: Iterable[str], ae_title: str, address: str) -> bool:
-    """Whether ``ae_title`` calling from ``address`` is among ``allowed``: ``CT1``, ``CT1@10.0.0.5``,
-    ``CT1@10.0.0.0/24``, ``*@10.0.0.0/24``, or ``*`` for anyone."""
-    for caller in allowed:
-        title, _, place = caller.partition("@")
-        if title in ("*", ae_title) and (not place or _is_at(address, place)):
-            return True
-    return False
+
+@dataclass(frozen=True)
+class Caller:
+    """What a sender calls itself, where it calls from, and the certificate it showed."""
+
+    ae_title: str
+    address: str
+    certificate: PeerCertificate | None = None
+
+    def __str__(self) -> str:
+        shown = f" ({self.certificate.subject})" if self.certificate else ""
+        return f"{self.ae_title}@{self.address}{shown}"
+
+
+def is_allowed(allowed: Iterable[AllowedCaller], caller: Caller) -> bool:
+    """Whether ``caller`` fits one of ``allowed`` in AE title, address and certificate."""
+    return any(
+        one.ae_title in ("*", caller.ae_title)
+        and (not one.address or _is_at(caller.address, one.address))
+        and (not one.certificate or _shows(caller.certificate, one.certificate))
+        for one in allowed
+    )
+
+
+def _shows(certificate: PeerCertificate | None, wanted: str) -> bool:
+    return certificate is not None and certificate.is_as(wanted)
 
 
 def _is_at(address: str, place: str) -> bool:

@@ -17,7 +17,9 @@ from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from node.intake.examination import CONFLICT
+from storage import audit
 from storage.archive import Archive
+from storage.audit import AuditEntry
 from storage.database import Database, now
 from storage.intake import Misfit, Received, Refused, note_refusals, record
 
@@ -43,8 +45,11 @@ class Entry:
     incoming_name: str
 
 
+Item = Entry | Refused | AuditEntry
+
+
 class Ledger:
-    """Takes images and refusals from any thread and writes them with one.
+    """Takes images, refusals and lines of the audit trail from any thread and writes them with one.
 
     A batch is given ``linger`` seconds to grow, so that the database costs a fast sender next to nothing.
     """
@@ -63,7 +68,7 @@ class Ledger:
         self._batch = batch
         self._linger = linger
         self._capacity = capacity
-        self._waiting: queue.SimpleQueue[Entry | Refused | threading.Event] = queue.SimpleQueue()
+        self._waiting: queue.SimpleQueue[Item | threading.Event] = queue.SimpleQueue()
         self._stopping = threading.Event()
         self._hurry = threading.Event()
         self._thread = threading.Thread(target=self._run, name="ledger", daemon=True)
@@ -82,11 +87,11 @@ class Ledger:
 
     @property
     def backlog(self) -> int:
-        """How many images and refusals wait to be written."""
+        """How many of them wait to be written."""
         return self._waiting.qsize()
 
-    def enter(self, entry: Entry | Refused, timeout: float = 5) -> None:
-        """Have an image or a refusal written soon.
+    def enter(self, entry: Item, timeout: float = 5) -> None:
+        """Have an image, a refusal or a line of the audit trail written soon.
 
         Raises:
             LedgerFullError: there was no room within ``timeout`` seconds.
@@ -123,9 +128,9 @@ class Ledger:
                 if self._stopping.is_set():
                     return
 
-    def _next_batch(self) -> tuple[list[Entry | Refused], threading.Event | None]:
+    def _next_batch(self) -> tuple[list[Item], threading.Event | None]:
         """What to write next, and who waits until it is written."""
-        batch: list[Entry | Refused] = []
+        batch: list[Item] = []
         while len(batch) < self._batch:
             try:
                 item = self._waiting.get(block=not batch)
@@ -138,7 +143,7 @@ class Ledger:
             batch.append(item)
         return batch, None
 
-    def _write_in_the_end(self, batch: Sequence[Entry | Refused]) -> bool:
+    def _write_in_the_end(self, batch: Sequence[Item]) -> bool:
         """Write, however long the database is away; False when we are to stop before that."""
         pause = 0.5
         while True:
@@ -160,7 +165,7 @@ class Ledger:
             self.problem = None
             return True
 
-    def _write(self, batch: Sequence[Entry | Refused]) -> None:
+    def _write(self, batch: Sequence[Item]) -> None:
         entries = [one for one in batch if isinstance(one, Entry)]
         refused = [one for one in batch if isinstance(one, Refused)]
         names = {entry.received: entry.incoming_name for entry in entries}
@@ -170,8 +175,9 @@ class Ledger:
             refused += [self._withdrawn(misfit, names[misfit.received]) for misfit in misfits]
             if refused:
                 note_refusals(session, refused)
+            audit.enter(session, [one for one in batch if isinstance(one, AuditEntry)])
         for entry in entries:
-            self._archive.recorded(entry.incoming_name)
+            self._archive.recorded(entry.incoming_name, entry.received.path)
 
     def _withdrawn(self, misfit: Misfit, incoming_name: str) -> Refused:
         image = misfit.received
@@ -187,7 +193,7 @@ class Ledger:
             path=self._archive.withdraw(image.path, incoming_name),
         )
 
-    def _give_up(self, item: Entry | Refused, error: Exception) -> None:
+    def _give_up(self, item: Item, error: Exception) -> None:
         """Set an entry aside that the database will never take, so that what follows is not held up."""
         log.error("The database does not take an entry: %s", _first_line(error), exc_info=error)
         if not isinstance(item, Entry):

@@ -9,12 +9,15 @@ from dataclasses import replace
 from functools import partial
 
 from node.intake.acceptance import Acceptance
+from node.intake.door import Door
 from node.intake.examination import Announcement
 from node.intake.ledger import Ledger
+from node.intake.notes import RefusalNotes
 from node.intake.stock import StockListener
 from node.intake.transport import FastListener
 from node.peers import commitment
 from node.settings import DicomSettings
+from node.tls import Identity
 from storage.archive import Archive, ArchiveError
 from storage.database import Database
 
@@ -28,24 +31,35 @@ class ReceiverError(RuntimeError):
 class Receiver:
     """Listens for senders; what they send ends in ``archive`` and, shortly after, in ``database``.
 
-    ``settings.port`` 0 takes a free port.
+    ``settings.port`` 0 takes a free port. ``identity`` is who the node is where TLS is enabled.
     """
 
-    def __init__(self, settings: DicomSettings, ae_title: str, archive: Archive, database: Database) -> None:
+    def __init__(
+        self,
+        settings: DicomSettings,
+        ae_title: str,
+        archive: Archive,
+        database: Database,
+        identity: Identity | None = None,
+    ) -> None:
         self._settings = settings
         self._archive = archive
         self._ledger = Ledger(database, archive)
+        notes = RefusalNotes(self._ledger)
         acceptance = Acceptance(
             archive,
             self._ledger,
+            notes,
             minimum_free=settings.minimum_free_mb << 20,
             maximum_object=settings.maximum_object_mb << 20,
         )
         self._acceptance = acceptance
+        door = Door(settings, notes)
+        secure = identity if settings.tls.enabled else None
         self._listener: FastListener | StockListener = (
-            FastListener(settings, ae_title, acceptance, partial(commitment.record, database))
+            FastListener(settings, ae_title, acceptance, door, partial(commitment.record, database), secure)
             if settings.transport == "fast"
-            else StockListener(settings, ae_title, acceptance)
+            else StockListener(settings, ae_title, acceptance, door)
         )
 
     def start(self) -> int:

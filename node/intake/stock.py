@@ -14,8 +14,9 @@ from pynetdicom.sop_class import uid_to_service_class
 from pynetdicom.transport import ThreadedAssociationServer
 
 from node.intake.acceptance import Acceptance
-from node.intake.callers import is_allowed
+from node.intake.callers import Caller
 from node.intake.contexts import RETIRED_STORAGE_CLASSES, supported_contexts
+from node.intake.door import Door
 from node.intake.examination import Announcement
 from node.settings import DicomSettings
 from storage.part10 import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION
@@ -26,8 +27,9 @@ _REJECT_CALLER = (0x01, 0x01, 0x03)  # permanent, by the service user: calling A
 class StockListener:
     """A listening socket whose associations pynetdicom serves, each with two polling threads."""
 
-    def __init__(self, settings: DicomSettings, ae_title: str, acceptance: Acceptance) -> None:
+    def __init__(self, settings: DicomSettings, ae_title: str, acceptance: Acceptance, door: Door) -> None:
         self._settings = settings
+        self._door = door
         self._acceptance = acceptance
         self._server: ThreadedAssociationServer | None = None
         self._ae = AE(ae_title)
@@ -70,8 +72,7 @@ class StockListener:
 
     def _on_request(self, event: Event) -> None:
         caller, address = _caller(event)
-        if not is_allowed(self._settings.allowed_callers, caller, address):
-            self._acceptance.turn_away(caller, address)
+        if not self._door.is_welcome(Caller(caller, address)):
             event.assoc.acse.send_reject(*_REJECT_CALLER)
             event.assoc.kill()
 

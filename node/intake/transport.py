@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import socket
+import ssl
 import threading
 import time
 from collections import Counter
@@ -18,18 +19,14 @@ from pynetdicom import build_context
 from pynetdicom.presentation import PresentationContext
 
 from node.intake.acceptance import SUCCESS, Acceptance, Answer, Arrival
-from node.intake.callers import is_allowed
+from node.intake.callers import Caller
 from node.intake.contexts import supported_contexts
+from node.intake.door import Door
 from node.intake.examination import Announcement
-from node.intake.negotiation import (
-    CALLER_NOT_RECOGNISED,
-    LIMIT_EXCEEDED,
-    MalformedRequestError,
-    agree,
-    decode_request,
-)
+from node.intake.negotiation import MalformedRequestError, agree, decode_request
 from node.peers.commitment import PUSH_MODEL, MalformedReportError, Report, decode_report
 from node.settings import DicomSettings
+from node.tls import Identity, PeerCertificate, TlsError, certificate_of, in_words
 from node.wire.command import (
     CANCEL_REQUEST,
     ECHO_REQUEST,
@@ -54,7 +51,9 @@ from node.wire.pdu import (
     RELEASE_RP,
     RELEASE_RQ,
     PeerGoneError,
+    PeerSilentError,
     ProtocolError,
+    SecureWire,
     Wire,
     fragments,
 )
@@ -76,10 +75,14 @@ class FastListener:
         settings: DicomSettings,
         ae_title: str,
         acceptance: Acceptance,
+        door: Door,
         take_report: Callable[[Report], bool] | None = None,
+        identity: Identity | None = None,
     ) -> None:
         self._settings = settings
         self._acceptance = acceptance
+        self._door = door
+        self._identity = identity
         self._take_report = take_report
         self._ae_title = ae_title
         self._supported = [*supported_contexts(settings.private_sop_classes), _commitment_context()]
@@ -87,7 +90,6 @@ class FastListener:
         self._accepting = threading.Thread(target=self._accept, name=f"listener {ae_title}", daemon=True)
         self._lock = threading.Lock()
         self._associations: set[_Association] = set()
-        self._by_address: Counter[str] = Counter()
         self._stopping = False
 
     def start(self) -> int:
@@ -134,33 +136,26 @@ class FastListener:
                     time.sleep(0.1)
                 continue
             try:
-                self._admit(connection, str(address[0]))
+                self._serve(connection, str(address[0]))
             except (OSError, RuntimeError) as error:  # it is gone already, or no thread is to be had
                 log.warning("A connection from %s could not be served: %s", address[0], error)
                 connection.close()
 
-    def _admit(self, connection: socket.socket, address: str) -> None:
-        settings = self._settings
+    def _serve(self, connection: socket.socket, address: str) -> None:
+        association = _Association(self, connection, address)
         with self._lock:
-            total, of_address = len(self._associations), self._by_address[address]
-            if total >= 2 * settings.maximum_associations:
-                connection.close()
-                return
-            full = (
-                total >= settings.maximum_associations
-                or of_address >= settings.maximum_associations_per_sender
-            )
-            association = _Association(self, connection, address, full)
-            association.start()
             self._associations.add(association)
-            self._by_address[address] += 1
+        self._door.knock(association)
+        try:
+            association.start()
+        except RuntimeError:
+            self.ended(association)
+            raise
 
     def ended(self, association: _Association) -> None:
+        self._door.leave(association)
         with self._lock:
             self._associations.discard(association)
-            self._by_address[association.address] -= 1
-            if self._by_address[association.address] <= 0:
-                del self._by_address[association.address]
 
     @property
     def settings(self) -> DicomSettings:
@@ -173,6 +168,15 @@ class FastListener:
     @property
     def acceptance(self) -> Acceptance:
         return self._acceptance
+
+    @property
+    def door(self) -> Door:
+        return self._door
+
+    @property
+    def identity(self) -> Identity | None:
+        """Who we are to those that speak TLS; None where nobody is to."""
+        return self._identity
 
     def take_report(self, report: Report) -> bool:
         """Hand on a storage commitment result; whether somebody waits for it."""
@@ -190,51 +194,58 @@ class FastListener:
 class _Association(threading.Thread):
     """One connection, from the request to the release."""
 
-    def __init__(self, listener: FastListener, connection: socket.socket, address: str, full: bool) -> None:
+    def __init__(self, listener: FastListener, connection: socket.socket, address: str) -> None:
         super().__init__(name=f"association {address}", daemon=True)
         self.address = address
         self._listener = listener
         self._connection = connection
-        self._wire = Wire(connection)
-        self._full = full
-        self._caller = ""
+        self._wire: Wire = Wire(connection)
+        self._caller: Caller | None = None  # once it is let in
         self._contexts: Mapping[int, str] = {}
         self._command = bytearray()
         self._request: Command | None = None  # whose data set is being received
         self._context_id = 0
         self._arrival: Arrival | None = None
         self._event = bytearray()  # the information of an event report
+        self._received: Counter[str] = Counter()  # objects of each study
+        self._refused = 0
 
     def end(self) -> None:
         """Have the thread end once it has no object under way."""
         if self._request is None:
-            self.cut(socket.SHUT_RD)
+            self._wire.cut(socket.SHUT_RD)
 
-    def cut(self, how: int = socket.SHUT_RDWR) -> None:
-        try:
-            self._connection.shutdown(how)
-        except OSError:
-            log.debug("%s had gone already", self.address)
+    def cut(self) -> None:
+        self._wire.cut()
 
     def run(self) -> None:
+        door = self._listener.door
         try:
-            if self._negotiate():
+            certificate = self._secure()
+            if self._negotiate(certificate):
                 self._wire.set_deadline(self._listener.settings.network_timeout)
                 while self._serve():
                     pass
-        except ProtocolError as error:
-            log.warning("Aborted the association of %s@%s: %s", self._caller, self.address, error)
+        except TlsError as error:
+            door.distrust(self.address, str(error))
+        except (ProtocolError, PeerSilentError) as error:
+            if self._caller is None:
+                door.distrust(self.address, str(error))
+            else:
+                door.lose(self._caller, str(error))
             self._abort()
         except PeerGoneError as error:
-            log.info("%s@%s: %s", self._caller, self.address, error)
+            log.info("%s: %s", self._caller or self.address, error)
             self._abort()
         except Exception:
-            log.exception("The association of %s@%s ended on an error of ours", self._caller, self.address)
+            log.exception("The association of %s ended on an error of ours", self._caller or self.address)
             self._abort()
         finally:
             if self._arrival is not None:
                 self._arrival.abandon()
-            self._connection.close()
+            if self._caller is not None:
+                door.received(self._caller, self._received, self._refused)
+            self._wire.close()
             self._listener.ended(self)
 
     def _abort(self) -> None:
@@ -243,9 +254,33 @@ class _Association(threading.Thread):
         except PeerGoneError:
             log.debug("%s had gone already", self.address)
 
-    def _negotiate(self) -> bool:
-        settings = self._listener.settings
-        self._wire.set_deadline(min(SECONDS_TO_INTRODUCE, settings.network_timeout))
+    def _secure(self) -> PeerCertificate | None:
+        """Shake hands over TLS, where it is spoken.
+
+        Raises:
+            TlsError: the peer does not speak it, or is not who it should be.
+            PeerGoneError: it hung up meanwhile.
+        """
+        identity = self._listener.identity
+        if identity is None:
+            return None
+        self._connection.settimeout(self._listener.settings.tls.handshake_seconds)
+        connection = identity.accepting().wrap_socket(
+            self._connection, server_side=True, do_handshake_on_connect=False
+        )
+        self._wire = wire = SecureWire(connection)
+        connection.settimeout(self._listener.settings.tls.handshake_seconds)
+        try:
+            connection.do_handshake()
+            return certificate_of(connection)
+        except (ssl.SSLEOFError, ssl.SSLZeroReturnError, ConnectionError) as error:
+            raise PeerGoneError("hung up during the TLS handshake") from error
+        except OSError as error:
+            wire.take_leave()
+            raise TlsError(in_words(error)) from error
+
+    def _negotiate(self, certificate: PeerCertificate | None) -> bool:
+        self._wire.set_deadline(min(SECONDS_TO_INTRODUCE, self._listener.settings.network_timeout))
         kind, body = self._wire.receive(MAXIMUM_REQUEST)
         if kind != ASSOCIATE_RQ:
             raise ProtocolError(f"a PDU of type {kind} instead of an association request")
@@ -253,13 +288,10 @@ class _Association(threading.Thread):
             request = decode_request(PDU_HEAD.pack(kind, len(body)) + bytes(body))
         except MalformedRequestError as error:
             raise ProtocolError(str(error)) from error
-        self._caller = request.caller
-        if not is_allowed(settings.allowed_callers, request.caller, self.address):
-            self._listener.acceptance.turn_away(request.caller, self.address)
-            return self._reject(*CALLER_NOT_RECOGNISED)
-        if self._full:
-            self._listener.acceptance.too_many(request.caller, self.address)
-            return self._reject(*LIMIT_EXCEEDED)
+        caller = Caller(request.caller, self.address, certificate)
+        if rejection := self._listener.door.admit(self, caller):
+            return self._reject(*rejection)
+        self._caller = caller
         agreement = agree(request, self._listener.supported, MAXIMUM_PDU)
         self._contexts = agreement.contexts
         self._wire.send_pdu(agreement.answer)
@@ -312,13 +344,15 @@ class _Association(threading.Thread):
         self._request, self._context_id = command, context_id
         self._event.clear()
         if command.field == STORE_REQUEST:
+            assert self._caller is not None  # or no context would have been accepted
+            title = self._caller.ae_title
             announced = Announcement(
                 command.sop_class,
                 command.uid,
                 self._contexts[context_id],
-                self._caller,
+                title,
                 self.address,
-                fetched=command.move_originator in (self._listener.ae_title, self._caller),
+                fetched=command.move_originator in (self._listener.ae_title, title),
             )
             self._arrival = self._listener.acceptance.begin(announced)
         if not command.has_data_set:
@@ -349,6 +383,10 @@ class _Association(threading.Thread):
         arrival, self._arrival = self._arrival, None
         if arrival is not None:
             answer = arrival.finish()
+            if answer.status == SUCCESS:
+                self._received[answer.study_uid] += 1
+            else:
+                self._refused += 1
         elif request.field == EVENT_REPORT_REQUEST and request.sop_class == PUSH_MODEL:
             answer = self._take_event()
         else:

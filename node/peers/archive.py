@@ -25,6 +25,7 @@ from pynetdicom.presentation import PresentationContext
 
 from node.peers.sending import DeliveryError, associate, name_of
 from node.settings import ArchiveSettings
+from node.tls import Identity
 
 STUDY_ROOT_FIND = "1.2.840.10008.5.1.4.1.2.2.1"
 STUDY_ROOT_MOVE = "1.2.840.10008.5.1.4.1.2.2.2"
@@ -74,6 +75,7 @@ class DicomArchive:
 
     peer: ArchiveSettings
     calling_ae_title: str
+    identity: Identity | None = None
 
     @property
     def name(self) -> str:
@@ -188,7 +190,9 @@ class DicomArchive:
         ae.requested_contexts = contexts
         ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = ae.connection_timeout = seconds
         try:
-            association = associate(ae, self.peer, ext_neg=list(roles), evt_handlers=list(handlers))
+            association = associate(
+                ae, self.peer, self.identity, ext_neg=list(roles), evt_handlers=list(handlers)
+            )
         except DeliveryError as error:
             raise ArchiveAnswerError(str(error), away=True) from error
         cut = Timer(max(until - time.monotonic(), 0.1), association.abort)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import ssl
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -28,6 +29,7 @@ from node.peers.outgoing import (
     outgoing,
 )
 from node.settings import Peer
+from node.tls import Identity, TlsError
 from node.wire.association import (
     Association,
     BrokenDataError,
@@ -40,6 +42,7 @@ from node.wire.negotiation import Kind
 from node.wire.pdu import PeerGoneError, PeerSilentError, ProtocolError
 
 SUCCESS = 0x0000
+SECONDS_TO_LEARN_WHY = 5.0  # a TLS handshake failed
 SECONDS_FOR_COMMITMENT = 2.0  # that the association stays open for a result
 
 Outcome = Literal["sent", "refused", "failed"]
@@ -78,11 +81,13 @@ class Destination(Protocol):
 
 @dataclass(frozen=True)
 class DicomDestination:
-    """A storage SCP. ``timeout`` in seconds bounds connecting, each answer, and each piece it takes."""
+    """A storage SCP. ``timeout`` in seconds bounds connecting, each answer, and each piece it takes;
+    ``identity`` is shown to a peer that is spoken to over TLS."""
 
     peer: Peer
     calling_ae_title: str
     timeout: float = 30
+    identity: Identity | None = None
 
     def send(self, objects: Sequence[Path]) -> Iterator[Receipt]:
         readable: list[Outgoing] = []
@@ -211,17 +216,19 @@ class DicomDestination:
                 called=peer.ae_title,
                 kinds=kinds,
                 seconds=self.timeout,
+                tls=tls_with(peer, self.identity),
             )
         except UnknownHostError as error:
             raise DeliveryError(_unknown(peer)) from error
         except UnreachableError as error:
             raise DeliveryError(_unreachable(peer)) from error
+        except TlsError as error:
+            raise DeliveryError(f"{self._name} cannot be spoken to over TLS: {error}") from error
         except RejectedError as error:
             raise DeliveryError(_rejected(peer, self.calling_ae_title, str(error))) from error
         except (PeerGoneError, ProtocolError) as error:
-            raise DeliveryError(
-                f"{self._name} answers no association request: {error}; is a DICOM service listening there?"
-            ) from error
+            hint = "is a DICOM service listening there" + (", and without TLS?" if not peer.tls else "?")
+            raise DeliveryError(f"{self._name} answers no association request: {error}; {hint}") from error
 
     @property
     def _name(self) -> str:
@@ -233,17 +240,29 @@ def name_of(peer: Peer) -> str:
     return f"{peer.name} ({peer.ae_title} at {peer.host}:{peer.port})"
 
 
-def associate(ae: AE, peer: Peer, **options: Any) -> pynetdicom.association.Association:
+def tls_with(peer: Peer, identity: Identity | None) -> tuple[ssl.SSLContext, str] | None:
+    """What is shown to a peer that is spoken to over TLS, and the name its certificate has to bear."""
+    if not peer.tls:
+        return None
+    assert identity is not None  # the settings ask for one where a peer wants TLS
+    return identity.calling(), peer.tls_name or peer.host
+
+
+def associate(
+    ae: AE, peer: Peer, identity: Identity | None, **options: Any
+) -> pynetdicom.association.Association:
     """An association of pynetdicom's with ``peer``, established, for the services that query and retrieve.
     ``options`` go to ``AE.associate``.
 
     Raises:
-        DeliveryError: its name is not known, nobody listens there, or it rejects the association.
+        DeliveryError: its name is not known, nobody listens there, a certificate is not accepted, or it
+            rejects the association.
     """
     try:
         addresses = socket.getaddrinfo(peer.host, peer.port, type=socket.SOCK_STREAM)
     except OSError as error:
         raise DeliveryError(_unknown(peer)) from error
+    options["tls_args"] = tls_with(peer, identity)
     association = ae.associate(str(addresses[0][4][0]), peer.port, ae_title=peer.ae_title, **options)
     if association.is_established:
         return association
@@ -251,6 +270,8 @@ def associate(ae: AE, peer: Peer, **options: Any) -> pynetdicom.association.Asso
         answer = association.acceptor.primitive
         why = f"{answer.result_str}, {answer.reason_str}" if answer else "no reason given"
         raise DeliveryError(_rejected(peer, ae.ae_title, why))
+    if peer.tls:  # pynetdicom keeps to itself why a handshake failed
+        DicomDestination(peer, ae.ae_title, SECONDS_TO_LEARN_WHY, identity).echo()
     raise DeliveryError(_unreachable(peer))
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import socket
+import ssl
 from collections.abc import Iterator, Sequence
 from io import BytesIO
 from typing import BinaryIO
 
 from pynetdicom.pdu_primitives import A_ASSOCIATE
 
+from node.tls import TlsError, in_words
 from node.wire.command import (
     ACTION_REQUEST,
     ECHO_REQUEST,
@@ -42,6 +44,7 @@ from node.wire.pdu import (
     ProtocolError,
     Wire,
     fragments,
+    wire_over,
 )
 
 MAXIMUM_ACCEPTANCE = 1 << 20  # bytes of an A-ASSOCIATE-AC
@@ -70,8 +73,7 @@ class BrokenDataError(RuntimeError):
 class Association:
     """An established association; made by ``request_association``."""
 
-    def __init__(self, connection: socket.socket, wire: Wire, accepted: Accepted) -> None:
-        self._connection = connection
+    def __init__(self, wire: Wire, accepted: Accepted) -> None:
         self._wire = wire
         self._contexts = accepted.contexts
         self._fragment = _fragment_size(accepted.maximum_pdu)
@@ -165,10 +167,10 @@ class Association:
         except (PeerGoneError, ProtocolError):
             pass  # every answer had come before
         finally:
-            self._connection.close()
+            self._wire.close()
 
     def abort(self) -> None:
-        _abort(self._connection, self._wire)
+        _abort(self._wire)
 
     def _next_id(self) -> int:
         self._message_id = self._message_id % 0xFFFF + 1
@@ -239,13 +241,22 @@ class Association:
 
 
 def request_association(
-    host: str, port: int, *, calling: str, called: str, kinds: Sequence[Kind], seconds: float
+    host: str,
+    port: int,
+    *,
+    calling: str,
+    called: str,
+    kinds: Sequence[Kind],
+    seconds: float,
+    tls: tuple[ssl.SSLContext, str] | None = None,
 ) -> Association:
     """Connect and propose a context for each of ``kinds``. ``seconds`` bound connecting, each answer, and
-    the time that the peer takes for 256 KiB.
+    the time that the peer takes for 256 KiB. ``tls``: with whose certificates to speak it, and the name that
+    the peer's has to bear.
 
     Raises:
         UnreachableError: nobody listens there, or the name is not known.
+        TlsError: the peer speaks no TLS, or one side does not accept the other's certificate.
         RejectedError: the peer does not want the association.
         PeerGoneError: it gave no answer.
         ProtocolError: what listens there does not speak DICOM, or aborted.
@@ -259,7 +270,7 @@ def request_association(
         raise UnknownHostError(str(error)) from error
     except OSError as error:
         raise UnreachableError(str(error)) from error
-    wire = Wire(connection)
+    wire = wire_over(_secured(connection, *tls) if tls else connection)
     try:
         wire.set_deadline(seconds)
         wire.send_pdu(encode_request(calling, called, proposed))
@@ -268,23 +279,33 @@ def request_association(
             raise RejectedError(_reason(*body[1:4]))
         if kind != ASSOCIATE_AC:
             raise _ended(kind, bytes(body))
-        return Association(connection, wire, decode_acceptance(bytes(body), proposed))
+        return Association(wire, decode_acceptance(bytes(body), proposed))
     except RejectedError:
+        wire.close()
+        raise
+    except (PeerGoneError, ProtocolError) as error:
+        _abort(wire)
+        if isinstance(error.__cause__, ssl.SSLError):  # in TLS 1.3 it looks at our certificate only now
+            raise TlsError(in_words(error.__cause__)) from error
+        raise
+
+
+def _secured(connection: socket.socket, context: ssl.SSLContext, name: str) -> ssl.SSLSocket:
+    try:
+        return context.wrap_socket(connection, server_hostname=name)
+    except OSError as error:
         connection.close()
-        raise
-    except (PeerGoneError, ProtocolError):
-        _abort(connection, wire)
-        raise
+        raise TlsError(in_words(error)) from error
 
 
-def _abort(connection: socket.socket, wire: Wire) -> None:
+def _abort(wire: Wire) -> None:
     try:
         wire.set_deadline(SECONDS_TO_PART)
         wire.send(ABORT, bytes(4))
     except PeerGoneError:
         pass  # it is what was wanted
     finally:
-        connection.close()
+        wire.close()
 
 
 def _fragment_size(maximum_pdu: int) -> int:

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import socket
+import ssl
 import struct
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
+
+from node.tls import in_words
 
 MAXIMUM_PDU = 256 * 1024  # of the fragments a peer may put into one PDU; what we announce
 
 ASSOCIATE_RQ, ASSOCIATE_AC, ASSOCIATE_RJ, P_DATA, RELEASE_RQ, RELEASE_RP, ABORT = range(1, 8)
 PDU_HEAD = struct.Struct(">BxI")
 FRAGMENT_HEAD = struct.Struct(">IBB")
+SECONDS_TO_TAKE_LEAVE = 1.0  # for a peer to hang up after a refused handshake
 COMMAND, LAST = 0x01, 0x02  # bits of a fragment's control header (PS3.8 E.2)
 
 
@@ -31,6 +36,7 @@ class Wire:
     """A connection that is read in whole PDUs."""
 
     def __init__(self, connection: socket.socket) -> None:
+        """``connection`` blocks; the wire ends it."""
         self._connection = connection
         self._head = bytearray(PDU_HEAD.size)
         self._buffer = bytearray(MAXIMUM_PDU)
@@ -62,6 +68,14 @@ class Wire:
         body = memoryview(self._buffer)[:length]
         self._fill(body)
         return kind, body
+
+    def cut(self, how: int = socket.SHUT_RDWR) -> None:
+        """End the connection, or one direction of it; any thread may."""
+        with suppress(OSError):  # it had ended
+            socket.socket.shutdown(self._connection, how)  # beneath TLS, which has no half
+
+    def close(self) -> None:
+        self._connection.close()
 
     def send(self, kind: int, body: bytes) -> None:
         self.send_pdu(PDU_HEAD.pack(kind, len(body)) + body)
@@ -104,6 +118,64 @@ class Wire:
             raise PeerGoneError("closed the connection, or sent too slowly, within a PDU")
 
 
+class SecureWire(Wire):
+    """The same over TLS, which hands out no more than a record (16 KiB) at a time."""
+
+    def __init__(self, connection: ssl.SSLSocket) -> None:
+        super().__init__(connection)
+        self._secure = connection
+
+    def set_deadline(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._secure.settimeout(seconds)
+
+    def take_leave(self) -> None:
+        """After a handshake that failed: wait a moment until the peer has read why, which a close with data
+        unread would cost it."""
+        raw = socket.socket
+        with suppress(OSError):
+            self._secure.settimeout(SECONDS_TO_TAKE_LEAVE)
+            raw.shutdown(self._secure, socket.SHUT_WR)
+            for _ in range(16):
+                if not raw.recv(self._secure, 4096):
+                    break
+
+    def close(self) -> None:
+        with suppress(OSError, ValueError):  # nobody listens any more
+            self._secure.settimeout(0)
+            self._secure.unwrap()  # says goodbye, and waits for no answer
+        super().close()
+
+    def send_parts(self, parts: Sequence[bytes | memoryview]) -> None:
+        until = time.monotonic() + self._seconds
+        left = memoryview(b"".join(parts))
+        while left:
+            try:
+                left = left[self._secure.send(left) :]
+            except OSError as error:
+                raise _gone(error, "takes no data") from error
+            if left and time.monotonic() > until:
+                raise PeerSilentError("takes data too slowly")
+
+    def _fill(self, view: memoryview) -> None:
+        until = time.monotonic() + self._seconds
+        while view:
+            try:
+                count = self._secure.recv_into(view, len(view))
+            except OSError as error:
+                raise _gone(error, "silent for too long") from error
+            if not count:
+                raise PeerGoneError("closed the connection, or sent too slowly, within a PDU")
+            view = view[count:]
+            if view and time.monotonic() > until:
+                raise PeerSilentError("sends data too slowly")
+
+
+def wire_over(connection: socket.socket) -> Wire:
+    """The wire that fits a connection."""
+    return SecureWire(connection) if isinstance(connection, ssl.SSLSocket) else Wire(connection)
+
+
 def fragments(body: memoryview) -> Iterator[tuple[int, int, memoryview]]:
     """Context ID, control header and data of each fragment in a P-DATA-TF's body (PS3.8 9.3.5).
 
@@ -119,3 +191,9 @@ def fragments(body: memoryview) -> Iterator[tuple[int, int, memoryview]]:
         if length < 2 or position > end:
             raise ProtocolError("a fragment reaches beyond its PDU")
         yield context_id, control, body[start:position]
+
+
+def _gone(error: OSError, silence: str) -> PeerGoneError:
+    if isinstance(error, TimeoutError):
+        return PeerSilentError(silence)
+    return PeerGoneError(in_words(error))

@@ -1,0 +1,145 @@
+"""Who is let in, and how many at once."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Mapping
+from typing import Protocol
+
+from node.intake.callers import Caller, is_allowed
+from node.intake.examination import OUT_OF_RESOURCES
+from node.intake.negotiation import CALLER_NOT_RECOGNISED, LIMIT_EXCEEDED
+from node.intake.notes import RefusalNotes
+from node.settings import DicomSettings
+from storage.audit import AuditEntry
+from storage.database import now
+from storage.intake import Refused
+
+NOT_AUTHORIZED = 0x0124
+PROCESSING_FAILURE = 0x0110
+MOST_NAMES, MOST_ADDRESSES = 10, 1000  # of refused callers that are told apart
+PLACES_TO_WAIT = 256  # of connections that have yet to say who they are
+
+Rejection = tuple[int, int, int]
+"""Result, source and reason of an A-ASSOCIATE-RJ (PS3.8 Table 9-21)."""
+
+
+class Guest(Protocol):
+    """A connection."""
+
+    @property
+    def address(self) -> str: ...
+
+    def cut(self) -> None: ...
+
+
+class Door:
+    """Counts connections, those that have yet to introduce themselves apart from associations, so that who
+    says nothing takes no sender's place."""
+
+    def __init__(self, settings: DicomSettings, notes: RefusalNotes) -> None:
+        self._settings = settings
+        self._notes = notes
+        self._lock = threading.Lock()
+        self._waiting: dict[Guest, None] = {}  # in the order of their coming
+        self._inside: dict[Guest, str] = {}
+        self._by_address: Counter[str] = Counter()
+        self._names: dict[str, set[str]] = {}  # of those refused, by address
+
+    def knock(self, guest: Guest) -> None:
+        """Somebody connects. Where too many wait already, the one who has waited longest, of the address with
+        the most of them, is sent away."""
+        with self._lock:
+            self._waiting[guest] = None
+            crowd = len(self._waiting) > PLACES_TO_WAIT
+            longest = self._longest_waiting() if crowd else None
+        if longest is not None:
+            longest.cut()
+            self.distrust(longest.address, "it kept silent, and others waited for its place")
+
+    def admit(self, guest: Guest, caller: Caller) -> Rejection | None:
+        """Somebody asks for an association. None: it is granted."""
+        if not self.is_welcome(caller):
+            return CALLER_NOT_RECOGNISED
+        with self._lock:
+            full = (
+                len(self._inside) >= self._settings.maximum_associations
+                or self._by_address[guest.address] >= self._settings.maximum_associations_per_sender
+            )
+            self._waiting.pop(guest, None)
+            if not full:
+                self._inside[guest] = guest.address
+                self._by_address[guest.address] += 1
+        if full:
+            reason = f"too many senders are connected; {caller} was told to come back"
+            self._turn_away(caller, reason, OUT_OF_RESOURCES)
+            return LIMIT_EXCEEDED
+        return None
+
+    def is_welcome(self, caller: Caller) -> bool:
+        """Whether the settings allow ``caller``; noted if not."""
+        allowed = is_allowed(self._settings.allowed_callers, caller)
+        if not allowed:
+            reason = f"{caller} is not among dicom.allowed_callers; its association was rejected"
+            self._turn_away(caller, reason, NOT_AUTHORIZED)
+        return allowed
+
+    def leave(self, guest: Guest) -> None:
+        with self._lock:
+            self._waiting.pop(guest, None)
+            address = self._inside.pop(guest, None)
+            if address is not None:
+                self._by_address[address] -= 1
+                if not self._by_address[address]:
+                    del self._by_address[address]
+
+    def all(self) -> list[Guest]:
+        with self._lock:
+            return [*self._waiting, *self._inside]
+
+    def distrust(self, address: str, why: str) -> None:
+        """Note a connection that never became an association: its certificate, its silence, or nonsense."""
+        self._turn_away(Caller("", address), f"a connection from {address} was ended: {why}", NOT_AUTHORIZED)
+
+    def lose(self, caller: Caller, why: str) -> None:
+        """Note an association that was aborted because the peer did not keep to the protocol."""
+        self._turn_away(caller, f"the association of {caller} was aborted: {why}", PROCESSING_FAILURE)
+
+    def received(self, caller: Caller, objects: Mapping[str, int], refused: int) -> None:
+        """Note in the audit trail what an association brought: how many objects of each study, and how many
+        that were not accepted."""
+        who = f"{caller.ae_title} ({caller.certificate.subject})" if caller.certificate else caller.ae_title
+        for study_uid, count in objects.items():
+            text = f"sent {_count(count, 'object')}"
+            self._notes.enter(AuditEntry(now(), "received", who, caller.address, text, study_uid))
+        if refused:
+            text = f"sent {_count(refused, 'object')} that could not be accepted"
+            self._notes.enter(AuditEntry(now(), "received", who, caller.address, text))
+
+    def _turn_away(self, caller: Caller, reason: str, status: int) -> None:
+        moment = now()
+        refused = Refused(moment, caller.ae_title, caller.address, status, reason)
+        if self._notes.now_and_then(refused, (caller.address, status, self._name_of(caller))):
+            audit = AuditEntry(moment, "turned-away", caller.ae_title or "unknown", caller.address, reason)
+            self._notes.enter(audit)
+
+    def _name_of(self, caller: Caller) -> str:
+        """What it calls itself, unless that is another name each time."""
+        with self._lock:
+            if len(self._names) > MOST_ADDRESSES:
+                self._names.clear()
+            names = self._names.setdefault(caller.address, set())
+            if len(names) < MOST_NAMES:
+                names.add(caller.ae_title)
+            return caller.ae_title if caller.ae_title in names else "another"
+
+    def _longest_waiting(self) -> Guest:
+        most, _ = Counter(guest.address for guest in self._waiting).most_common(1)[0]
+        longest = next(guest for guest in self._waiting if guest.address == most)
+        del self._waiting[longest]
+        return longest
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
