@@ -11,7 +11,7 @@ from scipy import ndimage
 from inference.volume import Floats
 
 _HALO = 48
-_MOST_VOXELS = 40_000_000
+_MOST_VOXELS = 20_000_000
 
 
 @dataclass(frozen=True)
