@@ -87,10 +87,41 @@ def test_the_better_of_two_series_is_read_and_the_other_says_why_not(worse, beca
 
 
 def test_each_reader_has_its_kernel() -> None:
-    study = [ct("1", ConvolutionKernel="B30f"), ct("2", ConvolutionKernel="B70f")]
+    more = {"StudyDescription": "CT chest and abdomen"}
+    study = [ct("1", ConvolutionKernel="B30f", **more), ct("2", ConvolutionKernel="B70f", **more)]
     choices = select(study, DEFAULT_ROUTES, ("lung-nodules", "ct-lesions"))
     assert chosen(choices) == {"lung-nodules": "2", "ct-lesions": "1"}
     assert "a sharp kernel was preferred: B70f against B30f" in {choice.reason for choice in choices}
+
+
+@pytest.mark.parametrize(
+    ("part", "study", "readers"),
+    [
+        ("CHEST", "CT chest", {"lung-nodules"}),
+        ("CHEST", "CT chest/abdomen/pelvis", {"lung-nodules", "ct-lesions"}),
+        ("ABDOMEN", "CT abdomen", {"ct-lesions"}),
+        ("ABDOMEN", "CT thorax and abdomen", {"lung-nodules", "ct-lesions"}),
+        ("LIVER", "", {"ct-lesions"}),
+        ("", "", {"lung-nodules", "ct-lesions"}),
+        ("", "CT abdomen", {"ct-lesions"}),
+        ("", "CT thorax", {"lung-nodules"}),
+        ("", "CT head", set()),
+        ("HEAD", "CT head", set()),
+        ("WHOLEBODY", "", {"lung-nodules", "ct-lesions"}),
+    ],
+)
+def test_each_part_of_the_body_has_its_readers(part: str, study: str, readers: set[str]) -> None:
+    choices = select([ct("1", BodyPartExamined=part, StudyDescription=study)], DEFAULT_ROUTES, ALL)
+    assert set(chosen(choices)) == readers
+
+
+def test_lungs_are_sought_in_the_series_of_the_chest() -> None:
+    study = "CT chest and abdomen"
+    abdomen = ct("1", BodyPartExamined="ABDOMEN", StudyDescription=study, coverage_mm=460.0)
+    choices = select([abdomen, ct("2", StudyDescription=study)], DEFAULT_ROUTES, ALL)
+    assert chosen(choices) == {"lung-nodules": "2", "ct-lesions": "1"}
+    reasons = {choice.reason for choice in choices}
+    assert "of another part of the body; a series of the chest was preferred" in reasons
 
 
 @pytest.mark.parametrize(
@@ -158,7 +189,7 @@ def test_the_only_series_that_fits_is_read_even_if_it_will_fail_so_that_the_fail
 
 
 def test_a_reader_that_is_not_installed_reads_nothing_and_says_so() -> None:
-    choices = select([ct("1")], DEFAULT_ROUTES, ("lung-nodules",))
+    choices = select([ct("1", BodyPartExamined="WHOLE BODY")], DEFAULT_ROUTES, ("lung-nodules",))
     assert chosen(choices) == {"lung-nodules": "1"}
     assert "ct-lesions would read it, but its models are not installed" in {c.reason for c in choices}
 
@@ -281,7 +312,7 @@ def test_in_a_real_pet_ct_study_the_right_series_are_read(shared_data: Path) -> 
         series[uid].append(path)
     choices = select([describe(uid, paths) for uid, paths in series.items()], DEFAULT_ROUTES, ALL)
     read = {choice.reader: choice for choice in choices if choice.chosen}
-    assert set(read) == {"lung-nodules", "ct-lesions", "pet-ct"}
+    assert set(read) == {"lung-nodules", "pet-ct"}
     assert (
         "axial CT 'CT IMAGES', 3.75 mm, 135 images; the CT of a PET/CT study" in read["lung-nodules"].reason
     )
