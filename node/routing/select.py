@@ -19,7 +19,8 @@ _LEAST_COVERAGE_MM = 30.0
 _WIDE = 0.7  # of the widest candidate's coverage
 _THIN_MM = 1.5  # thinner than this is no better
 _SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
-_SHARP_READERS = frozenset({"lung-nodules"})
+_SHARP_READERS = _CHEST_READERS = frozenset({"lung-nodules"})
+_CHEST = re.compile(r"chest|thora|lung|body|trunk|torso", re.IGNORECASE)
 _LOCALIZER = re.compile(r"\b(scout|topogram|surview|localizer|localiser|scano(gram)?)\b", re.IGNORECASE)
 _PROJECTION = re.compile(r"\b(mip|minip|mpvr|vrt)\b|volume render", re.IGNORECASE)
 _THREE_D = re.compile(r"\b3d\b", re.IGNORECASE)  # a rendering, or thin slices meant for one
@@ -118,6 +119,12 @@ def _best(
     return [Choice(best.series_uid, reader, True, reason, route.priority, uid), *choices]
 
 
+def _names_other_part(one: SeriesDescription) -> bool:
+    """Whether it names a part of the body, and neither that nor its description is the chest."""
+    part = one.tag("BodyPartExamined")
+    return bool(part) and not _CHEST.search(f"{part} {one.description}")
+
+
 def _is_corrected(pet: SeriesDescription) -> bool:
     """Corrected for attenuation, and in a unit that can become SUV (PS3.3 C.8.9.1)."""
     corrected = "ATTN" in pet.tags.get("CorrectedImage", ()) and not _UNCORRECTED.search(pet.description)
@@ -190,6 +197,10 @@ def _criteria(reader: str, candidates: Sequence[SeriesDescription]) -> tuple[_Cr
         _Criterion(
             lambda one: one.plane not in ("axial", ""),
             lambda best, one: f"{one.plane} slices; an axial series was preferred",
+        ),
+        _Criterion(
+            lambda one: reader in _CHEST_READERS and _names_other_part(one),
+            lambda best, one: "of another part of the body; a series of the chest was preferred",
         ),
         _Criterion(
             lambda one: one.coverage_mm < _WIDE * widest,
