@@ -1,13 +1,11 @@
-"""A series as what it is: a volume, or pictures."""
+"""A series as what it is: a volume, two in one frame, or pictures."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
 
-import pydicom
-from pydicom.errors import InvalidDicomError
-
+from inference.pet_ct import load_pet_ct, modality_of
 from inference.picture import load_pictures
 from inference.volume import Volume, load_volume
 
@@ -15,16 +13,13 @@ _PICTURES = frozenset({"CR", "DX", "ES", "XC", "SC", "OT", "GM", "RG"})
 
 
 def load_series(paths: Sequence[Path]) -> Volume:
-    """A volume of CT or PET slices, or ``Pictures`` of any other modality we know.
+    """A volume of CT or PET slices, a ``PetCt`` where ``paths`` begin in the one and end in the other, or
+    ``Pictures`` of any other modality we know.
 
     Raises:
-        UnreadableSeriesError: see ``load_volume`` and ``load_pictures``.
+        UnreadableSeriesError: see ``load_volume``, ``load_pet_ct`` and ``load_pictures``.
     """
-    return load_pictures(paths) if any(map(_is_picture, paths[:1])) else load_volume(paths)
-
-
-def _is_picture(path: Path) -> bool:
-    try:
-        return pydicom.dcmread(path, specific_tags=["Modality"]).get("Modality") in _PICTURES
-    except (InvalidDicomError, OSError, EOFError):
-        return False
+    ends = {modality_of(path) for path in (*paths[:1], *paths[-1:])}
+    if ends & _PICTURES:
+        return load_pictures(paths)
+    return load_pet_ct(paths) if ends == {"PT", "CT"} else load_volume(paths)

@@ -120,6 +120,20 @@ def _registration(request: Request) -> Path:
     return recipe.train(request.out, plan)
 
 
+def _pet_ct(request: Request) -> Path:
+    from training.pet_ct import recipe
+
+    schedule = replace(recipe.SCHEDULE, minutes=request.minutes)
+    plan = recipe.Plan(
+        seed=request.seed,
+        activation=request.activation,
+        device=request.device,
+        resume=request.resume,
+        schedule=schedule,
+    )
+    return recipe.train(request.out, plan)
+
+
 TASKS: Mapping[str, Task] = {
     "ct-lesions": Task(
         _ct_lesions,
@@ -137,6 +151,7 @@ TASKS: Mapping[str, Task] = {
         ACTIVATIONS,
         starts=True,
     ),
+    "pet-ct": Task(_pet_ct, ("phantom",), ("cnn",), ACTIVATIONS),
     "growth": Task(_growth, ("phantom",), ("lstm",)),
     "registration": Task(_registration, ("phantom",), ("cnn",)),
 }

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from inference.catalogue import Catalogue
 from inference.engine import Engine
 from inference.findings import Reading
-from inference.readers import chest_xray, lung_nodules, polyps
+from inference.readers import chest_xray, lung_nodules, pet_ct, polyps
 from inference.volume import Volume
 
 
@@ -32,5 +32,6 @@ READERS: dict[str, Reader] = {
         lung_nodules.NAME, (lung_nodules.DETECTOR, lung_nodules.CHARACTERISER), lung_nodules.read
     ),
     chest_xray.NAME: Reader(chest_xray.NAME, (chest_xray.FINDINGS, chest_xray.LUNGS), chest_xray.read),
+    pet_ct.NAME: Reader(pet_ct.NAME, (pet_ct.HOT_SPOTS,), pet_ct.read, (pet_ct.REGISTRATION,)),
     polyps.NAME: Reader(polyps.NAME, (polyps.POLYPS,), polyps.read),
 }

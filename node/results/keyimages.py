@@ -11,8 +11,10 @@ import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
 from inference.findings import Finding, Reading
+from inference.pet_ct import PetCt
 from inference.volume import Volume
 from node.results import codes
+from node.results.fusion import FINER, fused
 from node.results.outline import Points, axis_on_image, box_on_image, outlines, slice_of
 
 Rgb = npt.NDArray[np.uint8]
@@ -132,10 +134,16 @@ class _Picture:
         width_mm, height_mm = (right - left) * column_mm, (bottom - top) * row_mm
         scale = size / max(width_mm, height_mm)
         shape = max(1, round(width_mm * scale)), max(1, round(height_mm * scale))
-        grey = Image.fromarray(window.grey(volume.voxels[index]))
+        if isinstance(volume, PetCt):
+            slice_, finer = Image.fromarray(fused(volume, index)), FINER
+        else:
+            slice_, finer = Image.fromarray(window.grey(volume.voxels[index])), 1
         step_x, step_y = (right - left) / shape[0], (bottom - top) / shape[1]
-        image = grey.transform(
-            shape, Image.Transform.AFFINE, (step_x, 0, left, 0, step_y, top), Image.Resampling.BICUBIC
+        image = slice_.transform(
+            shape,
+            Image.Transform.AFFINE,
+            (step_x * finer, 0, left * finer, 0, step_y * finer, top * finer),
+            Image.Resampling.BICUBIC,
         )
         return cls(image.convert("RGB"), left, top, 1 / step_x, 1 / step_y)
 

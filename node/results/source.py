@@ -37,6 +37,7 @@ _TYPE_2 = (
 _DATES = ("PatientBirthDate", "StudyDate", "SeriesDate", "AcquisitionDate", "ContentDate")
 _TIMES = ("PatientBirthTime", "StudyTime", "SeriesTime", "AcquisitionTime", "ContentTime")
 _REFERENCES = ("ReferencedStudySequence", "ReferencedPatientSequence")
+_TRIAL = (Tag(0x0012, 0x0010), Tag(0x0012, 0x0060))  # of PS3.3 C.7.1.3, C.7.2.3 and C.7.3.2
 _OF_ITS_OWN = [
     Tag(keyword)
     for keyword in (
@@ -140,6 +141,7 @@ def sanitised(header: Dataset, volume: Volume) -> Dataset:
             setattr(header, keyword, "")
     for keyword in _REFERENCES:
         _drop_broken_references(header, keyword)
+    _drop_broken_trial(header)
     if header.PatientSex not in ("M", "F", "O"):
         header.PatientSex = ""
     for keyword in _DATES:
@@ -241,6 +243,16 @@ def _drop_bulk(header: Dataset) -> None:
         del header[tag]
     for keyword in ("IconImageSequence", "OriginalAttributesSequence", "ReferencedImageSequence"):
         header.pop(Tag(keyword), None)
+
+
+def _drop_broken_trial(header: Dataset) -> None:
+    """A clinical trial without sponsor, protocol or subject is none (PS3.3 C.7.1.3: types 1 and 1C), and an
+    object that carries it is refused; de-identification often leaves one behind."""
+    subject = header.get("ClinicalTrialSubjectID") or header.get("ClinicalTrialSubjectReadingID")
+    if subject and header.get("ClinicalTrialSponsorName") and header.get("ClinicalTrialProtocolID"):
+        return
+    for tag in [tag for tag in header.keys() if _TRIAL[0] <= tag <= _TRIAL[1]]:  # noqa: SIM118 - tags alone
+        del header[tag]
 
 
 def _character_set(header: Dataset) -> str | Sequence[str] | None:

@@ -107,6 +107,9 @@ def _best(
     if best.problem:
         return [Choice(best.series_uid, reader, True, f"{reason}; {best.problem}", route.priority), *choices]
     companion = None
+    if best.modality == "PT" and not _is_corrected(best):
+        reason = "no SUV can come of it: not corrected for attenuation, or in no unit of activity"
+        return [Choice(best.series_uid, reader, False, reason, route.priority), *choices]
     if best.modality == "PT":
         companion = _ct_beside(best, study)
         if companion is None:

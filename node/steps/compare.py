@@ -10,7 +10,7 @@ from inference.growth.compare import compare
 from node.priors.find import PriorSeries, identity_with
 from node.priors.study_time import valid_date
 from node.reading_room import ReadingRoom
-from node.steps.job import Assignment, Job, enter, keep_reading, kept_reading, note, series_of
+from node.steps.job import Assignment, Job, enter, files_of, keep_reading, kept_reading, note
 from node.steps.priors import as_prior
 from storage import priors
 
@@ -28,7 +28,7 @@ def compare_with_priors(
     if not series:
         return task.identity
     enter(room, job, "compare")
-    paths = series_of(room, job)[task.series_uid]
+    paths = files_of(room, job, task)
     identity = identity_with(room, task.reader, task.series_uid, paths, series)
     if room.archive.has_reading(identity):
         return identity

@@ -30,15 +30,17 @@ class Job:
 
 @dataclass(frozen=True)
 class Assignment:
-    """One reader's series. ``identity`` hashes the images, the weights and the settings."""
+    """One reader's series. ``identity`` hashes the images, the weights and the settings. ``companion_uid``:
+    the series it is read with, such as the CT of a PET."""
 
     reader: str
     series_uid: str
     identity: str
+    companion_uid: str = ""
 
     @classmethod
     def of(cls, body: Mapping[str, Any]) -> Self:
-        return cls(body["reader"], body["series_uid"], body["identity"])
+        return cls(body["reader"], body["series_uid"], body["identity"], body.get("companion_uid", ""))
 
 
 def series_of(room: ReadingRoom, job: Job) -> dict[str, tuple[Path, ...]]:
@@ -46,6 +48,12 @@ def series_of(room: ReadingRoom, job: Job) -> dict[str, tuple[Path, ...]]:
     with room.database.snapshot() as session:
         found = instances_of(session, job.study_uid, job.revision)
     return {uid: room.files(paths) for uid, paths in found.items()}
+
+
+def files_of(room: ReadingRoom, job: Job, task: Assignment) -> tuple[Path, ...]:
+    """The files that are read: those of the series, and of the one beside it."""
+    series = series_of(room, job)
+    return (*series[task.series_uid], *series.get(task.companion_uid, ()))
 
 
 def prior_files(room: ReadingRoom, prior: PriorSeries) -> tuple[Path, ...]:

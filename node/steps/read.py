@@ -8,13 +8,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from pydicom import dcmread
+
+from inference import reading_json
 from inference.findings import Reading
 from inference.readers import READERS
 from node.priors.own_results import fetch_own_results, under_known_uids
 from node.reading_room import ReadingRoom
 from node.results.identity import tracking_uid
 from node.results.recovery import recover
-from node.steps.job import Assignment, Job, enter, keep_reading, note, own_results_folder, series_of
+from node.steps.job import Assignment, Job, enter, files_of, keep_reading, note, own_results_folder, series_of
 from storage import readings
 
 
@@ -27,36 +30,54 @@ def infer(room: ReadingRoom, job: Job, assignment: Mapping[str, Any]) -> None:
             note(session, job, "infer", f"{task.reader} has read these very images before")
         return
     started = time.perf_counter()
-    reading, notes = read_series(room, task.reader, task.identity, series_of(room, job)[task.series_uid])
-    told = _known(room, job, task)
-    if told is not None:
-        reading = under_known_uids(reading, told)
-        keep_reading(room, reading, task.identity)
+    reading, notes = read_series(room, task.reader, task.identity, files_of(room, job, task))
+    known, whence = _known(room, job, task)
+    if known is not None:
+        reading = under_known_uids(reading, known)
+    keep_reading(room, reading, task.identity)
     with room.database.session() as session:
-        if told is not None:
-            note(
-                session, job, "infer", "its lesions are known by the results in the PACS, and keep their UIDs"
-            )
+        if known is not None:
+            note(session, job, "infer", f"its lesions are known by {whence}, and keep their UIDs")
         for correction in notes:
             note(session, job, "infer", correction, "warning")
         took = time.perf_counter() - started
         note(session, job, "infer", f"{task.reader} found {len(reading.findings)} in {took:.1f} s")
 
 
-def _known(room: ReadingRoom, job: Job, task: Assignment) -> Reading | None:
-    """What the study's own results in the archives tell, for a node that remembers none."""
+def _known(room: ReadingRoom, job: Job, task: Assignment) -> tuple[Reading | None, str]:
+    """The same study as it was read before, and who tells of it: this node, whose results went out under
+    tracking UIDs that lesions must keep; or, for a node that remembers nothing, its results in the PACS."""
     with room.database.snapshot() as session:
-        if readings.earlier_reading(session, job.study_uid, job.revision, task.reader) is not None:
-            return None
+        earlier = readings.earlier_reading(session, job.study_uid, job.revision, task.reader)
+    if earlier is not None:
+        before = reading_json.from_json(earlier.body)
+        known = before if _in_one_frame(room, job, before.series_uid, task.series_uid) else None
+        return known, "its earlier reading"
     found = fetch_own_results(room, job.study_uid, task.reader, own_results_folder(room, job, task))
-    told = recover(found, room.volume(series_of(room, job)[task.series_uid]), task.reader)
-    return told.reading if told is not None else None
+    told = recover(found, room.volume(files_of(room, job, task)), task.reader)
+    return (told.reading if told is not None else None), "the results in the PACS"
+
+
+def _in_one_frame(room: ReadingRoom, job: Job, one: str, other: str) -> bool:
+    """Whether places in two series of the study can be compared: they are one, or share a frame of reference
+    (PS3.3 C.7.4.1)."""
+    series = series_of(room, job)
+    if one == other:
+        return True
+    if not series.get(one) or not series.get(other):
+        return False
+    frames = {
+        str(dcmread(series[uid][0], specific_tags=["FrameOfReferenceUID"]).get("FrameOfReferenceUID", ""))
+        for uid in (one, other)
+    }
+    return len(frames) == 1 and "" not in frames
 
 
 def read_series(
     room: ReadingRoom, reader: str, identity: str, paths: tuple[Path, ...]
 ) -> tuple[Reading, tuple[str, ...]]:
-    """Read files and keep the reading under ``identity``; also the notes on what was corrected in them."""
+    """Read files, lesions under tracking UIDs of their own; also the notes on what was corrected in them.
+    Nothing is kept: what lies under ``identity`` counts as final, and the UIDs may not be."""
     started = time.perf_counter()
     volume = room.volume(paths)
     decode = time.perf_counter() - started
@@ -66,5 +87,4 @@ def read_series(
         findings=tuple(f.tracked_as(tracking_uid(identity, f)) for f in reading.findings),
         seconds={"decode": decode, **reading.seconds},
     )
-    keep_reading(room, reading, identity)
     return reading, volume.notes

@@ -15,10 +15,11 @@ from node import results
 from node.priors.find import PriorSeries
 from node.priors.own_results import kept_results
 from node.reading_room import ReadingRoom
+from node.results.edition import REPORTS
 from node.results.identity import edition_identity, result_uid
 from node.results.keyimages import key_image
 from node.results.moment import acquired_at
-from node.steps.job import Assignment, Job, enter, kept_reading, note, own_results_folder, series_of
+from node.steps.job import Assignment, Job, enter, files_of, kept_reading, note, own_results_folder
 from node.steps.pictures import beside_priors, evidence_of
 from storage import readings
 from storage.readings import StoredObject, StoredReading
@@ -44,7 +45,7 @@ def write_results(
     started = time.perf_counter()
     folder = room.archive.results_folder(job.study_uid, job.revision) / task.reader
     reading = kept_reading(room, identity)
-    paths = series_of(room, job)[task.series_uid]
+    paths = files_of(room, job, task)
     volume = room.volume(paths)
     series = [PriorSeries(**prior) for prior in found]
     compared = beside_priors(room, reading, volume, series)
@@ -60,6 +61,7 @@ def write_results(
         prior_images=compared.prior_images,
         courses=tuple(compared.pictures.values()),
         evidence=evidence_of(room, reading, series),
+        udi=room.settings.results.udi,
     )
     folder.mkdir(parents=True, exist_ok=True)
     pictures = [folder / f"key-{number}.png" for number, _ in enumerate(reading.findings, 1)]
@@ -98,5 +100,6 @@ def _predecessors(
         return [results.Predecessor.from_file(path) for path in paths if path.exists()]
     known = kept_results(own_results_folder(room, job, task))
     found = [results.Predecessor.from_file(path) for path in known]
-    again = result_uid("sr", edition_identity(identity, room.kinds, ()))
-    return [] if again in {one.sop_instance_uid for one in found} else found
+    edition = edition_identity(identity, room.kinds, (), room.settings.results.udi)
+    again = {result_uid(role, edition) for role in REPORTS}
+    return [] if again & {one.sop_instance_uid for one in found} else found

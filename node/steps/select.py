@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any, Literal
 
 from node.reading_room import ReadingRoom
@@ -22,11 +24,7 @@ def select_series(room: ReadingRoom, job: Job) -> list[dict[str, Any]]:
     series = series_of(room, job)
     described = {uid: describe(uid, paths) for uid, paths in series.items()}
     choices = select(list(described.values()), room.routes, room.readers)
-    assignments = [
-        Assignment(c.reader, c.series_uid, room.identity(c.reader, c.series_uid, series[c.series_uid]))
-        for c in choices
-        if c.chosen and c.reader
-    ]
+    assignments = [_assigned(room, c, series) for c in choices if c.chosen]
     with room.database.session() as session:
         keep_choices(session, job.study_uid, job.revision, [_kept(choice) for choice in choices])
         for choice in choices:
@@ -35,6 +33,13 @@ def select_series(room: ReadingRoom, job: Job) -> list[dict[str, Any]]:
             reason = "nothing to read: " + "; ".join(dict.fromkeys(choice.reason for choice in choices))
             readings.finish(session, job.study_uid, job.revision, "skipped", stage="select", reason=reason)
     return [asdict(assignment) for assignment in assignments]
+
+
+def _assigned(room: ReadingRoom, choice: Choice, series: Mapping[str, tuple[Path, ...]]) -> Assignment:
+    assert choice.reader is not None
+    paths = (*series[choice.series_uid], *series.get(choice.companion_uid, ()))
+    identity = room.identity(choice.reader, choice.series_uid, paths)
+    return Assignment(choice.reader, choice.series_uid, identity, choice.companion_uid)
 
 
 def _kept(choice: Choice) -> SeriesChoice:

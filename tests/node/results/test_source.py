@@ -55,6 +55,7 @@ def changed(case: Case, *changes: Change) -> Case:
     [
         pytest.param(without("StudyID"), id="no study ID"),
         pytest.param(referring_to_a_study_of_no_class, id="a reference without its class"),
+        pytest.param(with_value("ClinicalTrialSponsorName", ""), id="a clinical trial without sponsor"),
         pytest.param(without("AccessionNumber"), id="no accession number"),
         pytest.param(without("PatientBirthDate"), id="no birth date"),
         pytest.param(without("PatientSex"), id="no sex"),
