@@ -9,7 +9,9 @@ from highdicom import pr
 from pydicom import Dataset
 
 from inference.findings import Finding
+from inference.pet_ct import PetCt
 from node.results.edition import DISCLAIMER, Edition
+from node.results.fusion import window_of_source
 from node.results.keyimages import Window, window_for
 from node.results.outline import Points, place_on_image
 
@@ -80,7 +82,8 @@ def _annotation(edition: Edition, number: int, finding: Finding) -> pr.GraphicAn
         text_objects=[
             pr.TextObject(
                 text_value=f"{name}: {finding.long_axis_mm:.1f} x "
-                f"{finding.short_axis_mm:.1f} mm, {finding.volume_mm3:.0f} mm3",
+                f"{finding.short_axis_mm:.1f} mm, {finding.volume_mm3:.0f} mm3"
+                + (f", SUVmax {finding.uptake.suv_max:.1f}" if finding.uptake else ""),
                 units=_PIXEL,
                 anchor_point=tuple(_within(place.outline, header).max(axis=0)),
                 anchor_point_visible=False,
@@ -107,7 +110,12 @@ def _windows(edition: Edition, findings: list[Numbered]) -> list[pr.SoftcopyVOIL
     for _, finding in findings:
         if finding.image_uid not in seen:
             seen.add(finding.image_uid)
-            windows.setdefault(window_for(finding), []).append(edition.sources[finding.image_uid])
+            window = (
+                Window(*window_of_source(edition.volume))
+                if isinstance(edition.volume, PetCt)
+                else window_for(finding)
+            )
+            windows.setdefault(window, []).append(edition.sources[finding.image_uid])
     return [
         pr.SoftcopyVOILUTTransformation(
             window_center=window.center,

@@ -19,7 +19,7 @@ from highdicom.coding_schemes import CodingSchemeIdentificationItem
 from highdicom.sr.value_types import NumContentItem
 from pydicom import Dataset
 
-from inference.findings import ClassProbability, Finding
+from inference.findings import ClassProbability, Finding, Uptake
 from node.results import codes
 from node.results.edition import MANUFACTURER, Edition
 from node.results.identity import result_uid
@@ -169,7 +169,30 @@ def _measurements(finding: Finding) -> list[sr.Measurement]:
         (codes.FRACTIONAL_CHANGE, change.volume_change_percent if change else None, codes.PERCENT),
         (codes.DOUBLING_TIME, change.doubling_time_days if change else None, codes.DAY),
     ]
-    return [_measurement(name, value, unit) for name, value, unit in values if value is not None]
+    measured = [_measurement(name, value, unit) for name, value, unit in values if value is not None]
+    return measured + (_of_uptake(finding, finding.uptake) if finding.uptake else [])
+
+
+def _of_uptake(finding: Finding, uptake: Uptake) -> list[sr.Measurement]:
+    """SUV of body weight as maximum, mean and peak (the hottest 1 ml), metabolic volume and glycolysis."""
+    derived = (
+        (uptake.suv_max, codes.MAXIMUM),
+        (uptake.suv_mean, codes.MEAN),
+        (uptake.suv_peak, codes.PEAK_WITHIN_ROI),
+    )
+    return [
+        *(
+            sr.Measurement(
+                name=codes.SUV_BODY_WEIGHT.concept,
+                value=round(value, 2),
+                unit=codes.SUV_BW_UNIT.concept,
+                derivation=derivation.concept,
+            )
+            for value, derivation in derived
+        ),
+        _measurement(codes.METABOLIC_VOLUME, finding.volume_mm3 / 1000, codes.MILLILITRE),
+        _measurement(codes.TOTAL_LESION_GLYCOLYSIS, uptake.glycolysis_g, codes.GRAM),
+    ]
 
 
 def _in_pixels(finding: Finding) -> list[sr.Measurement]:

@@ -141,6 +141,11 @@ def _lines(finding: Finding) -> Iterator[str]:
     else:
         yield f"{finding.long_axis_mm:.1f} x {finding.short_axis_mm:.1f} mm"
         yield f"{finding.volume_mm3:.0f} mm3"
+    if taken_up := finding.uptake:
+        yield f"SUVmax {taken_up.suv_max:.1f}, peak {taken_up.suv_peak:.1f}, mean {taken_up.suv_mean:.1f}"
+        yield f"MTV {finding.volume_mm3 / 1000:.1f} ml, TLG {taken_up.glycolysis_g:.0f} g"
+    if finding.kind and finding.uptake:
+        yield finding.kind
     if finding.mean_hu is not None:
         yield f"mean {finding.mean_hu:.0f} HU"
     if finding.malignancy is not None:
