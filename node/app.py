@@ -14,7 +14,7 @@ from sqlalchemy import make_url
 from inference.catalogue import Catalogue
 from inference.engine import Engine, open_engine
 from node.decoding import DecodingProcess
-from node.health import NodeHealth
+from node.health import NodeHealth, Probe, check_certificate
 from node.intake.completion import Completion
 from node.intake.examination import Announcement
 from node.intake.receiver import Receiver
@@ -28,6 +28,7 @@ from node.retention import Retention
 from node.settings import Peer, Settings
 from node.steps.job import Job
 from node.steps.select import urgency_of
+from node.tls import Identity, dicom_identity, web_identity
 from node.web.app import create_app
 from node.web.server import WebServer
 from node.workflow import DurableQueue, Step
@@ -82,19 +83,23 @@ class Node:
         catalogue = Catalogue(settings.engine.models)
         engine = open_engine(settings.engine, catalogue)
         running.callback(engine.close)
-        receiver = Receiver(settings.dicom, settings.node.ae_title, archive, database)
+        identity, page_identity = dicom_identity(settings.dicom.tls), web_identity(settings.web.tls)
+        receiver = Receiver(settings.dicom, settings.node.ae_title, archive, database, identity)
         pixels = DecodingProcess(settings.pixels.memory_mb << 20, settings.pixels.seconds)
-        room = _reading_room(settings, database, archive, catalogue, engine, receiver, pixels)
+        room = _reading_room(settings, database, archive, catalogue, engine, receiver, pixels, identity)
 
         title = settings.node.ae_title
-        destinations = {d.name: (d, DicomDestination(d, title)) for d in settings.destinations}
+        destinations = {
+            d.name: (d, DicomDestination(d, title, identity=identity)) for d in settings.destinations
+        }
         outbox = Outbox(database, archive.root, destinations)
         queue = DurableQueue(_queue_url(settings), _executor_id(archive.root), _reading(room, outbox))
         completion = Completion(database, settings.dicom, partial(_enqueue, room, queue))
-        to_archives = _echoes(settings.archives, title)
+        to_archives = _echoes(settings.archives, title, identity)
         echoes = {f"archive {name}": echo for name, echo in to_archives.items()}
         echoes |= {
-            f"destination {name}": echo for name, echo in _echoes(settings.destinations, title).items()
+            f"destination {name}": echo
+            for name, echo in _echoes(settings.destinations, title, identity).items()
         }
         retention = Retention(settings.retention, database, archive, queue.forget)
         health = NodeHealth(
@@ -104,7 +109,7 @@ class Node:
             engine,
             lambda: receiver.problem is None,
             echoes,
-            [retention.probe],
+            [retention.probe, *_certificates(identity, page_identity)],
         )
         recall = Recall(database, settings.priors, to_archives)
         page = create_app(settings, database, archive.root, health)
@@ -132,6 +137,7 @@ def _reading_room(
     engine: Engine,
     receiver: Receiver,
     pixels: DecodingProcess,
+    identity: Identity | None,
 ) -> ReadingRoom:
     """With archives to fetch from, by way of the receiver, and a process that decodes pixels."""
 
@@ -143,7 +149,7 @@ def _reading_room(
             fetched.data_set,
         )
 
-    archives = tuple(DicomArchive(peer, settings.node.ae_title) for peer in settings.archives)
+    archives = tuple(DicomArchive(peer, settings.node.ae_title, identity) for peer in settings.archives)
     return ReadingRoom(
         settings,
         database,
@@ -198,5 +204,10 @@ def _executor_id(data_dir: Path) -> str:
     return kept.read_text()
 
 
-def _echoes(peers: Sequence[Peer], ae_title: str) -> dict[str, Callable[[], None]]:
-    return {p.name: DicomDestination(p, ae_title).with_timeout(ECHO_SECONDS).echo for p in peers}
+def _certificates(dicom: Identity | None, web: Identity | None) -> list[Callable[[], Probe]]:
+    named = {"DICOM certificate": dicom, "web certificate": web}
+    return [partial(check_certificate, name, one) for name, one in named.items() if one is not None]
+
+
+def _echoes(peers: Sequence[Peer], ae_title: str, identity: Identity | None) -> dict[str, Callable[[], None]]:
+    return {p.name: DicomDestination(p, ae_title, ECHO_SECONDS, identity).echo for p in peers}

@@ -121,12 +121,17 @@ def send(
     ] = None,
     aec: Annotated[str | None, typer.Option(help="AE title to call; else that of the settings.")] = None,
     aet: Annotated[str, typer.Option(help="AE title to call with.")] = "OVERREAD-SEND",
+    tls_name: Annotated[
+        str, typer.Option(metavar="NAME", help="What the node's certificate is made out to; else its host.")
+    ] = "",
     config: Config = None,
 ) -> None:
     """Send DICOM files to a node, as a PACS would."""
     from node.commands.send import peer_at, send
+    from node.tls import dicom_identity
 
-    send(paths, peer_at(to, aec, _settings(config)), aet)
+    settings = _settings(config)
+    send(paths, peer_at(to, aec, settings, tls_name), aet, dicom_identity(settings.dicom.tls))
 
 
 @app.command(epilog="Example: overread demo --exit")

@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 from sqlalchemy import text
@@ -17,10 +18,12 @@ from sqlalchemy.exc import SQLAlchemyError
 from inference.catalogue import Catalogue
 from inference.engine import Engine
 from node.settings import Settings
+from node.tls import Identity, TlsError
 from storage.database import Database
 
 LEAST_FREE_BYTES = 5 * 1024**3  # about ten chest CTs: room to finish what is under way
 LEAST_FREE_SHARE = 0.02
+DAYS_TO_RENEW = 14  # a certificate
 
 
 @dataclass(frozen=True)
@@ -122,6 +125,22 @@ def check_models(catalogue: Catalogue) -> Probe:
         more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
         return Probe("models", False, problems[0] + more, "see `overread models list`")
     return Probe("models", True, ", ".join(catalogue.names))
+
+
+def check_certificate(name: str, identity: Identity) -> Probe:
+    """Whether a certificate is in force, and for how long."""
+    renew = f"put a new one into {identity.files.certificate}; it is taken up by itself"
+    try:
+        ends = identity.valid_until()
+    except TlsError as error:
+        return Probe(name, False, str(error), renew)
+    if identity.problem:
+        return Probe(name, False, identity.problem, "mend the files; they are taken up by themselves")
+    days = (ends - datetime.now(UTC)).days
+    found = f"valid until {ends:%Y-%m-%d}"
+    if days < DAYS_TO_RENEW:
+        return Probe(name, False, f"{found}, in {days} days", renew)
+    return Probe(name, True, found)
 
 
 def check_peer(name: str, echo: Callable[[], None]) -> Probe:

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from node.settings.security import DicomTlsSettings
+from node.settings.security import DicomTlsSettings, WebTlsSettings
 
 log = logging.getLogger(__name__)
 
@@ -173,6 +173,17 @@ def dicom_identity(settings: DicomTlsSettings) -> Identity | None:
             settings.revoked,
         )
     )
+
+
+def web_identity(settings: WebTlsSettings) -> Identity | None:
+    """What the status page shows to browsers; None where it speaks no TLS.
+
+    Raises:
+        TlsError: a file is absent, or they do not fit together.
+    """
+    if settings.certificate is None or settings.private_key is None:
+        return None
+    return Identity(Files(settings.certificate, settings.private_key, settings.private_key_password_file))
 
 
 def certificate_of(connection: ssl.SSLSocket) -> PeerCertificate | None:

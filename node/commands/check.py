@@ -15,6 +15,7 @@ from inference.engine import EngineError, open_engine
 from node.commands.terminal import console, progress
 from node.health import (
     Probe,
+    check_certificate,
     check_database,
     check_disk,
     check_engine,
@@ -24,6 +25,7 @@ from node.health import (
 )
 from node.peers.sending import DicomDestination
 from node.settings import Peer, Settings
+from node.tls import Identity, TlsError, dicom_identity, web_identity
 from storage.database import Database
 
 ECHO_SECONDS = 5
@@ -57,9 +59,18 @@ def _probes(settings: Settings) -> Iterator[Probe]:
     yield _database(settings.database.url)
     yield from _models(settings)
     yield from _ports(settings)
+    try:
+        identities = {
+            "DICOM certificate": dicom_identity(settings.dicom.tls),
+            "web certificate": web_identity(settings.web.tls),
+        }
+    except TlsError as error:
+        yield Probe("certificates", False, str(error), "see [dicom.tls] and [web.tls] in the settings")
+        return
+    yield from (check_certificate(name, one) for name, one in identities.items() if one is not None)
     for kind, peers in (("destination", settings.destinations), ("archive", settings.archives)):
         for peer in peers:
-            yield check_peer(f"{kind} {peer.name}", _echo(peer, settings))
+            yield check_peer(f"{kind} {peer.name}", _echo(peer, settings, identities["DICOM certificate"]))
     if not settings.destinations:
         yield Probe("destinations", True, "none: results stay here, and on the status page")
 
@@ -120,5 +131,5 @@ def _running_node(settings: Settings) -> str | None:
     return f"http://{host}:{port}/" if isinstance(answer, dict) and "probes" in answer else None
 
 
-def _echo(peer: Peer, settings: Settings) -> Callable[[], None]:
-    return DicomDestination(peer, settings.node.ae_title, timeout=ECHO_SECONDS).echo
+def _echo(peer: Peer, settings: Settings, identity: Identity | None) -> Callable[[], None]:
+    return DicomDestination(peer, settings.node.ae_title, ECHO_SECONDS, identity).echo

@@ -13,13 +13,14 @@ from pydicom.uid import MediaStorageDirectoryStorage
 from node.commands.terminal import console, progress
 from node.peers.sending import DicomDestination, Receipt
 from node.settings import Peer, Settings
+from node.tls import Identity
 
 
 class SendError(RuntimeError):
     """Nothing could be sent, or not everything was; the message says what and why."""
 
 
-def send(paths: Sequence[Path], peer: Peer, calling_ae_title: str) -> None:
+def send(paths: Sequence[Path], peer: Peer, calling_ae_title: str, identity: Identity | None = None) -> None:
     """Send every DICOM file under ``paths`` and print what became of them.
 
     Raises:
@@ -31,7 +32,7 @@ def send(paths: Sequence[Path], peer: Peer, calling_ae_title: str) -> None:
         out.print(f"Skipped {_files(len(skipped))} that cannot be sent; the first: {skipped[0]}")
     if not files:
         raise SendError(f"there is no DICOM file in {', '.join(map(str, paths))}; nothing was sent.")
-    receipts = list(_with_bar(files, DicomDestination(peer, calling_ae_title)))
+    receipts = list(_with_bar(files, DicomDestination(peer, calling_ae_title, identity=identity)))
     tally = Counter((receipt.outcome, receipt.reason) for receipt in receipts)
     for (outcome, reason), count in tally.most_common():
         out.print(f"{outcome:>8} {count:>6}" + (f"  {reason}" if reason else ""))
@@ -40,8 +41,9 @@ def send(paths: Sequence[Path], peer: Peer, calling_ae_title: str) -> None:
         raise SendError(f"{lost} of {_files(len(files))} did not arrive; the first: {first}")
 
 
-def peer_at(address: str | None, ae_title: str | None, settings: Settings) -> Peer:
-    """``host:port`` as a peer; without one, the node that these settings describe.
+def peer_at(address: str | None, ae_title: str | None, settings: Settings, tls_name: str = "") -> Peer:
+    """``host:port`` as a peer; without one, the node that these settings describe. Where that speaks TLS, so
+    does this.
 
     Raises:
         SendError: not a host and a port.
@@ -55,7 +57,14 @@ def peer_at(address: str | None, ae_title: str | None, settings: Settings) -> Pe
         port = int(number) if number.isascii() and number.isdigit() else 0
         if not host or not 0 < port < 65536:
             raise SendError(f"--to {address!r} is not HOST:PORT, for instance 127.0.0.1:11112.")
-    return Peer(name="receiver", ae_title=ae_title or settings.node.ae_title, host=host, port=port)
+    return Peer(
+        name="receiver",
+        ae_title=ae_title or settings.node.ae_title,
+        host=host,
+        port=port,
+        tls=settings.dicom.tls.enabled,
+        tls_name=tls_name,
+    )
 
 
 def _dicom_files(paths: Sequence[Path]) -> tuple[list[Path], list[str]]:

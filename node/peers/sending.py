@@ -5,9 +5,9 @@ from __future__ import annotations
 import socket
 import ssl
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol, Self
+from typing import Any, Literal, Protocol
 
 import pynetdicom.association
 from pynetdicom import AE
@@ -151,9 +151,6 @@ class DicomDestination:
             raise
         association.release()
         return report
-
-    def with_timeout(self, seconds: float) -> Self:
-        return replace(self, timeout=seconds)
 
     def _send_batch(self, batch: Sequence[Outgoing]) -> Iterator[Receipt]:
         try:
