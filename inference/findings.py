@@ -16,6 +16,7 @@ import numpy.typing as npt
 Point = tuple[float, float, float]
 Box = tuple[Point, Point]
 Presence = Literal["present", "absent", "undetermined"]
+Side = Literal["right", "left"]
 Category = Literal["new", "increased", "stable", "decreased", "resolved"]
 
 
@@ -132,8 +133,8 @@ class Finding:
     """One lesion on a volume. ``image_uid`` is the SOP Instance UID of its key slice, on which both
     axes lie; ``frame`` is that slice's 1-based frame number in a multi-frame image, else None.
     ``score`` and ``malignancy`` are probabilities. ``kind`` is the lesion's type in words, such as
-    part-solid. ``site`` is the anatomic site, where the lesion's own code does not imply it. ``mask`` never
-    enters JSON.
+    part-solid. ``site`` is the anatomic site, where the lesion's own code does not imply it; ``side`` the
+    patient's, where it is known. ``mask`` never enters JSON.
 
     in_pixels: on a picture; coordinates are then (column, row, 0) in pixels, lengths are in pixels and
     ``volume_mm3`` is an area in pixels.
@@ -157,6 +158,7 @@ class Finding:
     in_pixels: bool = False
     uptake: Uptake | None = None
     site: Code | None = None
+    side: Side | None = None
     mask: Mask | None = field(default=None, compare=False, repr=False)
 
     @property

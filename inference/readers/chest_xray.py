@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
+from dataclasses import replace
 
 import cc3d
 import numpy as np
@@ -13,7 +15,7 @@ from inference.card import CodedLabel, ModelCard
 from inference.catalogue import Catalogue
 from inference.engine import Engine
 from inference.errors import UnreadableSeriesError
-from inference.findings import Axis, ClassProbability, Code, Finding, Mask, Point, Reading, Segment
+from inference.findings import Axis, ClassProbability, Code, Finding, Mask, Point, Reading, Segment, Side
 from inference.picture import Pictures
 from inference.readers.radiograph import (
     FINDINGS_SIZE,
@@ -31,6 +33,13 @@ NAME = "chest-xray"
 FINDINGS = "chest-xray-findings"
 LUNGS = "chest-xray-lungs"
 
+_LUNG_SIDES: dict[str, Side] = {"3341006": "right", "44029006": "left"}
+_OF_ONE_SIDE = (
+    "36118008",
+    "60046008",
+    "46621007",
+    "95436008",
+)  # pneumothorax, effusion, atelectasis, consolidation
 _LEAST_PIXELS = 128
 _LEAST_LUNGS = 0.05  # of the picture
 
@@ -76,8 +85,12 @@ def _read_one(pictures: Pictures, index: int, engine: Engine, catalogue: Catalog
     card = findings.card
     classes = _classes(card, outputs["probability"][0])
     image_uid, frame = pictures.images[index] or ("", None)
+    segments = tuple(
+        _segment(label, drawn[k] * both[k], whole, turn, pictures, index)
+        for k, label in enumerate(lungs.card.output("lungs").labels)
+    )
     boxes = [
-        _salient(found, evidence, close, turn, image_uid, frame)
+        _on_its_side(_salient(found, evidence, close, turn, image_uid, frame), segments)
         for found, evidence in zip(classes, outputs["evidence"][0], strict=True)
         if found.presence == "present"
     ]
@@ -87,10 +100,7 @@ def _read_one(pictures: Pictures, index: int, engine: Engine, catalogue: Catalog
         models=(findings.identity, lungs.identity),
         findings=tuple(sorted(boxes, key=lambda finding: -finding.score)),
         classes=classes,
-        segments=tuple(
-            _segment(label, drawn[k] * both[k], whole, turn, pictures, index)
-            for k, label in enumerate(lungs.card.output("lungs").labels)
-        ),
+        segments=segments,
         seconds={
             "preprocess": prepared - started,
             "inference": inferred - prepared,
@@ -189,6 +199,18 @@ def _salient(
         kind="saliency",
         in_pixels=True,
     )
+
+
+def _on_its_side(finding: Finding, lungs: Sequence[Segment]) -> Finding:
+    """With its side, where it can be of one lung alone and its box lies on one of them."""
+    if finding.code.value not in _OF_ONE_SIDE:
+        return finding
+    (left, top, _), (right, bottom, _) = finding.box_mm
+    box = np.s_[:, round(max(top, 0)) : round(bottom) + 1, round(max(left, 0)) : round(right) + 1]
+    covered = {lung.code.value: int(lung.mask.voxels[box].sum()) for lung in lungs if lung.mask is not None}
+    most = max(covered, key=lambda code: covered[code])
+    alone = covered[most] > 0.8 * sum(covered.values()) > 0
+    return replace(finding, side=_LUNG_SIDES.get(most) if alone else None)
 
 
 def _point(x: float, y: float) -> Point:

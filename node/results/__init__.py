@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 
 from pydicom import Dataset
@@ -44,6 +45,7 @@ def write(
     prior_images: Mapping[str, Rgb] | None = None,
     courses: Sequence[Rgb] = (),
     evidence: PriorEvidence = NO_EVIDENCE,
+    udi: str = "",
 ) -> tuple[ResultFile, ...]:
     """Writes the result objects of one reading into ``out`` and says which they are.
 
@@ -53,13 +55,13 @@ def write(
         volume: the one the reader saw; the findings' masks lie on its grid.
         sources: the files ``volume`` was loaded from; further files among them do no harm.
         kinds: any of seg, sr, pr, sc, ko. A kind that has nothing to show is left out; ``sr`` never is:
-            a reading without findings is reported as such. Pictures get no pr (their own window is right,
-            colour needs another kind) and no report of volumes.
+            a reading without findings is reported as such. Pictures get no report of volumes.
         identity: of the reading, from ``node.results.identity.reading_identity``.
         predecessors: the objects of the readings that this one replaces.
         prior_images: for the summary, by tracking UID, the key image of the same lesion in the prior study.
         courses: for the summary, pictures of lesions over time, from ``node.results.growth_curve``.
         evidence: the priors' images and reports that the report of changes refers to.
+        udi: the Unique Device Identifier of the installation, where it has one.
 
     Raises:
         ValueError: an unknown kind, or a finding without tracking UID.
@@ -70,9 +72,10 @@ def write(
         reading=reading,
         volume=volume,
         sources=_sources(reading, volume, sources),
-        identity=edition_identity(identity, kinds, [p.sop_instance_uid for p in predecessors]),
+        identity=edition_identity(identity, kinds, [p.sop_instance_uid for p in predecessors], udi),
         when=when,
         predecessors=tuple(predecessors),
+        udi=udi,
     )
     written: list[ResultFile] = []
     for name, kind, instance in _objects(edition, frozenset(kinds), (prior_images or {}, courses), evidence):
@@ -90,39 +93,49 @@ def _objects(
 ) -> Iterator[tuple[str, str, Dataset]]:
     """File name, kind and object, the ones that others refer to first."""
     reading = edition.reading
+    made: list[Dataset] = []
     segmented: Dataset | None = None
     if "seg" in kinds:
         if lesions := lesion_regions(reading.findings):
             segmented = segmentation(edition, lesions, role="seg")
+            made.append(segmented)
             yield "seg", "seg", segmented
         if structures := structure_regions(reading.segments):
-            yield "seg-structures", "seg", segmentation(edition, structures, role="seg-structures")
-    others: list[Dataset] = []
-    in_patient = not isinstance(edition.volume, Pictures)
-    if "pr" in kinds and reading.findings and in_patient:
+            made.append(segmentation(edition, structures, role="seg-structures"))
+            yield "seg-structures", "seg", made[-1]
+    if "pr" in kinds and reading.findings:
         for number, state in enumerate(presentations(edition), 1):
-            others.append(state)
+            made.append(state)
             yield ("pr" if number == 1 else f"pr-{number}"), "pr", state
     if "sc" in kinds:
         for number, page in enumerate(summary(edition, *over_time), 1):
-            others.append(page)
+            made.append(page)
             yield f"sc-{number}", "sc", page
-    if "sr" in kinds and reading.classes:
-        others.append(class_report(edition))
-        yield "sr-classes", "sr", others[-1]
-    if "sr" in kinds and has_change((*reading.findings, *reading.resolved)):
-        others.append(change_report(edition, evidence))
-        yield "sr-changes", "sr", others[-1]
-    if "sr" in kinds and reading.findings:
-        others.append(outline_report(edition))
-        yield "sr-outlines", "sr", others[-1]
-    if "sr" in kinds and segmented is not None and in_patient:
-        others.append(volume_report(edition, segmented, related=others))
-        yield "sr", "sr", others[-1]
-    if "sr" in kinds and not (reading.findings or reading.classes):
-        yield "sr", "sr", negative_report(edition, related=others)
+    reports = _reports(edition, segmented, evidence) if "sr" in kinds else {}
+    for role, report in reports.items():
+        made.append(report(made if role == list(reports)[-1] else []))
+        yield role, "sr", made[-1]
     if "ko" in kinds and reading.findings:
-        yield "ko", "ko", key_objects(edition, related=[segmented, *others] if segmented else others)
+        yield "ko", "ko", key_objects(edition, related=made)
+
+
+def _reports(
+    edition: Edition, segmented: Dataset | None, evidence: PriorEvidence
+) -> dict[str, Callable[[Sequence[Dataset]], Dataset]]:
+    """By role, what makes each report from the objects it refers to; the last one is the root of the set."""
+    reading = edition.reading
+    reports: dict[str, Callable[[Sequence[Dataset]], Dataset]] = {}
+    if reading.classes:
+        reports["sr-classes"] = partial(class_report, edition)
+    if has_change((*reading.findings, *reading.resolved)):
+        reports["sr-changes"] = partial(change_report, edition, evidence)
+    if reading.findings:
+        reports["sr-outlines"] = partial(outline_report, edition)
+        if segmented is not None and not isinstance(edition.volume, Pictures):
+            reports["sr"] = partial(volume_report, edition, segmented)
+    elif not reading.classes:
+        reports["sr"] = partial(negative_report, edition)
+    return reports
 
 
 def _sources(reading: Reading, volume: Volume, paths: Sequence[Path]) -> Sources:

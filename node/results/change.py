@@ -7,7 +7,7 @@ here alone, and so is the response of all target lesions.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -45,7 +45,9 @@ def has_change(findings: Sequence[Finding]) -> bool:
     return any(finding.change is not None for finding in findings)
 
 
-def change_report(edition: Edition, evidence: PriorEvidence) -> sr.Comprehensive3DSR:
+def change_report(
+    edition: Edition, evidence: PriorEvidence, related: Iterable[Dataset] = ()
+) -> sr.Comprehensive3DSR:
     """One group for each lesion that was compared, current and resolved, and one for the response.
 
     Raises:
@@ -60,7 +62,7 @@ def change_report(edition: Edition, evidence: PriorEvidence) -> sr.Comprehensive
         groups.append(_response(edition, reading.response))
     images = [evidence.images[uid] for uid in _prior_images(compared, evidence)]
     made = document(
-        edition, groups, role="sr-changes", evidence=[*images, *map(_referable, evidence.reports)]
+        edition, groups, role="sr-changes", evidence=[*images, *map(_referable, evidence.reports), *related]
     )
     for report in evidence.reports:
         made.ContentSequence.append(_inferred_from(report))

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from highdicom.sr import CodedConcept
 
-from inference.findings import Category, Code, Presence
+from inference.findings import Category, Code, Presence, Side
 
 PS3_16 = "PS3.16"
 SNOMED = "SNOMED CT International Edition"
@@ -78,7 +78,8 @@ AREA = Term("SCT", "42798000", "Area")
 LONG_AXIS = Term("SCT", "103339001", "Long axis")
 SHORT_AXIS = Term("SCT", "103340004", "Short axis")
 MEAN_ATTENUATION = Term("DCM", "112181", "Mean Attenuation Coefficient")
-PROBABILITY_OF_CANCER = Term("DCM", "111047", "Probability of cancer")
+SUSPICION = Term(OWN_SCHEME, "SUSPICION", "Suspicion of malignancy, as readers rate it", OWN)
+PROBABILITY_OF_CANCER = Term("DCM", "111047", "Probability of cancer")  # in results before 0.2
 CERTAINTY_OF_FINDING = Term("DCM", "111012", "Certainty of Finding")
 SUV_BODY_WEIGHT = Term("DCM", "126401", "SUVbw")
 MAXIMUM = Term("SCT", "56851009", "Maximum")
@@ -165,6 +166,8 @@ ENGLISH = Term("RFC5646", "en-US", "English (United States)", "PS3.16 CID 5000")
 TABLE: dict[str, Term] = {name: term for name, term in list(globals().items()) if isinstance(term, Term)}
 _BY_CODE = {(term.scheme, term.value): term for term in TABLE.values()}
 
+SIDES: dict[Side, Term] = {"right": RIGHT, "left": LEFT}
+
 SITES: dict[Term, Term] = {
     PULMONARY_NODULE: LUNG,
     POLYP_OF_COLON: COLON,
@@ -180,7 +183,6 @@ TARGETS: dict[str, Term] = {
     "ct-lesions": LESION,
     "polyps": POLYP_OF_COLON,
     "pet-ct": LESION,
-    "chest-xray": ABNORMAL,
 }
 """What each reader looks for: what its report calls absent when it found nothing."""
 

@@ -33,6 +33,7 @@ _CLOCKS = (
 _ALWAYS_DATED = ("InstanceCreation", "Series")
 _SR_CLASSES = "1.2.840.10008.5.1.4.1.1.88."
 KINDS = ("seg", "sr", "pr", "sc", "ko")
+REPORTS = ("sr", "sr-outlines", "sr-classes", "sr-changes")
 _SERIES = {
     "seg": (9001, "segmentation"),
     "seg-structures": (9002, "structures"),
@@ -82,6 +83,7 @@ class Edition:
 
     identity: hash of all that the objects' bytes depend on, ``when`` excepted: whoever makes an edition
         again gives the same ``when``.
+    udi: the Unique Device Identifier of the installation, empty without one.
     """
 
     reading: Reading
@@ -90,6 +92,7 @@ class Edition:
     identity: str
     when: datetime
     predecessors: tuple[Predecessor, ...] = ()
+    udi: str = ""
 
     def uid(self, role: str) -> str:
         return result_uid(role, self.identity)
@@ -174,6 +177,10 @@ class Edition:
         for keyword in ("StudyDescription", "PatientAge", "IssuerOfPatientID"):
             if keyword in source and keyword not in instance:
                 instance[keyword] = source[keyword]
+        if self.udi:
+            device = Dataset()
+            device.UniqueDeviceIdentifier = self.udi
+            instance.UDISequence = [device]
         self._settle_file_meta(instance)
         return instance
 

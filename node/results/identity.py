@@ -45,10 +45,11 @@ def reading_identity(
     return _sha256(json.dumps(seed, sort_keys=True, separators=(",", ":"), default=str))
 
 
-def edition_identity(identity: str, kinds: Iterable[str], predecessors: Iterable[str]) -> str:
-    """The identity of one set of result objects: their bytes depend on which kinds refer to each other
-    and on the SOP Instance UIDs of the objects they succeed."""
-    return _sha256(json.dumps([identity, sorted(set(kinds)), sorted(set(predecessors))]))
+def edition_identity(identity: str, kinds: Iterable[str], predecessors: Iterable[str], udi: str = "") -> str:
+    """The identity of one set of result objects: their bytes depend on which kinds refer to each other,
+    on the SOP Instance UIDs of the objects they succeed, and on the device they name."""
+    seed = [identity, sorted(set(kinds)), sorted(set(predecessors))]
+    return _sha256(json.dumps([*seed, udi] if udi else seed))
 
 
 def result_uid(role: str, identity: str) -> str:

@@ -1,7 +1,11 @@
-"""Findings become a Grayscale Softcopy Presentation State (PS3.3 A.33.1): outlines, axes and sizes that a
-viewer lays over the key images, and takes off again."""
+"""Findings become a Softcopy Presentation State, grayscale (PS3.3 A.33.1) or colour (A.33.2): outlines, axes
+and sizes that a viewer lays over the key images, and takes off again."""
 
 from __future__ import annotations
+
+from functools import cache
+from importlib.resources import files
+from typing import Any
 
 import highdicom as hd
 import numpy as np
@@ -10,6 +14,7 @@ from pydicom import Dataset
 
 from inference.findings import Finding
 from inference.pet_ct import PetCt
+from inference.picture import Pictures
 from node.results.edition import DISCLAIMER, Edition
 from node.results.fusion import window_of_source
 from node.results.keyimages import Window, window_for
@@ -18,53 +23,73 @@ from node.results.outline import Points, place_on_image
 _PIXEL, _DISPLAY = pr.AnnotationUnitsValues.PIXEL, pr.AnnotationUnitsValues.DISPLAY
 _LAYER = pr.GraphicLayer("AI_RESULT", 1, DISCLAIMER, hd.color.CIELabColor(82, 10, 80))
 
-
+State = pr.GrayscaleSoftcopyPresentationState | pr.ColorSoftcopyPresentationState
 Numbered = tuple[int, Finding]
 
 
-def presentations(edition: Edition) -> list[pr.GrayscaleSoftcopyPresentationState]:
+def presentations(edition: Edition) -> list[State]:
     """One presentation state for all key images; where they are not scaled alike, one for each scale, since
     a presentation state has one Modality LUT (PS3.3 C.11.1)."""
-    by_scale: dict[tuple[str, str], list[Numbered]] = {}
+    by_scale: dict[tuple[str, ...], list[Numbered]] = {}
     for number, finding in enumerate(edition.reading.findings, 1):
         header = edition.sources[finding.image_uid]
-        scale = str(header.get("RescaleSlope")), str(header.get("RescaleIntercept"))
-        by_scale.setdefault(scale, []).append((number, finding))
+        scale = ("RescaleSlope", "RescaleIntercept", "PhotometricInterpretation")
+        by_scale.setdefault(tuple(str(header.get(word)) for word in scale), []).append((number, finding))
     return [_presentation(edition, group, place) for place, group in enumerate(by_scale.values(), 1)]
 
 
-def _presentation(
-    edition: Edition, findings: list[Numbered], place: int
-) -> pr.GrayscaleSoftcopyPresentationState:
+def _presentation(edition: Edition, findings: list[Numbered], place: int) -> State:
     images = [edition.sources[uid] for uid in dict.fromkeys(f.image_uid for _, f in findings)]
-    instance = pr.GrayscaleSoftcopyPresentationState(
-        referenced_images=images,
-        sop_instance_uid=edition.uid("pr" if place == 1 else f"pr-{place}"),
-        instance_number=place,
-        content_label="AI_RESULT",
-        content_description=DISCLAIMER,
-        content_creator_name="",
-        concept_name=None,
-        graphic_layers=[_LAYER],
-        graphic_annotations=[
+    content: dict[str, Any] = {
+        "referenced_images": images,
+        "sop_instance_uid": edition.uid("pr" if place == 1 else f"pr-{place}"),
+        "instance_number": place,
+        "content_label": "AI_RESULT",
+        "content_description": DISCLAIMER,
+        "content_creator_name": "",
+        "concept_name": None,
+        "graphic_layers": [_LAYER],
+        "graphic_annotations": [
             *(_annotation(edition, number, finding) for number, finding in findings),
             pr.GraphicAnnotation(images, _LAYER, text_objects=[_notice()]),
         ],
-        voi_lut_transformations=_windows(edition, findings),
-        contributing_equipment=edition.equipment(),
+        "contributing_equipment": edition.equipment(),
         **edition.series("pr"),
         **edition.device(),
-    )
+    }
+    instance: State
+    if isinstance(edition.volume, Pictures) and edition.volume.is_colour:
+        instance = pr.ColorSoftcopyPresentationState(icc_profile=_srgb(), **content)
+    else:
+        instance = pr.GrayscaleSoftcopyPresentationState(
+            **content, **_grey_scale(edition, findings, images[0])
+        )
     instance.Laterality = images[0].get("Laterality", "")
     edition.settle(instance)
     return instance
+
+
+def _grey_scale(edition: Edition, findings: list[Numbered], image: Dataset) -> dict[str, Any]:
+    """Slices are shown in a window for what was found; projections in their own, with air black."""
+    if not isinstance(edition.volume, Pictures):
+        return {"voi_lut_transformations": _windows(edition, findings)}
+    inverted = image.get("PhotometricInterpretation") == "MONOCHROME1"
+    shape = hd.PresentationLUTShapeValues.INVERSE if inverted else hd.PresentationLUTShapeValues.IDENTITY
+    return {"presentation_lut_transformation": hd.PresentationLUTTransformation(presentation_lut_shape=shape)}
+
+
+@cache
+def _srgb() -> bytes:
+    """The ICC profile that PS3.3 C.11.15 asks of a colour presentation state: sRGB, as a colour space."""
+    return (files("highdicom") / "_icc_profiles" / "sRGB_v4_ICC_preference.icc").read_bytes()
 
 
 def _annotation(edition: Edition, number: int, finding: Finding) -> pr.GraphicAnnotation:
     header = edition.sources[finding.image_uid]
     place = place_on_image(finding, edition.volume)
     name, uid = f"{finding.label} {number}", finding.tracking_uid
-    lines = (place.outline, place.long_axis, place.short_axis)
+    box_alone = finding.in_pixels and finding.mask is None
+    lines = (place.outline,) if box_alone else (place.outline, place.long_axis, place.short_axis)
     return pr.GraphicAnnotation(
         referenced_images=[header],
         referenced_frame_number=finding.frame,
@@ -81,9 +106,7 @@ def _annotation(edition: Edition, number: int, finding: Finding) -> pr.GraphicAn
         ],
         text_objects=[
             pr.TextObject(
-                text_value=f"{name}: {finding.long_axis_mm:.1f} x "
-                f"{finding.short_axis_mm:.1f} mm, {finding.volume_mm3:.0f} mm3"
-                + (f", SUVmax {finding.uptake.suv_max:.1f}" if finding.uptake else ""),
+                text_value=f"{name}: {_size(finding)}",
                 units=_PIXEL,
                 anchor_point=tuple(_within(place.outline, header).max(axis=0)),
                 anchor_point_visible=False,
@@ -92,6 +115,15 @@ def _annotation(edition: Edition, number: int, finding: Finding) -> pr.GraphicAn
             )
         ],
     )
+
+
+def _size(finding: Finding) -> str:
+    if finding.in_pixels and finding.mask is None:  # the box around evidence has no size of its own
+        return f"{100 * finding.score:.0f} %"
+    if finding.in_pixels:
+        return f"{finding.long_axis_mm:.0f} x {finding.short_axis_mm:.0f} pixels"
+    size = f"{finding.long_axis_mm:.1f} x {finding.short_axis_mm:.1f} mm, {finding.volume_mm3:.0f} mm3"
+    return f"{size}, SUVmax {finding.uptake.suv_max:.1f}" if finding.uptake else size
 
 
 def _notice() -> pr.TextObject:

@@ -136,7 +136,9 @@ def _finding(group: _Group, segmentations: Mapping[str, Dataset], volume: Volume
     if mask is None or not group.tracking_uid:
         return None
     measured = measure(mask, volume)
-    malignancy = _value(group, codes.PROBABILITY_OF_CANCER)
+    malignancy = _value(group, codes.SUSPICION)
+    if malignancy is None:
+        malignancy = _value(group, codes.PROBABILITY_OF_CANCER)
     return Finding(
         label=group.label,
         code=group.finding or codes.LESION.code,

@@ -1,9 +1,9 @@
 """Findings become Comprehensive 3D SR documents on TID 1500 Measurement Report, one per template family.
 
-Outlines (TID 1410): every finding with its outline on its key slice; what viewers draw.
-Volumes (TID 1411): every finding with its segment; what measurement software reads. It names all other
-objects of its edition, and is the root of the set.
 Classes (TID 1501): what was found in the image as a whole.
+Outlines (TID 1410): every finding with its outline on its key slice; what viewers draw.
+Volumes (TID 1411): every finding with its segment; what measurement software reads.
+The last of these that an edition has is the root of the set: its evidence names all other objects.
 
 Each measurement carries the line or outline it was taken from, so that a reader of either document can
 draw it. No document mixes templates: validators, and readers, pick one for the whole document.
@@ -36,8 +36,11 @@ _OWN_SCHEME = CodingSchemeIdentificationItem(
 )
 
 
-def outline_report(edition: Edition) -> sr.Comprehensive3DSR:
+def outline_report(edition: Edition, related: Iterable[Dataset] = ()) -> sr.Comprehensive3DSR:
     """TID 1410: one planar measurement group per finding, on its key slice.
+
+    Args:
+        related: further objects of the edition, which this document names as evidence.
 
     Raises:
         ValueError: no findings; use ``negative_report``.
@@ -57,17 +60,13 @@ def outline_report(edition: Edition) -> sr.Comprehensive3DSR:
         )
         _show_where_measured(group, place, image)
         groups.append(group)
-    return document(edition, groups, role="sr-outlines")
+    return document(edition, groups, role="sr-outlines", evidence=related)
 
 
 def volume_report(
     edition: Edition, segmentation: Dataset, related: Iterable[Dataset] = ()
 ) -> sr.Comprehensive3DSR:
-    """TID 1411: one volumetric measurement group per finding that has a segment in ``segmentation``.
-
-    Args:
-        related: further objects of the edition, which this document names as evidence.
-    """
+    """TID 1411: one volumetric measurement group per finding that has a segment in ``segmentation``."""
     groups = []
     segment_numbers = {
         segment.TrackingUID: segment.SegmentNumber
@@ -88,7 +87,8 @@ def volume_report(
         )
         _show_where_measured(group, place_on_image(finding, edition.volume), _image(edition, finding))
         groups.append(group)
-    return document(edition, groups, role="sr", evidence=[segmentation, *related])
+    others = [one for one in related if one is not segmentation]
+    return document(edition, groups, role="sr", evidence=[segmentation, *others])
 
 
 def negative_report(edition: Edition, related: Iterable[Dataset] = ()) -> sr.Comprehensive3DSR:
@@ -104,7 +104,7 @@ def negative_report(edition: Edition, related: Iterable[Dataset] = ()) -> sr.Com
     return document(edition, [group], role="sr", evidence=related, title=codes.ONCOLOGY_REPORT)
 
 
-def class_report(edition: Edition) -> sr.Comprehensive3DSR:
+def class_report(edition: Edition, related: Iterable[Dataset] = ()) -> sr.Comprehensive3DSR:
     """TID 1501: whether each class of the image as a whole is present, absent or undetermined, with its
     probability; the operating points behind the word are parameters of the algorithm.
 
@@ -130,7 +130,7 @@ def class_report(edition: Edition) -> sr.Comprehensive3DSR:
         )
         for item in edition.reading.classes
     ]
-    return document(edition, groups, role="sr-classes")
+    return document(edition, groups, role="sr-classes", evidence=related)
 
 
 def _operating_points(found: ClassProbability) -> Iterator[str]:
@@ -142,13 +142,14 @@ def _operating_points(found: ClassProbability) -> Iterator[str]:
 def _common(edition: Edition, number: int, finding: Finding) -> dict[str, Any]:
     """What the groups of every template say of a finding."""
     site = codes.site_of(finding.code, finding.site)
+    side = codes.SIDES[finding.side] if finding.side else None
     return {
         "tracking_identifier": sr.TrackingIdentifier(
             uid=finding.tracking_uid, identifier=f"{finding.label} {number}"
         ),
         "finding_category": codes.MORPHOLOGICALLY_ABNORMAL.concept,
         "finding_type": codes.concept_of(finding.code),
-        "finding_sites": [sr.FindingSite(site.concept)] if site else None,
+        "finding_sites": [sr.FindingSite(site.concept, side.concept if side else None)] if site else None,
         "algorithm_id": reader_algorithm(edition),
         "measurements": _measurements(finding),
         "qualitative_evaluations": _evaluations(finding),
@@ -164,7 +165,7 @@ def _measurements(finding: Finding) -> list[sr.Measurement]:
         (codes.LONG_AXIS, finding.long_axis_mm, codes.MILLIMETRE),
         (codes.SHORT_AXIS, finding.short_axis_mm, codes.MILLIMETRE),
         (codes.MEAN_ATTENUATION, finding.mean_hu, codes.HOUNSFIELD),
-        (codes.PROBABILITY_OF_CANCER, _percent(finding.malignancy), codes.PERCENT),
+        (codes.SUSPICION, _percent(finding.malignancy), codes.PERCENT),
         (codes.CERTAINTY_OF_FINDING, _percent(finding.score), codes.PERCENT),
         (codes.FRACTIONAL_CHANGE, change.volume_change_percent if change else None, codes.PERCENT),
         (codes.DOUBLING_TIME, change.doubling_time_days if change else None, codes.DAY),

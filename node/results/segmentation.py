@@ -13,7 +13,7 @@ from typing import Any
 import highdicom as hd
 import numpy as np
 
-from inference.findings import Code, Finding, Mask, Segment
+from inference.findings import Code, Finding, Mask, Segment, Side
 from inference.picture import Pictures
 from inference.volume import Volume
 from node.results import codes
@@ -35,6 +35,7 @@ class Region:
     tracking_uid: str = ""
     description: str = ""
     site: Code | None = None
+    side: Side | None = None
 
 
 def lesion_regions(findings: Sequence[Finding]) -> tuple[Region, ...]:
@@ -44,6 +45,7 @@ def lesion_regions(findings: Sequence[Finding]) -> tuple[Region, ...]:
             label=f"{finding.label} {number}",
             code=finding.code,
             site=finding.site,
+            side=finding.side,
             category=codes.MORPHOLOGICALLY_ABNORMAL,
             mask=finding.mask,
             tracking_uid=finding.tracking_uid,
@@ -151,6 +153,11 @@ def _described(edition: Edition, number: int, region: Region) -> hd.seg.SegmentD
         anatomic_regions=[site.concept] if site else None,
         display_color=hd.color.CIELabColor(*_COLOURS[(number - 1) % len(_COLOURS)]),
     )
+    if region.side:
+        side = codes.SIDES[region.side].concept
+        described.SegmentedPropertyTypeCodeSequence[0].SegmentedPropertyTypeModifierCodeSequence = [side]
+        if site:
+            described.AnatomicRegionSequence[0].AnatomicRegionModifierSequence = [side]
     if region.description:
         described.SegmentDescription = region.description[:1024]
     return described

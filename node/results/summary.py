@@ -16,6 +16,7 @@ from node.results.edition import DISCLAIMER, Edition
 from node.results.keyimages import OUTLINE, Rgb, font, key_image, overview
 
 _WIDTH, _TILE, _MARGIN, _HEAD, _PER_PAGE = 1000, 280, 12, 76, 4
+_NOT_NORMAL = ("Nothing else was looked for: this does", "not say that the study is normal.")
 _WHITE, _GREY, _AMBER = (240, 240, 240), (150, 150, 150), OUTLINE
 
 
@@ -64,7 +65,7 @@ def summary(
         instance.Laterality = source.get("Laterality", "")
         instance.Modality = "OT"
         instance.ImageType = ["DERIVED", "SECONDARY"]
-        instance.BurnedInAnnotation = "NO"  # the pages name no patient
+        instance.BurnedInAnnotation = "YES"  # no names, but findings and dates
         instance.DerivationDescription = DISCLAIMER
         instance.SourceImageSequence = hd.ReferencedImageSequence(evidence)
         edition.settle(instance)
@@ -110,15 +111,17 @@ def _negative_page(edition: Edition) -> Rgb:
 def _without_findings(reading: Reading) -> Iterator[str]:
     """A reader that looks for a few classes cannot call a study normal."""
     if not reading.classes:
-        yield f"No {codes.TARGETS.get(reading.reader, codes.LESION).meaning.lower()} found."
+        yield f"Looked for: {codes.TARGETS.get(reading.reader, codes.LESION).meaning.lower()}"
+        yield "Not found."
+        yield ""
+        yield from _NOT_NORMAL
         return
     yield "None of these reached its operating point:"
     for found in reading.classes:
         if found.present_from is not None:
             limit = f"reported from {100 * found.present_from:.0f} %"
             yield f"{found.label}: {100 * found.probability:.0f} %, {limit}; {found.presence}"
-    yield "Nothing else was looked for: this does"
-    yield "not say that the study is normal."
+    yield from _NOT_NORMAL
 
 
 def _head(draw: ImageDraw.ImageDraw, edition: Edition, place: str) -> None:
@@ -149,7 +152,7 @@ def _lines(finding: Finding) -> Iterator[str]:
     if finding.mean_hu is not None:
         yield f"mean {finding.mean_hu:.0f} HU"
     if finding.malignancy is not None:
-        yield f"malignancy {100 * finding.malignancy:.0f} %"
+        yield f"suspicion of malignancy {100 * finding.malignancy:.0f} %"
     yield f"certainty {100 * finding.score:.0f} %"
     if change := finding.change:
         yield _dated(change.category, change, "since ")

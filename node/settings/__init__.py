@@ -35,6 +35,7 @@ from node.settings.fields import (
     Uid,
     not_true,
 )
+from node.settings.results import ResultsSettings
 from node.settings.security import AllowedCaller, DicomTlsSettings, WebTlsSettings
 from node.settings.upkeep import PixelsSettings, RetentionSettings
 
@@ -288,6 +289,7 @@ class Settings(Section):
     destinations: tuple[DestinationSettings, ...] = ()
     archives: tuple[ArchiveSettings, ...] = ()
     priors: PriorsSettings = PriorsSettings()
+    results: ResultsSettings = ResultsSettings()
     routes: tuple[RouteSettings, ...] = ()
 
     @field_validator("database")

@@ -71,6 +71,7 @@ class Case:
         identity: str = "",
         when: datetime = WHEN,
         predecessors: Sequence[Predecessor] = (),
+        udi: str = "",
     ) -> dict[str, ResultFile]:
         """The result files by their names without suffix."""
         files = write(
@@ -82,6 +83,7 @@ class Case:
             when=when,
             identity=identity or self.identity,
             predecessors=predecessors,
+            udi=udi,
         )
         return {file.path.stem: file for file in files}
 
@@ -165,7 +167,11 @@ def in_order(positions: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
 
 
 def _ellipsoid(shape: tuple[int, ...], place: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
-    slices, rows, columns = np.indices(shape)
+    voxels = np.zeros(shape, bool)
+    low = np.maximum(np.floor(place).astype(int) - 10, 0)
+    window = tuple(slice(a, min(a + 21, n)) for a, n in zip(low.tolist(), shape, strict=True))
+    slices, rows, columns = np.indices(voxels[window].shape) + low.reshape(3, 1, 1, 1)
     z, y, x = (slices - place[0]) / 2.2, (rows - place[1]) / 4.4, (columns - place[2]) / 6.4
     lopsided = x + 0.25 * y * np.sign(z)  # no symmetry a flip could hide behind
-    return np.asarray(z * z + y * y + lopsided * lopsided <= 1, bool)
+    voxels[window] = z * z + y * y + lopsided * lopsided <= 1
+    return voxels

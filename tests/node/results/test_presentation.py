@@ -61,7 +61,7 @@ def test_the_overlay_says_that_no_one_has_verified_it(all_kinds: dict[str, Resul
 
 def test_the_summary_shows_each_lesion_outlined(all_kinds: dict[str, ResultFile]) -> None:
     page = pydicom.dcmread(all_kinds["sc-1"].path)
-    assert (page.PhotometricInterpretation, page.BurnedInAnnotation) == ("RGB", "NO")
+    assert (page.PhotometricInterpretation, page.BurnedInAnnotation) == ("RGB", "YES")
     pixels = page.pixel_array
     for colour in (OUTLINE, AXIS):
         near = (np.abs(pixels.astype(int) - colour) < 40).all(axis=-1)

@@ -1,0 +1,24 @@
+"""What a site wants said in its result objects."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from node.settings.fields import Section, limits
+
+Udi = Annotated[
+    str,
+    Field(
+        pattern=r"^[\x21-\x7e]{0,128}$",
+        json_schema_extra=limits('as on the label, such as "(01)00844588003288(21)1234", without spaces'),
+    ),
+]
+
+
+class ResultsSettings(Section):
+    """Result objects."""
+
+    udi: Udi = ""
+    """The Unique Device Identifier of this installation, where it has one; every result carries it."""
