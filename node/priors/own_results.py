@@ -51,11 +51,13 @@ def under_known_uids(reading: Reading, known: Reading) -> Reading:
 
 
 def _near(here: Sequence[Finding], there: Sequence[Finding]) -> list[tuple[float, int, int]]:
-    """Distance in mm and both numbers of every two findings whose centres lie within one of the two."""
+    """Distance in mm (pixels on a picture) and both numbers of every two findings whose centres lie within
+    one of the two; on pictures, of the same one."""
     return [
         (apart, one, other)
         for one, finding in enumerate(here)
         for other, known in enumerate(there)
+        if not finding.in_pixels or (finding.image_uid, finding.frame) == (known.image_uid, known.frame)
         if (apart := float(np.linalg.norm(np.subtract(finding.center_mm, known.center_mm))))
         <= max(finding.long_axis_mm, known.long_axis_mm) / 2
     ]

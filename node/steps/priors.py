@@ -62,9 +62,10 @@ def read_prior(
     or one made now and compared with the ``older`` ones. None where it cannot be read; the timeline says
     why."""
     task, series = Assignment.of(assignment), PriorSeries(**prior)
-    if room.archive.has_reading(series.identity):
-        return asdict(series)
     earlier = [PriorSeries(**one) for one in older]
+    for identity in (series.identity, _identity_with(room, task, series, earlier)):
+        if room.archive.has_reading(identity):
+            return asdict(replace(series, identity=identity))
     try:
         reading, how, identity = _told_or_read(room, task, series)
         if earlier and how == "read":
@@ -122,4 +123,10 @@ def _compared(
         room.catalogue,
         date=series.date,
     )
-    return comparison.reading, identity_with(room, task.reader, series.series_uid, paths, earlier)
+    return comparison.reading, _identity_with(room, task, series, earlier)
+
+
+def _identity_with(
+    room: ReadingRoom, task: Assignment, series: PriorSeries, earlier: Sequence[PriorSeries]
+) -> str:
+    return identity_with(room, task.reader, series.series_uid, prior_files(room, series), earlier)
