@@ -8,13 +8,14 @@ nothing that identifies the patient is ever shortened or altered.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pydicom
-from pydicom import Dataset
+from pydicom import DataElement, Dataset
 from pydicom.errors import InvalidDicomError
 from pydicom.tag import Tag
 from pydicom.valuerep import DA, TM
@@ -36,6 +37,8 @@ _TYPE_2 = (
 )
 _DATES = ("PatientBirthDate", "StudyDate", "SeriesDate", "AcquisitionDate", "ContentDate")
 _TIMES = ("PatientBirthTime", "StudyTime", "SeriesTime", "AcquisitionTime", "ContentTime")
+_TABLES = ("ModalityLUTSequence", "VOILUTSequence")
+_WINDOW = ("WindowCenter", "WindowWidth")
 _REFERENCES = ("ReferencedStudySequence", "ReferencedPatientSequence")
 _TRIAL = (Tag(0x0012, 0x0010), Tag(0x0012, 0x0060))  # of PS3.3 C.7.1.3, C.7.2.3 and C.7.3.2
 _OF_ITS_OWN = [
@@ -148,6 +151,11 @@ def sanitised(header: Dataset, volume: Volume) -> Dataset:
         _empty_unless(header, keyword, DA)
     for keyword in _TIMES:
         _empty_unless(header, keyword, TM)
+    if not re.fullmatch(r"\d{3}[DWMY]", str(header.get("PatientAge", "000Y"))):
+        del header.PatientAge
+    for keyword in _TABLES:
+        _mend_tables(header, keyword)
+    _drop_half_a_window(header)
     if isinstance(volume, Pictures):
         _leave_plane(header)
         return header
@@ -243,6 +251,22 @@ def _drop_bulk(header: Dataset) -> None:
         del header[tag]
     for keyword in ("IconImageSequence", "OriginalAttributesSequence", "ReferencedImageSequence"):
         header.pop(Tag(keyword), None)
+
+
+def _mend_tables(header: Dataset, keyword: str) -> None:
+    """LUT Data as bytes: it may come as numbers (US or OW, PS3.3 C.11.1), which highdicom refuses."""
+    for item in header.get(keyword) or []:
+        if "LUTData" in item and not isinstance(item.LUTData, bytes):
+            data = np.atleast_1d(np.asarray(item.LUTData, np.int64)).astype("<u2").tobytes()
+            item["LUTData"] = DataElement("LUTData", "OW", data)
+
+
+def _drop_half_a_window(header: Dataset) -> None:
+    """A window has a centre and a width, and as many of the one as of the other (PS3.3 C.11.2)."""
+    sizes = [header[word].VM if header.get(word) not in (None, "") else 0 for word in _WINDOW]
+    if sizes[0] != sizes[1] or not sizes[0]:
+        for word in _WINDOW:
+            header.pop(Tag(word), None)
 
 
 def _drop_broken_trial(header: Dataset) -> None:
