@@ -20,7 +20,7 @@ from training.loop import Batch, Schedule
 from training.segmenter import Segmenter, train_segmenter
 
 BATCH = 8
-SCHEDULE = Schedule(steps=260, learning_rate=4e-3, warm_up=20, validate_every=130, average=0.97)
+SCHEDULE = Schedule(steps=450, learning_rate=4e-3, warm_up=30, average=0.98)
 
 
 @dataclass(frozen=True, eq=False)

@@ -36,6 +36,7 @@ from training.loop import Schedule
 from training.metrics.overlap import dice
 from training.segmenter import Segmenter, SegmenterForService, export_picture_network
 
+VERSION = 2
 SPECIFICITY, SENSITIVITY = 0.9, 0.95
 
 
@@ -67,7 +68,7 @@ def train(layout: str, labelled: Sequence[Path], masks: Path, out: Path, plan: P
     repository = out / "models"
     data_set = f"{layout}: {', '.join(folder.name for folder in labelled)}"
     export_findings(radiographs, features, crossed(radiographs, features), repository, data_set=data_set)
-    export_picture_network(SegmenterForService(lungs), cards.lungs_card(1, ()), repository)
+    export_picture_network(SegmenterForService(lungs), cards.lungs_card(VERSION, ()), repository)
     sync(Catalogue(repository))
     return repository
 
@@ -105,7 +106,7 @@ def export_findings(
     repository: Path,
     *,
     data_set: str,
-    version: int = 1,
+    version: int = VERSION,
 ) -> None:
     """The classifier as ONNX with card, README, parity sample and Triton configuration.
 
