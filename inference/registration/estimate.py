@@ -33,6 +33,7 @@ SPACING_MM: Final = 6.0
 COARSER: Final = 4
 """Displacements come on every fourth voxel of the grid."""
 
+_COARSE_SHAPE: Final = (SHAPE[0] // COARSER, SHAPE[1] // COARSER, SHAPE[2] // COARSER)
 _PASSES: Final = 3
 _AIR_HU: Final = -1000.0
 _BLUR_MM: Final = 2.0
@@ -119,23 +120,45 @@ def _estimated(scene: _Scene, engine: Engine, catalogue: Catalogue) -> tuple[Flo
     card = catalogue.find(MODEL).card
     ct = card.input("ct").intensity.applied_to(scene.ct)[None, None]
     intensity = card.input("pet").intensity
-    now = Registration.identity("")
-    for number in range(_PASSES + 1):
-        pet = intensity.applied_to(scene.pet_under(now))[None, None]
-        answer = engine.infer(MODEL, {"ct": ct, "pet": pet})
-        if number == _PASSES:
-            break
-        now = replace(now, motion=now.motion @ motion_of(answer["motion"][0], scene.center))
-    return now.motion, finer(np.asarray(answer["displacement"][0], np.float32))
+    places, weight = _coarse_places(scene.affine), _coarse_share(scene.body)
 
+    def look(motion: Floats) -> Vectors:
+        seen = scene.pet_under(replace(Registration.identity(""), motion=motion))
+        pet = intensity.applied_to(seen)[None, None]
+        return np.asarray(engine.infer(MODEL, {"ct": ct, "pet": pet})["displacement"][0], np.float32)
 
-def motion_of(parameters: Floats | Vectors, center_mm: Floats) -> Floats:
-    """The (4, 4) motion of three millimetres (x, y, z) and a rotation vector in degrees about a point."""
     motion = np.eye(4)
-    turn = Rotation.from_rotvec(np.asarray(parameters[3:], np.float64), degrees=True).as_matrix()
-    motion[:3, :3] = turn
-    motion[:3, 3] = center_mm - turn @ center_mm + np.asarray(parameters[:3], np.float64)
+    for _ in range(_PASSES):
+        moved = places + look(motion).reshape(3, -1).T
+        motion = motion @ rigid_fit(places, moved, weight)
+    return motion, finer(look(motion))
+
+
+def rigid_fit(points: Floats, moved: Floats, weight: Floats) -> Floats:
+    """The (4, 4) motion that brings (n, 3) points nearest to where they moved to, by weighted least squares
+    (Kabsch, Acta Cryst 1976)."""
+    share = weight / weight.sum()
+    middle, there = share @ points, share @ moved
+    u, _, v = np.linalg.svd((moved - there).T @ ((points - middle) * share[:, None]))
+    turn = u @ np.diag([1.0, 1.0, np.sign(np.linalg.det(u @ v))]) @ v
+    motion = np.eye(4)
+    motion[:3, :3], motion[:3, 3] = turn, there - turn @ middle
     return motion
+
+
+def _coarse_places(affine: Floats) -> Floats:
+    """LPS mm of the places the network speaks of: the middles of blocks of four voxels along each axis."""
+    blocks = affine.copy()
+    blocks[:3, 3] += affine[:3, :3].sum(axis=1) * (COARSER - 1) / 2
+    blocks[:3, :3] *= COARSER
+    return grid_points(blocks, _COARSE_SHAPE)
+
+
+def _coarse_share(region: Region) -> Floats:
+    """How much of each block lies in a region."""
+    d, h, w = _COARSE_SHAPE
+    blocks = region.reshape(d, COARSER, h, COARSER, w, COARSER)
+    return np.asarray(blocks.mean(axis=(1, 3, 5)), np.float64).ravel()
 
 
 def finer(displacement: Vectors) -> Vectors:

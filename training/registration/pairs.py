@@ -33,9 +33,9 @@ _INVERSE_ROUNDS = 12
 
 @dataclass(frozen=True, eq=False)
 class PairSource:
-    """Batches of ``ct``, ``pet`` (n, 1, 64, 48, 80), the points the network is asked about (n, points, 3)
-    in mm about the grid's middle, where they lie in the PET, the true rotation and shift, and the weight of
-    each point. Follows ``seed`` and the number of the step alone."""
+    """Batches of ``ct``, ``pet`` (n, 1, 64, 48, 80); where the points the network is asked about,
+    ``COARSE``, lie in the PET (n, points, 3), mm about the grid's middle; and the weight of each point.
+    Follows ``seed`` and the number of the step alone."""
 
     chests: Sequence[Chest]
     seed: int
@@ -126,7 +126,7 @@ def _pair(chest: Chest, rng: np.random.Generator) -> tuple[Tensor, ...]:
     ct[:first], pet[:first], ct[last:], pet[last:] = LOWEST_HU, 0.0, LOWEST_HU, 0.0
     height = COARSE[:, 2] / SPACING_MM + (SHAPE[0] - 1) / 2
     weight = weight * ((height >= first) & (height < last))
-    return prepared(ct, CT_INTENSITY)[None], prepared(pet, PET_INTENSITY)[None], there, turn, shift, weight
+    return prepared(ct, CT_INTENSITY)[None], prepared(pet, PET_INTENSITY)[None], there, weight
 
 
 def prepared(values: Tensor, intensity: dict[str, Any]) -> Tensor:
