@@ -79,11 +79,14 @@ def export_one(
     dynamic: dict[str, dict[int, str]],
     card: Mapping[str, Any],
     repository: Path,
+    text: str = "",
 ) -> None:
-    """One network as ONNX with card, README and parity sample; ``sync`` the repository afterwards."""
+    """One network as ONNX with card, README and parity sample; ``sync`` the repository afterwards. ``text``:
+    the README before its tables, the task alone where empty."""
     folder = repository / str(card["name"])
     names = [output["tensor"] for output in card["outputs"]]
     path = folder / str(card["version"]) / "model.onnx"
     answers = write_onnx(network, inputs, names, dynamic, path)
-    checked = write_model(repository, dict(card), f"# {card['name']}\n\n{card['task']}.\n")
+    text = text or f"# {card['name']}\n\n{card['task']}.\n"
+    checked = write_model(repository, dict(card), text)
     write_parity_sample(folder, checked, {name: t.numpy() for name, t in inputs.items()}, answers)

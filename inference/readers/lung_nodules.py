@@ -13,11 +13,14 @@ import numpy.typing as npt
 from inference.card import ModelCard
 from inference.catalogue import Catalogue
 from inference.engine import Engine
-from inference.errors import UnreadableSeriesError
-from inference.findings import Code, Finding, Mask, Reading
+from inference.findings import Code, Finding, Mask, Point, Reading
+from inference.masks import overlap
 from inference.measure import measure
-from inference.readers.candidates import Candidate, peaks, slabs
-from inference.resample import AIR_HU, crop_affine, mask_from_crop, resample, sample_crops
+from inference.readers.candidates import Candidate, peaks
+from inference.readers.lungs import Lungs, find_lungs, part_of
+from inference.readers.sides import sides_of
+from inference.readers.whole_volume import check_extent, coarse_affine, over_volume
+from inference.resample import crop_affine, mask_from_crop, resample, sample_crops
 from inference.volume import Volume
 
 NAME = "lung-nodules"
@@ -25,10 +28,10 @@ DETECTOR = "lung-nodules-detector"
 CHARACTERISER = "lung-nodules-characteriser"
 PULMONARY_NODULE = Code("SCT", "786838002", "Pulmonary nodule")
 
-_LEAST_EXTENT_MM = 24.0
-_MOST_EXTENT_MM = 2500.0
-_LEAST_SLICES = 3
 _UNKNOWN_HU = -8000.0
+_NEAR_MM = 10.0
+_SURPLUS = 4
+_COARSER = 2
 _BATCH = 16
 
 Probabilities = npt.NDArray[np.float32]
@@ -64,16 +67,20 @@ def read(volume: Volume, engine: Engine, catalogue: Catalogue) -> Reading:
         UnreadableSeriesError: too few slices, or an extent no chest has.
         EngineError: a network cannot be run.
     """
-    _check(volume)
+    check_extent(volume, "lung nodules")
     detector, characteriser = catalogue.find(DETECTOR), catalogue.find(CHARACTERISER)
     started = time.perf_counter()
-    chest = on_grid(volume, detector.card)
+    lungs = find_lungs(volume)
+    chest = on_grid(volume, lungs, detector.card)
     resampled = time.perf_counter()
-    candidates = detect(chest, engine, detector.card)
+    candidates = detect(chest, lungs, engine, detector.card)
     judged = characterise(volume, candidates, engine, characteriser.card)
     inferred = time.perf_counter()
     threshold = characteriser.card.threshold("report")
     findings = drawn(judged, volume, characteriser.card, threshold)
+    if lungs is not None and findings:
+        sides = sides_of([finding.center_mm for finding in findings], lungs)
+        findings = [replace(finding, side=side) for finding, side in zip(findings, sides, strict=True)]
     return Reading(
         reader=NAME,
         series_uid=volume.series_uid,
@@ -87,30 +94,56 @@ def read(volume: Volume, engine: Engine, catalogue: Catalogue) -> Reading:
     )
 
 
-def detect(chest: Volume, engine: Engine, card: ModelCard) -> list[Candidate]:
-    """Candidates in a volume on the detector's own grid."""
-    tensor, stride = card.inputs[0], card.output("heatmap").stride
-    multiple = max(tensor.multiple_of)
-    heat, size = [], []
-    for taken, kept in slabs(chest.shape, multiple):
-        piece = chest.voxels[taken]
-        room = [(0, -n % multiple) for n in piece.shape]
-        padded = np.pad(piece, room, constant_values=np.asarray(AIR_HU, piece.dtype))
-        outputs = engine.infer(card.name, {tensor.tensor: tensor.intensity.applied_to(padded)[None, None]})
-        part = slice(kept.start // stride, -(-kept.stop // stride))
-        inside = (part, slice(0, -(-piece.shape[1] // stride)), slice(0, -(-piece.shape[2] // stride)))
-        heat.append(outputs["heatmap"][0, 0][inside])
-        size.append(outputs["diameter_mm"][0, 0][inside])
-    coarse = chest.affine.copy()
-    coarse[:3, :3] *= stride
-    coarse[:3, 3] += chest.affine[:3, :3] @ np.full(3, (stride - 1) / 2)
+def detect(chest: Volume, lungs: Lungs | None, engine: Engine, card: ModelCard) -> list[Candidate]:
+    """Candidates in a volume on the detector's own grid, in the lungs or large enough to touch them.
+
+    The network knows things of up to some 50 mm. Larger ones it finds on a grid twice as coarse, where they
+    look half as large; of that second pass, an eighth of the work, only the large ones are taken.
+    """
+    p = card.postprocess
+    fine = _near(_peaks(chest, engine, card), lungs)[: int(p["most_candidates"])]
+    coarse = [
+        replace(c, center_mm=_times(c.center_mm, _COARSER), diameter_mm=_COARSER * c.diameter_mm)
+        for c in _peaks(_as_if_half(chest), engine, card)
+    ]
+    large = [c for c in _near(coarse, lungs) if c.diameter_mm >= p["least_large_mm"]]
+    return fine + large[: int(p["most_large"])]
+
+
+def _peaks(chest: Volume, engine: Engine, card: ModelCard) -> list[Candidate]:
+    maps = over_volume(chest, engine, card)
     return peaks(
-        np.concatenate(heat),
-        np.concatenate(size),
-        coarse,
+        maps["heatmap"][0],
+        maps["diameter_mm"][0],
+        coarse_affine(chest.affine, card.output("heatmap").stride),
         threshold=card.threshold("candidate"),
-        most=int(card.postprocess["most_candidates"]),
+        most=_SURPLUS * int(card.postprocess["most_candidates"]),
     )
+
+
+def _near(candidates: Sequence[Candidate], lungs: Lungs | None) -> list[Candidate]:
+    """Those that lie in a lung or reach it."""
+    if lungs is None or not candidates:
+        return list(candidates)
+    away = lungs.distance_mm([c.center_mm for c in candidates])
+    return [c for c, mm in zip(candidates, away, strict=True) if mm <= max(_NEAR_MM, 0.75 * c.diameter_mm)]
+
+
+def _as_if_half(chest: Volume) -> Volume:
+    """Blocks of 2 x 2 x 2 voxels as one, said to be as large as one was: everything looks half as large and
+    half as far from the origin."""
+    d, h, w = (max(n // _COARSER, 1) for n in chest.shape)
+    kept = chest.voxels[: _COARSER * d, : _COARSER * h, : _COARSER * w]
+    blocks = kept.reshape(d, kept.shape[0] // d, h, kept.shape[1] // h, w, kept.shape[2] // w)
+    affine = chest.affine.copy()
+    affine[:3, 3] = chest.to_patient(np.full(3, (_COARSER - 1) / 2)) / _COARSER
+    voxels = blocks.mean(axis=(1, 3, 5), dtype=np.float32)
+    return replace(chest, voxels=voxels, affine=affine, images=(None,) * d)
+
+
+def _times(point: Point, factor: float) -> Point:
+    x, y, z = point
+    return factor * x, factor * y, factor * z
 
 
 def characterise(
@@ -178,7 +211,7 @@ def drawn(judged: Sequence[Judged], volume: Volume, card: ModelCard, threshold: 
         if one.score < threshold:
             break
         mask = _mask(one, volume)
-        if mask is None or any(_overlap(mask, other) > 0.3 for other in taken):
+        if mask is None or any(overlap(mask, other) > 0.3 for other in taken):
             continue
         measured = measure(mask, volume)
         if measured.long_axis.length_mm < card.postprocess["least_long_axis_mm"]:
@@ -220,52 +253,10 @@ def _mask(one: Judged, volume: Volume) -> Mask | None:
     return mask_from_crop(np.where(rest, 0, one.mask), affine, volume)
 
 
-def shared_voxels(one: Mask, other: Mask) -> int:
-    """How many voxels two masks of one volume share."""
-    low = np.maximum(one.origin, other.origin)
-    high = np.minimum(np.add(one.origin, one.voxels.shape), np.add(other.origin, other.voxels.shape))
-    if (high <= low).any():
-        return 0
-    a, b = (
-        m.voxels[tuple(slice(i - o, j - o) for i, j, o in zip(low, high, m.origin, strict=True))]
-        for m in (one, other)
-    )
-    return int((a & b).sum())
-
-
-def _overlap(one: Mask, other: Mask) -> float:
-    """Shared voxels, as a part of the smaller mask."""
-    return shared_voxels(one, other) / float(min(one.voxels.sum(), other.voxels.sum()))
-
-
-def _check(volume: Volume) -> None:
-    extent = np.abs(volume.affine[:3, :3]) @ np.array(volume.shape)
-    if min(volume.shape) < _LEAST_SLICES or extent.min() < _LEAST_EXTENT_MM:
-        raise UnreadableSeriesError(
-            f"The series holds {volume.shape[0]} images over {extent.min():.0f} mm; the search for "
-            f"lung nodules needs {_LEAST_SLICES} images and {_LEAST_EXTENT_MM:.0f} mm in every direction."
-        )
-    if extent.max() > _MOST_EXTENT_MM:
-        raise UnreadableSeriesError(
-            f"The series reaches over {extent.max() / 1000:.1f} m: its spacing cannot be right. "
-            "Send it again with the pixel spacing and positions the scanner gave."
-        )
-
-
-def on_grid(volume: Volume, card: ModelCard) -> Volume:
-    """The patient and the table, without the air around them, on the detector's grid."""
+def on_grid(volume: Volume, lungs: Lungs | None, card: ModelCard) -> Volume:
+    """The lungs and what is around them, on the detector's grid; the whole scan where there are none."""
     spacing = card.inputs[0].spacing_mm
     if spacing is None or len(spacing) != 3:
         raise ValueError(f"{card.name}: model.yaml gives its input no spacing_mm of three numbers")
-    whole = resample(volume, (spacing[0], spacing[1], spacing[2]))
-    dense = whole.voxels > -500
-    box = []
-    for axis in range(3):
-        at = np.flatnonzero(dense.any(axis=tuple(a for a in range(3) if a != axis)))
-        if not len(at):
-            return whole
-        box.append(slice(max(int(at[0]) - 4, 0), int(at[-1]) + 5))
-    affine = whole.affine.copy()
-    affine[:3, 3] = whole.to_patient([s.start for s in box])
-    voxels = whole.voxels[tuple(box)]
-    return replace(whole, voxels=voxels, affine=affine, images=(None,) * len(voxels))
+    part = volume if lungs is None else part_of(volume, lungs.box)
+    return resample(part, (spacing[0], spacing[1], spacing[2]))

@@ -12,9 +12,10 @@ from inference.catalogue import Catalogue
 from inference.engine.embedded import EmbeddedEngine
 from inference.errors import UnreadableSeriesError
 from inference.findings import Mask, Reading
+from inference.masks import shared_voxels
 from inference.readers import READERS
 from inference.readers.candidates import peaks, slabs
-from inference.readers.lung_nodules import NAME, read, shared_voxels
+from inference.readers.lung_nodules import NAME, read
 from inference.volume import Volume
 from training.phantoms.chest import Phantom, chest_phantom
 from training.phantoms.nodules import Nodule

@@ -135,7 +135,7 @@ def test_exported_networks_answer_as_they_did_in_training_and_are_native_to_tens
 
 
 def test_an_unknown_task_layout_or_activation_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="task 'hips' is not known; there is: lung-nodules"):
+    with pytest.raises(ValueError, match="task 'hips' is not known; there is: .*lung-nodules"):
         train("hips", None, "phantom", tmp_path)
     with pytest.raises(ValueError, match="layout 'jsrt'"):
         train("lung-nodules", None, "jsrt", tmp_path)

@@ -14,8 +14,10 @@ from sklearn.metrics import roc_auc_score
 
 from inference.catalogue import Catalogue
 from inference.engine.embedded import EmbeddedEngine
-from inference.findings import Finding, Mask
+from inference.findings import Finding
+from inference.masks import dice as dice_of
 from inference.readers import lung_nodules as reader
+from inference.readers.lungs import find_lungs
 from inference.volume import Volume
 from training.datasets.lidc_slices import SliceNodule, read_slices
 from training.errors import BrokenDataError, TaskError
@@ -58,7 +60,7 @@ def evaluate_phantoms(data: Path | None, split: str, out: Path | None) -> dict[s
             if match is not None:
                 pairs.append((lesion, match))
             drawn = None if match is None else match.mask
-            agree = 0.0 if drawn is None else mask_dice(lesion.mask, drawn)
+            agree = 0.0 if drawn is None else dice_of(lesion.mask, drawn)
             tiles.append((agree, tile(volume, lesion.mask, drawn)))
     if out is not None:
         tiles.sort(key=lambda pair: pair[0])
@@ -102,7 +104,8 @@ def found_in(
 ) -> list[Finding]:
     """Findings down to a threshold far below the operating point, as an FROC needs them."""
     detector, characteriser = catalogue.find(reader.DETECTOR).card, catalogue.find(reader.CHARACTERISER).card
-    candidates = reader.detect(reader.on_grid(volume, detector), engine, detector)
+    lungs = find_lungs(volume)
+    candidates = reader.detect(reader.on_grid(volume, lungs, detector), lungs, engine, detector)
     judged = reader.characterise(volume, candidates, engine, characteriser)
     return reader.drawn(judged, volume, characteriser, threshold)
 
@@ -117,12 +120,6 @@ def best_match(lesion: Lesion, found: Sequence[Finding]) -> Finding | None:
     return max(near, key=lambda f: f.score, default=None)
 
 
-def mask_dice(one: Mask, other: Mask) -> float:
-    """Dice of two masks of one volume."""
-    shared = reader.shared_voxels(one, other)
-    return 2 * shared / float(one.voxels.sum() + other.voxels.sum())
-
-
 def _agreement(pairs: Sequence[tuple[Lesion, Finding]]) -> dict[str, float]:
     """Over lesions that were found; Dice and diameters over those of at least 6 mm."""
     large = [(a, b) for a, b in pairs if a.diameter_mm >= 6 and b.mask is not None]
@@ -131,7 +128,7 @@ def _agreement(pairs: Sequence[tuple[Lesion, Finding]]) -> dict[str, float]:
     diameter = [(6 * b.volume_mm3 / np.pi) ** (1 / 3) for _, b in pairs]
     return {
         "matched": len(pairs),
-        "dice": float(np.mean([mask_dice(a.mask, b.mask) for a, b in large if b.mask is not None])),
+        "dice": float(np.mean([dice_of(a.mask, b.mask) for a, b in large if b.mask is not None])),
         "diameter_error": float(
             np.mean([abs(d - a.diameter_mm) / a.diameter_mm for d, (a, _) in zip(sphere, large, strict=True)])
         ),

@@ -11,11 +11,22 @@ _COMMAND = "overread train lung-nodules --data DIR --layout lidc-slices"
 _INTENSITY = {"clip": [-1024.0, 400.0], "subtract": -312.0, "divide": 712.0}
 _LIMITS = [
     "Not a medical device: for research, every result unverified.",
-    "Learned mostly from procedural phantoms and the few real scans named above; a figure on those very "
-    "scans is none held out.",
-    "How it scores is not recorded here yet; `overread evaluate lung-nodules` measures it.",
+    "Learned mostly from procedural phantoms and the few real scans named as its data; a figure on those "
+    "very scans is none held out, and one on phantoms says little of a hospital's scans.",
     "Sees nothing outside of the lungs, and no consolidation, effusion or lymph node.",
 ]
+TEXTS = {
+    DETECTOR: """# Lung nodule detector
+
+The first stage of the reader `lung-nodules`: a 3-D U-Net whose first convolution halves the grid looks at the
+lungs in one pass, and at half the resolution in another for what is larger than 20 mm.
+""",
+    CHARACTERISER: """# Lung nodule characteriser
+
+The second stage of the reader `lung-nodules`: looks closely at one candidate of the detector, draws it, and
+says whether it is a nodule, of which type, and how suspicious readers would find it.
+""",
+}
 KINDS = (
     ("solid", "Solid"),
     ("part-solid", "Part solid"),
@@ -74,7 +85,7 @@ def detector_card(
             },
         ],
         "operating_points": thresholds,
-        "postprocess": {"most_candidates": 40.0},
+        "postprocess": {"most_candidates": 40.0, "most_large": 8.0, "least_large_mm": 20.0},
         "parity": {"absolute": 2e-3, "relative": 2e-3},
         "training_data": list(data),
         "training_command": _COMMAND,

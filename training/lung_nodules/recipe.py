@@ -178,6 +178,7 @@ def export(
         {"volume": {2: "slice", 3: "row", 4: "column"}},
         cards.detector_card(version, candidate, data[cards.DETECTOR], metrics),
         repository,
+        cards.TEXTS[cards.DETECTOR],
     )
     crop = torch.nn.functional.interpolate(
         random_input((2, 1, 6, 10, 10)), size=(12, 40, 40), mode="trilinear"
@@ -188,6 +189,7 @@ def export(
         {"crop": {0: "batch"}, "spacing_mm": {0: "batch"}},
         cards.characteriser_card(version, report, data[cards.CHARACTERISER], metrics),
         repository,
+        cards.TEXTS[cards.CHARACTERISER],
     )
     sync(Catalogue(repository))
 
