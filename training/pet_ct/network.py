@@ -18,8 +18,8 @@ from training.loop import Batch, History, Schedule, fit
 from training.pet_ct.spots import BENIGN, KINDS, MALIGNANT, PHYSIOLOGICAL, Spots
 from training.phantoms.hot_lesions import SITES
 
-BATCH = 32
-SCHEDULE = Schedule(steps=1500, learning_rate=3e-3, warm_up=100, validate_every=150, patience=5)
+BATCH = 24
+SCHEDULE = Schedule(steps=1200, learning_rate=3e-3, warm_up=100, validate_every=150, patience=5, average=0.99)
 CT_INTENSITY = Intensity(clip=(-1000.0, 500.0), subtract=-250.0, divide=750.0)
 PET_INTENSITY = Intensity(clip=(0.0, 50.0))
 
@@ -39,7 +39,6 @@ class HotSpotNetwork(nn.Module):
         w = (width, 2 * width, 4 * width)
         self.body = nn.Sequential(
             Convolution(3, w[0], activation, 3, 2),
-            Residual(w[0], activation),
             Convolution(w[0], w[1], activation, 3, 2),
             Residual(w[1], activation),
             Convolution(w[1], w[2], activation, 3, 2),

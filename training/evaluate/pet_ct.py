@@ -1,0 +1,213 @@
+"""Evaluates the ``pet-ct`` reader on phantoms never seen in training: what it finds, what it calls cancer,
+and how well it measures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from rich.progress import track
+
+from inference.catalogue import Catalogue
+from inference.engine import Engine
+from inference.engine.embedded import EmbeddedEngine
+from inference.hot_spots import hot_spots
+from inference.readers.pet_ct import HOT_SPOTS, NAME, Judged, judge, uptake
+from training.errors import TaskError
+from training.metrics.classification import Interval, auroc, limits, roc
+from training.pet_ct.spots import PATIENTS_PER_ANATOMY, lesion_of, volumes
+from training.phantoms.pet import TrueLesion, pet_ct_phantom
+
+PATIENTS = 120
+_FIRST_SEED = {"held-out": 700_000, "shifted": 800_000}
+_RESAMPLES = 500
+
+
+@dataclass(frozen=True, eq=False)
+class _Patient:
+    """One phantom as it was read: each hot spot with the lesion it shows, if any."""
+
+    judged: Sequence[Judged]
+    shown: Sequence[TrueLesion | None]
+    lesions: Sequence[TrueLesion]
+    measured: Sequence[tuple[TrueLesion, float, float]]
+    """Reported lesions with metabolic volume in mm3 and SUVpeak."""
+
+
+def evaluate_phantoms(
+    data: Path | None,
+    split: str,
+    out: Path | None,
+    *,
+    patients: int = PATIENTS,
+    catalogue: Catalogue | None = None,
+) -> dict[str, Any]:
+    """AUROC of cancer, sensitivity and false marks at the operating point, errors of volume and SUV.
+
+    split: ``held-out`` (cameras and physiology as in training) or ``shifted`` (others).
+    """
+    split = split or "held-out"
+    if split not in _FIRST_SEED:
+        raise TaskError(f"phantoms have no split {split!r}; they have: {', '.join(_FIRST_SEED)}")
+    catalogue = catalogue or Catalogue()
+    engine = EmbeddedEngine(catalogue)
+    first = _FIRST_SEED[split]
+    read = [
+        _read(first, first + k, engine, catalogue, split == "shifted")
+        for k in track(range(patients), "phantom patients")
+    ]
+    threshold = catalogue.find(HOT_SPOTS).card.threshold("report")
+    if out is not None:
+        from training.metrics.pictures import draw_roc
+
+        truth, score = _cancers(read)
+        draw_roc(
+            {"cancer": (*roc(truth, score), auroc(truth, score))}, out / "cancer.png", f"{NAME}, {split}"
+        )
+    return {
+        "task": NAME,
+        "layout": "phantom",
+        "split": split,
+        "patients": patients,
+        "lesions": sum(len(p.lesions) for p in read),
+        "hot_spots": sum(len(p.judged) for p in read),
+        "operating_point": threshold,
+        **_figures(read, threshold),
+    }
+
+
+def _read(first: int, seed: int, engine: Engine, catalogue: Catalogue, shifted: bool) -> _Patient:
+    phantom = pet_ct_phantom(first + (seed - first) // PATIENTS_PER_ANATOMY, seed, shifted=shifted)
+    pet, ct = volumes(phantom)
+    card = catalogue.find(HOT_SPOTS).card
+    p = card.postprocess
+    spots = hot_spots(pet, least_suv=p["least_suv"], least_ml=p["least_ml"], most=int(p["most_hot_spots"]))
+    judged = judge(pet, ct, spots, engine, card)
+    shown = [lesion_of(one.spot, phantom.lesions, pet) for one in judged]
+    measured = [
+        (lesion, float(one.spot.mask.voxels.sum()) * pet.voxel_mm3, uptake(one.spot, pet).suv_peak)
+        for one, lesion in zip(judged, shown, strict=True)
+        if lesion is not None and one.lesion >= card.threshold("report")
+    ]
+    return _Patient(judged, shown, phantom.lesions, measured)
+
+
+def _figures(read: Sequence[_Patient], threshold: float) -> dict[str, Any]:
+    """Each figure with its 95 % limits over resampled patients."""
+    figures: dict[str, Callable[[Sequence[_Patient]], float]] = {
+        "cancer_auroc": lambda some: auroc(*_cancers(some)),
+        "malignancy_auroc": lambda some: auroc(*_malignancies(some)),
+        "lesion_auroc": lambda some: auroc(*_lesions(some)),
+        "patient_cancer_auroc": lambda some: auroc(*_patients(some)),
+        "sensitivity": partial(_sensitivity, threshold=threshold, least_mm=0.0),
+        "sensitivity_from_10_mm": partial(_sensitivity, threshold=threshold, least_mm=10.0),
+        "false_marks_per_scan": partial(_false_marks, threshold=threshold),
+        "site_accuracy": _site_accuracy,
+    }
+    rng = np.random.default_rng(0)
+    draws = [rng.integers(len(read), size=len(read)) for _ in range(_RESAMPLES)]
+    out: dict[str, Any] = {}
+    for name, figure in figures.items():
+        drawn = np.array([figure([read[k] for k in draw]) for draw in draws], np.float64)
+        out |= _told(name, Interval(figure(read), *limits(drawn)))
+    measured = [one for patient in read for one in patient.measured if one[0].recipe.diameter_mm >= 10]
+    volume = np.array([mm3 / lesion.volume_mm3 - 1 for lesion, mm3, _ in measured])
+    large = [(lesion, peak) for lesion, _, peak in measured if lesion.recipe.diameter_mm >= 20]
+    suv = np.array([peak / lesion.suv - 1 for lesion, peak in large])
+    out |= _told("mtv_error_percent", _median_of(100 * np.abs(volume)))
+    out |= _told("mtv_bias_percent", _median_of(100 * volume))
+    out |= _told("suv_peak_error_percent_from_20_mm", _median_of(100 * np.abs(suv)))
+    out |= _told("suv_peak_bias_percent_from_20_mm", _median_of(100 * suv))
+    return out
+
+
+def _cancers(read: Sequence[_Patient]) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.float64]]:
+    """Of every hot spot the reader looked at, physiological ones too: whether it is cancer, and the
+    probability given."""
+    return _ranked(read, lambda j: j.malignant, lambda lesion: lesion is not None and lesion.recipe.malignant)
+
+
+def _lesions(read: Sequence[_Patient]) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.float64]]:
+    return _ranked(read, lambda j: j.lesion, lambda lesion: lesion is not None)
+
+
+def _malignancies(read: Sequence[_Patient]) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.float64]]:
+    """Of the lesions among the hot spots: cancer against inflammation."""
+    pairs = [
+        (lesion.recipe.malignant, one.malignancy)
+        for patient in read
+        for one, lesion in zip(patient.judged, patient.shown, strict=True)
+        if lesion is not None
+    ]
+    return np.array([p[0] for p in pairs], bool), np.array([p[1] for p in pairs], np.float64)
+
+
+def _patients(read: Sequence[_Patient]) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.float64]]:
+    """Whether a patient has a cancer, and the highest probability given to any hot spot."""
+    truth = [any(lesion.recipe.malignant for lesion in patient.lesions) for patient in read]
+    score = [max((one.malignant for one in patient.judged), default=0.0) for patient in read]
+    return np.array(truth, bool), np.array(score, np.float64)
+
+
+def _ranked(
+    read: Sequence[_Patient],
+    score: Callable[[Judged], float],
+    truth: Callable[[TrueLesion | None], bool],
+) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.float64]]:
+    return (
+        np.array([truth(lesion) for patient in read for lesion in patient.shown], bool),
+        np.array([score(one) for patient in read for one in patient.judged], np.float64),
+    )
+
+
+def _sensitivity(read: Sequence[_Patient], threshold: float, least_mm: float) -> float:
+    """The share of lesions of this size that a mark shows, whether anything was hot there or not."""
+    hits = total = 0
+    for patient in read:
+        told = zip(patient.judged, patient.shown, strict=True)
+        marked = {id(lesion) for one, lesion in told if lesion is not None and one.lesion >= threshold}
+        wanted = [lesion for lesion in patient.lesions if lesion.recipe.diameter_mm >= least_mm]
+        total += len(wanted)
+        hits += sum(id(lesion) in marked for lesion in wanted)
+    return hits / total if total else float("nan")
+
+
+def _false_marks(read: Sequence[_Patient], threshold: float) -> float:
+    marks = sum(
+        one.lesion >= threshold and lesion is None
+        for patient in read
+        for one, lesion in zip(patient.judged, patient.shown, strict=True)
+    )
+    return marks / len(read)
+
+
+def _site_accuracy(read: Sequence[_Patient]) -> float:
+    right = [
+        one.site == lesion.recipe.site
+        for patient in read
+        for one, lesion in zip(patient.judged, patient.shown, strict=True)
+        if lesion is not None
+    ]
+    return float(np.mean(right)) if right else float("nan")
+
+
+def _median_of(values: npt.NDArray[np.float64]) -> Interval:
+    if not len(values):
+        return Interval(*[float("nan")] * 3)
+    rng = np.random.default_rng(0)
+    drawn = np.median(values[rng.integers(len(values), size=(_RESAMPLES, len(values)))], axis=1)
+    return Interval(float(np.median(values)), *limits(drawn))
+
+
+def _told(name: str, figure: Interval) -> dict[str, Any]:
+    return {name: figure.value, f"{name}_ci": [figure.low, figure.high]}
+
+
+LAYOUTS: Mapping[str, Callable[[Path | None, str, Path | None], dict[str, Any]]] = {
+    "phantom": evaluate_phantoms
+}
