@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from training.errors import TaskError
-from training.evaluate import chest_xray, ct_lesions, growth, lung_nodules, polyps, registration
+from training.evaluate import chest_xray, ct_lesions, growth, lung_nodules, pet_ct, polyps, registration
 
 TASKS = {
     "chest-xray": chest_xray.LAYOUTS,
     "ct-lesions": ct_lesions.LAYOUTS,
     "lung-nodules": lung_nodules.LAYOUTS,
+    "pet-ct": pet_ct.LAYOUTS,
     "growth": growth.LAYOUTS,
     "polyps": polyps.LAYOUTS,
     "registration": registration.LAYOUTS,
