@@ -31,8 +31,8 @@ _CLOCKS = (
     ("", "OfSecondaryCapture"),
 )
 _ALWAYS_DATED = ("InstanceCreation", "Series")
-_SR_CLASSES = "1.2.840.10008.5.1.4.1.1.88."
-KINDS = ("seg", "sr", "pr", "sc", "ko")
+_REPORT_CLASS = "1.2.840.10008.5.1.4.1.1.88.34"
+KINDS = ("seg", "sr", "pr", "sc", "ko", "reg")
 REPORTS = ("sr", "sr-outlines", "sr-classes", "sr-changes")
 _SERIES = {
     "seg": (9001, "segmentation"),
@@ -44,6 +44,8 @@ _SERIES = {
     "pr": (9006, "presentation"),
     "sc": (9007, "summary"),
     "ko": (9008, "key images"),
+    "reg": (9010, "registration"),
+    "reg-deformable": (9011, "deformable registration"),
 }
 
 
@@ -69,7 +71,7 @@ class Predecessor:
 
 @dataclass(frozen=True)
 class ResultFile:
-    """A result object on disk. ``kind``: seg, sr, pr, sc or ko."""
+    """A result object on disk. ``kind``: one of ``KINDS``."""
 
     kind: str
     sop_class: str
@@ -120,11 +122,11 @@ class Edition:
     def key_image_uids(self) -> list[str]:
         return key_image_uids(self.reading, self.volume)
 
-    def predecessor_references(self, sr_only: bool = False) -> list[Dataset]:
-        """Items that name the predecessors, study by study and series by series (PS3.3 10.5)."""
+    def predecessor_references(self) -> list[Dataset]:
+        """Items that name the reports among the predecessors, study by study and series by series (PS3.3 10.5)."""
         studies: dict[str, dict[str, list[Dataset]]] = {}
         for predecessor in self.predecessors:
-            if sr_only and not predecessor.sop_class.startswith(_SR_CLASSES):
+            if predecessor.sop_class != _REPORT_CLASS:
                 continue
             item = Dataset()
             item.ReferencedSOPClassUID = predecessor.sop_class

@@ -310,7 +310,7 @@ def document(
         **edition.device(),
     )
     made.ContentSequence = content[0].ContentSequence
-    if predecessors := edition.predecessor_references(sr_only=True):
+    if predecessors := edition.predecessor_references():
         made.PredecessorDocumentsSequence = predecessors
     edition.settle(made)
     return made
