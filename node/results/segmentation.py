@@ -12,6 +12,7 @@ from typing import Any
 
 import highdicom as hd
 import numpy as np
+from pydicom import DataElement, Dataset
 
 from inference.findings import Code, Finding, Mask, Segment, Side
 from inference.picture import Pictures
@@ -21,6 +22,7 @@ from node.results.edition import DISCLAIMER, Edition
 from node.results.frames import place_frames
 from node.results.source import image_orientation, pixel_spacing, plane_position, slice_spacing
 
+_ENDOSCOPIC_STILL = "1.2.840.10008.5.1.4.1.1.77.1.1"
 _COLOURS = ((84, 67, 57), (60, 78, 12), (72, -12, 62), (66, -24, -34), (62, 52, -32), (76, -58, 48))  # CIELab
 
 
@@ -81,7 +83,7 @@ def segmentation(edition: Edition, regions: Sequence[Region], role: str) -> hd.s
     touched = touched_slices(regions)
     images = [edition.sources[uid] for uid in source_uids(volume.images, touched)]
     instance = hd.seg.Segmentation(
-        source_images=images,
+        source_images=[_one_frame(images[0])] if isinstance(volume, Pictures) else images,
         pixel_array=np.ones((1, *volume.shape[1:]), np.uint8),  # place_frames replaces it
         segmentation_type=hd.seg.SegmentationTypeValues.BINARY,
         segment_descriptions=[_described(edition, n, region) for n, region in enumerate(regions, 1)],
@@ -98,10 +100,29 @@ def segmentation(edition: Edition, regions: Sequence[Region], role: str) -> hd.s
     instance.ContentCreatorName = ""
     if isinstance(volume, Pictures):
         instance.PatientOrientation = images[0].PatientOrientation
+        instance.ReferencedSeriesSequence[0].ReferencedInstanceSequence = [_reference(i) for i in images]
     if "RequestAttributesSequence" in edition.sources.first:
         instance.RequestAttributesSequence = edition.sources.first.RequestAttributesSequence
     edition.settle(instance)
     return instance
+
+
+def _one_frame(image: Dataset) -> Dataset:
+    """A header for highdicom, which without a frame of reference takes one image of one frame alone;
+    ``place_frames`` and the references name the true ones."""
+    header = Dataset()
+    header.update(image)
+    if "NumberOfFrames" in header:  # elements are shared with the image: replaced, never changed
+        header["SOPClassUID"] = DataElement("SOPClassUID", "UI", _ENDOSCOPIC_STILL)
+        del header.NumberOfFrames
+    return header
+
+
+def _reference(image: Dataset) -> Dataset:
+    item = Dataset()
+    item.ReferencedSOPClassUID = image.SOPClassUID
+    item.ReferencedSOPInstanceUID = image.SOPInstanceUID
+    return item
 
 
 def _geometry(volume: Volume, index: int) -> dict[str, Any]:

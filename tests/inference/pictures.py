@@ -13,6 +13,7 @@ from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 DX = "1.2.840.10008.5.1.4.1.1.1.1"
 CR = "1.2.840.10008.5.1.4.1.1.1"
 ENDOSCOPIC = "1.2.840.10008.5.1.4.1.1.77.1.1"
+VIDEO_ENDOSCOPIC = "1.2.840.10008.5.1.4.1.1.77.1.1.1"
 VIDEO_LIKE = "1.2.840.10008.5.1.4.1.1.7.4"  # multi-frame true colour secondary capture
 
 

@@ -15,9 +15,13 @@ from inference.catalogue import Catalogue
 from inference.readers import READERS
 from node.offline import UnreadableStudyError, read_study
 from node.settings import Settings
-from tests.inference.pictures import DX, ENDOSCOPIC, chest, write_picture
+from tests.inference.pictures import DX, ENDOSCOPIC, VIDEO_ENDOSCOPIC, VIDEO_LIKE, chest, write_picture
 from tests.validators import dciodvfy
 from training.phantoms.endoscopy import endoscopy_frame
+
+
+SHOWN = (70_001, 70_002)
+"""Seeds of frames with one polyp that is plain to see."""
 
 
 def needs(reader: str) -> pytest.MarkDecorator:
@@ -217,8 +221,8 @@ def endoscopy(folder: Path, seed: int) -> Path:
 @needs("polyps")
 @pytest.mark.needs("dciodvfy")
 def test_a_polyp_is_outlined_in_pixels_and_its_results_are_sound(tmp_path: Path) -> None:
-    truth = endoscopy_frame(70_001, size=256, polyps=1).mask
-    reading = read(endoscopy(tmp_path / "study", 70_001), tmp_path / "out")
+    truth = endoscopy_frame(SHOWN[0], size=256, polyps=1).mask
+    reading = read(endoscopy(tmp_path / "study", SHOWN[0]), tmp_path / "out")
     best = reading["findings"][0]
     column, row = best["center_px"]
     assert truth[round(row), round(column)]
@@ -226,3 +230,63 @@ def test_a_polyp_is_outlined_in_pixels_and_its_results_are_sound(tmp_path: Path)
     for one in reading["objects"]:
         assert dciodvfy(tmp_path / "out" / one["path"]) == [], one["path"]
     assert json.loads((tmp_path / "out" / "reading.json").read_text())["readings"][0]["reader"] == "polyps"
+
+
+@needs("polyps")
+@pytest.mark.needs("dciodvfy")
+@pytest.mark.parametrize(
+    ("modality", "sop_class", "elements"),
+    [
+        ("ES", VIDEO_ENDOSCOPIC, {"CineRate": 25}),
+        ("ES", VIDEO_LIKE, {"ConversionType": "DV"}),
+        ("OT", VIDEO_LIKE, {"ConversionType": "DV", "StudyDescription": "Colonoscopy"}),
+    ],
+    ids=["video", "secondary capture", "by its description"],
+)
+def test_the_frames_of_a_video_are_read_one_by_one(
+    modality: str, sop_class: str, elements: dict[str, Any], tmp_path: Path
+) -> None:
+    frames = [endoscopy_frame(seed, size=256, polyps=1) for seed in SHOWN]
+    study = tmp_path / "study"
+    study.mkdir()
+    timed = {"FrameIncrementPointer": 0x00181063, "FrameTime": 40, "PatientOrientation": ""}
+    pixels = np.stack([frame.picture for frame in frames])
+    write_picture(
+        study / "1.dcm", pixels, modality, sop_class, LossyImageCompression="00", **timed, **elements
+    )
+    reading = read(study, tmp_path / "out")
+    hits = {
+        found["frame"]
+        for found in reading["findings"]
+        if frames[found["frame"] - 1].mask[round(found["center_px"][1]), round(found["center_px"][0])]
+    }
+    assert hits == {1, 2}
+    for one in reading["objects"]:
+        assert dciodvfy(tmp_path / "out" / one["path"]) == [], one["path"]
+
+
+@needs("polyps")
+@pytest.mark.needs("dciodvfy")
+def test_stills_of_one_series_share_a_segmentation_that_names_each(tmp_path: Path) -> None:
+    study = tmp_path / "study"
+    study.mkdir()
+    for number, seed in enumerate(SHOWN, 1):
+        write_picture(
+            study / f"{number}.dcm",
+            endoscopy_frame(seed, size=256, polyps=1).picture,
+            "ES",
+            ENDOSCOPIC,
+            StudyInstanceUID="2.25.7",
+            SeriesInstanceUID="2.25.8",
+            SOPInstanceUID=f"2.25.9{number}",
+            InstanceNumber=number,
+            PatientOrientation="",
+            LossyImageCompression="00",
+        )
+    reading = read(study, tmp_path / "out")
+    for one in reading["objects"]:
+        assert dciodvfy(tmp_path / "out" / one["path"]) == [], one["path"]
+    segmented = next(o for o in reading["objects"] if o["sop_class"].endswith(".66.4"))
+    (series,) = pydicom.dcmread(tmp_path / "out" / segmented["path"]).ReferencedSeriesSequence
+    named = {item.ReferencedSOPInstanceUID for item in series.ReferencedInstanceSequence}
+    assert named == {finding["image_uid"] for finding in reading["findings"]} == {"2.25.91", "2.25.92"}
