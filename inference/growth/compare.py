@@ -17,6 +17,7 @@ from inference.growth.align import Alignment
 from inference.growth.assess import assess, is_measurable, respond, solid_part_mm
 from inference.growth.forecast import Point as Measured
 from inference.growth.forecast import forecast
+from inference.growth.frames import FramesAligned
 from inference.growth.judge import Measurement, judge
 from inference.growth.look import look_of
 from inference.growth.partners import Look, Match, Partners, Scan, extend
@@ -39,12 +40,14 @@ class Comparison:
     """``reading``: the current one, its findings under the tracking UIDs of the priors, each with its change,
     and what is resolved, the response and the notes. ``reference``: the newest prior that could be aligned.
     ``alignments``: by study UID, the refused ones too. ``seen_again``: by study UID, findings that only a
-    closer look at that prior found, under the tracking UID they now share."""
+    closer look at that prior found, under the tracking UID they now share. ``frames``: how the reference's
+    frame of reference lies to the current one, where both are named and differ."""
 
     reading: Reading
     reference: Prior | None = None
     alignments: Mapping[str, Alignment] = field(default_factory=dict)
     seen_again: Mapping[str, tuple[Finding, ...]] = field(default_factory=dict)
+    frames: FramesAligned | None = None
 
 
 def compare(
@@ -76,11 +79,13 @@ def compare(
     scan = Scan(volume, look or look_of(current.reader, engine, catalogue))
     partners = Partners(findings=current.findings, notes=notes)
     used: list[Prior] = []
+    frames: dict[str, str] = {}
     slices_mm: dict[str, float] = {}
     for prior in earlier:
         if partners.wants(prior.reading.findings):
             opened = prior.volume()
             slices_mm[prior.study_uid] = opened.slice_mm
+            frames[prior.study_uid] = opened.frame_of_reference_uid
             partners = extend(partners, scan, prior.study_uid, prior.reading.findings, opened)
             used.append(prior)
     reference = next((prior for prior in used if prior.study_uid == partners.reference), None)
@@ -95,7 +100,11 @@ def compare(
         reading = _forecast(reading, earlier, slices_mm, date, volume, engine, catalogue)
         reading = replace(reading, response=_response(reading, earlier, partners, date, volume))
     seconds = {**reading.seconds, "compare": time.perf_counter() - started}
-    return Comparison(replace(reading, seconds=seconds), reference, partners.alignments, partners.seen_again)
+    reading, aligned = replace(reading, seconds=seconds), None
+    if reference is not None:
+        alignment, frame = partners.alignments[reference.study_uid], frames[reference.study_uid]
+        aligned = FramesAligned.of(alignment, volume.frame_of_reference_uid, frame)
+    return Comparison(reading, reference, partners.alignments, partners.seen_again, aligned)
 
 
 def chain(

@@ -10,6 +10,7 @@ from pathlib import Path
 from pydicom import Dataset
 
 from inference.findings import Reading
+from inference.growth.frames import FramesAligned
 from inference.picture import Pictures
 from inference.volume import Volume
 from node.results.change import NO_EVIDENCE, PriorEvidence, change_report, has_change
@@ -18,6 +19,7 @@ from node.results.identity import edition_identity
 from node.results.keyimages import Rgb
 from node.results.keyobjects import key_objects
 from node.results.presentation import presentations
+from node.results.registration import deformable_registration, rigid_registration
 from node.results.report import class_report, negative_report, outline_report, volume_report
 from node.results.segmentation import (
     lesion_regions,
@@ -45,6 +47,7 @@ def write(
     prior_images: Mapping[str, Rgb] | None = None,
     courses: Sequence[Rgb] = (),
     evidence: PriorEvidence = NO_EVIDENCE,
+    frames: FramesAligned | None = None,
     udi: str = "",
 ) -> tuple[ResultFile, ...]:
     """Writes the result objects of one reading into ``out`` and says which they are.
@@ -54,13 +57,14 @@ def write(
     Args:
         volume: the one the reader saw; the findings' masks lie on its grid.
         sources: the files ``volume`` was loaded from; further files among them do no harm.
-        kinds: any of seg, sr, pr, sc, ko. A kind that has nothing to show is left out; ``sr`` never is:
+        kinds: any of seg, sr, pr, sc, ko, reg. A kind that has nothing to show is left out; ``sr`` never is:
             a reading without findings is reported as such. Pictures get no report of volumes.
         identity: of the reading, from ``node.results.identity.reading_identity``.
         predecessors: the objects of the readings that this one replaces.
         prior_images: for the summary, by tracking UID, the key image of the same lesion in the prior study.
         courses: for the summary, pictures of lesions over time, from ``node.results.growth_curve``.
         evidence: the priors' images and reports that the report of changes refers to.
+        frames: where the prior's frame of reference lies, for the registration objects.
         udi: the Unique Device Identifier of the installation, where it has one.
 
     Raises:
@@ -78,7 +82,9 @@ def write(
         udi=udi,
     )
     written: list[ResultFile] = []
-    for name, kind, instance in _objects(edition, frozenset(kinds), (prior_images or {}, courses), evidence):
+    for name, kind, instance in _objects(
+        edition, frozenset(kinds), (prior_images or {}, courses), evidence, frames
+    ):
         path = out / f"{name}.dcm"
         save(instance, path)
         written.append(ResultFile(kind, str(instance.SOPClassUID), str(instance.SOPInstanceUID), path))
@@ -90,6 +96,7 @@ def _objects(
     kinds: frozenset[str],
     over_time: tuple[Mapping[str, Rgb], Sequence[Rgb]],
     evidence: PriorEvidence,
+    frames: FramesAligned | None,
 ) -> Iterator[tuple[str, str, Dataset]]:
     """File name, kind and object, the ones that others refer to first."""
     reading = edition.reading
@@ -117,6 +124,9 @@ def _objects(
         yield role, "sr", made[-1]
     if "ko" in kinds and reading.findings:
         yield "ko", "ko", key_objects(edition, related=made)
+    if "reg" in kinds and frames is not None:
+        yield "reg", "reg", rigid_registration(edition, frames)
+        yield "reg-deformable", "reg", deformable_registration(edition, frames)
 
 
 def _reports(

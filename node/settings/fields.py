@@ -96,7 +96,7 @@ Certificate = Annotated[
 ]
 Keyword = Annotated[str, AfterValidator(_keyword)]
 Pattern = Annotated[str | tuple[str, ...], AfterValidator(_compiles)]
-ObjectKind = Literal["seg", "sr", "pr", "sc", "ko"]
+ObjectKind = Literal["seg", "sr", "pr", "sc", "ko", "reg"]
 ReaderName = Literal["ct-lesions", "lung-nodules", "chest-xray", "polyps", "pet-ct"]
 
 

@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 
 from inference import reading_json
 from inference.findings import Reading
+from inference.growth.frames import FramesAligned
 from node.priors.find import PriorSeries
 from node.reading_room import ReadingRoom
 from storage import readings
@@ -71,12 +72,17 @@ def enter(room: ReadingRoom, job: Job, stage: str) -> None:
         readings.enter_stage(session, job.study_uid, job.revision, stage)
 
 
-def keep_reading(room: ReadingRoom, reading: Reading, identity: str) -> None:
-    """Keep a reading with its masks under its identity, whole or not at all."""
+def keep_reading(
+    room: ReadingRoom, reading: Reading, identity: str, frames: FramesAligned | None = None
+) -> None:
+    """Keep a reading with its masks, and how the prior's frame lies to its own, under its identity; whole or
+    not at all."""
     folder = room.archive.reading_folder(identity)
     part = folder.with_name(f"{identity}.part")
     shutil.rmtree(part, ignore_errors=True)
     reading_json.save(reading, part)
+    if frames is not None:
+        frames.save(part)
     room.archive.make_durable(part)
     shutil.rmtree(folder, ignore_errors=True)
     part.rename(folder)
@@ -85,6 +91,10 @@ def keep_reading(room: ReadingRoom, reading: Reading, identity: str) -> None:
 
 def kept_reading(room: ReadingRoom, identity: str) -> Reading:
     return reading_json.load(room.archive.reading_folder(identity))
+
+
+def kept_frames(room: ReadingRoom, identity: str) -> FramesAligned | None:
+    return FramesAligned.load(room.archive.reading_folder(identity))
 
 
 def note(session: Session, job: Job, stage: str, text: str, level: Level = "info") -> None:

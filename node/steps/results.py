@@ -19,7 +19,16 @@ from node.results.edition import REPORTS
 from node.results.identity import edition_identity, result_uid
 from node.results.keyimages import key_image
 from node.results.moment import acquired_at
-from node.steps.job import Assignment, Job, enter, files_of, kept_reading, note, own_results_folder
+from node.steps.job import (
+    Assignment,
+    Job,
+    enter,
+    files_of,
+    kept_frames,
+    kept_reading,
+    note,
+    own_results_folder,
+)
 from node.steps.pictures import beside_priors, evidence_of
 from storage import readings
 from storage.readings import StoredObject, StoredReading
@@ -61,6 +70,7 @@ def write_results(
         prior_images=compared.prior_images,
         courses=tuple(compared.pictures.values()),
         evidence=evidence_of(room, reading, series),
+        frames=kept_frames(room, identity),
         udi=room.settings.results.udi,
     )
     folder.mkdir(parents=True, exist_ok=True)
