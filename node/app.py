@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from functools import partial
@@ -37,6 +38,8 @@ from storage.archive import Archive
 from storage.database import Database
 from storage.intake import ClosedStudy
 
+log = logging.getLogger(__name__)
+
 ECHO_SECONDS = 5
 
 
@@ -55,7 +58,8 @@ class Node:
 
     @property
     def status_url(self) -> str:
-        return f"http://{self.settings.web.host}:{self.web_port}/"
+        scheme = "https" if self.settings.web.tls.certificate else "http"
+        return f"{scheme}://{self.settings.web.host}:{self.web_port}/"
 
     def start(self) -> Self:
         """
@@ -113,7 +117,7 @@ class Node:
         )
         recall = Recall(database, settings.priors, to_archives)
         page = create_app(settings, database, archive.root, health)
-        web = WebServer(page, settings.web.host, settings.web.port, settings.web.behind_login)
+        web = WebServer(page, settings.web.host, settings.web.port, page_identity, settings.web.proxies)
 
         with database.session() as session:
             deliveries.retire(session, [d.name for d in settings.destinations])
@@ -127,6 +131,12 @@ class Node:
             running.callback(part.stop)
             part.start()
         self.web_port = web.port
+        if settings.web.asks_login:
+            page.state.context.logins.invite(self.status_url)
+            if page_identity is None and not settings.web.proxies:
+                log.warning(
+                    "Passwords travel unencrypted to the status page: set web.tls, or a proxy with TLS."
+                )
 
 
 def _reading_room(

@@ -24,7 +24,9 @@ app = typer.Typer(
 models = typer.Typer(
     no_args_is_help=True, help="The models: what is installed, and does it answer as recorded?"
 )
+users = typer.Typer(no_args_is_help=True, help="Who may log in to the status page.")
 app.add_typer(models, name="models")
+app.add_typer(users, name="users")
 app.add_typer(score, name="score")
 
 Config = Annotated[
@@ -38,6 +40,10 @@ Config = Annotated[
 DataSet = Annotated[
     Path | None,
     typer.Option("--data", "-d", metavar="DIR", help="Folder of the data set; phantoms need none."),
+]
+AccountName = Annotated[str, typer.Argument(metavar="NAME")]
+PasswordFile = Annotated[
+    Path | None, typer.Option("--password-file", metavar="FILE", help="A file that holds the password alone.")
 ]
 Layout = Annotated[str, typer.Option(metavar="NAME", help="How the data set is laid out.")]
 
@@ -224,6 +230,57 @@ def evaluate(
     from node.commands.training import evaluate
 
     evaluate(task, data, layout, split, json, pictures)
+
+
+@app.command(epilog="Example: overread audit --since 2026-01-01 > audit.jsonl")
+def audit(
+    since: Annotated[str, typer.Option(metavar="DAY", help="From this day on.")] = "",
+    until: Annotated[str, typer.Option(metavar="DAY", help="To this day.")] = "",
+    config: Config = None,
+) -> None:
+    """Print who sent, saw and did what, as JSON lines."""
+    from node.commands.audit import print_audit
+
+    print_audit(_settings(config), since, until)
+
+
+@users.command("list", epilog="Example: overread users list")
+def users_list(config: Config = None) -> None:
+    """List the accounts."""
+    from node.commands.users import list_users
+
+    list_users(_settings(config))
+
+
+@users.command("add", epilog="Example: overread users add anna --role viewer")
+def users_add(
+    name: AccountName,
+    role: Annotated[
+        Literal["admin", "viewer"], typer.Option(help="An admin acts and reads the audit trail.")
+    ] = "admin",
+    password_file: PasswordFile = None,
+    config: Config = None,
+) -> None:
+    """Make an account; the password is asked for, or read from standard input."""
+    from node.commands.users import add_user
+
+    add_user(_settings(config), name, role, password_file)
+
+
+@users.command("password", epilog="Example: overread users password anna")
+def users_password(name: AccountName, password_file: PasswordFile = None, config: Config = None) -> None:
+    """Set a new password, and end every login of the account."""
+    from node.commands.users import set_password
+
+    set_password(_settings(config), name, password_file)
+
+
+@users.command("remove", epilog="Example: overread users remove anna")
+def users_remove(name: AccountName, config: Config = None) -> None:
+    """Remove an account, and end its logins."""
+    from node.commands.users import remove_user
+
+    remove_user(_settings(config), name)
 
 
 @models.command("list", epilog="Example: overread models list")

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import ssl
 from collections.abc import Callable, Iterator
-from http.client import HTTPConnection, HTTPException
+from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from pathlib import Path
 
 from rich.table import Column, Table
@@ -120,7 +121,12 @@ def _ports(settings: Settings) -> Iterator[Probe]:
 def _running_node(settings: Settings) -> str | None:
     """The address of the status page, if it is an Overread that answers there."""
     host, port = settings.web.host, settings.web.port
-    connection = HTTPConnection(host, port, timeout=ECHO_SECONDS)
+    scheme = "https" if settings.web.tls.certificate else "http"
+    connection = (
+        HTTPSConnection(host, port, timeout=ECHO_SECONDS, context=_any_certificate())
+        if scheme == "https"
+        else HTTPConnection(host, port, timeout=ECHO_SECONDS)
+    )
     try:
         connection.request("GET", "/api/health")
         answer = json.load(connection.getresponse())
@@ -128,7 +134,14 @@ def _running_node(settings: Settings) -> str | None:
         return None
     finally:
         connection.close()
-    return f"http://{host}:{port}/" if isinstance(answer, dict) and "probes" in answer else None
+    return f"{scheme}://{host}:{port}/" if isinstance(answer, dict) and "probes" in answer else None
+
+
+def _any_certificate() -> ssl.SSLContext:
+    """To ask who listens; nothing is told."""
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    return context
 
 
 def _echo(peer: Peer, settings: Settings, identity: Identity | None) -> Callable[[], None]:

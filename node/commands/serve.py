@@ -25,7 +25,7 @@ def serve(settings: Settings) -> None:
     try:
         out = console()
         out.print(f"receiving  {settings.node.ae_title} at {settings.dicom.host}:{node.dicom_port}")
-        out.print(f"status     http://{settings.web.host}:{node.web_port}/")
+        out.print(f"status     {node.status_url}")
         for peer in settings.destinations:
             out.print(f"results    {peer.name}: {peer.ae_title} at {peer.host}:{peer.port}")
         out.print("Ctrl-C stops it; what is under way goes on at the next start.")

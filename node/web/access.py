@@ -27,11 +27,6 @@ SECURITY_HEADERS = {
 }
 
 
-def visitor() -> str:
-    """The person asking, as timelines name them. Every page and every action depends on it."""
-    return "an administrator"
-
-
 class HostGuard:
     """Answers only requests for this machine's own names (DNS rebinding) and, where a request changes
     something, only those that come from our own pages (cross-site request forgery).
@@ -39,9 +34,10 @@ class HostGuard:
     An address is never a rebound name, so every IP address is let through.
     """
 
-    def __init__(self, app: ASGIApp, host: str) -> None:
+    def __init__(self, app: ASGIApp, host: str, names: Iterable[str] = ()) -> None:
         self._app = app
-        self._names = {"localhost", host.lower(), socket.gethostname().lower(), socket.getfqdn().lower()}
+        ours = {"localhost", host, socket.gethostname(), socket.getfqdn(), *names}
+        self._names = {name.lower() for name in ours}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -101,8 +97,10 @@ def _is_address(name: str) -> bool:
 
 
 def _from_our_pages(headers: Headers, host: str) -> bool:
-    """What is no browser sends neither header, and carries nobody's login."""
+    """What is no browser sends neither header; with somebody's login in a cookie it is not believed."""
     site, origin = headers.get("sec-fetch-site"), headers.get("origin")
+    if site is None and origin is None:
+        return "cookie" not in headers
     if site is not None and site not in ("same-origin", "none"):
         return False
     return origin is None or urlsplit(origin).netloc.lower() == host.lower()

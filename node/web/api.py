@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, HTTPException, Response
+from fastapi import APIRouter, Depends, HTTPException, Request, Response
 
 from node.health import Probe
-from node.web.access import visitor
 from node.web.context import Action, Context, context
 from node.web.queries import StudyQuery, as_text, study_query
+from node.web.trail import AuditQuery, address_of, audit_query, visitor
 from storage.actions import ActionRefusedError
+from storage.audit import AuditEntry, newest
 from storage.dossier import Dossier, reading_bodies, study_dossier
 from storage.overview import (
     RefusalLine,
@@ -25,7 +26,7 @@ from storage.overview import (
 Node = Annotated[Context, Depends(context)]
 Visitor = Annotated[str, Depends(visitor)]
 
-router = APIRouter(prefix="/api", dependencies=[Depends(visitor)])
+router = APIRouter(prefix="/api")
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,16 @@ class RefusalsBody:
 
 
 @dataclass(frozen=True)
+class AuditBody:
+    entries: tuple[AuditEntry, ...]
+
+
+@dataclass(frozen=True)
+class AliveBody:
+    alive: bool
+
+
+@dataclass(frozen=True)
 class ReadingsBody:
     """Each reading as in ``reading.json``."""
 
@@ -65,7 +76,8 @@ class DoneBody:
 
 
 @router.get("/studies", summary="Studies, those with the newest image first")
-def studies(node: Node, query: Annotated[StudyQuery, Depends(study_query)]) -> StudiesBody:
+def studies(request: Request, node: Node, query: Annotated[StudyQuery, Depends(study_query)]) -> StudiesBody:
+    node.looks.note(request)
     board = node.board(query)
     situation = board.situation
     older = as_text(board.page.older) or None
@@ -73,27 +85,29 @@ def studies(node: Node, query: Annotated[StudyQuery, Depends(study_query)]) -> S
 
 
 @router.get("/studies/{uid}", summary="One study: series, revisions, findings, deliveries, timeline")
-def study(node: Node, uid: str) -> Dossier:
+def study(request: Request, node: Node, uid: str) -> Dossier:
     with node.database.snapshot() as session:
         dossier = study_dossier(session, uid)
     if dossier is None:
         raise HTTPException(404, f"No study {uid} has come in.")
+    node.looks.note(request, uid)
     return dossier
 
 
 @router.get("/studies/{uid}/readings", summary="The newest readings of a study, as in reading.json")
-def readings(node: Node, uid: str) -> ReadingsBody:
+def readings(request: Request, node: Node, uid: str) -> ReadingsBody:
     with node.database.snapshot() as session:
         bodies = reading_bodies(session, uid)
     if bodies is None:
         raise HTTPException(404, f"No study {uid} has come in.")
+    node.looks.note(request, uid)
     return ReadingsBody(uid, bodies)
 
 
 @router.post("/studies/{uid}/{action}", status_code=202, summary="Read now, read again, or send again")
-def act(node: Node, uid: str, action: Action, asked_by: Visitor) -> DoneBody:
+def act(request: Request, node: Node, uid: str, action: Action, asked_by: Visitor) -> DoneBody:
     try:
-        node.carry_out(action, uid, asked_by)
+        node.carry_out(action, uid, asked_by, address_of(request))
     except LookupError as error:
         raise HTTPException(404, str(error)) from error
     except ActionRefusedError as error:
@@ -102,11 +116,23 @@ def act(node: Node, uid: str, action: Action, asked_by: Visitor) -> DoneBody:
 
 
 @router.get("/health", summary="Is everything up? 503 when something is not")
-def health(node: Node, response: Response) -> HealthBody:
+def health(request: Request, node: Node, response: Response) -> HealthBody:
+    """Who is not logged in learns no more than that."""
     probes = node.health()
     ok = all(probe.ok for probe in probes)
     response.status_code = 200 if ok else 503
-    return HealthBody(ok, probes)
+    return HealthBody(ok, probes if node.may_look(request) else ())
+
+
+@router.get("/alive", summary="Does the node answer at all? Asks nothing else, and nobody")
+def alive() -> AliveBody:
+    return AliveBody(True)
+
+
+@router.get("/audit", summary="Who sent, saw and did what, and who was turned away; the newest first")
+def trail(node: Node, query: Annotated[AuditQuery, Depends(audit_query)]) -> AuditBody:
+    with node.database.snapshot() as session:
+        return AuditBody(newest(session, query.filter, query.limit))
 
 
 @router.get("/refusals", summary="What was not accepted, from whom, and why; the newest 200")

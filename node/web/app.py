@@ -16,9 +16,10 @@ from starlette.exceptions import HTTPException
 
 from node.health import Probe
 from node.settings import Settings
-from node.web import api, pages
+from node.web import api, login, pages
 from node.web.access import HostGuard, SecurityHeaders
 from node.web.context import Context
+from node.web.gate import LoginGate
 from node.web.metrics import metrics_registry
 from storage.database import Database
 
@@ -60,7 +61,10 @@ def create_app(
     app.add_exception_handler(HTTPException, _refused)
     app.add_exception_handler(RequestValidationError, _not_understood)
     app.add_exception_handler(SQLAlchemyError, _database_down)
-    app.add_middleware(HostGuard, host=settings.web.host)
+    if settings.web.asks_login:
+        app.include_router(login.router)
+        app.add_middleware(LoginGate, logins=node.logins, metrics_open=settings.web.metrics == "open")
+    app.add_middleware(HostGuard, host=settings.web.host, names=settings.web.names)
     app.add_middleware(SecurityHeaders)
     return app
 

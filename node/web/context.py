@@ -13,8 +13,10 @@ from fastapi import Request
 from node.health import Probe
 from node.settings import Settings
 from node.web.live import Lasting, SinceChange
+from node.web.logins import Logins
 from node.web.queries import StudyQuery
-from storage import actions
+from node.web.trail import Looks
+from storage import actions, audit
 from storage.changes import ChangeMark
 from storage.database import Database
 from storage.overview import (
@@ -70,6 +72,8 @@ class Context:
         self.mark = ChangeMark(database)
         self.stopping = Event()
         self.health = Lasting(lambda: tuple(probes()), seconds=5.0)
+        self.looks = Looks(database)
+        self.logins = Logins(settings.web, database)
         self._situation = SinceChange(self._sum, self.mark)
 
     def board(self, query: StudyQuery) -> Board:
@@ -82,7 +86,11 @@ class Context:
         unless that would leave the page behind for too long."""
         return min(LONGEST_PAUSE, 10 * self._situation.cost)
 
-    def carry_out(self, action: Action, study_uid: str, asked_by: str) -> None:
+    def may_look(self, request: Request) -> bool:
+        """Whether who asks may see everything: logged in, or where nobody has to be."""
+        return not self.settings.web.asks_login or request.state.login is not None
+
+    def carry_out(self, action: Action, study_uid: str, asked_by: str, address: str = "") -> None:
         """
         Raises:
             LookupError: the study never came in.
@@ -97,6 +105,8 @@ class Context:
                 case "send-again":
                     there = [destination.name for destination in self.settings.destinations]
                     actions.send_again(session, study_uid, asked_by, there)
+            text = f"asked the node to {action.replace('-', ' ')}"
+            audit.note(session, "action", asked_by, text, address=address, study_uid=study_uid)
 
     def key_image(self, written: str) -> Path | None:
         """The picture at a path as written in the database; None if it is gone or lies elsewhere."""

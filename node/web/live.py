@@ -13,20 +13,30 @@ from starlette.concurrency import run_in_threadpool
 from storage.changes import ChangeMark
 
 LOOK_EVERY = 1.0  # seconds
+ASK_EVERY = 15.0  # seconds; whether a listener may stay
 SIGN_OF_LIFE_EVERY = 15.0  # seconds; proxies close a connection that stays silent
 
 Value = TypeVar("Value")
 
 
 async def changes(
-    mark: ChangeMark, seen: str, stopping: Event, pause: Callable[[], float]
+    mark: ChangeMark,
+    seen: str,
+    stopping: Event,
+    pause: Callable[[], float],
+    may_stay: Callable[[], bool] = lambda: True,
 ) -> AsyncIterator[str]:
     """An event ``changed`` when the database no longer bears the mark last ``seen``.
 
     pause: seconds to rest after telling of a change, so that what pages then ask for stays affordable.
+    may_stay: whether who listens is still logged in.
     """
-    silent_since = time.monotonic()
+    silent_since = asked_at = time.monotonic()
     while not stopping.is_set():
+        if time.monotonic() - asked_at > ASK_EVERY:
+            if not await run_in_threadpool(may_stay):
+                return
+            asked_at = time.monotonic()
         current = await run_in_threadpool(mark.read)
         if current != seen:
             yield f"id: {current}\nevent: changed\ndata: {current}\n\n"

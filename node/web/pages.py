@@ -8,28 +8,31 @@ from fastapi import APIRouter, Depends, HTTPException, Request, Response
 from fastapi.responses import FileResponse, RedirectResponse, StreamingResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
-from node.web.access import visitor
 from node.web.api import Node, Visitor
 from node.web.context import Action
+from node.web.gate import token_in
 from node.web.live import changes
 from node.web.presentation import page_templates
 from node.web.queries import LARGEST_KEY, StudyQuery, as_text, study_query
+from node.web.trail import AuditQuery, address_of, audit_query
 from storage.actions import ActionRefusedError
+from storage.audit import KINDS, newest
 from storage.dossier import key_image_path, study_dossier
 from storage.overview import list_refusals
 
-router = APIRouter(include_in_schema=False, dependencies=[Depends(visitor)])
+router = APIRouter(include_in_schema=False)
 templates = page_templates()
 
-LIVING = {"studies", "study", "refusals", "health"}  # pages of which a part is fetched anew
+LIVING = {"studies", "study", "refusals", "health", "audit"}  # pages of which a part is fetched anew
 
 
 @router.get("/")
 @router.get("/studies")
 def studies(request: Request, node: Node, query: Annotated[StudyQuery, Depends(study_query)]) -> Response:
+    node.looks.note(request)
     mark = node.mark.read()
     board = node.board(query)
-    return _page(request, "studies", mark=mark, board=board, query=query, older=as_text(board.page.older))
+    return show(request, "studies", mark=mark, board=board, query=query, older=as_text(board.page.older))
 
 
 @router.get("/studies/{uid}")
@@ -40,7 +43,7 @@ def study(request: Request, node: Node, uid: str) -> Response:
 @router.post("/studies/{uid}/{action}")
 def act(request: Request, node: Node, uid: str, action: Action, asked_by: Visitor) -> Response:
     try:
-        node.carry_out(action, uid, asked_by)
+        node.carry_out(action, uid, asked_by, address_of(request))
     except LookupError as error:
         raise HTTPException(404, str(error)) from error
     except ActionRefusedError as error:
@@ -49,7 +52,7 @@ def act(request: Request, node: Node, uid: str, action: Action, asked_by: Visito
 
 
 @router.get("/studies/{uid}/findings/{finding}.png")
-def key_image(node: Node, uid: str, finding: int) -> Response:
+def key_image(request: Request, node: Node, uid: str, finding: int) -> Response:
     written = None
     if 0 <= finding <= LARGEST_KEY:
         with node.database.snapshot() as session:
@@ -57,6 +60,7 @@ def key_image(node: Node, uid: str, finding: int) -> Response:
     path = node.key_image(written) if written else None
     if path is None:
         raise HTTPException(404, "This finding has no key image, or it is no longer kept.")
+    node.looks.note(request, uid)
     return FileResponse(path, media_type="image/png")
 
 
@@ -64,14 +68,22 @@ def key_image(node: Node, uid: str, finding: int) -> Response:
 def refusals(request: Request, node: Node) -> Response:
     mark = node.mark.read()
     with node.database.snapshot() as session:
-        return _page(request, "refusals", mark=mark, refusals=list_refusals(session))
+        return show(request, "refusals", mark=mark, refusals=list_refusals(session))
 
 
 @router.get("/health")
 def health(request: Request, node: Node) -> Response:
     probes = node.health()
     well = all(probe.ok for probe in probes)
-    return _page(request, "health", mark=node.mark.read(), probes=probes, status_code=200 if well else 503)
+    return show(request, "health", mark=node.mark.read(), probes=probes, status_code=200 if well else 503)
+
+
+@router.get("/audit")
+def trail(request: Request, node: Node, query: Annotated[AuditQuery, Depends(audit_query)]) -> Response:
+    mark = node.mark.read()
+    with node.database.snapshot() as session:
+        entries = newest(session, query.filter, query.limit)
+    return show(request, "audit", mark=mark, entries=entries, query=query, kinds=KINDS)
 
 
 @router.get("/health/sign")
@@ -83,9 +95,9 @@ def health_sign(request: Request, node: Node) -> Response:
 @router.get("/live")
 async def live(request: Request, node: Node, seen: str = "") -> Response:
     seen = request.headers.get("last-event-id", seen)
-    return StreamingResponse(
-        changes(node.mark, seen, node.stopping, node.pause), media_type="text/event-stream"
-    )
+    token = token_in(request.scope) if node.settings.web.asks_login else ""
+    told = changes(node.mark, seen, node.stopping, node.pause, lambda: node.logins.may_stay(token))
+    return StreamingResponse(told, media_type="text/event-stream")
 
 
 @router.get("/metrics")
@@ -95,12 +107,12 @@ def metrics(request: Request) -> Response:
 
 @router.get("/api/docs")
 def api_description(request: Request) -> Response:
-    return _page(request, "api", api=request.app.openapi())
+    return show(request, "api", api=request.app.openapi())
 
 
 def problem(request: Request, status: int, sentence: str) -> Response:
     """A page that says what went wrong."""
-    return _page(request, "problem", status=status, sentence=sentence, status_code=status)
+    return show(request, "problem", status=status, sentence=sentence, status_code=status)
 
 
 def _study_page(request: Request, node: Node, uid: str, notice: str = "", status_code: int = 200) -> Response:
@@ -109,20 +121,22 @@ def _study_page(request: Request, node: Node, uid: str, notice: str = "", status
         dossier = study_dossier(session, uid)
     if dossier is None:
         raise HTTPException(404, f"No study {uid} has come in.")
+    node.looks.note(request, uid)
     shown = next((revision for revision in dossier.revisions if revision.readings), None)
     sent = next((revision for revision in dossier.revisions if revision.deliveries), None)
-    return _page(
+    return show(
         request, "study", mark=mark, dossier=dossier, study=dossier.study, shown=shown, sent=sent,
         notice=notice, status_code=status_code,
     )  # fmt: skip
 
 
-def _page(request: Request, name: str, *, status_code: int = 200, **values: Any) -> Response:
-    """The page ``name``, or only the part of it that lives when the script asks for that part."""
-    values |= {"settings": request.app.state.context.settings, "page": name}
-    if name in LIVING and _wants_part(request):
-        return templates.TemplateResponse(request, f"_{name}.html", values)
-    return templates.TemplateResponse(request, f"{name}.html", values, status_code=status_code)
+def show(request: Request, page: str, *, status_code: int = 200, **values: Any) -> Response:
+    """The page ``page``, or only the part of it that lives when the script asks for that part."""
+    login = getattr(request.state, "login", None)
+    values |= {"settings": request.app.state.context.settings, "page": page, "login": login}
+    if page in LIVING and _wants_part(request):
+        return templates.TemplateResponse(request, f"_{page}.html", values)
+    return templates.TemplateResponse(request, f"{page}.html", values, status_code=status_code)
 
 
 def _wants_part(request: Request) -> bool:

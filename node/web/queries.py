@@ -31,8 +31,8 @@ class StudyQuery:
         return StudyFilter(
             state=self.state,
             text=self.q,
-            received_from=_midnight(self.since) if self.since else None,
-            received_before=_midnight(self.until + timedelta(days=1)) if self.until else None,
+            received_from=midnight(self.since) if self.since else None,
+            received_before=midnight(self.until + timedelta(days=1)) if self.until else None,
         )
 
     @property
@@ -70,7 +70,7 @@ def study_query(
     named = next((known for known in STATES if known == state), None)
     if state and named is None:
         raise HTTPException(422, f"There is no state {state!r}. There are: {', '.join(STATES)}.")
-    return StudyQuery(named, q.strip(), _day(since), _day(until), from_text(older), limit)
+    return StudyQuery(named, q.strip(), day(since), day(until), from_text(older), limit)
 
 
 def as_text(place: Place | None) -> str:
@@ -90,7 +90,7 @@ def from_text(text: str) -> Place | None:
     return place
 
 
-def _day(text: str) -> date | None:
+def day(text: str) -> date | None:
     if not text:
         return None
     try:
@@ -102,5 +102,5 @@ def _day(text: str) -> date | None:
     return day
 
 
-def _midnight(day: date) -> datetime:
+def midnight(day: date) -> datetime:
     return datetime.combine(day, time.min).astimezone()

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import errno
-import ipaddress
 import logging
 import socket
+import ssl
 import threading
+from collections.abc import Callable, Sequence
 
 import uvicorn
 from fastapi import FastAPI
+
+from node.tls import Identity
 
 log = logging.getLogger(__name__)
 
@@ -21,20 +24,29 @@ class WebServerError(RuntimeError):
 
 
 class WebServer:
-    """Serves ``app`` on ``host``:``port``; port 0 takes a free one, which ``port`` then names."""
+    """Serves ``app`` on ``host``:``port``; port 0 takes a free one, which ``port`` then names. ``identity``:
+    over TLS, with its certificate. ``proxies``: whose word is taken for where a request comes from."""
 
-    def __init__(self, app: FastAPI, host: str, port: int, behind_login: bool = False) -> None:
+    def __init__(
+        self,
+        app: FastAPI,
+        host: str,
+        port: int,
+        identity: Identity | None = None,
+        proxies: Sequence[str] = (),
+    ) -> None:
         self._app = app
         self.host = host
         self.port = port
-        self._behind_login = behind_login
+        self._identity = identity
+        self._proxies = list(proxies)
         self._server: uvicorn.Server | None = None
         self._thread: threading.Thread | None = None
 
     @property
     def url(self) -> str:
         host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"http://{host}:{self.port}/"
+        return f"{'https' if self._identity else 'http'}://{host}:{self.port}/"
 
     def start(self) -> None:
         """Listen, and answer from now on.
@@ -42,7 +54,7 @@ class WebServer:
         Raises:
             WebServerError: the port is taken or not allowed, or the host is not this machine's.
         """
-        listener = _listen(self.host, self.port, self._behind_login)
+        listener = _listen(self.host, self.port)
         self.port = listener.getsockname()[1]
         config = uvicorn.Config(
             self._app,
@@ -52,6 +64,9 @@ class WebServer:
             lifespan="on",
             timeout_graceful_shutdown=2,
             h11_max_incomplete_event_size=64 * 1024,
+            proxy_headers=bool(self._proxies),
+            forwarded_allow_ips=self._proxies,
+            ssl_context_factory=_always_current(self._identity) if self._identity else None,
         )
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(
@@ -70,19 +85,27 @@ class WebServer:
         self._server = self._thread = None
 
 
-def _listen(host: str, port: int, behind_login: bool) -> socket.socket:
+def _always_current(identity: Identity) -> Callable[..., ssl.SSLContext]:
+    """A context that hands each connection on to the newest one."""
+
+    def renew(connection: ssl.SSLSocket | ssl.SSLObject, _name: str | None, _context: ssl.SSLContext) -> None:
+        connection.context = identity.accepting()
+
+    def make(*_: object) -> ssl.SSLContext:
+        context = identity.accepting()
+        context.sni_callback = renew
+        return context
+
+    return make
+
+
+def _listen(host: str, port: int) -> socket.socket:
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
     except socket.gaierror as error:
         raise WebServerError(
             f"web.host {host!r} is not a known name; use an address of this machine, such as 127.0.0.1"
         ) from error
-    if not (behind_login or ipaddress.ip_address(address[0]).is_loopback):
-        raise WebServerError(
-            f"web.host {host!r} would show patients' studies to the whole network, and this page asks for no "
-            "login; keep 127.0.0.1 and put a proxy with a login in front, or use an SSH tunnel. Where "
-            "something in front keeps others out already, say so with web.behind_login = true"
-        )
     listener = socket.socket(family, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:

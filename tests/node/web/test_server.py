@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import socket
+import ssl
+from pathlib import Path
 
 import httpx
 import pytest
 from fastapi import FastAPI
 
+from node.settings import Settings
+from node.tls import Files, Identity
+from node.web.app import create_app
 from node.web.server import WebServer, WebServerError
 from storage.database import Database
+from tests.certificates import Authority
 from tests.node.web import rows
+from tests.node.web.conftest import WELL
 
 
 def test_a_free_port_is_taken_named_and_given_back(app: FastAPI) -> None:
@@ -30,10 +37,38 @@ def test_a_port_in_use_is_said_at_once(app: FastAPI) -> None:
             WebServer(app, "127.0.0.1", port).start()
 
 
-@pytest.mark.parametrize("host", ["0.0.0.0", "::", "10.255.255.1"])
-def test_patients_are_not_shown_to_the_network_without_a_login(app: FastAPI, host: str) -> None:
-    with pytest.raises(WebServerError, match="no login"):
-        WebServer(app, host, 0).start()
+def test_beyond_this_machine_patients_are_shown_only_to_who_is_logged_in(
+    database: Database, data_dir: Path
+) -> None:
+    settings = Settings.model_validate({"web": {"host": "0.0.0.0"}})
+    server = WebServer(create_app(settings, database, data_dir, lambda: WELL), "0.0.0.0", 0)
+    server.start()
+    page = f"http://127.0.0.1:{server.port}"
+    assert httpx.get(f"{page}/api/studies").status_code == 401
+    assert httpx.get(f"{page}/studies").headers["location"].startswith("/login")
+    server.stop()
+
+
+def test_the_page_speaks_tls_and_takes_up_a_new_certificate(app: FastAPI, tmp_path: Path) -> None:
+    old, new = Authority(tmp_path, "Old CA"), Authority(tmp_path, "New CA")
+    pair = old.issue("page")
+    server = WebServer(app, "127.0.0.1", 0, Identity(Files(pair.certificate, pair.private_key)))
+    server.start()
+    assert server.url.startswith("https://")
+
+    def trusted(authority: Authority) -> bool:
+        context = ssl.create_default_context(cafile=str(authority.certificate))
+        try:
+            return httpx.get(f"{server.url}api/alive", verify=context).status_code == 200
+        except httpx.ConnectError:
+            return False
+
+    assert (trusted(old), trusted(new)) == (True, False)
+    renewed = new.issue("renewed")
+    pair.private_key.write_bytes(renewed.private_key.read_bytes())
+    pair.certificate.write_bytes(renewed.certificate.read_bytes())
+    assert (trusted(old), trusted(new)) == (False, True)
+    server.stop()
 
 
 def test_a_name_that_is_no_address_of_this_machine_is_refused(app: FastAPI) -> None:

@@ -1,0 +1,39 @@
+"""`overread audit`: the audit trail as JSON lines."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime, timedelta
+
+from node.settings import Settings
+from storage.audit import AuditFilter, oldest_first
+from storage.database import Database
+
+
+class AuditError(RuntimeError):
+    """The trail cannot be read; the message says why."""
+
+
+def print_audit(settings: Settings, since: str, until: str) -> None:
+    """Every line of the trail from one day to another, both included, the oldest first.
+
+    Raises:
+        AuditError: a day is none.
+    """
+    first, last = _day(since), _day(until)
+    wanted = AuditFilter(since=first, before=last + timedelta(days=1) if last else None)
+    database = Database(settings.database.url)
+    database.upgrade()
+    with database.snapshot() as session:
+        for entry in oldest_first(session, wanted):
+            print(json.dumps(vars(entry) | {"at": entry.at.isoformat()}, ensure_ascii=False))
+    database.close()
+
+
+def _day(text: str) -> datetime | None:
+    if not text:
+        return None
+    try:
+        return datetime.strptime(text, "%Y-%m-%d").astimezone()
+    except ValueError as error:
+        raise AuditError(f"{text!r} is no day; write it as 2026-01-31.") from error

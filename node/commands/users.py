@@ -1,0 +1,93 @@
+"""`overread users`: who may log in to the status page."""
+
+from __future__ import annotations
+
+import getpass
+import sys
+from pathlib import Path
+
+from rich.table import Table
+
+from node.commands.terminal import console
+from node.passwords import hashed
+from node.settings import Settings
+from node.web.logins import checked_name
+from storage import accounts, audit
+from storage.accounts import Role
+from storage.database import Database
+
+BY = "overread users"
+
+
+class UsersError(RuntimeError):
+    """The account cannot be made or changed; the message says why."""
+
+
+def list_users(settings: Settings) -> None:
+    database = _database(settings)
+    with database.snapshot() as session:
+        known = accounts.accounts(session)
+    database.close()
+    table = Table("name", "role", "made", "last login")
+    for account in known:
+        last = f"{account.last_login_at:%Y-%m-%d %H:%M} UTC" if account.last_login_at else "never"
+        table.add_row(account.name, account.role, f"{account.created_at:%Y-%m-%d}", last)
+    console().print(table if known else "Nobody yet. `overread users add NAME` makes the first account.")
+
+
+def add_user(settings: Settings, name: str, role: Role, password_file: Path | None) -> None:
+    """
+    Raises:
+        ValueError: the name is taken or will not do, or the password will not do.
+        UsersError: the two passwords differ, or there is none.
+    """
+    name = checked_name(name)
+    kept = hashed(name, _password(password_file))
+    database = _database(settings)
+    with database.session() as session:
+        accounts.add(session, name, role, kept)
+        audit.note(session, "account", BY, f"made the account {name!r} ({role})")
+    database.close()
+    console().print(f"{name} may log in as {role}.")
+
+
+def set_password(settings: Settings, name: str, password_file: Path | None) -> None:
+    """As ``add_user``; every login of the account ends."""
+    kept = hashed(name, _password(password_file))
+    database = _database(settings)
+    with database.session() as session:
+        accounts.set_password(session, name, kept)
+        audit.note(session, "account", BY, f"set the password of {name!r}")
+    database.close()
+    console().print(f"{name} has a new password, and was logged out everywhere.")
+
+
+def remove_user(settings: Settings, name: str) -> None:
+    """
+    Raises:
+        AccountError: there is no such account, or it is the only admin.
+    """
+    database = _database(settings)
+    with database.session() as session:
+        accounts.remove(session, name)
+        audit.note(session, "account", BY, f"removed the account {name!r}")
+    database.close()
+    console().print(f"{name} may not log in any more, and was logged out.")
+
+
+def _password(file: Path | None) -> str:
+    """From a file, from the terminal without showing it, or the first line of what is piped in."""
+    if file is not None:
+        return file.read_text().strip("\r\n")
+    if not sys.stdin.isatty():
+        return sys.stdin.readline().strip("\r\n")
+    password = getpass.getpass("Password: ")
+    if password != getpass.getpass("The same again: "):
+        raise UsersError("the two passwords differ; nothing was changed.")
+    return password
+
+
+def _database(settings: Settings) -> Database:
+    database = Database(settings.database.url)
+    database.upgrade()
+    return database

@@ -1,0 +1,96 @@
+"""Lets nobody past who is not logged in, but to what anybody may see."""
+
+from __future__ import annotations
+
+import logging
+from http.cookies import CookieError, SimpleCookie
+from urllib.parse import quote
+
+from sqlalchemy.exc import SQLAlchemyError
+from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import Headers
+from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from node.web.access import SAFE_METHODS
+from node.web.logins import Logins
+from storage.accounts import Login
+
+log = logging.getLogger(__name__)
+
+OPEN = {"/login", "/setup", "/api/alive", "/api/health"}
+FOR_ADMINS = ("/audit", "/api/audit")
+OF_ONES_OWN = {"/logout", "/account"}  # what a viewer may change
+UNASKED = ("/live", "/health/sign")  # what an open page fetches without anybody there
+
+
+class LoginGate:
+    """A page is closed unless it is listed here: a new one cannot be forgotten.
+
+    ``metrics_open``: whether /metrics asks nobody. ``request.state.login`` is who asks.
+    """
+
+    def __init__(self, app: ASGIApp, logins: Logins, metrics_open: bool) -> None:
+        self._app = app
+        self._logins = logins
+        self._open = OPEN | ({"/metrics"} if metrics_open else set())
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        headers, path = Headers(scope=scope), scope["path"]
+        is_active = "hx-request" not in headers and path not in UNASKED
+        try:
+            login = await run_in_threadpool(self._logins.who_is, token_in(scope), is_active)
+        except SQLAlchemyError as error:
+            log.error("the database does not answer", exc_info=error)
+            sentence = "The database does not answer, so nobody can be let in. `overread check` says why.\n"
+            await PlainTextResponse(sentence, 503)(scope, receive, send)
+            return
+        scope.setdefault("state", {})["login"] = login
+        refusal = None
+        if login is not None:
+            refusal = _beyond(login, scope["method"], path)
+        elif path not in self._open and not path.startswith("/static/"):
+            refusal = _to_log_in(scope, headers)
+        await (refusal or self._app)(scope, receive, send)
+
+
+def token_in(scope: Scope) -> str:
+    """The token that the browser brings, empty if none."""
+    cookies: SimpleCookie = SimpleCookie()
+    try:
+        cookies.load(Headers(scope=scope).get("cookie", ""))
+    except CookieError:
+        return ""
+    kept = cookies.get(cookie_name(scope))
+    return kept.value if kept else ""
+
+
+def cookie_name(scope: Scope) -> str:
+    """Over TLS one that no plain page and no other host name can set (RFC 6265bis 4.1.3)."""
+    return "__Host-overread" if scope.get("scheme") == "https" else "overread"
+
+
+def _beyond(login: Login, method: str, path: str) -> Response | None:
+    acts = method not in SAFE_METHODS and path not in OF_ONES_OWN
+    if login.role == "admin" or not (acts or path.startswith(FOR_ADMINS)):
+        return None
+    sentence = "Only an admin may do that; your account is a viewer's."
+    if path.startswith("/api/"):
+        return JSONResponse({"detail": sentence}, 403)
+    return PlainTextResponse(sentence + "\n", 403)
+
+
+def _to_log_in(scope: Scope, headers: Headers) -> Response:
+    path = scope["path"]
+    if path.startswith("/api/"):
+        return JSONResponse({"detail": "Log in first, at /login."}, 401)
+    if "hx-request" in headers:
+        return Response(status_code=401, headers={"HX-Redirect": "/login"})
+    if path in ("/live", "/metrics") or scope["method"] != "GET":
+        return PlainTextResponse("Log in first, at /login.\n", 401)
+    query = scope.get("query_string", b"").decode("latin-1")
+    wanted = path + (f"?{query}" if query else "")
+    return RedirectResponse("/login" + ("" if wanted == "/" else f"?next={quote(wanted, safe='/')}"), 303)
