@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
 from training.datasets.lidc_slices import SIDE, SliceNodule
-from training.lung_nodules.sites import attached_place
+from training.lung_nodules.sites import with_attached
 from training.phantoms.acquisition import Scan
 from training.phantoms.anatomy import Anatomy, chest_anatomy
 from training.phantoms.chest import random_nodules, scanned, truth
@@ -178,7 +178,7 @@ def phantom_candidates(
     attached to the pleura."""
     rng = np.random.default_rng([seed, 81])
     anatomy = chest_anatomy(seed)
-    recipes = _with_attached(rng, anatomy, random_nodules(anatomy, positives, seed + 50_000))
+    recipes = with_attached(rng, anatomy, random_nodules(anatomy, positives, seed + 50_000), every=3)
     out = []
     for nodule in recipes:
         lesion = truth(
@@ -216,20 +216,6 @@ def phantom_candidates(
         hu = phantom_crop(anatomy, center, spacing, recipes, Scan.drawn(rng, shifted), rng)
         out.append(negative(hu, spacing, real=False))
     return out
-
-
-def _with_attached(rng: np.random.Generator, anatomy: Anatomy, nodules: Sequence[Nodule]) -> list[Nodule]:
-    placed = list(nodules)
-    for number in range(0, len(placed), 3):
-        nodule = placed[number]
-        center = attached_place(rng, anatomy.fields["lungs"], nodule.diameter_mm)
-        others = placed[:number] + placed[number + 1 :]
-        if all(
-            np.linalg.norm(np.subtract(center, o.center_mm)) > (o.diameter_mm + nodule.diameter_mm) / 2 + 4
-            for o in others
-        ):
-            placed[number] = replace(nodule, center_mm=center)
-    return placed
 
 
 def phantom_crop(

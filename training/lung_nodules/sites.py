@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 import numpy as np
 
 from inference.findings import Point
+from training.phantoms.anatomy import Anatomy
 from training.phantoms.fields import Array, Field
+from training.phantoms.nodules import Nodule
 
 _MEDIAL_MM = 45.0
 _APEX_MM = 32.0
@@ -42,3 +47,20 @@ def attached_place(rng: np.random.Generator, lungs: Field, diameter_mm: float) -
         mm = mm[hidden] if hidden.any() else mm
     z, y, x = mm[rng.integers(len(mm))] + rng.uniform(-0.5, 0.5, 3) * step
     return float(x), float(y), float(z)
+
+
+def with_attached(
+    rng: np.random.Generator, anatomy: Anatomy, nodules: Sequence[Nodule], every: int
+) -> list[Nodule]:
+    """The same nodules, every second, third ... moved onto the pleura where that lies clear of the others."""
+    placed = list(nodules)
+    for number in range(0, len(placed), every):
+        nodule = placed[number]
+        center = attached_place(rng, anatomy.fields["lungs"], nodule.diameter_mm)
+        others = placed[:number] + placed[number + 1 :]
+        if all(
+            np.linalg.norm(np.subtract(center, o.center_mm)) > (o.diameter_mm + nodule.diameter_mm) / 2 + 4
+            for o in others
+        ):
+            placed[number] = replace(nodule, center_mm=center)
+    return placed
