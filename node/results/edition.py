@@ -123,7 +123,7 @@ class Edition:
         return key_image_uids(self.reading, self.volume)
 
     def predecessor_references(self) -> list[Dataset]:
-        """Items that name the reports among the predecessors, study by study and series by series (PS3.3 10.5)."""
+        """Items that name the reports among the predecessors, by study and by series (PS3.3 10.5)."""
         studies: dict[str, dict[str, list[Dataset]]] = {}
         for predecessor in self.predecessors:
             if predecessor.sop_class != _REPORT_CLASS:
