@@ -188,15 +188,11 @@ class Archive:
     def recorded(self, incoming_name: str, path: str = "") -> None:
         """The image's row, at ``path``, is committed: its name in ``incoming`` has done its work. Should the
         image have been deleted meanwhile as one received before, it is put back."""
-        if path and not os.path.exists(f"{self._root}/{path}"):  # noqa: PTH110
-            with suppress(FileExistsError):
-                self._link(
-                    f"{self._incoming}/{incoming_name}",
-                    f"{self._root}/{path.rpartition('/')[0]}",
-                    f"{self._root}/{path}",
-                )
+        source, place = f"{self._incoming}/{incoming_name}", f"{self._root}/{path}"
+        if path and not os.path.exists(place) and os.path.exists(source):  # noqa: PTH110
+            self._link(source, place.rpartition("/")[0], place)
         with suppress(FileNotFoundError):
-            os.unlink(f"{self._incoming}/{incoming_name}")  # noqa: PTH108
+            os.unlink(source)  # noqa: PTH108
 
     def refuse(self, incoming: IncomingFile) -> str:
         """Move a received file into quarantine and close it; return its path relative to the root."""

@@ -159,6 +159,16 @@ def test_an_image_deleted_while_it_was_sent_again_is_put_back(tmp_path: Path) ->
     assert list(archive.incoming.iterdir()) == []
 
 
+def test_an_image_withdrawn_before_its_row_was_committed_is_not_put_back(tmp_path: Path) -> None:
+    archive = Archive(tmp_path, durable=False)
+    incoming = archive.receive()
+    incoming.write(b"in the way" + bytes(200))
+    path = archive.keep(incoming, "1.2", "1.2.3").path
+    archive.withdraw(path, incoming.name)
+    archive.recorded(incoming.name, path)
+    assert not archive.path(path).exists()
+
+
 def test_nothing_outside_the_images_is_deleted_as_one(tmp_path: Path) -> None:
     archive = Archive(tmp_path, durable=False)
     with pytest.raises(ValueError, match="no image"):
