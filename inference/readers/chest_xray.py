@@ -23,6 +23,7 @@ from inference.readers.radiograph import (
     Corners,
     Floats,
     around,
+    largest_part,
     sampled,
     square,
 )
@@ -73,7 +74,7 @@ def _read_one(pictures: Pictures, index: int, engine: Engine, catalogue: Catalog
     picture = sampled(pixels, whole, LUNGS_SIZE)
     prepared = time.perf_counter()
     drawn = engine.infer(LUNGS, {"picture": picture[None, None]})["lungs"][0].astype(np.float32)
-    both = [_largest(side >= 0.5) for side in drawn]
+    both = [largest_part(side >= 0.5) for side in drawn]
     if not all(side.mean() >= _LEAST_LUNGS / 2 for side in both):
         raise UnreadableSeriesError(
             "No two lungs can be made out on this picture; send an upright frontal chest radiograph, PA "
@@ -140,13 +141,6 @@ def _classes(card: ModelCard, probabilities: Floats) -> tuple[ClassProbability, 
         )
         for label, p in zip(card.output("probability").labels, probabilities, strict=True)
     )
-
-
-def _largest(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
-    if not mask.any():
-        return mask
-    largest: npt.NDArray[np.bool_] = cc3d.largest_k(mask, k=1, connectivity=4) > 0
-    return largest
 
 
 def _segment(

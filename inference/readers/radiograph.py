@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cc3d
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
@@ -42,6 +43,14 @@ def standardised(values: Floats) -> Floats:
     clipped = np.clip(values, low, high)
     spread = float(clipped.std()) or 1.0
     return np.asarray(np.clip((clipped - clipped.mean()) / spread, -2.5, 2.5), np.float32)
+
+
+def largest_part(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+    """What hangs together and is largest of it; nothing of nothing."""
+    if not mask.any():
+        return mask
+    largest: npt.NDArray[np.bool_] = cc3d.largest_k(mask, k=1, connectivity=4) > 0
+    return largest
 
 
 def around(lungs: npt.NDArray[np.bool_], within: Corners) -> Corners:

@@ -13,7 +13,15 @@ from rich.progress import track
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GroupKFold
 
-from inference.readers.radiograph import FINDINGS_SIZE, LUNGS_SIZE, Floats, around, sampled, square
+from inference.readers.radiograph import (
+    FINDINGS_SIZE,
+    LUNGS_SIZE,
+    Floats,
+    around,
+    largest_part,
+    sampled,
+    square,
+)
 from training.chest_xray.scattering import Scattering, flat
 from training.datasets.case import Case
 from training.datasets.chest_labels import CLASSES
@@ -56,7 +64,7 @@ def features_of(radiographs: Sequence[Case], draw: Callable[[Floats], npt.NDArra
     for at in track(range(0, len(radiographs), _BATCH), "radiographs"):
         pixels = [case.load().pixels for case in radiographs[at : at + _BATCH]]
         whole = np.stack([sampled(p, square(p), LUNGS_SIZE) for p in pixels])
-        drawn = np.asarray(draw(whole).any(1))
+        drawn = [np.any([largest_part(side) for side in sides], 0) for sides in draw(whole)]
         close = np.stack(
             [
                 sampled(p, around(mask, square(p)), FINDINGS_SIZE)
