@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import Self
@@ -33,9 +34,9 @@ from node.tls import Identity, dicom_identity, web_identity
 from node.web.app import create_app
 from node.web.server import WebServer
 from node.workflow import DurableQueue, Step
-from storage import deliveries, readings
+from storage import accounts, audit, deliveries, readings
 from storage.archive import Archive
-from storage.database import Database
+from storage.database import Database, now
 from storage.intake import ClosedStudy
 
 log = logging.getLogger(__name__)
@@ -105,7 +106,8 @@ class Node:
             f"destination {name}": echo
             for name, echo in _echoes(settings.destinations, title, identity).items()
         }
-        retention = Retention(settings.retention, database, archive, queue.forget)
+        forget = partial(_forget_who_did_what, settings, database)
+        retention = Retention(settings.retention, database, archive, queue.forget, [forget])
         health = NodeHealth(
             settings,
             database,
@@ -212,6 +214,12 @@ def _executor_id(data_dir: Path) -> str:
     if not kept.exists():
         kept.write_text(uuid4().hex)
     return kept.read_text()
+
+
+def _forget_who_did_what(settings: Settings, database: Database) -> None:
+    with database.session() as session:
+        audit.prune(session, now() - timedelta(days=settings.audit.keep_days))
+        accounts.prune(session, seen_before=now() - timedelta(minutes=settings.web.idle_minutes))
 
 
 def _certificates(dicom: Identity | None, web: Identity | None) -> list[Callable[[], Probe]]:

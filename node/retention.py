@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 
 from node.health import Probe
@@ -26,6 +26,7 @@ class Retention:
     """A thread that looks at the disk twice a minute, and at everything's age once an hour.
 
     forget_runs: deletes from the queue what ended before a moment, some of it at a time, and says how many.
+    also: further things to forget, once an hour.
     """
 
     def __init__(
@@ -34,11 +35,13 @@ class Retention:
         database: Database,
         archive: Archive,
         forget_runs: Callable[[datetime], int],
+        also: Sequence[Callable[[], object]] = (),
     ) -> None:
         self._settings = settings
         self._database = database
         self._archive = archive
         self._forget_runs = forget_runs
+        self._also = also
         self._deleted = 0
         self._problem = ""
         self._stopping = threading.Event()
@@ -94,6 +97,8 @@ class Retention:
             log.info("Deleted %d refused objects; %d are left.", pruned.objects, pruned.left)
         if rules.records_days:
             self._forget_before(at - timedelta(days=rules.records_days))
+        for forget in self._also:
+            forget()
 
     def _forget_before(self, moment: datetime) -> None:
         while not self._stopping.is_set():

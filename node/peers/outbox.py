@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from functools import partial
@@ -15,7 +16,7 @@ from sqlalchemy.orm import Session
 from node.peers import commitment
 from node.peers.sending import DeliveryError, Destination, Receipt
 from node.settings import DestinationSettings
-from storage import deliveries
+from storage import audit, deliveries
 from storage.database import Database, now
 from storage.deliveries import DueDelivery
 from storage.events import log_event
@@ -104,9 +105,10 @@ class Outbox:
                 _record(session, settings, delivery, receipt)
             receipts.append((delivery, receipt))
             if self._stopping.is_set():
-                return
+                break
         with self._database.session() as session:
             _say_what_is_accepted(session, settings.name, receipts)
+            _say_who_has_it(session, settings, receipts)
 
     def _confirm(
         self, destination: Destination, settings: DestinationSettings, sent: list[DueDelivery]
@@ -134,6 +136,16 @@ class Outbox:
                 return
         with self._database.session() as session:
             log_event(session, "deliver", text, study_uid=study_uid, revision=revision)
+
+
+def _say_who_has_it(
+    session: Session, settings: DestinationSettings, receipts: Sequence[tuple[DueDelivery, Receipt]]
+) -> None:
+    """Into the audit trail, one line for each study."""
+    sent = Counter(delivery.study_uid for delivery, receipt in receipts if receipt.outcome == "sent")
+    for study_uid, count in sent.items():
+        text = f"was sent {count} result {'object' if count == 1 else 'objects'}"
+        audit.note(session, "delivered", settings.name, text, address=settings.host, study_uid=study_uid)
 
 
 def _may_ask(session: Session, delivery: DueDelivery) -> bool:

@@ -17,6 +17,7 @@ from node.peers.outbox import Outbox
 from node.peers.sending import DeliveryError, DicomDestination
 from node.settings import DestinationSettings, Peer
 from storage import deliveries
+from storage.audit import AuditFilter, newest
 from storage.database import Database, now
 from storage.readings import StoredObject
 from storage.tables import Delivery, Event, Patient, ReadingRow, ResultObject, Revision, Study
@@ -116,6 +117,10 @@ def test_every_object_arrives_once_and_the_study_ends_delivered(posted, files):
     with pacs.listening() as port, _outbox(posted, _destination(port)):
         _wait_for(lambda: _state(posted) == "delivered")
     assert len(pacs.received) == len(set(pacs.received)) == len(files)
+    with posted.snapshot() as session:
+        (entry,) = newest(session, AuditFilter(kind="delivered"))
+    assert (entry.who, entry.address, entry.study_uid) == ("pacs", "127.0.0.1", STUDY)
+    assert entry.text == f"was sent {len(files)} result objects"
 
 
 def test_a_destination_that_is_away_gets_everything_when_it_returns(posted, files, free_port):

@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -14,9 +16,13 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, expect, sync_playwright
 from sqlalchemy import select
 
+from node.settings import Settings
+from node.web.app import create_app
+from node.web.server import WebServer
 from storage.database import Database
 from storage.tables import Study
 from tests.node.web import rows
+from tests.node.web.conftest import WELL
 from tests.programs import require
 
 FLAGS = [
@@ -53,7 +59,9 @@ def new_page(browser: Browser, address: str) -> Iterator[NewPage]:
         if message.type in ("error", "warning"):
             faults.append(message.text)
 
-    def open_page(path: str = "studies", width: int = 1280, height: int = 860, dark: bool = False) -> Page:
+    def open_page(
+        path: str = "studies", width: int = 1280, height: int = 860, dark: bool = False, node: str = address
+    ) -> Page:
         context = browser.new_context(
             viewport={"width": width, "height": height}, color_scheme="dark" if dark else "light"
         )
@@ -63,7 +71,7 @@ def new_page(browser: Browser, address: str) -> Iterator[NewPage]:
         page.on("request", lambda request: hosts.add(urlsplit(request.url).hostname))
         page.on("console", note)
         page.on("pageerror", lambda error: faults.append(str(error)))
-        page.goto(address + path)
+        page.goto(node + path)
         return page
 
     expect.set_options(timeout=PATIENCE)
@@ -201,6 +209,62 @@ def test_typing_finds_a_study_and_the_address_can_be_shared(new_page: NewPage, d
     page.reload()
     expect(page.get_by_label("Find")).to_have_value("jones")
     expect(page.locator(f'a.row[href="/studies/{wanted.uid}"]')).to_be_visible()
+
+
+def test_the_first_admin_logs_in_out_and_in_again_with_the_keyboard_alone(
+    new_page: NewPage, database: Database, data_dir: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings = Settings.model_validate({"web": {"login": "always"}})
+    app = create_app(settings, database, data_dir, lambda: WELL)
+    server = WebServer(app, "127.0.0.1", 0)
+    server.start()
+    with caplog.at_level(logging.WARNING):
+        app.state.context.logins.invite(server.url)
+    code = re.findall(r"[A-Z0-9]{4}(?:-[A-Z0-9]{4}){3}", caplog.text)[0]
+    with database.session() as session:
+        rows.read_and_deliver(session, rows.add_study(session), data_dir)
+
+    def type_in(*texts: str) -> None:
+        for text in texts:
+            page.keyboard.type(text)
+            page.keyboard.press("Tab")
+        page.keyboard.press("Enter")
+
+    page = new_page(node=server.url)
+    expect(page.get_by_role("heading", name="The first admin")).to_be_visible()
+    _look_at(page, "setup")
+    expect(page.get_by_label("Code from the log")).to_be_focused()
+    type_in(code, "anna", "correct horse battery", "correct horse battery")
+    expect(page.locator("tbody tr")).to_have_count(1)
+    expect(page.get_by_role("link", name="anna")).to_be_visible()
+    _look_at(page, "status-logged-in")
+    page.goto(f"{server.url}account")
+    _look_at(page, "account")
+    page.get_by_role("button", name="Log out").press("Enter")
+    expect(page.get_by_role("heading", name="Log in")).to_be_visible()
+    expect(page.get_by_role("link", name="Studies")).to_have_count(0)
+    _look_at(page, "login")
+    page.goto(f"{server.url}audit?kind=login-refused")
+    expect(page.get_by_label("Name")).to_be_focused()
+    type_in("anna", "correct horse battery")
+    expect(page.get_by_role("heading", name="Nothing like that")).to_be_visible()
+    page.get_by_role("link", name="all", exact=True).click()
+    expect(page.locator("tbody tr").first).to_contain_text("anna")
+    _look_at(page, "audit")
+    server.stop()
+
+
+def _look_at(page: Page, name: str) -> None:
+    """Everything on it can be read in light and dark, and it does not scroll sideways on a phone."""
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+        assert page.evaluate(CONTRAST) == [], (name, scheme)
+        picture(page, f"{name}-{scheme}")
+    page.emulate_media(color_scheme="light")
+    page.set_viewport_size({"width": 375, "height": 800})
+    assert page.evaluate("document.documentElement.scrollWidth") <= 375, name
+    picture(page, f"{name}-phone")
+    page.set_viewport_size({"width": 1280, "height": 860})
 
 
 def test_no_page_scrolls_sideways_on_a_phone_whatever_is_in_it(
