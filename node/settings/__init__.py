@@ -214,7 +214,7 @@ class DestinationSettings(Peer):
 
     objects: Annotated[tuple[ObjectKind, ...], Field(min_length=1)] = ("seg", "sr")
     """Which result objects it can show: segmentation, structured report, presentation state,
-    secondary capture, key object selection."""
+    secondary capture, key object selection, spatial registration of the prior."""
     confirm: bool = False
     """Ask for storage commitment."""
     retry_seconds: Seconds = 30
