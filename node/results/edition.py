@@ -34,7 +34,7 @@ _ALWAYS_DATED = ("InstanceCreation", "Series")
 _REPORT_CLASS = "1.2.840.10008.5.1.4.1.1.88.34"
 KINDS = ("seg", "sr", "pr", "sc", "ko", "reg")
 REPORTS = ("sr", "sr-outlines", "sr-classes", "sr-changes")
-_SERIES = {
+SERIES = {
     "seg": (9001, "segmentation"),
     "seg-structures": (9002, "structures"),
     "sr": (9003, "measurements"),
@@ -102,7 +102,7 @@ class Edition:
     def series(self, role: str) -> dict[str, Any]:
         """Constructor arguments that place an object in its series: one of its own for each role, since
         viewers show only the first segmentation or report of a series."""
-        number, content = _SERIES[role]
+        number, content = SERIES[role]
         return {
             "series_instance_uid": self.uid(f"series-{role}"),
             "series_number": number,

@@ -35,6 +35,7 @@ class Matrix:
 
     judges: tuple[str, ...]
     rows: dict[tuple[str, str], dict[str, str]]
+    sop_classes: frozenset[str]
     errors: tuple[str, ...]
 
 
@@ -59,6 +60,7 @@ def judged(folder: Path, with_pixelmed: bool = True) -> Matrix:
     return Matrix(
         judges=(*judges, *((PIXELMED,) if with_pixelmed else ())),
         rows={place: {j: _count(j, errors) for j, errors in row.items()} for place, row in found.items()},
+        sop_classes=frozenset(file.sop_class for file in made.values()),
         errors=tuple(
             f"{' '.join(place)}, {judge}: {error}"
             for place, row in found.items()
