@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.conformance import RESULT_CLASSES
 from tests.validators.matrix import PIXELMED, judged
 
 
@@ -26,6 +27,8 @@ def test_no_validator_sees_an_error_in_any_result_of_any_reader(tmp_path: Path) 
     """``python -m tests.validators`` prints the same as a table."""
     matrix = judged(tmp_path)
     assert matrix.errors == ()
+    documented = {uid for kind, uids in RESULT_CLASSES.items() if kind != "reg" for uid in uids}
+    assert matrix.sop_classes == documented
     readers = {reader.split(",")[0] for reader, _ in matrix.rows}
     assert readers == {"lung-nodules", "ct-lesions", "pet-ct", "chest-xray", "polyps"}
     assert all(row.get(PIXELMED) == "0" for (_, name), row in matrix.rows.items() if name.startswith("sr"))
