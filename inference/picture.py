@@ -21,7 +21,7 @@ from inference import codecs
 from inference.errors import UnreadableSeriesError
 from inference.volume import Volume
 
-__all__ = ["PLANE", "Pictures", "View", "load_pictures"]
+__all__ = ["PLANE", "Pictures", "View", "load_pictures", "view_of"]
 
 PLANE = np.array([[0.0, 0, 1, 0], [0, 1, 0, 0], [1, 0, 0, 0], [0, 0, 0, 1]])
 """From (picture, row, column) to (column, row, picture): a plane's own coordinates, in pixels."""
@@ -173,15 +173,19 @@ def _header(path: Path) -> _Header:
         raise UnreadableSeriesError(
             f"{path.name} has {image.SamplesPerPixel} samples per pixel; a picture has one (grey) or three."
         )
-    view = View(
-        modality=str(image.get("Modality") or ""),
-        position=str(image.get("ViewPosition") or "").strip().upper(),
-        laterality=str(image.get("ImageLaterality") or image.get("Laterality") or "").strip().upper(),
-        spacing_mm=_spacing(image),
-        orientation=_orientation(image),
-        code=_view_code(image),
+    return _Header(path, image, view_of(image), frames)
+
+
+def view_of(header: Dataset) -> View:
+    """What a header says of how its picture was taken."""
+    return View(
+        modality=str(header.get("Modality") or ""),
+        position=str(header.get("ViewPosition") or "").strip().upper(),
+        laterality=str(header.get("ImageLaterality") or header.get("Laterality") or "").strip().upper(),
+        spacing_mm=_spacing(header),
+        orientation=_orientation(header),
+        code=_view_code(header),
     )
-    return _Header(path, image, view, frames)
 
 
 def _orientation(image: Dataset) -> tuple[str, str] | None:

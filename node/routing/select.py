@@ -231,6 +231,10 @@ def _criteria(reader: str, candidates: Sequence[SeriesDescription]) -> tuple[_Cr
             ),
         ),
         _Criterion(
+            lambda one: bool(one.not_frontal),
+            lambda best, one: f"no frontal view, which was preferred: {one.not_frontal}",
+        ),
+        _Criterion(
             lambda one: one.tag("PresentationIntentType") == "FOR PROCESSING",
             lambda best, one: "meant for processing; the image for presentation was preferred",
         ),

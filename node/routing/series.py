@@ -13,10 +13,12 @@ from pydicom.multival import MultiValue
 
 from inference.geometry import repeated, stack
 from inference.header import Slice, read_slices
+from inference.picture import view_of
 from inference.volume import UnreadableSeriesError
 from node.settings.matching import Tags
 
 _VOLUMES = ("CT", "PT")
+_RADIOGRAPHS = ("CR", "DX")
 _NOT_TEXT = frozenset({"SQ", "OB", "OW", "OF", "OD", "OL", "OV", "UN"})
 AXES = ("sagittal", "coronal", "axial")  # of the plane whose normal lies along x, y, z
 STRAIGHT = 0.85  # cosine: a plane tilted by up to 30 degrees keeps its name
@@ -31,6 +33,7 @@ class SeriesDescription:
     plane, spacing_mm, coverage_mm: of CT and PET that can be assembled: axial, coronal, sagittal or oblique;
         distance between slices; from the first slice to the last.
     problem: why CT or PET cannot be assembled, in one sentence; else empty.
+    not_frontal: why radiographs show no frontal view, in a clause; else empty.
     """
 
     series_uid: str
@@ -40,6 +43,7 @@ class SeriesDescription:
     spacing_mm: float | None = None
     coverage_mm: float = 0.0
     problem: str = ""
+    not_frontal: str = ""
 
     def tag(self, keyword: str) -> str:
         """The first value, empty where absent."""
@@ -88,7 +92,8 @@ def describe(series_uid: str, paths: Sequence[Path]) -> SeriesDescription:
     else:
         return SeriesDescription(series_uid, {}, len(paths), problem="none of its files is readable DICOM")
     if header.get("Modality") not in _VOLUMES or not header.get("Rows"):
-        return SeriesDescription(series_uid, tags_of(header), len(paths))
+        seen = view_of(header).not_frontal if header.get("Modality") in _RADIOGRAPHS else ""
+        return SeriesDescription(series_uid, tags_of(header), len(paths), not_frontal=seen)
     slices: list[Slice] = []
     try:
         for path in paths:

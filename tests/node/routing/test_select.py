@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pydicom
 import pytest
 
@@ -13,6 +15,7 @@ from node.routing.select import Choice, SeriesDescription, describe, select
 from node.settings import RouteSettings
 from node.settings.matching import check_keywords, matches
 from node.settings.routes import DEFAULT_ROUTES
+from tests.inference.pictures import DX, chest, write_picture
 from tests.inference.series import affine_of, change, write_scene
 from training.phantoms.dicom import Series
 
@@ -226,6 +229,21 @@ def test_a_frontal_chest_xray_is_preferred() -> None:
     assert chosen(choices) == {"chest-xray": "3"}
     assert reason(choices, "2") == "a PA view was preferred over AP"
     assert reason(choices, "4").startswith("meant for processing")
+
+
+def test_a_series_taken_from_the_side_is_known_without_a_view_position(tmp_path: Path) -> None:
+    pixels = (chest(160) * 255).astype(np.uint8)
+    side, front = (
+        write_picture(tmp_path / f"{way}.dcm", pixels, "DX", DX, PatientOrientation=[way, "F"])
+        for way in "AL"
+    )
+    lateral, frontal = (
+        replace(describe(uid, [path]), tags=picture(uid, "DX").tags)
+        for uid, path in (("1", side), ("2", front))
+    )
+    choices = select([lateral, frontal], DEFAULT_ROUTES, ALL)
+    assert chosen(choices) == {"chest-xray": "2"}
+    assert reason(choices, "1").startswith("no frontal view, which was preferred: The view is from the side")
 
 
 def test_endoscopy_goes_to_the_polyp_reader() -> None:

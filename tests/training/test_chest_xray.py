@@ -1,0 +1,126 @@
+"""Chest radiographs: what a figure rests on is told, and patients are never on both sides."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from inference.catalogue import Catalogue
+from inference.readers.chest_xray import LUNGS
+from tests.inference.pictures import chest
+from training.chest_xray.findings import figures, fit_findings, folds_of
+from training.chest_xray.recipe import calibrated_on
+from training.chest_xray.sources import found_in, labelled_in
+from training.datasets.case import Case, CaseImage
+from training.datasets.chest_labels import CLASSES
+from training.errors import BrokenDataError
+from training.evaluate.chest_xray import evaluate_labels, evaluate_lungs
+
+needs_weights = pytest.mark.skipif(LUNGS not in Catalogue().names, reason="no weights of chest-xray")
+
+
+def case(number: int, patient: str, view: str, edema: float) -> Case:
+    labels = dict.fromkeys(CLASSES, float("nan")) | {"edema": edema, "no_finding": 1 - edema}
+    return Case(
+        str(number), patient, lambda: CaseImage(np.zeros((2, 2)), "grey"), labels=labels, notes={"view": view}
+    )
+
+
+def test_a_score_that_knows_the_view_alone_is_told_by_the_figures() -> None:
+    """Every edema is on an AP view: the view gives an AUROC of 1 and, within a view, nothing."""
+    rng = np.random.default_rng(0)
+    cases = [
+        case(k, f"p{k}", "AP" if k % 3 == 0 else "PA", float(k % 3 == 0 and k % 2 == 0)) for k in range(240)
+    ]
+    by_view = np.array([[float(c.notes["view"] == "AP")] * len(CLASSES) for c in cases])
+    found = figures(cases, by_view + 1e-6 * rng.normal(size=by_view.shape))["edema"]
+    assert found["auroc"] > 0.75
+    assert found["by_view_alone"] == pytest.approx(found["auroc"], abs=0.06)
+    assert found["within_AP"] == pytest.approx(0.5, abs=0.2)
+    assert "within_PA" not in found
+
+
+def test_all_images_of_a_patient_lie_in_one_fold() -> None:
+    cases = [case(k, f"p{k % 40}", "PA", 0.0) for k in range(200)]
+    folds = folds_of(cases)
+    assert set(folds) == set(range(5))
+    assert all(
+        len({f for c, f in zip(cases, folds, strict=True) if c.patient == f"p{p}"}) == 1 for p in range(40)
+    )
+
+
+def test_open_labels_are_left_out_and_operating_points_are_ordered() -> None:
+    rng = np.random.default_rng(1)
+    truth = (rng.random((160, len(CLASSES))) < 0.4).astype(np.float32)
+    features = np.repeat(truth, 3, 1) + rng.normal(size=(160, 3 * len(CLASSES))).astype(np.float32)
+    open_truth = truth.copy()
+    open_truth[::7] = np.nan
+    patients = np.array([f"p{k // 2}" for k in range(160)])
+    fitted = fit_findings(features, open_truth, patients)
+    logits = fitted.logits(features)
+    assert np.isfinite(logits).all()
+    calibrated, points = calibrated_on(fitted, logits, open_truth)
+    probability = 1 / (1 + np.exp(-calibrated.logits(features)))
+    assert probability.mean(0) == pytest.approx(truth.mean(0), abs=0.06)
+    for name in CLASSES[:-1]:
+        assert points[f"{name} absent"]["threshold"] <= points[name]["threshold"]
+    assert "no_finding" not in points
+
+
+def test_labels_and_masks_are_found_side_by_side_or_missed_by_name(tmp_path: Path) -> None:
+    write_nih(tmp_path / "a", 1)
+    assert labelled_in(tmp_path, "nih") == [tmp_path / "a"] == labelled_in(tmp_path / "a", "nih")
+    with pytest.raises(BrokenDataError, match=r"one with index\.csv and masks"):
+        found_in(tmp_path, "nih")
+    write_masks(tmp_path / "m", 1)
+    assert found_in(tmp_path, "nih") == ([tmp_path / "a"], tmp_path / "m")
+
+
+@needs_weights
+def test_the_installed_lungs_are_scored_on_a_folder_of_masks(tmp_path: Path) -> None:
+    write_masks(tmp_path, 3)
+    found = evaluate_lungs("lung-masks", tmp_path, "", None)
+    assert (found["images"], found["refused"]) == (3, 0)
+    low, high = found["dice_lungs_ci"]
+    assert 0.6 < low <= found["dice_lungs"] <= high <= 1
+
+
+@needs_weights
+def test_the_installed_classes_are_scored_on_a_folder_of_labels(tmp_path: Path) -> None:
+    write_nih(tmp_path, 12)
+    found = evaluate_labels("nih", tmp_path, "installed", None)
+    assert (found["images"], found["patients"], found["refused"]) == (12, 6, 0)
+    assert 0 <= found["auroc_edema"] <= 1 and found["positives_edema"] == 6
+    assert {"sensitivity_edema", "specificity_edema", "ece_edema", "mean_auroc_ci"} <= set(found)
+    assert "folds_mean_auroc" not in found
+
+
+def write_masks(folder: Path, count: int) -> None:
+    (folder / "images").mkdir(parents=True)
+    (folder / "masks").mkdir()
+    rows = ["stem,patientid,view"]
+    y, x = np.meshgrid(*[np.linspace(-1, 1, 200)] * 2, indexing="ij")
+    lungs = np.zeros((200, 200), bool)
+    for side in (-1, 1):
+        inside = ((x - side * 0.43) / 0.31) ** 2 + ((y + 0.05) / 0.68) ** 2 < 1
+        lungs |= inside & (y < 0.62 - 0.3 * (np.abs(x) - 0.4) ** 2)
+    for number in range(count):
+        Image.fromarray((chest(200, number) * 255).astype(np.uint8)).save(folder / f"images/{number}.jpg")
+        Image.fromarray(lungs.astype(np.uint8) * 255).save(folder / f"masks/{number}.png")
+        rows.append(f"{number},p{number},PA")
+    (folder / "index.csv").write_text("\n".join(rows) + "\n")
+
+
+def write_nih(folder: Path, count: int) -> None:
+    (folder / "images").mkdir(parents=True)
+    rows = [",".join(("file", "patient_id", "view", *CLASSES))]
+    for number in range(count):
+        Image.fromarray((chest(200, number) * 255).astype(np.uint8)).save(folder / f"images/{number}.png")
+        ill = number % 2
+        rows.append(
+            f"{number}.png,p{number // 2},{'AP' if number % 3 else 'PA'}," + f"{ill}," * 5 + str(1 - ill)
+        )
+    (folder / "labels.csv").write_text("\n".join(rows) + "\n")

@@ -1,0 +1,67 @@
+"""The network for polyps: from a folder of pictures to a model that is installed and measured."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from inference.catalogue import Catalogue
+from inference.engine.embedded import EmbeddedEngine
+from inference.parity import verify
+from inference.readers.polyps import POLYPS
+from training.errors import BrokenDataError
+from training.evaluate.polyps import evaluate_pictures
+from training.loop import Schedule
+from training.phantoms.endoscopy import endoscopy_frame
+from training.polyps.recipe import Plan, train
+
+PICTURES = 10
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The layout ``polyp-masks``, in miniature."""
+    folder = tmp_path_factory.mktemp("polyp-masks")
+    for number in range(PICTURES):
+        frame = endoscopy_frame(500 + number, size=64, polyps=1)
+        Image.fromarray(frame.picture).save(folder / f"{number}.png")
+        Image.fromarray(frame.mask.astype(np.uint8) * 255).save(folder / f"{number}_mask.png")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def trained(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("run")
+    plan = Plan(frames=2, schedule=Schedule(steps=2), activation="silu")
+    return train(folder, "polyp-masks", out, plan)
+
+
+def test_a_run_ends_in_a_model_that_answers_as_recorded(trained: Path) -> None:
+    catalogue = Catalogue(trained)
+    (row,) = verify(catalogue, EmbeddedEngine(catalogue))
+    assert row.passed, row
+    learned = {data.name: data for data in catalogue.find(POLYPS).card.training_data}
+    assert learned["polyp-masks"].kind == "real" and learned["Overread endoscopy phantoms"].cases == 2
+
+
+def test_only_the_pictures_of_the_split_train_are_learned_from(trained: Path) -> None:
+    splits = json.loads((trained.parent / "splits.json").read_text())
+    assert sum(map(len, splits.values())) == PICTURES
+    learned = {data.name: data.cases for data in Catalogue(trained).find(POLYPS).card.training_data}
+    assert learned["polyp-masks"] == len(splits["train"]) < PICTURES
+
+
+def test_a_run_goes_on_from_an_earlier_one_or_says_what_is_missing(trained: Path, tmp_path: Path) -> None:
+    with pytest.raises(BrokenDataError, match=r"polyps/best\.pt is missing"):
+        train(None, "phantom", tmp_path, Plan(frames=1, start=tmp_path))
+
+
+def test_the_installed_model_is_measured_on_each_picture_at_its_own_size(trained: Path, folder: Path) -> None:
+    found = evaluate_pictures("polyp-masks", folder, "", None, Catalogue(trained))
+    assert found["images"] == PICTURES
+    low, high = found["mean_dice_ci"]
+    assert 0 <= low <= found["mean_dice"] <= high <= 1
