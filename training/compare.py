@@ -2,24 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from training.contest import Contest
 from training.errors import TaskError
 from training.tasks import ACTIVATIONS
-
-
-@dataclass(frozen=True)
-class Trial:
-    """One training: its score, higher is better, of what; the network's size and its time."""
-
-    score: float
-    parameters: int
-    seconds_per_step: float
 
 
 @dataclass(frozen=True)
@@ -32,22 +24,6 @@ class Row:
     deviation: float | None
     parameters: int
     seconds_per_step: float
-
-
-@dataclass(frozen=True)
-class Contest:
-    """What is compared of a task: ``trial`` takes the scratch folder, architecture, activation, steps and
-    seed; ``metric`` says what its score is."""
-
-    trial: Callable[[Path, str, str, int, int], Trial]
-    metric: str
-    architectures: tuple[str, ...]
-    activations: tuple[str, ...]
-
-    def variants(self) -> Iterator[tuple[str, str]]:
-        """Every activation in the usual architecture, then the usual activation in the others."""
-        yield from ((self.architectures[0], activation) for activation in self.activations)
-        yield from ((other, self.activations[0]) for other in self.architectures[1:])
 
 
 def _polyps() -> Contest:

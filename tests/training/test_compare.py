@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from training import compare as comparison
-from training.compare import Contest, Trial, compare
+from training.compare import compare
+from training.contest import Contest, Trial
 from training.errors import TaskError
 from training.segmenter import ARCHITECTURES
 from training.tasks import ACTIVATIONS, TASKS

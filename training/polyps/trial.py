@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from inference.readers.endoscopic import SIZE
-from training.compare import Trial
+from training.contest import Trial
 from training.phantoms.endoscopy import Frame
 from training.polyps.network import SCHEDULE, dice_of, train_polyps
 from training.polyps.recipe import Plan, kept_frames
