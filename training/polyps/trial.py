@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import time
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -21,14 +22,17 @@ _SIDE = SIZE // 2
 
 
 def trial(out: Path, architecture: str, activation: str, steps: int, seed: int) -> Trial:
-    """The same frames for every network and seed; they are kept in ``out``."""
+    """The same frames for every network and seed; they are kept in ``out``, and so is what came of it."""
+    folder = out / f"{architecture}-{activation}-{steps}-{seed}"
+    if (folder / "trial.json").is_file():
+        return Trial(**json.loads((folder / "trial.json").read_text()))
     learned = kept_frames(out / "learned.npz", Plan(frames=_LEARNED, seed=1))
     held_out = kept_frames(out / "held-out.npz", Plan(frames=_HELD_OUT, seed=2))
     schedule = replace(SCHEDULE, steps=steps, warm_up=min(SCHEDULE.warm_up, steps // 4 + 1))
     started = time.process_time()
     network = train_polyps(
         [_half(frame) for frame in learned],
-        out / f"{architecture}-{activation}-{steps}-{seed}",
+        folder,
         schedule,
         seed=seed,
         activation=activation,
@@ -38,7 +42,9 @@ def trial(out: Path, architecture: str, activation: str, steps: int, seed: int) 
     scored = [_half(frame) for frame in held_out if frame.mask.any()]
     with torch.no_grad():
         score = float(np.mean(dice_of(network, scored)))
-    return Trial(score, sum(p.numel() for p in network.parameters()), seconds / steps)
+    found = Trial(score, sum(p.numel() for p in network.parameters()), seconds / steps)
+    (folder / "trial.json").write_text(json.dumps(asdict(found)) + "\n")
+    return found
 
 
 def _half(frame: Frame) -> Frame:
