@@ -68,11 +68,13 @@ def hot_spots(suv: Volume, *, least_suv: float, least_ml: float, most: int) -> l
 
 
 def _peaks(smooth: Array, suv: Volume, least: float) -> list[Index]:
-    """Local maxima, the hottest first, none within 5 mm of a hotter one."""
+    """Local maxima, the hottest first, none within 5 mm of a hotter one; one of each plateau."""
     window = [2 * max(1, round(_APART_MM / 2 / s)) + 1 for s in suv.spacing_mm]
     top = (ndimage.maximum_filter(smooth, window) == smooth) & (smooth >= least)
     index = np.argwhere(top)
-    order = np.argsort(-smooth[top], kind="stable")
+    plateaus = cc3d.connected_components(top, connectivity=26)[top]
+    index = index[np.unique(plateaus, return_index=True)[1]]
+    order = np.argsort(-smooth[tuple(index.T)], kind="stable")
     return [(int(z), int(y), int(x)) for z, y, x in index[order]]
 
 
