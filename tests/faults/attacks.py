@@ -1,8 +1,8 @@
 """What strangers try, and what a normal sender notices of it: `python -m tests.faults.attacks --help`.
 
 A receiver that speaks TLS and a status page with a login run in a process of their own. A known sender sends
-CT images over TLS, undisturbed and while an attack goes on, in turn; printed are how many attempts were made and
-refused, what the node wrote down, and the median of the paired ratios of speed.
+CT images over TLS, undisturbed and while an attack goes on, in turn; printed are how many attempts were made
+and refused, what the node wrote down, and the median of the paired ratios of speed.
 """
 
 from __future__ import annotations

@@ -9,17 +9,20 @@ import subprocess
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+
+from pydicom import Dataset
 
 from node.intake.receiver import Receiver
 from node.settings import DicomSettings
 from storage.archive import Archive
 from storage.database import Database
 from storage.tables import Instance, Refusal
-from tests.node.intake.senders import ct_series, send
+from tests.node.intake.raw_sender import RawSender
+from tests.node.intake.senders import ct_series, encoded
 
 DISK_MB, MARK_MB, BALLAST_MB = 48, 16, 12
 IMAGE = 512  # rows and columns: half a megabyte
@@ -83,12 +86,12 @@ def run(disk: Path, mark_mb: int) -> Outcome:
     port = receiver.start()
     try:
         images = ct_series(2 * DISK_MB, size=IMAGE)
-        statuses = send(port, images)
+        statuses = _sent(port, images)
         debris = sum(path.stat().st_nlink == 1 for path in archive.incoming.iterdir())
         ballast.unlink()
         room = (BALLAST_MB // 2) * 2 - 4
         again = [image for image, status in zip(images, statuses, strict=True) if status][:room]
-        later = send(port, again)
+        later = _sent(port, again)
         receiver.settle()
         acknowledged = {
             str(image.SOPInstanceUID)
@@ -112,6 +115,12 @@ def run(disk: Path, mark_mb: int) -> Outcome:
         missing=len(acknowledged - whole),
         reasons=reasons,
     )
+
+
+def _sent(port: int, images: Sequence[Dataset]) -> list[int]:
+    with RawSender(port, timeout=120) as sender:
+        sender.associate()
+        return [sender.store(encoded(image), str(image.SOPInstanceUID), fragment=1 << 17) for image in images]
 
 
 def main() -> int:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import random
 import signal
+import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -20,8 +21,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx
+from pydicom import dcmread
 from rich.console import Console
 
+from storage.part10 import data_set_offset
+from tests.node.intake.raw_sender import ASSOCIATE_AC, RawSender
 from tests.orthanc import Orthanc, free_port
 from training.phantoms.chest import chest_phantom
 from training.phantoms.dicom import Patient, Study, write_ct_series
@@ -36,12 +40,15 @@ PATIENCE = 900.0
 class Outcome:
     """What was seen at the end.
 
-    states: how the studies ended, by state. results: result objects in the PACS by study and kind.
+    states: how the studies ended, by state. results: result objects in the PACS by study and kind. images:
+    that were answered with success, each once; lost: those of them that the node has not, or not whole.
     """
 
     kills: int
     seconds: float
     states: dict[str, int]
+    images: int
+    lost: int
     results: dict[str, Counter[str]] = field(repr=False)
 
     @property
@@ -93,6 +100,19 @@ class Victim:
             self._process.send_signal(number)
             self._process.wait()
 
+    def holds(self, path: Path) -> bool:
+        """Whether the node has the object in this file, with a row, whole."""
+        data = self._config.parent / "data"
+        wanted = path.read_bytes()
+        with sqlite3.connect(data / "overread.db") as database:
+            uid = str(dcmread(path, specific_tags=["SOPInstanceUID"]).SOPInstanceUID)
+            row = database.execute("SELECT path FROM instances WHERE uid = ?", (uid,)).fetchone()
+        database.close()
+        if row is None:
+            return False
+        kept = (data / row[0]).read_bytes()
+        return kept[data_set_offset(kept[:4096]) :] == wanted[data_set_offset(wanted[:4096]) :]
+
     def studies(self) -> list[dict[str, str]]:
         try:
             return list(httpx.get(f"http://127.0.0.1:{self.web_port}/api/studies").json()["studies"])
@@ -121,7 +141,9 @@ def run(studies: int, kills: int, seed: int, folder: Path) -> Outcome:
         found: dict[str, Counter[str]] = {}
         for instance in pacs.instances():
             found.setdefault(instance["StudyInstanceUID"], Counter())[instance["Modality"]] += 1
-        return Outcome(kills, time.monotonic() - started, states, found)
+        images = [path for paths in sent for path in paths]
+        lost = sum(not victim.holds(path) for path in images)
+        return Outcome(kills, time.monotonic() - started, states, len(images), lost, found)
 
 
 def _phantom(number: int, folder: Path) -> list[Path]:
@@ -144,11 +166,26 @@ def _pacs(folder: Path) -> Iterator[Orthanc]:
 
 
 def _send_all(port: int, studies: Sequence[Sequence[Path]]) -> None:
-    """As a PACS does: what was not answered with success is sent again, until it is."""
+    """What was not answered with success is sent again, until it is; what was, never: it must not be lost."""
     for paths in studies:
-        command = ["storescu", "127.0.0.1", str(port), *map(str, paths)]
-        while subprocess.run(command, capture_output=True).returncode:
-            time.sleep(0.3)
+        waiting = list(paths)
+        while waiting:
+            try:
+                with RawSender(port) as sender:
+                    if sender.associate() != ASSOCIATE_AC:
+                        raise ConnectionError("the node is not up yet")
+                    while waiting:
+                        if _store(sender, waiting[0]) != 0x0000:
+                            break
+                        del waiting[0]
+            except (OSError, AssertionError, ValueError):
+                time.sleep(0.3)
+
+
+def _store(sender: RawSender, path: Path) -> int:
+    uid = str(dcmread(path, specific_tags=["SOPInstanceUID"]).SOPInstanceUID)
+    content = path.read_bytes()
+    return sender.store(content[data_set_offset(content[:4096]) :], uid, fragment=1 << 16)
 
 
 def _wait_until_ended(victim: Victim, studies: int) -> dict[str, int]:
@@ -174,9 +211,10 @@ def main() -> int:
     console.print(outcome)
     console.print(
         f"{outcome.complete} of {chosen.studies} studies have exactly one set of results, "
-        f"{chosen.studies - len(outcome.results)} have none, {outcome.doubled} have too many"
+        f"{chosen.studies - len(outcome.results)} have none, {outcome.doubled} have too many; "
+        f"{outcome.lost} of {outcome.images} acknowledged images are lost"
     )
-    return 0 if outcome.complete == chosen.studies else 1
+    return 0 if outcome.complete == chosen.studies and not outcome.lost else 1
 
 
 if __name__ == "__main__":
