@@ -34,7 +34,7 @@ COARSER: Final = 4
 """Displacements come on every fourth voxel of the grid."""
 
 _COARSE_SHAPE: Final = (SHAPE[0] // COARSER, SHAPE[1] // COARSER, SHAPE[2] // COARSER)
-_PASSES: Final = 3
+_LOOKS: Final = 4
 _AIR_HU: Final = -1000.0
 _BLUR_MM: Final = 2.0
 _MOST_SUV: Final = 200.0
@@ -115,50 +115,29 @@ class _Scene:
 
 
 def _estimated(scene: _Scene, engine: Engine, catalogue: Catalogue) -> tuple[Floats, Vectors]:
-    """The rigid motion after three looks, each at what the last one left over, and then the displacements
-    on the grid."""
+    """The rigid motion after four looks, each at what the last one left over, and the displacements of the
+    last look on the grid, to be added before that motion."""
     card = catalogue.find(MODEL).card
     ct = card.input("ct").intensity.applied_to(scene.ct)[None, None]
     intensity = card.input("pet").intensity
-    places, weight = _coarse_places(scene.affine), _coarse_share(scene.body)
-
-    def look(motion: Floats) -> Vectors:
+    motion, turned = np.eye(4), np.eye(3)
+    displacement = np.zeros((3, *_COARSE_SHAPE), np.float32)
+    for _ in range(_LOOKS):
         seen = scene.pet_under(replace(Registration.identity(""), motion=motion))
-        pet = intensity.applied_to(seen)[None, None]
-        return np.asarray(engine.infer(MODEL, {"ct": ct, "pet": pet})["displacement"][0], np.float32)
+        answer = engine.infer(MODEL, {"ct": ct, "pet": intensity.applied_to(seen)[None, None]})
+        step = motion_about(np.asarray(answer["motion"][0], np.float64), scene.center)
+        motion, turned = motion @ step, step[:3, :3]
+        displacement = np.asarray(answer["displacement"][0], np.float32)
+    return motion, finer(displacement) @ turned.astype(np.float32)
 
+
+def motion_about(parameters: Floats, center_mm: Floats) -> Floats:
+    """The (4, 4) motion of three millimetres (x, y, z) and a rotation vector in degrees about a point."""
     motion = np.eye(4)
-    for _ in range(_PASSES):
-        moved = places + look(motion).reshape(3, -1).T
-        motion = motion @ rigid_fit(places, moved, weight)
-    return motion, finer(look(motion))
-
-
-def rigid_fit(points: Floats, moved: Floats, weight: Floats) -> Floats:
-    """The (4, 4) motion that brings (n, 3) points nearest to where they moved to, by weighted least squares
-    (Kabsch, Acta Cryst 1976)."""
-    share = weight / weight.sum()
-    middle, there = share @ points, share @ moved
-    u, _, v = np.linalg.svd((moved - there).T @ ((points - middle) * share[:, None]))
-    turn = u @ np.diag([1.0, 1.0, np.sign(np.linalg.det(u @ v))]) @ v
-    motion = np.eye(4)
-    motion[:3, :3], motion[:3, 3] = turn, there - turn @ middle
+    turn = Rotation.from_rotvec(parameters[3:], degrees=True).as_matrix()
+    motion[:3, :3] = turn
+    motion[:3, 3] = center_mm - turn @ center_mm + parameters[:3]
     return motion
-
-
-def _coarse_places(affine: Floats) -> Floats:
-    """LPS mm of the places the network speaks of: the middles of blocks of four voxels along each axis."""
-    blocks = affine.copy()
-    blocks[:3, 3] += affine[:3, :3].sum(axis=1) * (COARSER - 1) / 2
-    blocks[:3, :3] *= COARSER
-    return grid_points(blocks, _COARSE_SHAPE)
-
-
-def _coarse_share(region: Region) -> Floats:
-    """How much of each block lies in a region."""
-    d, h, w = _COARSE_SHAPE
-    blocks = region.reshape(d, COARSER, h, COARSER, w, COARSER)
-    return np.asarray(blocks.mean(axis=(1, 3, 5)), np.float64).ravel()
 
 
 def finer(displacement: Vectors) -> Vectors:

@@ -16,10 +16,9 @@ from training.registration.pairs import (
 
 TEXT = f"""# {MODEL}
 
-One look at a CT and a PET on the same 6 mm grid says where each place of the CT lies in the PET.
-`inference.registration` looks four times: three times for the rigid motion that fits the displacements best,
-each look at what the last one left over, and once for the displacements themselves. It refuses whatever makes
-mutual information or the outlines of the body agree less.
+One look at a CT and a PET on the same 6 mm grid says how the PET has moved and turned, and how each place of
+it is displaced on top of that, by breathing. `inference.registration` looks four times, each time at what the
+last look left over, and refuses whatever makes mutual information or the outlines of the body agree less.
 """
 
 
@@ -42,12 +41,20 @@ def registration_card(version: int, chests: int, metrics: Sequence[Mapping[str, 
         ],
         "outputs": [
             {
+                "tensor": "motion",
+                "dims": [-1, 6],
+                "kind": "regression",
+                "units": "mm, degrees",
+                "description": "from the CT to the PET: shift along x, y, z of LPS, and a rotation vector "
+                "about the middle of the grid",
+            },
+            {
                 "tensor": "displacement",
                 "dims": [-1, 3, *(n // COARSER for n in SHAPE)],
                 "kind": "regression",
                 "stride": COARSER,
                 "units": "mm",
-                "description": "x, y, z of LPS from a place in the CT to the same place in the PET",
+                "description": "x, y, z of LPS, to be added to where the motion brings a place of the CT",
             },
         ],
         "parity": {"absolute": 2e-3, "relative": 1e-3},

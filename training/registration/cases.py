@@ -97,11 +97,11 @@ def _landmarks(anatomy: Anatomy, motion: Motion, low: float, high: float, rng: n
     parts = []
     for name, count in _LANDMARKS.items():
         inside = np.argwhere(anatomy.fields[name].values > _INSIDE_MM)
-        points = (inside * GRID.spacing_mm + GRID.origin_mm)[:, ::-1]
+        some = inside[rng.permutation(len(inside))[: 3 * count]]
+        points = (some * GRID.spacing_mm + GRID.origin_mm)[:, ::-1]
         there = motion.to_scan(points)
         seen = (points[:, 2] > low) & (points[:, 2] < high) & (there[:, 2] > low) & (there[:, 2] < high)
-        points = points[seen]
-        parts.append(points[rng.permutation(len(points))[:count]])
+        parts.append(points[seen][:count])
     return np.concatenate(parts).astype(np.float64)
 
 

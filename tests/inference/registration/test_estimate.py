@@ -11,49 +11,41 @@ import pytest
 from scipy import ndimage
 
 from inference.catalogue import Catalogue
-from inference.registration.estimate import COARSER, SHAPE, register_pet_to_ct, rigid_fit
+from inference.registration.estimate import COARSER, SHAPE, motion_about, register_pet_to_ct
 from inference.resample import crop_affine
 from inference.volume import Floats, Volume
-from tests.inference.registration.motions import moved
 
 COARSE = tuple(n // COARSER for n in SHAPE)
 SPACING_MM, SIZE = 6.0, (48, 44, 60)
 SHIFT = np.array([14.0, -8.0, 11.0])
 
 
-def test_the_rigid_fit_finds_the_motion_of_points() -> None:
-    rng = np.random.default_rng(1)
-    points, motion = rng.uniform(-100, 100, (60, 3)), moved((5.0, -20.0, 12.0), (7.0, -3.0, 8.0))
-    there = points @ motion[:3, :3].T + motion[:3, 3]
-    assert rigid_fit(points, there, rng.uniform(0.1, 1, 60)) == pytest.approx(motion, abs=1e-6)
-
-
-def test_points_without_weight_have_no_say_in_the_rigid_fit() -> None:
-    points = np.random.default_rng(2).uniform(-100, 100, (40, 3))
-    there = points + SHIFT
-    there[:5] += 80
-    weight = np.ones(40)
-    weight[:5] = 0
-    assert rigid_fit(points, there, weight)[:3, 3] == pytest.approx(SHIFT)
+def test_a_motion_turns_about_the_point_it_is_told() -> None:
+    center = np.array([10.0, -20.0, 30.0])
+    motion = motion_about(np.array([1.0, 2.0, 3.0, 0.0, 0.0, 90.0]), center)
+    assert motion[:3, :3] @ center + motion[:3, 3] == pytest.approx(center + (1, 2, 3))
+    beside = motion @ (20.0, -20.0, 30.0, 1.0)
+    assert beside[:3] == pytest.approx((11.0, -8.0, 33.0))
 
 
 @dataclass
 class Answering:
-    """An engine whose network answers what it is told to, look by look."""
+    """An engine whose network answers these shifts and displacements, look by look."""
 
-    answers: Sequence[npt.NDArray[np.float32]]
+    shifts: Sequence[npt.ArrayLike]
+    displacement: npt.NDArray[np.float32]
     looks: int = 0
 
     def infer(self, model: str, inputs: Mapping[str, object]) -> dict[str, npt.NDArray[np.float32]]:
-        answer = self.answers[min(self.looks, len(self.answers) - 1)]
+        shift = self.shifts[self.looks] if self.looks < len(self.shifts) else (0, 0, 0)
         self.looks += 1
-        return {"displacement": answer[None]}
+        motion = np.array([*np.asarray(shift), 0, 0, 0], np.float32)
+        return {"motion": motion[None], "displacement": self.displacement[None]}
 
     def close(self) -> None: ...
 
 
-def field(vector: Sequence[float]) -> npt.NDArray[np.float32]:
-    return np.broadcast_to(np.array(vector, np.float32)[:, None, None, None], (3, *COARSE)).copy()
+NOWHERE = np.zeros((3, *COARSE), np.float32)
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +64,7 @@ def torso() -> tuple[Volume, Volume]:
 
 def test_a_true_answer_brings_the_pet_onto_the_ct(torso: tuple[Volume, Volume]) -> None:
     ct, pet = torso
-    engine = Answering([field(SHIFT), field((0, 0, 0))])
+    engine = Answering([SHIFT], NOWHERE)
     found = register_pet_to_ct(ct, pet, engine, Catalogue())  # type: ignore[arg-type]
     assert found.kind in ("rigid", "deformable")
     assert found.to_pet([(10.0, 5.0, -20.0)])[0] == pytest.approx((24.0, -3.0, -9.0), abs=0.1)
@@ -84,7 +76,7 @@ def test_a_true_answer_brings_the_pet_onto_the_ct(torso: tuple[Volume, Volume]) 
 
 def test_an_answer_that_makes_it_worse_is_refused_with_a_sentence(torso: tuple[Volume, Volume]) -> None:
     ct, pet = torso
-    engine = Answering([field(-2 * SHIFT), field((0, 0, 0))])
+    engine = Answering([-2 * SHIFT], NOWHERE)
     found = register_pet_to_ct(ct, pet, engine, Catalogue())  # type: ignore[arg-type]
     assert found.kind == "identity"
     assert "agree no better after registration" in found.reason
@@ -93,11 +85,9 @@ def test_an_answer_that_makes_it_worse_is_refused_with_a_sentence(torso: tuple[V
 
 def test_displacements_that_fold_are_refused_and_the_rigid_motion_kept(torso: tuple[Volume, Volume]) -> None:
     ct, pet = torso
-    torn = field((0, 0, 0))
+    torn = NOWHERE.copy()
     torn[2, ::2] = 60.0
-    found = register_pet_to_ct(
-        ct, pet, Answering([field(SHIFT), field((0, 0, 0)), field((0, 0, 0)), torn]), Catalogue()
-    )  # type: ignore[arg-type]
+    found = register_pet_to_ct(ct, pet, Answering([SHIFT], torn), Catalogue())  # type: ignore[arg-type]
     assert found.kind == "rigid"
     assert "folds over" in found.reason
 
@@ -117,7 +107,7 @@ def test_what_cannot_be_registered_stays_where_it_is_and_says_why(
     torso: tuple[Volume, Volume], spoilt: Callable[[Volume, Volume], tuple[Volume, Volume]], said: str
 ) -> None:
     ct, pet = spoilt(*torso)
-    found = register_pet_to_ct(ct, pet, Answering([field((0, 0, 0))]), Catalogue())  # type: ignore[arg-type]
+    found = register_pet_to_ct(ct, pet, Answering([], NOWHERE), Catalogue())  # type: ignore[arg-type]
     assert found.kind == "identity"
     assert said in found.reason
 
