@@ -17,6 +17,7 @@ PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglo
 TOML = re.compile(r"^```toml\n(.*?)^```", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\((?!\w+:)([^)\s#]*)(?:#([^)\s]+))?\)")
 COMMAND = re.compile(r"(?:`|^[./a-z]*bin/)overread ([a-z]+)([^`|\n#>]*)", re.MULTILINE)
+TEST = re.compile(r"^def (test_\w+)", re.MULTILINE)
 HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
 
 
@@ -62,6 +63,15 @@ def test_every_command_that_is_named_exists_with_its_options(page: Path) -> None
         assert "Example: overread" in said.output or "Commands" in said.output
         for option in re.findall(r"--[a-z-]+", options):
             assert option in said.output, f"{page.name} names `overread {command} {option}`"
+
+
+def test_every_test_that_the_threat_model_names_exists() -> None:
+    named = set(re.findall(r"`(test_\w+)`", (ROOT / "docs/security.md").read_text()))
+    there = {
+        name for path in (ROOT / "tests").rglob("test_*.py") for name in re.findall(TEST, path.read_text())
+    }
+    assert len(named) > 40
+    assert named <= there, f"docs/security.md names tests that do not exist: {sorted(named - there)}"
 
 
 def test_the_administrators_page_explains_every_state_a_study_can_be_in() -> None:

@@ -13,6 +13,7 @@ from node.demo.pacs import StandInPacs
 from node.health import (
     NodeHealth,
     Probe,
+    check_certificate,
     check_database,
     check_disk,
     check_engine,
@@ -22,7 +23,9 @@ from node.health import (
 )
 from node.peers.sending import DicomDestination
 from node.settings import Peer, Settings
+from node.tls import Files, Identity
 from storage.database import Database
+from tests.certificates import Authority
 from tests.tiny_models import make_repository
 
 
@@ -83,6 +86,24 @@ def test_a_peer_that_answers_is_well_and_one_that_does_not_is_named(tmp_path: Pa
     probe = check_peer("pacs", pacs_at(free_port).echo)
     assert says_how_to_mend(probe)
     assert str(free_port) in probe.detail
+
+
+def test_a_certificate_about_to_end_is_a_problem(tmp_path: Path) -> None:
+    authority = Authority(tmp_path)
+    for days, ok, said in ((60, True, "valid until"), (5.5, False, "in 5 days"), (-1, False, "has expired")):
+        pair = authority.issue("node", days=days)
+        probe = check_certificate("DICOM certificate", Identity(Files(pair.certificate, pair.private_key)))
+        assert (probe.ok, said in probe.detail) == (ok, True)
+        assert ok or says_how_to_mend(probe)
+
+
+def test_files_that_changed_and_do_not_fit_are_a_problem(tmp_path: Path) -> None:
+    pair, other = (Authority(tmp_path).issue(name) for name in ("node", "other"))
+    identity = Identity(Files(pair.certificate, pair.private_key))
+    pair.private_key.write_bytes(other.private_key.read_bytes())
+    identity.accepting()
+    assert identity.problem is not None
+    assert "earlier ones stay in force" in identity.problem
 
 
 def test_sound_models_are_listed_and_damaged_weights_are_named(tmp_path: Path) -> None:

@@ -1,0 +1,58 @@
+"""Who is let in, how many at once, and how little strangers can have written down."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import ExitStack
+
+from node.intake.door import MOST_NAMES, PLACES_TO_WAIT
+from storage.audit import AuditFilter, newest
+from tests.node.intake.conftest import Intake
+from tests.node.intake.raw_sender import ASSOCIATE_AC, ASSOCIATE_RJ, RawSender
+from tests.node.intake.senders import ct_series, ct_slice, encoded, send
+
+StartIntake = Callable[..., Intake]
+
+
+def test_a_crowd_that_says_nothing_takes_nobodys_place(start_intake: StartIntake) -> None:
+    intake = start_intake("fast", maximum_associations=2)
+    with ExitStack() as stack:
+        crowd = [stack.enter_context(RawSender(intake.port)) for _ in range(PLACES_TO_WAIT + 20)]
+        assert send(intake.port, ct_series(2)) == [0x0000] * 2
+        for one in crowd[:20]:
+            assert one.receive()[0] in (0, 7)
+        crowd[-1].socket.settimeout(0.5)
+        assert crowd[-1].associate() == ASSOCIATE_AC
+    (refusal,) = intake.refusals()
+    assert "kept silent" in refusal.reason
+
+
+def test_a_stranger_under_many_names_fills_nothing(start_intake: StartIntake) -> None:
+    intake = start_intake("fast", allowed_callers=("CT1",))
+    for number in range(50):
+        with RawSender(intake.port) as stranger:
+            assert stranger.associate(caller=f"NAME{number}") == ASSOCIATE_RJ
+    assert len(intake.refusals()) == MOST_NAMES + 1
+    with intake.database.snapshot() as session:
+        assert len(newest(session, AuditFilter(kind="turned-away"))) == MOST_NAMES + 1
+
+
+def test_the_audit_trail_tells_who_sent_how_much_of_which_study(start_intake: StartIntake) -> None:
+    intake = start_intake("fast")
+    images = [*ct_series(3), *ct_series(1)]
+    damaged = ct_slice()
+    with RawSender(intake.port) as sender:
+        sender.associate(caller="CT7")
+        for image in images:
+            assert sender.store(encoded(image), image.SOPInstanceUID) == 0x0000
+        assert sender.store(b"nonsense", damaged.SOPInstanceUID) != 0x0000
+        sender.release()
+        sender.receive()
+    with intake.database.snapshot() as session:
+        intake.receiver.settle()
+        entries = newest(session, AuditFilter(kind="received"))
+    assert {(entry.who, entry.address, entry.study_uid, entry.text) for entry in entries} == {
+        ("CT7", "127.0.0.1", images[0].StudyInstanceUID, "sent 3 objects"),
+        ("CT7", "127.0.0.1", images[3].StudyInstanceUID, "sent 1 object"),
+        ("CT7", "127.0.0.1", "", "sent 1 object that could not be accepted"),
+    }

@@ -1,0 +1,91 @@
+"""`overread users` and `overread audit`: accounts without a browser, and who did what as lines."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from node.cli import app
+from node.passwords import is_right
+from storage import accounts, audit
+from storage.database import Database
+
+PASSWORD = "correct horse battery"
+
+
+@pytest.fixture(autouse=True)
+def _in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "overread.toml").touch()
+
+
+def overread(*arguments: str, typed: str = "") -> Result:
+    return CliRunner().invoke(app, list(arguments), input=typed)
+
+
+@pytest.mark.parametrize("command", ["users add", "users list", "users password", "users remove", "audit"])
+def test_every_command_has_help_with_an_example(command: str) -> None:
+    assert f"Example: overread {command}" in overread(*command.split(), "--help").output
+
+
+def test_accounts_are_made_changed_listed_and_removed_and_all_of_it_is_recorded(tmp_path: Path) -> None:
+    assert overread("users", "add", "anna", typed=PASSWORD + "\n").exit_code == 0
+    (tmp_path / "secret").write_text("another long password\n")
+    assert overread("users", "add", "berta", "--role", "viewer", "--password-file", "secret").exit_code == 0
+    listed = overread("users", "list").output
+    assert "anna" in listed
+    assert "viewer" in listed
+    assert overread("users", "password", "anna", typed="a third long password\n").exit_code == 0
+    assert overread("users", "remove", "berta").exit_code == 0
+    database = Database(f"sqlite:///{tmp_path / 'overread-data' / 'overread.db'}")
+    with database.snapshot() as session:
+        (anna,) = accounts.accounts(session)
+    database.close()
+    assert is_right("a third long password", anna.password_hash)
+    lines = [json.loads(line) for line in overread("audit").output.splitlines()]
+    assert [line["text"] for line in lines] == [
+        "made the account 'anna' (admin)",
+        "made the account 'berta' (viewer)",
+        "set the password of 'anna'",
+        "removed the account 'berta'",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "typed", "said"),
+    [
+        (["add", "anna"], "short\n", "12 to 1024 characters"),
+        (["add", "anna"], "", "12 to 1024 characters"),
+        (["add", ""], PASSWORD, "1 to 64 characters"),
+        (["password", "zoe"], PASSWORD, "no account 'zoe'"),
+        (["remove", "zoe"], "", "no account 'zoe'"),
+        (["add", "anna", "--password-file", "absent"], "", "No such file"),
+    ],
+)
+def test_what_cannot_be_done_is_said_in_a_sentence(arguments: list[str], typed: str, said: str) -> None:
+    result = overread("users", *arguments, typed=typed)
+    assert result.exit_code == 1
+    assert said in result.stderr
+    assert PASSWORD not in result.output + result.stderr
+
+
+def test_who_did_what_is_printed_as_json_lines(tmp_path: Path) -> None:
+    overread("users", "list")
+    database = Database(f"sqlite:///{tmp_path / 'overread-data' / 'overread.db'}")
+    with database.session() as session:
+        audit.note(session, "viewed", "anna", "looked at the study", address="10.0.0.1", study_uid="1.2.3")
+    database.close()
+    (line,) = overread("audit", "--since", "2020-01-01").output.splitlines()
+    assert json.loads(line) | {"at": ""} == {
+        "at": "",
+        "kind": "viewed",
+        "who": "anna",
+        "address": "10.0.0.1",
+        "study_uid": "1.2.3",
+        "text": "looked at the study",
+    }
+    assert overread("audit", "--until", "2020-01-01").output == ""
+    assert "no day" in overread("audit", "--since", "yesterday").stderr
