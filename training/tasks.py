@@ -57,6 +57,7 @@ def _ct_lesions(request: Request) -> Path:
 
 def _lung_nodules(request: Request) -> Path:
     from training.lung_nodules import recipe
+    from training.lung_nodules.sources import Sources, lidc_and_scans, luna16
 
     plan = recipe.Plan(
         seed=request.seed,
@@ -66,9 +67,9 @@ def _lung_nodules(request: Request) -> Path:
         minutes=request.minutes,
         start=request.start,
     )
-    sources = recipe.Sources()
-    if request.layout == "lidc-slices" and request.data is not None:
-        sources = recipe.Sources.within(request.data)
+    of_layout = {"lidc-slices": lidc_and_scans, "luna16": luna16}
+    read = of_layout.get(request.layout)
+    sources = read(request.data) if read is not None and request.data is not None else Sources()
     return recipe.train(sources, request.out, plan)
 
 
@@ -138,11 +139,13 @@ TASKS: Mapping[str, Task] = {
     "ct-lesions": Task(
         _ct_lesions,
         ("phantom", "backgrounds"),
-        architectures=("unet", "deeplab"),
+        architectures=("unet", "deeplab", "pyramid"),
         activations=ACTIVATIONS,
         starts=True,
     ),
-    "lung-nodules": Task(_lung_nodules, ("phantom", "lidc-slices"), activations=ACTIVATIONS, starts=True),
+    "lung-nodules": Task(
+        _lung_nodules, ("phantom", "lidc-slices", "luna16"), activations=ACTIVATIONS, starts=True
+    ),
     "chest-xray": Task(_chest_xray, ("nih", "nih14", "chexpert", "mimic-cxr")),
     "polyps": Task(
         _polyps,

@@ -67,6 +67,20 @@ def test_a_nodule_is_found_where_it_is_and_as_large_as_it_is(phantom: Phantom, r
     assert 2 * shared / (found.mask.voxels.sum() + truth.mask.voxels.sum()) > 0.75
 
 
+def test_a_mass_larger_than_the_detector_knows_is_found_once(
+    engine: EmbeddedEngine, catalogue: Catalogue
+) -> None:
+    mass = Nodule((45.0, 15.0, 10.0), 62.0, "solid", malignant=True, lobulation=0.5, seed=5)
+    phantom = chest_phantom(70_003, (64, 128, 176), (2.5, 2.0, 2.0), [mass])
+    truth = phantom.lesions[0]
+    found = read(as_volume(phantom), engine, catalogue).findings
+    on_mass = [
+        f for f in found if np.linalg.norm(np.subtract(f.center_mm, truth.center_mm)) < truth.diameter_mm / 2
+    ]
+    assert len(on_mass) == 1
+    assert on_mass[0].volume_mm3 == pytest.approx(truth.volume_mm3, rel=0.5)
+
+
 def test_findings_come_surest_first_with_both_networks_named(reading: Reading) -> None:
     scores = [f.score for f in reading.findings]
     assert scores == sorted(scores, reverse=True)

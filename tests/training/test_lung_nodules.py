@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+import SimpleITK as sitk  # noqa: N813
 import torch
 
 from inference.catalogue import Catalogue
@@ -14,14 +15,17 @@ from inference.engine.embedded import EmbeddedEngine
 from inference.parity import verify
 from training.detection.networks import ACTIVATIONS
 from training.evaluate import evaluate
-from training.lung_nodules import cards
-from training.lung_nodules.backgrounds import Background, lung_depth
+from training.lung_nodules import backgrounds, cards
+from training.lung_nodules.backgrounds import Background, lung_depth, real_background
 from training.lung_nodules.characteriser import characteriser_losses, overlap
 from training.lung_nodules.crops import SHAPE, Stack, phantom_candidates
 from training.lung_nodules.detector import detector_losses, stacked
+from training.lung_nodules.mining import scan_candidates
 from training.lung_nodules.networks import Characteriser, Detector
 from training.lung_nodules.patches import PatchSource
-from training.lung_nodules.recipe import export
+from training.lung_nodules.recipe import Plan, export
+from training.lung_nodules.recipe import train as train_both
+from training.lung_nodules.sources import luna16
 from training.phantoms.anatomy import chest_anatomy
 from training.phantoms.fields import Grid
 from training.phantoms.render import render
@@ -135,7 +139,7 @@ def test_exported_networks_answer_as_they_did_in_training_and_are_native_to_tens
 
 
 def test_an_unknown_task_layout_or_activation_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="task 'hips' is not known; there is: .*lung-nodules"):
+    with pytest.raises(ValueError, match=r"task 'hips' is not known; there is: .*lung-nodules"):
         train("hips", None, "phantom", tmp_path)
     with pytest.raises(ValueError, match="layout 'jsrt'"):
         train("lung-nodules", None, "jsrt", tmp_path)
@@ -145,3 +149,78 @@ def test_an_unknown_task_layout_or_activation_is_named(tmp_path: Path) -> None:
         train("lung-nodules", None, "lidc-slices", tmp_path)
     with pytest.raises(ValueError, match="split"):
         evaluate("lung-nodules", None, "phantom", "unheard-of")
+
+
+TINY = Plan(
+    chests=1,
+    crop_chests=1,
+    mined=1,
+    detector_steps=2,
+    characteriser_steps=2,
+    patch=32,
+    candidates_each=(2, 2),
+)
+
+
+@pytest.fixture(scope="module")
+def luna16_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two scans of 90 mm in the layout as released: lungs of air in a block of tissue, one nodule."""
+    folder = tmp_path_factory.mktemp("luna16")
+    z, y, x = np.mgrid[:45, :60, :60]
+    for subset, uid in (("subset0", "1.2.3"), ("subset1", "1.2.4")):
+        hu = np.where((abs(y - 30) < 22) & (abs(abs(x - 30) - 13) < 9) & (z > 4), -860, 40)
+        hu = np.where((abs(y - 30) > 27) | (abs(x - 30) > 27), -1000, hu)
+        hu[((z - 22) ** 2 + (y - 30) ** 2 + (x - 43) ** 2) < 4**2] = 30
+        image = sitk.GetImageFromArray(hu.astype(np.int16))
+        image.SetSpacing((2.0, 2.0, 2.0))
+        image.SetOrigin((-60.0, -60.0, -45.0))
+        (folder / subset).mkdir()
+        sitk.WriteImage(image, str(folder / subset / f"{uid}.mhd"))
+    head = "seriesuid,coordX,coordY,coordZ"
+    rows = "\n1.2.3,26,0,-1,16\n1.2.4,26,0,-1,16\n"
+    (folder / "annotations.csv").write_text(f"{head},diameter_mm{rows}")
+    (folder / "annotations_excluded.csv").write_text(f"{head},diameter_mm\n1.2.3,-26,0,20,-1\n")
+    (folder / "candidates_V2.csv").write_text(f"{head},class\n1.2.3,-26,10,-20,0\n1.2.4,26,0,-1,1\n")
+    return folder
+
+
+def test_a_scan_s_own_nodules_are_learned_from_where_they_lie(luna16_folder: Path, tmp_path: Path) -> None:
+    scan = luna16(luna16_folder).scans[0]
+    background = real_background(scan, tmp_path)
+    source = PatchSource([background], 1, 32)
+    patches = [source(number) for number in range(12)]
+    near = [p for p in patches if (p.heat == 1).any() and p.inside.max() > 0.9]
+    assert near
+    sizes = [float(np.exp(p.log_diameter[tuple(at)])) for p in near for at in np.argwhere(p.heat == 1)]
+    assert any(size == pytest.approx(16, rel=0.01) for size in sizes)
+
+
+def test_nodules_without_a_border_teach_nothing_of_masks(luna16_folder: Path) -> None:
+    candidates = scan_candidates(luna16(luna16_folder).scans[0], seed=1)
+    assert [c.nodule for c in candidates] == [1, 1, 0, 0]
+    assert float(np.nanmean(candidates[0].hu[5:7, 18:22, 18:22].astype(float))) > -100
+    mask, known = torch.zeros(1, 1, *SHAPE), torch.ones(1, 1, *SHAPE)
+    labels = torch.tensor([[1.0, -1.0, -1.0]])
+    drawn, none = (torch.full_like(mask, logit) for logit in (9.0, -9.0))
+    a, b = (characteriser_losses(x, torch.zeros(1, 6), mask, known, labels) for x in (drawn, none))
+    assert float(a["mask"]) == float(b["mask"]) == 0
+
+
+def test_a_second_training_with_the_same_seed_gives_the_same_answers(
+    luna16_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The whole recipe, in small, on a data set as released; nothing is shared between the two runs."""
+    monkeypatch.setattr(backgrounds, "PHANTOM_GRID", Grid.centred((48, 64, 96), (1.5, 1.5, 1.5)))
+    volume = np.random.default_rng(0).uniform(-1, 1, (1, 1, 32, 32, 32)).astype(np.float32)
+    answers = []
+    for run in ("one", "two"):
+        repository = train_both(luna16(luna16_folder), tmp_path / run, TINY)
+        catalogue = Catalogue(repository)
+        assert {d.name for d in catalogue.find(cards.DETECTOR).card.training_data} == {
+            "chest phantoms",
+            "LUNA16",
+        }
+        answers.append(EmbeddedEngine(catalogue).infer(cards.DETECTOR, {"volume": volume}))
+        answers.append({"history": (tmp_path / run / "characteriser/history.json").read_text()})
+    assert np.array_equal(answers[0]["heatmap"], answers[2]["heatmap"])
+    assert answers[1] == answers[3]

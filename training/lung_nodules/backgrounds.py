@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,9 +12,10 @@ from scipy import ndimage
 
 from inference.findings import Point
 from inference.resample import resample
-from inference.volume import Volume, load_volume
+from training.lung_nodules.sources import RealSeries
 from training.phantoms.anatomy import FIELD_GRID, chest_anatomy
 from training.phantoms.fields import Field, Grid
+from training.phantoms.nodules import Nodule
 from training.phantoms.render import render
 
 SPACING_MM = 1.5
@@ -25,8 +26,9 @@ PHANTOM_GRID = Grid.centred((200, 180, 244), (SPACING_MM,) * 3)
 class Background:
     """hu: int16 (slices, rows, columns) on ``grid``, axial LPS. depth: mm below the pleura, coarse.
 
-    real: a scan, noise and all, of which ``kept_clear`` names places (LPS mm) and radii (mm) of known
-    lesions; else a phantom before blur and noise, its blood enhanced by ``contrast_hu``.
+    real: a scan, noise and all, of which ``kept_clear`` names places (LPS mm) and radii (mm) that nothing is
+    learned from, and ``nodules`` its own; else a phantom before blur and noise, its blood enhanced by
+    ``contrast_hu``.
     """
 
     name: str
@@ -36,6 +38,7 @@ class Background:
     real: bool
     contrast_hu: float = 0.0
     kept_clear: tuple[tuple[Point, float], ...] = ()
+    nodules: tuple[Nodule, ...] = ()
 
 
 def phantom_background(seed: int, folder: Path) -> Background:
@@ -52,21 +55,24 @@ def phantom_background(seed: int, folder: Path) -> Background:
         return Background(path.stem, kept["hu"], PHANTOM_GRID, depth, False, contrast)
 
 
-def real_background(
-    name: str, load: Callable[[], Volume], folder: Path, kept_clear: Sequence[tuple[Point, float]] = ()
-) -> Background:
-    """A scan at 1.5 mm, from ``folder`` where it lies already."""
-    path = folder / f"real-{name}.npz"
-    if not path.exists():
-        volume = resample(load(), SPACING_MM)
+def real_background(scan: RealSeries, folder: Path) -> Background:
+    """A scan at 1.5 mm, from ``folder`` where it lies already. Its voxels stay on disk until they are cut, as
+    there may be hundreds of scans."""
+    name = f"real-{re.sub(r'[^A-Za-z0-9.]+', '-', scan.name).strip('-').lower()}"
+    path, voxels = folder / f"{name}.npz", folder / f"{name}.npy"
+    if not (path.exists() and voxels.exists()):
+        volume = resample(scan.load(), SPACING_MM)
         hu = np.clip(volume.voxels, -1024, 3071).astype(np.int16)
-        _save(path, hu, lung_depth(hu), volume.affine[:3, 3][::-1])
+        folder.mkdir(parents=True, exist_ok=True)
+        np.save(voxels, hu)
+        _save(path, hu[:0], lung_depth(hu), volume.affine[:3, 3][::-1])
+    hu = np.load(voxels, mmap_mode="r")
     with np.load(path) as kept:
-        hu, origin = kept["hu"], kept["origin"]
-        grid = Grid(hu.shape, (SPACING_MM,) * 3, (float(origin[0]), float(origin[1]), float(origin[2])))
+        z, y, x = (float(mm) for mm in kept["origin"])
+        grid = Grid(hu.shape, (SPACING_MM,) * 3, (z, y, x))
         coarse = Grid(kept["depth"].shape, (3 * SPACING_MM,) * 3, grid.origin_mm)
         depth = Field(kept["depth"].astype(np.float32), coarse)
-        return Background(path.stem, hu, grid, depth, True, kept_clear=tuple(kept_clear))
+    return Background(name, hu, grid, depth, True, kept_clear=scan.kept_clear, nodules=scan.nodules)
 
 
 def lung_depth(hu: npt.NDArray[np.int16]) -> npt.NDArray[np.float32]:
@@ -95,10 +101,3 @@ def _save(
     part = path.with_suffix(".part.npz")
     np.savez(part, hu=hu, depth=depth.astype(np.float16), origin=np.asarray(origin, np.float64))
     part.replace(path)
-
-
-def ct_series(folder: Path, modality: str = "CT") -> Volume:
-    """The CT series in ``folder``."""
-    return load_volume(
-        sorted(p for p in folder.iterdir() if p.suffix == ".dcm" or p.name.startswith(modality))
-    )

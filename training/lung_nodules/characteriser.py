@@ -35,13 +35,15 @@ def characteriser_loss(network: nn.Module, batch: Batch) -> dict[str, Tensor]:
 def characteriser_losses(
     logits: Tensor, judged: Tensor, mask: Tensor, known: Tensor, labels: Tensor
 ) -> dict[str, Tensor]:
-    """labels (batch, 3): nodule, malignancy or -1, type or -1. known: 1 where the crop was filled."""
+    """labels (batch, 3): nodule, malignancy or -1, type or -1. known: 1 where the crop was filled. A nodule
+    with an empty mask is one whose border is not known: it teaches nothing of masks."""
     nodule, malignancy, kind = labels.unbind(1)
     p = torch.sigmoid(logits) * known
-    drawn = nodule * (mask.flatten(1).sum(1) > 0)
+    outlined = (mask.flatten(1).sum(1) > 0).float()
+    drawn = nodule * outlined
     overlap = (2 * (p * mask).flatten(1).sum(1) + 5) / ((p + mask).flatten(1).sum(1) + 5)
     entropy = functional.binary_cross_entropy_with_logits(logits, mask, reduction="none")
-    entropy = (entropy * known).flatten(1).mean(1)
+    entropy = (entropy * known).flatten(1).mean(1) * torch.maximum(1 - nodule, outlined)
     rated, typed = (malignancy >= 0).float(), kind >= 0
     judged_malignancy = functional.binary_cross_entropy_with_logits(
         judged[:, 1], malignancy.clamp(min=0), reduction="none"

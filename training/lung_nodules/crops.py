@@ -29,7 +29,8 @@ def crop_spacing(diameter_mm: float) -> float:
 
 @dataclass(frozen=True, eq=False)
 class Candidate:
-    """hu: float16, ``SHAPE``; NaN where not known. mask: uint8 per cent inside. nodule: 1 or 0.
+    """hu: float16, ``SHAPE``; NaN where not known. mask: uint8 per cent inside, empty for a nodule whose
+    border is not known. nodule: 1 or 0.
     malignancy: 0 to 1, or -1 where not known. kind: number in ``NODULE_TYPES``, or -1."""
 
     hu: npt.NDArray[np.float16]
@@ -157,6 +158,11 @@ def _cut_as_if(hu: Array, offset: tuple[float, float], spacing: float, pixel_mm:
 def negative(hu: Array, spacing: float, *, real: bool) -> Candidate:
     """A crop that shows no nodule in its middle."""
     return _candidate(hu, np.zeros(SHAPE, np.float32), spacing, 0.0, -1.0, -1, real)
+
+
+def positive(hu: Array, spacing: float, *, real: bool) -> Candidate:
+    """A crop with a nodule in its middle of which nothing else is known."""
+    return _candidate(hu, np.zeros(SHAPE, np.float32), spacing, 1.0, -1.0, -1, real)
 
 
 def _negative(stack: Stack, center: Sequence[float], diameter_mm: float) -> Candidate:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from inference.findings import Point
@@ -13,9 +14,18 @@ from inference.readers.candidates import peaks
 from inference.resample import sample_crops
 from inference.volume import Volume
 from training.lung_nodules.backgrounds import Background
-from training.lung_nodules.crops import SHAPE, SLICE_TO_PIXEL, Candidate, crop_spacing, negative, phantom_crop
+from training.lung_nodules.crops import (
+    SHAPE,
+    SLICE_TO_PIXEL,
+    Candidate,
+    crop_spacing,
+    negative,
+    phantom_crop,
+    positive,
+)
 from training.lung_nodules.networks import Detector
 from training.lung_nodules.patches import STRIDE, scaled
+from training.lung_nodules.sources import RealSeries
 from training.phantoms.acquisition import Scan
 from training.phantoms.anatomy import chest_anatomy
 from training.phantoms.fields import Array, Grid
@@ -72,8 +82,29 @@ def real_negatives(
         for number in range(copies):
             spacing = crop_spacing(place.diameter_mm * rng.uniform(0.75, 1.35))
             center = np.add(place.center_mm, rng.normal(0, 1.0, 3) * (number > 0))
-            steps = (spacing * SLICE_TO_PIXEL, spacing, spacing)
-            crop = sample_crops(volume, [center], SHAPE, steps, fill=_OUTSIDE_HU)[0]
-            crop[crop < _OUTSIDE_HU / 2] = np.nan
-            out.append(negative(crop, spacing, real=True))
+            out.append(negative(_cut(volume, center, spacing), spacing, real=True))
     return out
+
+
+def scan_candidates(scan: RealSeries, seed: int, copies: int = 2) -> list[Candidate]:
+    """A scan's own nodules and marked non-nodules, cut from its voxels. The nodules have no masks, ratings or
+    types: they teach what a nodule is, and nothing of its border."""
+    rng = np.random.default_rng([seed, len(scan.nodules), len(scan.mistaken), 103])
+    volume = scan.load()
+    places = [(n.center_mm, n.diameter_mm, True) for n in scan.nodules]
+    places += [(at, float(rng.lognormal(np.log(6), 0.4)), False) for at in scan.mistaken]
+    out = []
+    for center, diameter, is_nodule in places:
+        for _ in range(copies):
+            spacing = crop_spacing(diameter * rng.uniform(0.7, 1.4))
+            shift = rng.normal(0, 0.09 * diameter, 3)
+            hu = _cut(volume, np.add(center, shift), spacing)
+            out.append((positive if is_nodule else negative)(hu, spacing, real=True))
+    return out
+
+
+def _cut(volume: Volume, center: npt.NDArray[np.floating], spacing: float) -> Array:
+    steps = (spacing * SLICE_TO_PIXEL, spacing, spacing)
+    crop: Array = sample_crops(volume, [center], SHAPE, steps, fill=_OUTSIDE_HU)[0]
+    crop[crop < _OUTSIDE_HU / 2] = np.nan
+    return crop

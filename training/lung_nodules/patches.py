@@ -13,7 +13,7 @@ from training.detection.targets import centre_maps, halved
 from training.lung_nodules.backgrounds import SPACING_MM, Background
 from training.lung_nodules.sites import attached_place, drawn_depths
 from training.phantoms.acquisition import Scan
-from training.phantoms.fields import Array, Grid
+from training.phantoms.fields import Array, Grid, coverage
 from training.phantoms.nodules import Drawn, Nodule, draw_nodule, random_nodule
 
 STRIDE = 2
@@ -51,6 +51,11 @@ class PatchSource:
         recipes = _recipes(rng, background, grid)
         inside = np.zeros(hu.shape, np.float32)
         kept: list[Nodule] = []
+        for nodule in background.nodules:
+            sphere = _sphere(nodule, grid)
+            if sphere.any():
+                inside = np.maximum(inside, sphere)
+                kept.append(nodule)
         for nodule in recipes:
             lungs = None if background.real else background.depth
             drawn = draw_nodule(hu, grid, nodule, lungs, background.contrast_hu)
@@ -72,7 +77,10 @@ class PatchSource:
         for _ in range(20):
             where = rng.random()
             if where < 0.78:
-                if where < 0.26:
+                if background.nodules and where < 0.4:
+                    own = background.nodules[int(rng.integers(len(background.nodules)))]
+                    mm = np.array(own.center_mm[::-1])
+                elif where < 0.26:
                     mm = np.array(attached_place(rng, background.depth, 12.0)[::-1])
                 else:
                     inside = np.argwhere(background.depth.values > (0 if where < 0.65 else -12))
@@ -106,6 +114,13 @@ def _as_drawn(nodule: Nodule, drawn: Drawn, grid: Grid) -> Nodule | None:
     return replace(nodule, center_mm=(x, y, z), diameter_mm=float((6 * volume / np.pi) ** (1 / 3)))
 
 
+def _sphere(nodule: Nodule, grid: Grid) -> Array:
+    """The part of each voxel of ``grid`` within the nodule's diameter."""
+    axes = zip(grid.axes, nodule.center_mm[::-1], strict=True)
+    away = np.sqrt(sum((axis - at) ** 2 for axis, at in axes))
+    return coverage(np.float32(nodule.diameter_mm / 2) - away, SPACING_MM)
+
+
 def _grain(rng: np.random.Generator) -> Array:
     """A block of unit noise of some scan."""
     grid = Grid.centred((80, 80, 80), (SPACING_MM,) * 3)
@@ -122,7 +137,7 @@ def _clear(grid: Grid, point: Point, radius: float) -> bool:
 
 def _recipes(rng: np.random.Generator, background: Background, grid: Grid) -> list[Nodule]:
     """Nodules for a patch: sizes of the clinic, with more of the small and the large than it sees."""
-    placed: list[Nodule] = []
+    placed = list(background.nodules)
     z, y, x = grid.axes
     points = np.stack(np.broadcast_arrays(x, y, z), -1)[2::4, 2::4, 2::4].reshape(-1, 3)
     depth = background.depth.at(points)
@@ -142,7 +157,7 @@ def _recipes(rng: np.random.Generator, background: Background, grid: Grid) -> li
             for o in placed
         ):
             placed.append(replace(recipe, center_mm=center))
-    return placed
+    return placed[len(background.nodules) :]
 
 
 def _flipped(rng: np.random.Generator, patch: Patch) -> Patch:

@@ -12,9 +12,7 @@ import torch
 from rich.progress import track
 
 from inference.catalogue import Catalogue
-from inference.findings import Point
 from inference.model_repository import sync
-from training.datasets.ct_scans import CtScan, read_scans
 from training.datasets.lidc_slices import SliceNodule, read_slices
 from training.errors import BrokenDataError
 from training.export import export_one, random_input
@@ -26,8 +24,9 @@ from training.lung_nodules.crops import Candidate, lidc_candidates, phantom_cand
 from training.lung_nodules.detector import train_detector
 from training.lung_nodules.export import CharacteriserForService, DetectorForService
 from training.lung_nodules.kept import kept_candidates
-from training.lung_nodules.mining import phantom_negatives, real_negatives
+from training.lung_nodules.mining import phantom_negatives, real_negatives, scan_candidates
 from training.lung_nodules.networks import Characteriser, Detector
+from training.lung_nodules.sources import RealSeries, Sources
 
 _FIRST_CHEST, _FIRST_CROPS = 1000, 2000
 _PATIENTS_HELD_OUT = 60
@@ -37,8 +36,9 @@ _PATIENTS_HELD_OUT = 60
 class Plan:
     """How much of everything. Seeds below 10,000 are training's; evaluation draws from 70,000 on.
 
-    mined: of how many chests the detector's mistakes become hard negatives. ``start``: the folder of an
-    earlier run whose weights this one goes on from.
+    candidates_each: nodules and others that are cut from each of ``crop_chests``. mined: of how many chests
+    the detector's mistakes become hard negatives. start: the folder of an earlier run whose weights this one
+    goes on from.
     """
 
     chests: int = 40
@@ -47,39 +47,13 @@ class Plan:
     detector_steps: int = 1800
     characteriser_steps: int = 1100
     patch: int = 64
+    candidates_each: tuple[int, int] = (18, 12)
     seed: int = 1
     activation: str = "relu"
     device: str = "cpu"
     resume: bool = True
     minutes: float | None = None
     start: Path | None = None
-
-
-@dataclass(frozen=True)
-class Sources:
-    """What real data there is. ``lidc``: a folder of the layout ``lidc-slices``, of which the train split
-    alone is used; ``scans``: backgrounds to draw nodules into, away from their known lesions."""
-
-    lidc: Path | None = None
-    scans: tuple[CtScan, ...] = ()
-
-    @classmethod
-    def within(cls, folder: Path) -> Sources:
-        """``folder`` is of the layout ``lidc-slices``, or holds one that is; then its CT scans (layout
-        ``ct-scans``) that may serve as backgrounds are used too.
-
-        Raises:
-            BrokenDataError: there is none, or more than one.
-        """
-        if (folder / "nodules.csv").is_file():
-            return cls(folder)
-        found = sorted(p.parent for p in folder.glob("*/nodules.csv"))
-        if len(found) != 1:
-            raise BrokenDataError(
-                f"{folder} is not of the layout lidc-slices (it holds no nodules.csv), and of its folders "
-                f"{len(found) or 'none'} is; name one that is, or one that holds it"
-            )
-        return cls(found[0], tuple(s for s in read_scans(folder) if s.use == "background"))
 
 
 def train(sources: Sources, out: Path, plan: Plan) -> Path:
@@ -89,11 +63,12 @@ def train(sources: Sources, out: Path, plan: Plan) -> Path:
     """
     starts = {network: _weights(plan, network) for network in ("detector", "characteriser")}
     chests = _chests(out / "chests", plan)
-    real = {s.name: real_background(s.slug, s.load, out / "chests", _kept_clear(s)) for s in sources.scans}
+    real = {s.name: real_background(s, out / "chests") for s in track(sources.scans, "scans")}
     held = max(1, len(chests) // 10)
+    learned_from = [real[s.name] for s in sources.scans if not s.held_out]
     detector, _ = train_detector(
-        _mixed(chests[held:], list(real.values())),
-        chests[:held],
+        _mixed(chests[held:], learned_from),
+        [*chests[:held], *(real[s.name] for s in sources.scans if s.held_out)],
         out / "detector",
         Schedule(plan.detector_steps, validate_every=300, minutes=plan.minutes and plan.minutes * 0.6),
         seed=plan.seed,
@@ -105,7 +80,7 @@ def train(sources: Sources, out: Path, plan: Plan) -> Path:
         start=starts["detector"],
     )
     detector.to("cpu")
-    learned, checked = prepare(sources.lidc, out / "candidates", plan)
+    learned, checked = prepare(sources, out / "candidates", plan)
     learned = learned + kept_candidates(
         out / "candidates" / "mistaken.npz",
         lambda: _mistaken(detector, chests[: plan.mined], sources.scans, real),
@@ -136,21 +111,18 @@ def _mixed(phantoms: Sequence[Background], real: Sequence[Background]) -> list[B
     return [*phantoms, *(b for b, count in zip(real, repeats, strict=True) for _ in range(count))]
 
 
-def _kept_clear(scan: CtScan) -> tuple[tuple[Point, float], ...]:
-    return tuple((center, radius + 10) for center, radius in scan.lesions)
-
-
 def _mistaken(
     detector: Detector,
     chests: Sequence[Background],
-    scans: Sequence[CtScan],
+    scans: Sequence[RealSeries],
     real: Mapping[str, Background],
 ) -> list[Candidate]:
     out: list[Candidate] = []
     for number, chest in enumerate(track(chests, "hard negatives")):
         out += phantom_negatives(detector, chest, _FIRST_CHEST + number, most=20)
     for scan in scans:
-        out += real_negatives(detector, real[scan.name], scan.load(), _kept_clear(scan))
+        if not scan.held_out:
+            out += real_negatives(detector, real[scan.name], scan.load(), scan.known)
     return out
 
 
@@ -208,17 +180,22 @@ def _chests(folder: Path, plan: Plan) -> list[Background]:
     return [phantom_background(seed, folder) for seed in track(seeds, "phantom chests")]
 
 
-def prepare(lidc: Path | None, folder: Path, plan: Plan) -> tuple[list[Candidate], list[Candidate]]:
+def prepare(sources: Sources, folder: Path, plan: Plan) -> tuple[list[Candidate], list[Candidate]]:
     """Candidates to learn from, and those that choose the weights: other phantoms, other patients. They are
     kept in ``folder``."""
     seeds = range(_FIRST_CROPS, _FIRST_CROPS + plan.crop_chests)
     held = max(1, len(seeds) // 10)
 
     def of_phantoms(part: Sequence[int]) -> list[Candidate]:
-        return [c for seed in track(part, "phantom candidates") for c in phantom_candidates(seed)]
+        return [
+            c
+            for seed in track(part, "phantom candidates")
+            for c in phantom_candidates(seed, *plan.candidates_each)
+        ]
 
     learned = kept_candidates(folder / "phantoms.npz", lambda: of_phantoms(seeds[held:]))
     checked = kept_candidates(folder / "phantoms-checked.npz", lambda: of_phantoms(seeds[:held]))
+    lidc = sources.lidc
     if lidc is not None:
 
         def of_patients(part: int, copies: int) -> list[Candidate]:
@@ -228,6 +205,13 @@ def prepare(lidc: Path | None, folder: Path, plan: Plan) -> tuple[list[Candidate
 
         learned += kept_candidates(folder / "lidc.npz", lambda: of_patients(0, 2))
         checked += kept_candidates(folder / "lidc-checked.npz", lambda: of_patients(1, 1))
+
+    def of_scans(held_out: bool) -> list[Candidate]:
+        chosen = [s for s in sources.scans if s.held_out is held_out and (s.nodules or s.mistaken)]
+        return [c for s in track(chosen, "candidates of scans") for c in scan_candidates(s, plan.seed)]
+
+    learned += kept_candidates(folder / "scans.npz", lambda: of_scans(False))
+    checked += kept_candidates(folder / "scans-checked.npz", lambda: of_scans(True))
     return learned, checked
 
 
@@ -245,26 +229,30 @@ def _learned_from(
     plan: Plan, sources: Sources, candidates: Sequence[Candidate]
 ) -> dict[str, list[dict[str, Any]]]:
     """Training data as the cards name them, by network."""
-    nodules = [c for c in candidates if c.real and c.nodule]
-    backgrounds = [
+    scans = [s for s in sources.scans if not s.nodules and not s.mistaken]
+    real = [
         {"name": s.name, "kind": "real", "cases": 1, "license": s.license, "description": "background"}
-        for s in sources.scans
+        for s in scans
     ]
+    if annotated := [s for s in sources.scans if s.nodules or s.mistaken]:
+        description = "scans with their nodules and marked non-nodules, and more nodules drawn in"
+        one = {"name": "LUNA16", "kind": "real", "cases": len(annotated), "license": annotated[0].license}
+        real.append({**one, "description": description})
     chests = {"name": "chest phantoms", "kind": "phantom", "license": "Apache-2.0"}
     drawn = "nodules drawn in anew for every patch"
     closer = f"candidates, with the detector's mistakes in {plan.mined} more chests"
     slices = {
         "name": "LIDC-IDRI slice crops, train",
         "kind": "real",
-        "cases": len(nodules) // 2,
+        "cases": sum(bool(c.real and c.nodule and c.mask.any()) for c in candidates) // 2,
         "license": "CC BY 3.0",
         "description": "nodules with their readers' masks and ratings, and marked non-nodules",
     }
     return {
-        cards.DETECTOR: [{**chests, "cases": plan.chests, "description": drawn}, *backgrounds],
+        cards.DETECTOR: [{**chests, "cases": plan.chests, "description": drawn}, *real],
         cards.CHARACTERISER: [
             {**chests, "cases": plan.crop_chests, "description": closer},
             *([slices] if sources.lidc else []),
-            *backgrounds,
+            *real,
         ],
     }
