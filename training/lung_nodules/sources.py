@@ -1,0 +1,110 @@
+"""The real data ``lung-nodules`` learns from: LIDC slice crops, scans as backgrounds, annotated scans."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from inference.findings import Point
+from inference.volume import Volume
+from training.datasets.case import Case
+from training.datasets.ct_scans import CtScan, read_scans
+from training.datasets.luna16 import read_luna16
+from training.datasets.splits import split_of
+from training.errors import BrokenDataError
+from training.phantoms.nodules import Nodule
+
+_MARGIN_MM = 10.0
+_MOST_CANDIDATES = 12
+
+
+@dataclass(frozen=True)
+class RealSeries:
+    """A scan to draw nodules into, and to learn its own from.
+
+    nodules: those it is known to have. kept_clear: places (LPS mm) and radii (mm) that nothing is learned
+    from. mistaken: places that look like a nodule and are none. held_out: to choose the weights by.
+    """
+
+    name: str
+    load: Callable[[], Volume]
+    nodules: tuple[Nodule, ...] = ()
+    kept_clear: tuple[tuple[Point, float], ...] = ()
+    mistaken: tuple[Point, ...] = ()
+    license: str = ""
+    held_out: bool = False
+
+    @property
+    def known(self) -> tuple[tuple[Point, float], ...]:
+        """Places and radii of whatever is no background."""
+        return (*self.kept_clear, *((n.center_mm, n.diameter_mm / 2 + _MARGIN_MM) for n in self.nodules))
+
+
+@dataclass(frozen=True)
+class Sources:
+    """``lidc``: a folder of the layout ``lidc-slices``, of which the train split alone is used."""
+
+    lidc: Path | None = None
+    scans: tuple[RealSeries, ...] = ()
+
+
+def lidc_and_scans(folder: Path) -> Sources:
+    """``folder`` is of the layout ``lidc-slices``, or holds one that is; then its CT scans (layout
+    ``ct-scans``) that may serve as backgrounds are used too.
+
+    Raises:
+        BrokenDataError: there is none, or more than one.
+    """
+    if (folder / "nodules.csv").is_file():
+        return Sources(folder)
+    found = sorted(p.parent for p in folder.glob("*/nodules.csv"))
+    if len(found) != 1:
+        raise BrokenDataError(
+            f"{folder} is not of the layout lidc-slices (it holds no nodules.csv), and of its folders "
+            f"{len(found) or 'none'} is; name one that is, or one that holds it"
+        )
+    return Sources(found[0], tuple(_background(s) for s in read_scans(folder) if s.use == "background"))
+
+
+def luna16(folder: Path) -> Sources:
+    """Every scan of LUNA16 as released; a tenth of them, by a hash of their names, to choose the weights by.
+
+    Raises:
+        BrokenDataError: the folder is not laid out so.
+    """
+    return Sources(scans=tuple(_annotated(case) for case in read_luna16(folder)))
+
+
+def _background(scan: CtScan) -> RealSeries:
+    clear = tuple((center, radius + _MARGIN_MM) for center, radius in scan.lesions)
+    return RealSeries(scan.name, scan.load, kept_clear=clear, license=scan.license)
+
+
+def _annotated(case: Case) -> RealSeries:
+    by_label: dict[str, list[tuple[Point, float | None]]] = {}
+    for place in case.places:
+        by_label.setdefault(place.label, []).append((place.center_mm, place.diameter_mm))
+    nodules = tuple(Nodule(center, size or _MARGIN_MM) for center, size in by_label.get("nodule", ()))
+    excluded = tuple((c, (size or _MARGIN_MM) / 2 + 4) for c, size in by_label.get("excluded", ()))
+    candidates = by_label.get("candidate", ())
+    steps = np.linspace(0, len(candidates) - 1, min(len(candidates), _MOST_CANDIDATES)).astype(int)
+    return RealSeries(
+        case.id,
+        lambda: _volume(case),
+        nodules,
+        excluded,
+        tuple(candidates[int(k)][0] for k in steps),
+        "CC BY 3.0",
+        split_of(case.patient, {"train": 0.9, "held out": 0.1}) == "held out",
+    )
+
+
+def _volume(case: Case) -> Volume:
+    image = case.load()
+    if image.affine is None:
+        raise BrokenDataError(f"{case.id} does not say where its voxels lie")
+    images = (None,) * len(image.pixels)
+    return Volume(image.pixels.astype(np.int16), image.affine, case.id, case.id, images)
