@@ -7,6 +7,7 @@ import socket
 import struct
 import threading
 import time
+import tracemalloc
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
@@ -144,6 +145,32 @@ def test_fragments_of_any_size_make_the_same_object(intake: Intake) -> None:
     [row] = intake.instances()
     assert intake.archive.path(row.path).read_bytes().endswith(data)
     assert intake.refusals() == []
+
+
+def test_memory_stays_flat_however_large_an_object_is(start_intake: StartIntake) -> None:
+    intake = start_intake("fast")
+    image, rows, piece = ct_slice(size=8), 6144, bytes(250_000)
+    image.Rows = image.Columns = rows
+    whole = encoded(image)
+    sent = whole[: whole.index(b"\xe0\x7f\x10\x00OW") + 8] + struct.pack("<I", 2 * rows * rows)
+    left = 2 * rows * rows
+    with RawSender(intake.port) as sender:
+        sender.associate()
+        sender.socket.sendall(store_pdus(b"", image.SOPInstanceUID, CTImageStorage))
+        sender.send_pdu(P_DATA, pdv(1, 0x00, sent))
+        tracemalloc.start()
+        try:
+            while left:
+                data = piece[: min(left, len(piece))]
+                left -= len(data)
+                sender.send_pdu(P_DATA, pdv(1, 0x00 if left else 0x02, data))
+            assert sender.status() == 0x0000
+            _, peak = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+    [row] = intake.instances()
+    assert row.size > 70_000_000
+    assert peak < 8_000_000
 
 
 def test_descriptors_beyond_1024_are_as_good_as_any(start_intake: StartIntake, tmp_path: Path) -> None:
