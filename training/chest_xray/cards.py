@@ -24,9 +24,11 @@ _LIMITS = [
     "Learned from under a thousand radiographs whose labels were mined from reports and err about one time "
     "in ten; a site's own labelled images will do better.",
     "Nearly every positive in the training images carries the label pneumonia too, and views differ between "
-    "positives and negatives: the view explains a part of every figure. Figures within one view "
-    "are given beside the whole.",
-    "Adults, frontal views, upright on the picture; lateral views are refused, children were not among them.",
+    "positives and negatives: being ill and the view explain a part of the figures. Those within one view, "
+    "among the ill alone, and of somebody told the view alone are given beside the whole.",
+    "Adults, frontal views; lateral, oblique and decubitus views are refused, children were not among them.",
+    "Absent and undetermined rest on few positives; nothing but the classes is looked for, so no answer "
+    "calls a study normal.",
 ]
 MASKS = {
     "name": "83 chest radiographs with lung masks, of 48 patients (ieee8023 collection, V7 masks)",
@@ -102,10 +104,10 @@ def lungs_card(version: int, metrics: Sequence[Mapping[str, Any]]) -> dict[str, 
         "intended_use": "Lung fields of adult frontal chest radiographs, and the place to look for findings",
         "limits": _LIMITS[:1]
         + [
-            "Learned from 83 radiographs, mostly of COVID-19, drawn at 128 x 128: borders are coarse. Of the "
-            "shipped weights only the Dice on those same radiographs is known: 0.950, an upper limit. After "
-            "half of the steps, one fold of unseen patients had 0.909.",
-            *_LIMITS[3:],
+            "Learned from 83 radiographs, mostly of COVID-19, drawn at 128 x 128: borders are coarse.",
+            "Draws no heart, so no cardiothoracic ratio is given: the masks hold the lung behind the heart, "
+            "and no picture at hand has its heart outlined to measure a ratio against.",
+            _LIMITS[3],
         ],
     }
 

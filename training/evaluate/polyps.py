@@ -28,7 +28,7 @@ from training.phantoms.endoscopy import endoscopy_frame
 
 T = TypeVar("T")
 _WORST = 18
-_PHANTOM_SIZE = 160
+_PHANTOM_SIZE = 128
 _SPLITS = {"held-out": (90_000_000, USUAL), "shifted": (91_000_000, OTHER)}
 
 
@@ -46,7 +46,7 @@ def evaluate_pictures(
 
 
 def evaluate_phantoms(
-    data: Path | None, split: str, out: Path | None, catalogue: Catalogue | None = None, *, count: int = 240
+    data: Path | None, split: str, out: Path | None, catalogue: Catalogue | None = None, *, count: int = 230
 ) -> dict[str, Any]:
     """The same of procedural frames with polyps that no training saw. split: ``held-out`` (the default), or
     ``shifted`` to wider lenses, more noise, other colours, and JPEG."""
