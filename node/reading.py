@@ -39,6 +39,8 @@ def read_study(room: ReadingRoom, step: Step, study_uid: str, revision: int) -> 
         step("fail", steps.fail, room, job, failure.stage, failure.reason)
     finally:
         room.forget_volumes()
+    if room.settings.results.not_processed:
+        step("deliver", steps.say_if_not_processed, room, job)
 
 
 def _read_priors(room: ReadingRoom, step: Step, job: steps.Job, assignment: Any) -> list[Any]:

@@ -46,6 +46,7 @@ SERIES = {
     "ko": (9008, "key images"),
     "reg": (9010, "registration"),
     "reg-deformable": (9011, "deformable registration"),
+    "sr-not-processed": (9012, "not processed"),
 }
 
 

@@ -22,3 +22,5 @@ class ResultsSettings(Section):
 
     udi: Udi = ""
     """The Unique Device Identifier of this installation, where it has one; every result carries it."""
+    not_processed: bool = False
+    """Where a study was not read, send a report that says so and why; else nothing is sent."""

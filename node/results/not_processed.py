@@ -1,0 +1,76 @@
+"""A study that was not read gets a report that says why, where the site wants one (PS3.3 A.35.2)."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+
+import numpy as np
+from highdicom import sr
+from pydicom import dcmread
+
+from inference.findings import Model, Reading
+from inference.picture import PLANE, Pictures
+from node.results import codes
+from node.results.edition import Edition, ResultFile, save
+from node.results.identity import SOFTWARE_VERSION
+from node.results.report import device_observer
+from node.results.source import read_sources
+
+_ROLE = "sr-not-processed"
+_CONTAINS = sr.RelationshipTypeValues.CONTAINS
+
+
+def not_processed(
+    image: Path, reason: str, out: Path, *, when: datetime, identity: str, udi: str = ""
+) -> ResultFile:
+    """Writes the report into ``out``. ``image``: any object of the study; nothing but its header is read.
+
+    Raises:
+        UnusableSourceError: it has no Study Instance UID.
+        InvalidDicomError, OSError: it cannot be read.
+    """
+    header = dcmread(image, stop_before_pixels=True)
+    alone = Pictures(
+        voxels=np.zeros((1, 1, 1), np.uint8),  # type: ignore[arg-type]  # as in load_pictures
+        affine=PLANE,
+        series_uid=str(header.SeriesInstanceUID),
+        frame_of_reference_uid="",
+        images=((str(header.SOPInstanceUID), None),),
+    )
+    node = Model("overread", SOFTWARE_VERSION, "")
+    edition = Edition(
+        reading=Reading("node", alone.series_uid, (node,)),
+        volume=alone,
+        sources=read_sources([image], alone),
+        identity=identity,
+        when=when,
+        udi=udi,
+    )
+    report = _report(edition, reason)
+    path = out / "not-processed.dcm"
+    save(report, path)
+    return ResultFile("sr", str(report.SOPClassUID), str(report.SOPInstanceUID), path)
+
+
+def _report(edition: Edition, reason: str) -> sr.EnhancedSR:
+    root = sr.ContainerContentItem(codes.IMAGING_REPORT.concept, template_id="2000")
+    findings = sr.ContainerContentItem(codes.FINDINGS.concept, relationship_type=_CONTAINS)
+    said = sr.TextContentItem(codes.FINDING.concept, f"Not processed: {reason}", relationship_type=_CONTAINS)
+    findings.ContentSequence = sr.ContentSequence([said])
+    language = sr.LanguageOfContentItemAndDescendants(codes.ENGLISH.concept)
+    root.ContentSequence = sr.ContentSequence([*language, *device_observer(edition), findings])
+    report = sr.EnhancedSR(
+        evidence=[edition.sources.first],
+        content=root,
+        sop_instance_uid=edition.uid(_ROLE),
+        instance_number=1,
+        is_complete=True,
+        is_final=False,
+        is_verified=False,
+        requested_procedures=edition.requests() or None,
+        **edition.series(_ROLE),
+        **edition.device(),
+    )
+    edition.settle(report)
+    return report
