@@ -56,11 +56,27 @@ class Plan:
     start: Path | None = None
 
 
+@dataclass(frozen=True, eq=False)
+class Learned:
+    """Both networks, and by network what they learned from, as their cards say it."""
+
+    detector: Detector
+    characteriser: Characteriser
+    data: Mapping[str, Sequence[dict[str, Any]]]
+
+
 def train(sources: Sources, out: Path, plan: Plan) -> Path:
     """Train both networks and write them into ``out/models``, a model repository; returns that folder.
 
     Everything on the way lies in ``out``, and a second call goes on where the first was stopped.
     """
+    learned = learn(sources, out, plan)
+    export(learned.detector, learned.characteriser, out / "models", version=1, data=learned.data, metrics=[])
+    return out / "models"
+
+
+def learn(sources: Sources, out: Path, plan: Plan) -> Learned:
+    """Train both networks; the same sources and plan give the same weights on the same machine."""
     starts = {network: _weights(plan, network) for network in ("detector", "characteriser")}
     chests = _chests(out / "chests", plan)
     real = {s.name: real_background(s, out / "chests") for s in track(sources.scans, "scans")}
@@ -98,9 +114,7 @@ def train(sources: Sources, out: Path, plan: Plan) -> Path:
         device=plan.device,
         start=starts["characteriser"],
     )
-    data = _learned_from(plan, sources, learned)
-    export(detector, characteriser.to("cpu"), out / "models", version=1, data=data, metrics=[])
-    return out / "models"
+    return Learned(detector, characteriser.to("cpu"), _learned_from(plan, sources, learned))
 
 
 def _mixed(phantoms: Sequence[Background], real: Sequence[Background]) -> list[Background]:
@@ -138,10 +152,11 @@ def export(
     report_threshold: float = 0.33,
 ) -> None:
     """Both networks as ONNX with card, README, parity sample and Triton configuration."""
+    wanted = "at most 4 marks beside known lesions on the real scans that were backgrounds"
     candidate = {
         "candidate": {"threshold": candidate_threshold, "chosen_for": "what the second stage looks at"}
     }
-    report = {"report": {"threshold": report_threshold, "chosen_for": "at most 4 marks beside known lesions on the real scans that were backgrounds"}}
+    report = {"report": {"threshold": report_threshold, "chosen_for": wanted}}
     rough = random_input((1, 1, 8, 8, 8))
     volume = torch.nn.functional.interpolate(rough, scale_factor=4, mode="trilinear")
     export_one(
