@@ -2,8 +2,8 @@
 
 ``python -m tests.benchmarks.lung_nodules`` reads chests of 512 x 512 pixels of 0.7 mm, 300 and 1000 slices
 of 1 mm, each in a process of its own so that its peak memory is its own. Where other work runs on the same
-cores, half of the processor seconds tell better than the clock what two quiet cores would take. The chests are
-phantoms of 1.5 mm with nodules, interpolated and grained; longer ones repeat them.
+cores, half of the processor seconds tell better than the clock what two quiet cores would take. The chests
+are phantoms of 1.5 mm with nodules, interpolated and grained; longer ones repeat them.
 """
 
 from __future__ import annotations
