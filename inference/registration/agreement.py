@@ -14,8 +14,8 @@ from inference.registration.transform import Agreement
 
 BODY_SUV: Final = 0.3
 _BINS: Final = 32
-_CT_HU: Final = (-1000.0, 300.0)
-_PET_SUV: Final = 6.0
+CT_HU: Final = (-1000.0, 300.0)
+PET_SUV: Final = 6.0
 _LEAST_VOXELS: Final = 500
 
 
@@ -35,9 +35,9 @@ def mutual_information(hu: npt.NDArray[np.float32], suv: npt.NDArray[np.float32]
     next to nothing to compare."""
     if hu.size < _LEAST_VOXELS:
         return 0.0
-    low, high = _CT_HU
+    low, high = CT_HU
     across = np.clip((hu - low) / (high - low), 0, 1)
-    along = np.sqrt(np.clip(suv / _PET_SUV, 0, 1))
+    along = np.sqrt(np.clip(suv / PET_SUV, 0, 1))
     joint, _, _ = np.histogram2d(across, along, bins=_BINS, range=((0, 1), (0, 1)))
     share = joint / joint.sum()
     alone = share.sum(1, keepdims=True) * share.sum(0, keepdims=True)

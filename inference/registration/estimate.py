@@ -15,6 +15,7 @@ from inference.engine import Engine
 from inference.growth.anatomy import Image, Region, body_of, observe
 from inference.growth.deform import folded_share
 from inference.registration.agreement import agreement
+from inference.registration.refine import Sample, motion_about
 from inference.registration.transform import (
     Agreement,
     Kind,
@@ -34,12 +35,13 @@ COARSER: Final = 4
 """Displacements come on every fourth voxel of the grid."""
 
 _COARSE_SHAPE: Final = (SHAPE[0] // COARSER, SHAPE[1] // COARSER, SHAPE[2] // COARSER)
-_LOOKS: Final = 4
+_LOOKS: Final = 3
 _AIR_HU: Final = -1000.0
 _BLUR_MM: Final = 2.0
 _MOST_SUV: Final = 200.0
 _MOST_FOLDED: Final = 0.005
-_LOST_DICE: Final = 0.01
+_LOST_DICE: Final = 0.05
+"""The outline of a PET is blurred and noisy: less than this is no evidence against mutual information."""
 
 
 def register_pet_to_ct(ct: Volume, pet: Volume, engine: Engine, catalogue: Catalogue) -> Registration:
@@ -115,29 +117,24 @@ class _Scene:
 
 
 def _estimated(scene: _Scene, engine: Engine, catalogue: Catalogue) -> tuple[Floats, Vectors]:
-    """The rigid motion after four looks, each at what the last one left over, and the displacements of the
-    last look on the grid, to be added before that motion."""
+    """The rigid motion: of three looks, each at what the last one left over, and then refined; and the
+    displacements of a last look on the grid, to be added before that motion."""
     card = catalogue.find(MODEL).card
     ct = card.input("ct").intensity.applied_to(scene.ct)[None, None]
     intensity = card.input("pet").intensity
-    motion, turned = np.eye(4), np.eye(3)
-    displacement = np.zeros((3, *_COARSE_SHAPE), np.float32)
-    for _ in range(_LOOKS):
+
+    def look(motion: Floats) -> tuple[Floats, Vectors]:
         seen = scene.pet_under(replace(Registration.identity(""), motion=motion))
         answer = engine.infer(MODEL, {"ct": ct, "pet": intensity.applied_to(seen)[None, None]})
         step = motion_about(np.asarray(answer["motion"][0], np.float64), scene.center)
-        motion, turned = motion @ step, step[:3, :3]
-        displacement = np.asarray(answer["displacement"][0], np.float32)
-    return motion, finer(displacement) @ turned.astype(np.float32)
+        return step, np.asarray(answer["displacement"][0], np.float32)
 
-
-def motion_about(parameters: Floats, center_mm: Floats) -> Floats:
-    """The (4, 4) motion of three millimetres (x, y, z) and a rotation vector in degrees about a point."""
-    motion = np.eye(4)
-    turn = Rotation.from_rotvec(parameters[3:], degrees=True).as_matrix()
-    motion[:3, :3] = turn
-    motion[:3, 3] = center_mm - turn @ center_mm + parameters[:3]
-    return motion
+    sample = Sample.of(scene.ct, scene.body, scene.points, scene.pet, scene.center)
+    motions = [np.eye(4)]
+    for _ in range(_LOOKS):
+        motions.append(motions[-1] @ look(motions[-1])[0])
+    motion = sample.refined(max(motions, key=sample.mutual_information))
+    return motion, finer(look(motion)[1])
 
 
 def finer(displacement: Vectors) -> Vectors:

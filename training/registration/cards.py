@@ -17,8 +17,9 @@ from training.registration.pairs import (
 TEXT = f"""# {MODEL}
 
 One look at a CT and a PET on the same 6 mm grid says how the PET has moved and turned, and how each place of
-it is displaced on top of that, by breathing. `inference.registration` looks four times, each time at what the
-last look left over, and refuses whatever makes mutual information or the outlines of the body agree less.
+it is displaced on top of that, by breathing. `inference.registration` looks three times for the motion, each
+time at what the last look left over, moves on from there to where mutual information is highest, and looks
+once more for the displacements. It refuses whatever makes mutual information or the outlines agree less.
 """
 
 

@@ -11,7 +11,8 @@ import pytest
 from scipy import ndimage
 
 from inference.catalogue import Catalogue
-from inference.registration.estimate import COARSER, SHAPE, motion_about, register_pet_to_ct
+from inference.registration.estimate import COARSER, SHAPE, register_pet_to_ct
+from inference.registration.refine import motion_about
 from inference.resample import crop_affine
 from inference.volume import Floats, Volume
 
