@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, replace
 
 from inference.catalogue import Catalogue
 from inference.engine import Engine
 from inference.findings import Reading
-from inference.readers import chest_xray, lung_nodules, pet_ct, polyps
+from inference.readers import chest_xray, ct_lesions, lung_nodules, pet_ct, polyps
 from inference.volume import Volume
 
 
@@ -28,6 +28,7 @@ class Reader:
 
 
 READERS: dict[str, Reader] = {
+    ct_lesions.NAME: Reader(ct_lesions.NAME, (ct_lesions.NETWORK,), ct_lesions.read),
     lung_nodules.NAME: Reader(
         lung_nodules.NAME, (lung_nodules.DETECTOR, lung_nodules.CHARACTERISER), lung_nodules.read
     ),
@@ -35,3 +36,13 @@ READERS: dict[str, Reader] = {
     pet_ct.NAME: Reader(pet_ct.NAME, (pet_ct.HOT_SPOTS,), pet_ct.read, (pet_ct.REGISTRATION,)),
     polyps.NAME: Reader(polyps.NAME, (polyps.POLYPS,), polyps.read),
 }
+
+
+def left_to(others: Collection[str], reading: Reading) -> Reading:
+    """A reading without what another reader of the same study reports: lesions of the lungs are those of
+    lung-nodules, where it reads too, and no longer those of ct-lesions. One lesion is reported once."""
+    if reading.reader != ct_lesions.NAME or lung_nodules.NAME not in others:
+        return reading
+    kept = tuple(f for f in reading.findings if f.kind != ct_lesions.LUNG)
+    resolved = tuple(f for f in reading.resolved if f.kind != ct_lesions.LUNG)
+    return replace(reading, findings=kept, resolved=resolved)

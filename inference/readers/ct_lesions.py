@@ -25,6 +25,7 @@ from inference.volume import Floats, Volume
 NAME = "ct-lesions"
 NETWORK = "ct-lesions"
 LESION = Code("SCT", "52988006", "Lesion")
+LUNG = "lung"
 
 _REACH = 0.9
 _SAME = 0.3

@@ -41,6 +41,7 @@ def _reading() -> Reading:
         mean_hu=-12.0,
         malignancy=0.25,
         tracking_uid="2.25.7",
+        site=LUNG,
         change=Change("1.9", "20200101", 100, "increased", 42.0, 143.0, True, 0.9, None),
         mask=Mask((10, 20, 30), blob),
     )

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from sklearn.metrics import roc_auc_score
 from torch import Tensor, nn
@@ -13,7 +14,7 @@ from torch.nn import functional
 
 from training.ct_lesions.networks import CLIP_HU, DIVIDE_HU, LesionNet
 from training.ct_lesions.patches import SITE_NUMBER, SIZE, SPACING_MM, Shard, Spot
-from training.detection.losses import centre_loss, mask_loss, size_loss
+from training.detection.losses import centre_loss, size_loss, sparse_mask_loss
 from training.detection.targets import NEAR, bumps, centre_maps
 from training.loop import Batch, History, Schedule, fit
 from training.phantoms.fields import Array, Grid
@@ -21,6 +22,7 @@ from training.phantoms.fields import Array, Grid
 STRIDE = 2
 _GRID = Grid((SIZE,) * 3, (SPACING_MM,) * 3, (0.0, 0.0, 0.0))
 _UNKNOWN = -1
+_AT_LESIONS = 0.8
 
 
 def losses(maps: Tensor, inside: Tensor, batch: Batch) -> dict[str, Tensor]:
@@ -34,7 +36,7 @@ def losses(maps: Tensor, inside: Tensor, batch: Batch) -> dict[str, Tensor]:
     return {
         "centre": centre_loss(maps[:, 0], heat),
         "size": size_loss(maps[:, 1], log_diameter, sized),
-        "inside": 2 * mask_loss(inside[:, 0], share),
+        "inside": 2 * sparse_mask_loss(inside[:, 0], share),
         "malignancy": malignancy / near.sum().clamp(min=1),
         "site": 0.4 * sites / known.sum().clamp(min=1),
     }
@@ -55,7 +57,7 @@ class PatchBatches:
     and grained; unless ``perturbed``, whole and as they are."""
 
     def __init__(
-        self, shards: Sequence[Shard], seed: int, batch_size: int, size: int = 48, perturbed: bool = True
+        self, shards: Sequence[Shard], seed: int, batch_size: int, size: int, perturbed: bool = True
     ) -> None:
         self._shards = shards
         self._places = [(s, i) for s, shard in enumerate(shards) for i in range(len(shard))]
@@ -75,7 +77,7 @@ class PatchBatches:
 
     def _patch(self, shard: int, number: int, rng: np.random.Generator) -> tuple[Array, ...]:
         source = self._shards[shard]
-        start = rng.integers(0, (SIZE - self._size) // STRIDE + 1, 3) * STRIDE
+        start = self._start(rng, source.spots[number])
         box = tuple(slice(int(a), int(a) + self._size) for a in start)
         hu = source.hu[number][box].astype(np.float32)
         share = source.share[number][box].astype(np.float32) / 255
@@ -87,6 +89,17 @@ class PatchBatches:
         parts = (scaled(hu), *targets(grid, source.spots[number]), share)
         axes = tuple(int(a) for a in np.flatnonzero(rng.random(3) < (0.1, 0.1, 0.35)))
         return tuple(np.flip(p, axes) for p in parts) if self._perturbed else parts
+
+    def _start(self, rng: np.random.Generator, spots: Sequence[Spot]) -> npt.NDArray[np.int_]:
+        """Where the cut begins: most often so that it holds a lesion's centre."""
+        last = SIZE - self._size
+        start = rng.integers(0, last + 1, 3)
+        if spots and rng.random() < _AT_LESIONS:
+            spot = spots[int(rng.integers(len(spots)))]
+            at = np.array(spot.center_mm[::-1]) / SPACING_MM
+            start = np.rint(at - self._size * rng.uniform(0.2, 0.8, 3)).astype(int)
+        cut: npt.NDArray[np.int_] = np.clip(start, 0, last) // STRIDE * STRIDE
+        return cut
 
 
 def targets(grid: Grid, spots: Sequence[Spot]) -> tuple[Array, ...]:
@@ -114,7 +127,8 @@ def train_detector(
     seed: int = 1,
     activation: str = "relu",
     architecture: str = "unet",
-    batch_size: int = 4,
+    batch_size: int = 12,
+    size: int = 32,
     resume: bool = True,
     device: str = "cpu",
     start: Path | None = None,
@@ -124,8 +138,8 @@ def train_detector(
     network = LesionNet(activation, architecture)
     if start is not None:
         network.load_state_dict(torch.load(start, map_location="cpu", weights_only=True))
-    batches = PatchBatches(shards, seed, batch_size)
-    checks = PatchBatches(held_out, seed, 8, perturbed=False)
+    batches = PatchBatches(shards, seed, batch_size, size)
+    checks = PatchBatches(held_out, seed, 4, SIZE, perturbed=False)
     fixed = [checks(number) for number in range(min(checks.round, 6))]
 
     def validate(network: nn.Module) -> Mapping[str, float]:

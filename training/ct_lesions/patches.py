@@ -136,6 +136,8 @@ def _reaches(grid: Grid, point: Point, radius: float) -> bool:
 
 
 def _save(folder: Path, name: str, patches: Sequence[_Patch]) -> None:
+    if not patches:
+        raise ValueError(f"{name} gives no patch: what is known to be diseased reaches everywhere")
     folder.mkdir(parents=True, exist_ok=True)
     np.save(folder / f"{name}-hu.npy", np.stack([p[0] for p in patches]))
     np.save(folder / f"{name}-share.npy", np.stack([p[1] for p in patches]))

@@ -6,10 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from tests.training.datasets.pictures import picture, text
 from training.datasets.case import Box
 from training.datasets.deeplesion import read_deeplesion
+from training.datasets.deeplesion_slices import read_deeplesion_slices
 from training.errors import BrokenDataError
 
 HEADER = (
@@ -86,3 +88,20 @@ def test_a_broken_box_is_named_by_its_line(folder: Path, box: str, said: str) ->
 def test_no_table_is_said(tmp_path: Path) -> None:
     with pytest.raises(BrokenDataError, match=r"DL_info\.csv is missing"):
         read_deeplesion(tmp_path)
+
+
+def test_single_slices_are_read_with_their_boxes_in_pixels(tmp_path: Path) -> None:
+    (tmp_path / "images").mkdir()
+    Image.fromarray(np.full((512, 512), 67, np.uint8)).save(tmp_path / "images" / "000001_01_01_010.png")
+    (tmp_path / "boxes.csv").write_text(
+        "file,patient,study,series,slice,repo_split,lesion_class,ymin,xmin,ymax,xmax\n"
+        "000001_01_01_010.png,000001,01,01,010,test,4,0.25,0.5,0.375,0.75\n"
+    )
+    (case,) = read_deeplesion_slices(tmp_path)
+    assert (case.boxes[0].label, case.boxes[0].low, case.boxes[0].high) == ("liver", (256, 128), (384, 192))
+    image = case.load()
+    assert image.pixels.shape[1:] == (512, 512)
+    assert float(image.pixels.mean()) == pytest.approx(67 * 4095 / 255 - 1024)
+    (tmp_path / "images" / "000001_01_01_010.png").unlink()
+    with pytest.raises(BrokenDataError, match="000001_01_01_010"):
+        read_deeplesion_slices(tmp_path)
