@@ -11,6 +11,7 @@ from typing import Any
 from PIL import Image
 
 from inference import reading_json
+from inference.readers import left_to
 from node import results
 from node.priors.find import PriorSeries
 from node.priors.own_results import kept_results
@@ -31,6 +32,7 @@ from node.steps.job import (
 )
 from node.steps.pictures import beside_priors, evidence_of
 from storage import readings
+from storage.choices import choices_of
 from storage.readings import StoredObject, StoredReading
 
 
@@ -51,9 +53,11 @@ def write_results(
             readings.repeat_reading(session, job.study_uid, job.revision, earlier)
             note(session, job, "results", f"{task.reader}: nothing changed, the earlier results stand")
             return
+        revision = readings.find_revision(session, job.study_uid, job.revision)
+        others = {choice.reader for choice in choices_of(revision) if choice.read}
     started = time.perf_counter()
     folder = room.archive.results_folder(job.study_uid, job.revision) / task.reader
-    reading = kept_reading(room, identity)
+    reading = left_to(others, kept_reading(room, identity))
     paths = files_of(room, job, task)
     volume = room.volume(paths)
     series = [PriorSeries(**prior) for prior in found]
