@@ -14,6 +14,7 @@ from node.settings import Settings
 from node.tls import Files, Identity
 from node.web.app import create_app
 from node.web.server import WebServer, WebServerError
+from storage.audit import AuditFilter, newest
 from storage.database import Database
 from tests.certificates import Authority
 from tests.node.web import rows
@@ -69,6 +70,22 @@ def test_the_page_speaks_tls_and_takes_up_a_new_certificate(app: FastAPI, tmp_pa
     pair.certificate.write_bytes(renewed.certificate.read_bytes())
     assert (trusted(old), trusted(new)) == (False, True)
     server.stop()
+
+
+@pytest.mark.parametrize(("proxies", "believed"), [((), "127.0.0.1"), (("127.0.0.1",), "10.9.9.9")])
+def test_only_a_proxy_that_is_named_is_believed(
+    database: Database, data_dir: Path, proxies: tuple[str, ...], believed: str
+) -> None:
+    settings = Settings.model_validate({"web": {"login": "always"}})
+    app = create_app(settings, database, data_dir, lambda: WELL)
+    server = WebServer(app, "127.0.0.1", 0, proxies=proxies)
+    server.start()
+    forwarded = {"X-Forwarded-For": "10.9.9.9", "X-Forwarded-Proto": "https"}
+    form = {"name": "anna", "password": "not her password"}
+    assert httpx.post(f"{server.url}login", data=form, headers=forwarded).status_code == 401
+    server.stop()
+    with database.snapshot() as session:
+        assert [entry.address for entry in newest(session, AuditFilter())] == [believed]
 
 
 def test_a_name_that_is_no_address_of_this_machine_is_refused(app: FastAPI) -> None:
