@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pydicom
 from pydicom import Dataset
 
-from training.phantoms.dicom import Patient, Series, Study, write_ct_series
+from training.phantoms.dicom import Series, Study, write_ct_series
 
 PET_IMAGE_STORAGE = "1.2.840.10008.5.1.4.1.1.128"
 BQ_PER_SUV = 400e6 * 0.5 / 80_000  # 400 MBq a half-life ago in 80 kg
@@ -19,14 +19,12 @@ def write_pet_series(
     folder: Path,
     suv: npt.NDArray[np.float32],
     affine: npt.NDArray[np.float64],
-    *,
-    patient: Patient = Patient(),
-    study: Study = Study(),
-    series: Series = Series(number=4, description="PET AC"),
+    study: Study,
+    series: Series,
 ) -> list[Path]:
     """One file per slice, in BQML; each slice with a rescale slope of its own, as PET has."""
     blank = np.zeros(suv.shape, np.int16)
-    paths = write_ct_series(folder, blank, affine, patient=patient, study=study, series=series)
+    paths = write_ct_series(folder, blank, affine, study=study, series=series)
     for path, plane in zip(paths, suv, strict=True):
         image = pydicom.dcmread(path)
         becquerel = np.maximum(plane, 0) * BQ_PER_SUV

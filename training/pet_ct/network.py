@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import torch
+from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 from torch import Tensor, nn
 from torch.nn import functional
@@ -19,7 +20,7 @@ from training.pet_ct.spots import BENIGN, KINDS, MALIGNANT, PHYSIOLOGICAL, Spots
 from training.phantoms.hot_lesions import SITES
 
 BATCH = 24
-SCHEDULE = Schedule(steps=1200, learning_rate=3e-3, warm_up=100, validate_every=150, patience=5, average=0.99)
+SCHEDULE = Schedule(steps=700, learning_rate=3e-3, warm_up=60, validate_every=100, patience=5, average=0.98)
 CT_INTENSITY = Intensity(clip=(-1000.0, 500.0), subtract=-250.0, divide=750.0)
 PET_INTENSITY = Intensity(clip=(0.0, 50.0))
 
@@ -52,32 +53,67 @@ class HotSpotNetwork(nn.Module):
         )
 
     def forward(self, pet: Tensor, ct: Tensor, region: Tensor) -> Tensor:
-        hot = torch.log(1 + pet)
-        seen = self.body(torch.cat([hot - 1, ct, region], 1))
-        size = region.mean((2, 3, 4)) + 1e-4
-        told = torch.cat(
-            [
-                (hot * region).amax((2, 3, 4)) - 1.5,
-                (hot * region).mean((2, 3, 4)) / size - 1.2,
-                torch.log(size) / 2 + 3,
-                (hot * (1 - region)).mean((2, 3, 4)) - 0.5,
-                (ct * region).mean((2, 3, 4)) / size,
-            ],
-            1,
-        )
+        seen = self.body(torch.cat([torch.log(1 + pet) - 1, ct, region], 1))
+        told = _measures(pet, ct, region)
         return self.head(torch.cat([seen.mean((2, 3, 4)), seen.amax((2, 3, 4)), told], 1))
 
 
-class HotSpotsForService(nn.Module):
-    """Probabilities instead of logits."""
+def _measures(pet: Tensor, ct: Tensor, region: Tensor) -> Tensor:
+    """Of a region, (batch, 5): its highest and mean uptake, its size, uptake around it, and density; each
+    about -1 to 1."""
+    hot = torch.log(1 + pet)
+    size = region.mean((2, 3, 4)) + 1e-4
+    return torch.cat(
+        [
+            (hot * region).amax((2, 3, 4)) - 1.5,
+            (hot * region).mean((2, 3, 4)) / size - 1.2,
+            torch.log(size) / 2 + 3,
+            (hot * (1 - region)).mean((2, 3, 4)) - 0.5,
+            (ct * region).mean((2, 3, 4)) / size,
+        ],
+        1,
+    )
 
-    def __init__(self, network: nn.Module) -> None:
+
+Weights = tuple[float, ...]
+UNWEIGHTED: Weights = (0.0, 1.0, 0.0, 0.0, 0.0)
+
+
+class HotSpotsForService(nn.Module):
+    """Probabilities instead of logits. How a lesion's probability is shared between benign and malignant is a
+    logistic regression on the network's own word and on highest uptake, mean uptake and size; ``weights``
+    are its constant and those four factors, from ``malignancy_weights``."""
+
+    def __init__(self, network: nn.Module, weights: Weights = UNWEIGHTED) -> None:
         super().__init__()
         self.network = network
+        self.constant, *factors = weights
+        self.register_buffer("factors", torch.tensor(factors, dtype=torch.float32)[:, None])
 
     def forward(self, pet: Tensor, ct: Tensor, region: Tensor) -> tuple[Tensor, Tensor]:
         logits = self.network(pet, ct, region)
-        return torch.softmax(logits[:, : len(KINDS)], 1), torch.softmax(logits[:, len(KINDS) :], 1)
+        kinds = torch.softmax(logits[:, : len(KINDS)], 1)
+        word = logits[:, MALIGNANT : MALIGNANT + 1] - logits[:, BENIGN : BENIGN + 1]
+        seen = torch.cat([word, _measures(pet, ct, region)[:, :3]], 1)
+        malignant = torch.sigmoid(torch.matmul(seen, self.factors) + self.constant)
+        physiological = kinds[:, :1]
+        lesion = 1 - physiological
+        shares = torch.cat([physiological, lesion * (1 - malignant), lesion * malignant], 1)
+        return shares, torch.softmax(logits[:, len(KINDS) :], 1)
+
+
+def malignancy_weights(network: nn.Module, spots: Spots) -> Weights:
+    """Fitted on lesions the network did not learn from: it has seen a thousand lesions and their uptake alone
+    tells more than it has made of them."""
+    chosen = np.flatnonzero(spots.kind != PHYSIOLOGICAL)
+    pet, ct, region, kind, _ = fed(spots, chosen)
+    network.eval()
+    with torch.no_grad():
+        logits = network(pet, ct, region).float()
+        word = logits[:, MALIGNANT : MALIGNANT + 1] - logits[:, BENIGN : BENIGN + 1]
+        seen = torch.cat([word, _measures(pet, ct, region)[:, :3]], 1).numpy()
+    fitted = LogisticRegression(C=1.0, max_iter=1000).fit(seen, kind.numpy() == MALIGNANT)
+    return float(fitted.intercept_[0]), *(float(factor) for factor in fitted.coef_[0])
 
 
 class SpotSource:
@@ -123,10 +159,10 @@ def spot_loss(network: nn.Module, batch: Batch) -> dict[str, Tensor]:
     return losses
 
 
-def probabilities(network: nn.Module, spots: Spots) -> npt.NDArray[np.float64]:
+def probabilities(network: nn.Module, spots: Spots, weights: Weights = UNWEIGHTED) -> npt.NDArray[np.float64]:
     """Of the three kinds, then of the four sites: (n, 7)."""
-    service = HotSpotsForService(network).eval()
     device = next(network.parameters()).device
+    service = HotSpotsForService(network, weights).eval().to(device)
     out = []
     with torch.no_grad():
         for at in range(0, len(spots), 64):
@@ -136,9 +172,9 @@ def probabilities(network: nn.Module, spots: Spots) -> npt.NDArray[np.float64]:
     return np.concatenate(out)
 
 
-def figures(network: nn.Module, spots: Spots) -> dict[str, float]:
+def figures(network: nn.Module, spots: Spots, weights: Weights = UNWEIGHTED) -> dict[str, float]:
     """AUROC of cancer among all hot spots and among lesions, of lesion among all, accuracy of site."""
-    p = probabilities(network, spots)
+    p = probabilities(network, spots, weights)
     lesion = spots.kind != PHYSIOLOGICAL
     share = p[:, MALIGNANT] / (p[:, MALIGNANT] + p[:, BENIGN] + 1e-9)
     malignant = spots.kind == MALIGNANT

@@ -21,6 +21,7 @@ from training.pet_ct.network import (
     SCHEDULE,
     HotSpotNetwork,
     HotSpotsForService,
+    malignancy_weights,
     probabilities,
     train_hot_spots,
 )
@@ -61,7 +62,9 @@ def train(out: Path, plan: Plan) -> Path:
         device=plan.device,
     )
     network.to("cpu")
-    export(network, out / "models", report_threshold(network, taken(spots, held)), plan.patients)
+    weights = malignancy_weights(network, taken(spots, held))
+    threshold = report_threshold(network, taken(spots, held))
+    export(HotSpotsForService(network, weights), out / "models", threshold, plan.patients)
     return out / "models"
 
 
@@ -87,7 +90,7 @@ def report_threshold(network: HotSpotNetwork, spots: Spots) -> float:
 
 
 def export(
-    network: HotSpotNetwork,
+    network: HotSpotsForService,
     repository: Path,
     threshold: float,
     patients: int,
@@ -111,5 +114,5 @@ def export(
         "region": (rough[:, 2:3] > 0.3).float().reshape(shape),
     }
     batch = {name: {0: "batch"} for name in inputs}
-    export_one(HotSpotsForService(network), inputs, batch, card, repository)
+    export_one(network, inputs, batch, card, repository)
     sync(Catalogue(repository))
