@@ -19,8 +19,7 @@ from tests.inference.pictures import DX, ENDOSCOPIC, VIDEO_ENDOSCOPIC, VIDEO_LIK
 from tests.validators import dciodvfy
 from training.phantoms.endoscopy import endoscopy_frame
 
-
-SHOWN = (70_001, 70_002)
+SHOWN = (70_004, 70_009)
 """Seeds of frames with one polyp that is plain to see."""
 
 
@@ -211,7 +210,7 @@ def test_a_class_is_called_present_or_absent_by_its_operating_points(tmp_path: P
 
 def endoscopy(folder: Path, seed: int) -> Path:
     folder.mkdir()
-    picture = endoscopy_frame(seed, size=256, polyps=1).picture
+    picture = endoscopy_frame(seed, size=128, polyps=1).picture
     write_picture(
         folder / "1.dcm", picture, "ES", ENDOSCOPIC, PatientOrientation="", LossyImageCompression="00"
     )
@@ -221,7 +220,7 @@ def endoscopy(folder: Path, seed: int) -> Path:
 @needs("polyps")
 @pytest.mark.needs("dciodvfy")
 def test_a_polyp_is_outlined_in_pixels_and_its_results_are_sound(tmp_path: Path) -> None:
-    truth = endoscopy_frame(SHOWN[0], size=256, polyps=1).mask
+    truth = endoscopy_frame(SHOWN[0], size=128, polyps=1).mask
     reading = read(endoscopy(tmp_path / "study", SHOWN[0]), tmp_path / "out")
     best = reading["findings"][0]
     column, row = best["center_px"]
@@ -246,7 +245,7 @@ def test_a_polyp_is_outlined_in_pixels_and_its_results_are_sound(tmp_path: Path)
 def test_the_frames_of_a_video_are_read_one_by_one(
     modality: str, sop_class: str, elements: dict[str, Any], tmp_path: Path
 ) -> None:
-    frames = [endoscopy_frame(seed, size=256, polyps=1) for seed in SHOWN]
+    frames = [endoscopy_frame(seed, size=128, polyps=1) for seed in SHOWN]
     study = tmp_path / "study"
     study.mkdir()
     timed = {"FrameIncrementPointer": 0x00181063, "FrameTime": 40, "PatientOrientation": ""}
@@ -273,7 +272,7 @@ def test_stills_of_one_series_share_a_segmentation_that_names_each(tmp_path: Pat
     for number, seed in enumerate(SHOWN, 1):
         write_picture(
             study / f"{number}.dcm",
-            endoscopy_frame(seed, size=256, polyps=1).picture,
+            endoscopy_frame(seed, size=128, polyps=1).picture,
             "ES",
             ENDOSCOPIC,
             StudyInstanceUID="2.25.7",
