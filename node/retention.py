@@ -44,6 +44,7 @@ class Retention:
         self._also = also
         self._deleted = 0
         self._problem = ""
+        self._refused = quarantine.Pruned(0, 0, 0)
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="retention", daemon=True)
 
@@ -61,8 +62,11 @@ class Retention:
         if rules.images_below_free_mb:
             kept.append(f"while {rules.images_below_free_mb} MB are free")
         detail = f"images are kept {' and '.join(kept) or 'for good'}"
+        if self._refused.left:
+            size = self._refused.left_bytes / 1e6
+            detail += f"; refused objects: {self._refused.left}, {size:,.0f} MB"
         if self._deleted:
-            detail += f"; those of {self._deleted} studies were deleted since the start"
+            detail += f"; studies whose images were deleted since the start: {self._deleted}"
         hint = "mend or delete what holds them, or give node.data_dir a larger disk"
         return Probe("retention", not self._problem, self._problem or detail, hint if self._problem else "")
 
@@ -88,13 +92,13 @@ class Retention:
             before, why = at - timedelta(days=rules.images_days), f"{rules.images_days} days have passed"
             while self._delete_before(before, why, most=STUDIES_AT_ONCE) and not self._stopping.is_set():
                 pass
-        pruned = quarantine.prune(
+        self._refused = quarantine.prune(
             self._archive.quarantine,
             at - timedelta(days=rules.quarantine_days) if rules.quarantine_days else None,
             rules.quarantine_mb << 20 if rules.quarantine_mb else None,
         )
-        if pruned.objects:
-            log.info("Deleted %d refused objects; %d are left.", pruned.objects, pruned.left)
+        if self._refused.objects:
+            log.info("Deleted %d refused objects; %d are left.", self._refused.objects, self._refused.left)
         if rules.records_days:
             self._forget_before(at - timedelta(days=rules.records_days))
         for forget in self._also:

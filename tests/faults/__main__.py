@@ -26,6 +26,7 @@ def main() -> int:
         "fuzz": ["--inputs", str(chosen.inputs), *seed],
         "disk": [],
         "pacs": ["--objects", str(chosen.objects), *seed],
+        "attacks": [],
         "kills": ["--studies", str(chosen.studies), "--kills", str(chosen.kills), *seed],
     }
     bad = []

@@ -83,7 +83,7 @@ def test_at_the_mark_the_oldest_go_and_no_more_than_needed(database: Database, a
     retention.make_room()
     assert with_images(database) == {older, new}
     assert retention.probe().ok
-    assert "1 studies" in retention.probe().detail
+    assert retention.probe().detail.endswith("since the start: 1")
 
 
 def test_a_disk_full_of_what_is_not_delivered_is_a_problem_and_nothing_is_deleted(
@@ -96,6 +96,16 @@ def test_a_disk_full_of_what_is_not_delivered_is_a_problem_and_nothing_is_delete
     probe = retention.probe()
     assert not probe.ok
     assert "not yet delivered" in probe.detail
+
+
+def test_the_status_page_says_what_is_kept_and_what_refused_objects_take(
+    database: Database, archive: Archive
+) -> None:
+    (archive.quarantine / "2026-01-01").mkdir()
+    (archive.quarantine / "2026-01-01" / "a.dcm").write_bytes(bytes(2_000_000))
+    retention = Retention(RetentionSettings(images_days=30), database, archive, forget_nothing)
+    retention.delete_what_is_old()
+    assert retention.probe().detail == "images are kept 30 days; refused objects: 1, 2 MB"
 
 
 def test_runs_of_the_queue_are_forgotten_until_none_is_left(database: Database, archive: Archive) -> None:
