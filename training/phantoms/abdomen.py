@@ -195,14 +195,19 @@ def _veins(rng: np.random.Generator, build: Build, liver: Field) -> Tubes:
     cava = np.stack([np.full(10, -20.0), np.full(10, back - 14), np.linspace(base + 6, -268, 10)], 1)
     parts = [Tubes.along(cava + rng.normal(0, 1, cava.shape), 10.5 * wide)]
     for side in (-1, 1):
-        path = [cava[-1], (side * 34, 34, -312), (side * 64, 20, -360), (side * 70, -28, -412)]
-        parts.append(Tubes.along([*path, (side * 74, -42, -480)], 6.5 * wide))
-        parts.append(Tubes.along([cava[4], (side * 40, back - 12, base - 104)], 4.5))
+        course = [
+            (side * 34, 34, -312),
+            (side * 64, 20, -360),
+            (side * 70, -28, -412),
+            (side * 74, -42, -480),
+        ]
+        parts.append(Tubes.along(np.vstack([cava[-1], course]), 6.5 * wide))
+        parts.append(Tubes.along(np.vstack([cava[4], (side * 40, back - 12, base - 104)]), 4.5))
     hilum = np.array([-30.0, -2.0, base - 62])
     leaves = _inside(rng, liver, int(rng.integers(120, 220)), 5.0)
     parts.append(grow_tree(rng, hilum, leaves, float(rng.uniform(0.9, 1.3))))
     parts.append(grow_tree(rng, cava[0] + (0, -6, -4), _inside(rng, liver, 60, 8.0), 1.3))
-    parts.append(Tubes.along([hilum, (-4, 4, base - 80), (60, 22, base - 48)], [7.0, 6.5, 4.5]))
+    parts.append(Tubes.along(np.vstack([hilum, (-4, 4, base - 80), (60, 22, base - 48)]), [7.0, 6.5, 4.5]))
     parts.append(Tubes.along([(-4, 4, base - 80), (-6, -8, base - 130), (0, -22, -230)], [6.0, 5.0, 3.5]))
     spread = rng.normal((0, -28, -225), (45, 18, 55), (int(rng.integers(60, 110)), 3)).astype(np.float32)
     parts.append(grow_tree(rng, (-6, -8, base - 130), spread, float(rng.uniform(0.9, 1.2))))
@@ -225,7 +230,7 @@ def _pelvic_bones(rng: np.random.Generator) -> Tubes:
             crest = np.array([side * (62 + 56 * share), 70 - 78 * share**1.3, -226 - 26 * abs(share - 0.4)])
             socket = np.array([side * (58 + 32 * share), 52 - 42 * share, -318 - 24 * share])
             parts.append(Tubes.along([crest, (crest + socket) / 2 + (side * -5, 2, 0), socket], 4.2))
-        parts.append(Tubes.along([root, (side * 72, 34, -335), (side * 88, 4, -362)], 9.0))
+        parts.append(Tubes.along(np.vstack([root, (side * 72, 34, -335), (side * 88, 4, -362)]), 9.0))
         parts.append(Tubes.along([(side * 76, -8, -364), (side * 40, -46, -388), (side * 7, -56, -398)], 7.0))
         parts.append(Tubes.along([(side * 80, 20, -372), (side * 62, 36, -425), (side * 30, -20, -432)], 8.5))
         parts.append(Tubes.along([(side * 30, -20, -432), (side * 8, -50, -408)], 6.0))
