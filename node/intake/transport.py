@@ -231,6 +231,8 @@ class _Association(threading.Thread):
         except (ProtocolError, PeerSilentError) as error:
             if self._caller is None:
                 door.distrust(self.address, str(error))
+            elif self._request is None and isinstance(error, PeerSilentError):
+                log.info("%s had nothing more to send", self._caller)
             else:
                 door.lose(self._caller, str(error))
             self._abort()
@@ -264,19 +266,19 @@ class _Association(threading.Thread):
         identity = self._listener.identity
         if identity is None:
             return None
-        self._connection.settimeout(self._listener.settings.tls.handshake_seconds)
-        connection = identity.accepting().wrap_socket(
-            self._connection, server_side=True, do_handshake_on_connect=False
-        )
-        self._wire = wire = SecureWire(connection)
-        connection.settimeout(self._listener.settings.tls.handshake_seconds)
         try:
+            connection = identity.accepting().wrap_socket(
+                self._connection, server_side=True, do_handshake_on_connect=False
+            )
+            self._wire = SecureWire(connection)
+            self._wire.set_deadline(self._listener.settings.tls.handshake_seconds)
             connection.do_handshake()
             return certificate_of(connection)
         except (ssl.SSLEOFError, ssl.SSLZeroReturnError, ConnectionError) as error:
             raise PeerGoneError("hung up during the TLS handshake") from error
         except OSError as error:
-            wire.take_leave()
+            if isinstance(self._wire, SecureWire):
+                self._wire.take_leave()
             raise TlsError(in_words(error)) from error
 
     def _negotiate(self, certificate: PeerCertificate | None) -> bool:

@@ -115,7 +115,17 @@ class Wire:
         except OSError as error:
             raise PeerGoneError(str(error)) from error
         if count < len(view):
-            raise PeerGoneError("closed the connection, or sent too slowly, within a PDU")
+            if self._is_open():
+                raise PeerSilentError("sends data too slowly")
+            raise PeerGoneError("closed the connection")
+
+    def _is_open(self) -> bool:
+        try:
+            return bool(self._connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT))
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
 
 
 class SecureWire(Wire):
@@ -165,7 +175,7 @@ class SecureWire(Wire):
             except OSError as error:
                 raise _gone(error, "silent for too long") from error
             if not count:
-                raise PeerGoneError("closed the connection, or sent too slowly, within a PDU")
+                raise PeerGoneError("closed the connection")
             view = view[count:]
             if view and time.monotonic() > until:
                 raise PeerSilentError("sends data too slowly")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import multiprocessing
+import os
 import socket
 import statistics
 import struct
@@ -81,11 +82,16 @@ threading.Event().wait()
 
 @dataclass(frozen=True)
 class Target:
-    """Where the node listens, and the folder with the certificates."""
+    """Where the node listens, its process, and the folder with the certificates."""
 
     folder: Path
     port: int
     web_port: int
+    pid: int
+
+    def cpu_seconds(self) -> float:
+        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+        return sum(map(int, fields[11:13])) / os.sysconf("SC_CLK_TCK")
 
     def destination(self, name: str, caller: str = "CT1") -> DicomDestination:
         files = Files(
@@ -228,6 +234,10 @@ def under(names: list[str], target: Target, made: dict[str, Counter[str]]) -> It
         process.join(60)
 
 
+def made_by(names: list[str], made: dict[str, Counter[str]]) -> int:
+    return sum(made[name]["attempts"] for name in names)
+
+
 def speed(target: Target, count: int, folder: Path) -> float:
     """Images a second that the known sender gets rid of."""
     paths = []
@@ -256,47 +266,80 @@ def node_in(folder: Path) -> Iterator[Target]:
         assert process.stdout is not None
         port, web_port = map(int, process.stdout.readline().split())
         try:
-            yield Target(folder, port, web_port)
+            yield Target(folder, port, web_port, process.pid)
         finally:
             process.kill()
 
 
+@dataclass(frozen=True)
+class Round:
+    """``kept``: the speed under attack, to the mean of those before and after. ``attempt_ms``, ``image_ms``:
+    processor time that one costs the node."""
+
+    kept: float
+    attempt_ms: float
+    image_ms: float
+
+
+def measure(names: list[str], target: Target, count: int, made: dict[str, Counter[str]]) -> Round:
+    folder, earlier = target.folder / "out", made_by(names, made)
+    start = target.cpu_seconds()
+    before = speed(target, count, folder)
+    images = target.cpu_seconds() - start
+    start = target.cpu_seconds()
+    with under(names, target, made):
+        during = speed(target, count, folder)
+    attack = target.cpu_seconds() - start - images
+    after = speed(target, count, folder)
+    attempts = max(1, made_by(names, made) - earlier)
+    kept = during / statistics.mean((before, after))
+    return Round(kept, 1000 * attack / attempts, 1000 * images / count)
+
+
 def run(rounds: int, count: int, names: list[str]) -> bool:
     """Print the figures; whether every attempt was refused."""
-    kept: dict[str, list[float]] = {}
     made = {name: Counter[str]() for name in names}
+    groups = {name: [name] for name in names} | ({"all at once": names} if len(names) > 1 else {})
     with tempfile.TemporaryDirectory(prefix="overread-attacks-", dir="/dev/shm") as scratch:
         folder = Path(scratch)
         (folder / "out").mkdir()
+        print(f"{'attack':30}{'speed kept':>12}{'(least-most)':>15}{'ms/attempt':>12}{'ms/image':>10}")
         with node_in(folder) as target:
             speed(target, count, folder / "out")
-            for group in [[name] for name in names] + ([names] if len(names) > 1 else []):
-                label = group[0] if len(group) == 1 else "all at once"
-                for _ in range(rounds):
-                    before = speed(target, count, folder / "out")
-                    with under(group, target, made):
-                        during = speed(target, count, folder / "out")
-                    after = speed(target, count, folder / "out")
-                    kept.setdefault(label, []).append(during / statistics.mean((before, after)))
-                print(f"  {label}: keeps {statistics.median(kept[label]):.0%} of its speed", flush=True)
+            for label, group in groups.items():
+                seen = [measure(group, target, count, made) for _ in range(rounds)]
+                ratios = [one.kept for one in seen]
+                costs = [statistics.median(each) for each in zip(*(_costs(one) for one in seen), strict=True)]
+                spread = f"({min(ratios):.0%}-{max(ratios):.0%})"
+                print(
+                    f"{label:30}{statistics.median(ratios):>12.0%}{spread:>15}{costs[0]:>12.1f}{costs[1]:>10.1f}",
+                    flush=True,
+                )
             time.sleep(1)
-        database = Database(f"sqlite:///{folder / 'overread.db'}")
-        with database.snapshot() as session:
-            reasons = Counter(
-                (refusal.status, refusal.reason.partition(" (")[0][:90]) for refusal in session.query(Refusal)
-            )
-            stored, entries = session.query(Instance).count(), newest(session, AuditFilter(), 100_000)
-        database.close()
-    print(f"\n{'attack':30}{'attempts':>10}{'refused':>9}{'speed kept':>12}{'(least-most)':>15}")
-    for name, ratios in kept.items():
-        attempts, refused = (made[name]["attempts"], made[name]["refused"]) if name in made else ("", "")
-        spread = f"({min(ratios):.0%}-{max(ratios):.0%})"
-        print(f"{name:30}{attempts:>10}{refused:>9}{statistics.median(ratios):>12.0%}{spread:>15}")
+        report(folder, made)
+    return all(one["attempts"] == one["refused"] for one in made.values())
+
+
+def report(folder: Path, made: dict[str, Counter[str]]) -> None:
+    """Print what was tried, and what the node wrote down."""
+    database = Database(f"sqlite:///{folder / 'overread.db'}")
+    with database.snapshot() as session:
+        reasons = Counter(
+            (refusal.status, refusal.reason.partition(" (")[0][:90]) for refusal in session.query(Refusal)
+        )
+        stored, entries = session.query(Instance).count(), newest(session, AuditFilter(), 100_000)
+    database.close()
+    print(f"\n{'attack':30}{'attempts':>10}{'refused':>9}")
+    for name, one in made.items():
+        print(f"{name:30}{one['attempts']:>10}{one['refused']:>9}")
     print(f"\n{stored} images of the known sender are stored. Written down:")
     for (status, reason), times in reasons.most_common():
         print(f"  {times:4} × 0x{status:04X} {reason}")
     print(f"  in the audit trail: {dict(Counter(entry.kind for entry in entries))}")
-    return all(one["attempts"] == one["refused"] for one in made.values())
+
+
+def _costs(one: Round) -> tuple[float, float]:
+    return one.attempt_ms, one.image_ms
 
 
 def main() -> None:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import ExitStack
 
+from pydicom.uid import CTImageStorage
+
 from node.intake.door import MOST_NAMES, PLACES_TO_WAIT
 from storage.audit import AuditFilter, newest
 from tests.node.intake.conftest import Intake
-from tests.node.intake.raw_sender import ASSOCIATE_AC, ASSOCIATE_RJ, RawSender
+from tests.node.intake.raw_sender import ABORT, ASSOCIATE_AC, ASSOCIATE_RJ, RawSender, store_pdus
 from tests.node.intake.senders import ct_series, ct_slice, encoded, send
 
 StartIntake = Callable[..., Intake]
@@ -35,6 +37,16 @@ def test_a_stranger_under_many_names_fills_nothing(start_intake: StartIntake) ->
     assert len(intake.refusals()) == MOST_NAMES + 1
     with intake.database.snapshot() as session:
         assert len(newest(session, AuditFilter(kind="turned-away"))) == MOST_NAMES + 1
+
+
+def test_an_association_that_is_left_idle_ends_without_being_a_refusal(start_intake: StartIntake) -> None:
+    intake = start_intake("fast", network_timeout=1)
+    with RawSender(intake.port) as idle, RawSender(intake.port) as broken:
+        assert [one.associate() for one in (idle, broken)] == [ASSOCIATE_AC] * 2
+        broken.socket.sendall(store_pdus(bytes(9000), "1.2.3", CTImageStorage)[:5000])
+        assert [one.receive()[0] for one in (idle, broken)] == [ABORT] * 2
+    (refusal,) = intake.refusals()
+    assert "the association of RAW@127.0.0.1 was aborted" in refusal.reason
 
 
 def test_the_audit_trail_tells_who_sent_how_much_of_which_study(start_intake: StartIntake) -> None:
