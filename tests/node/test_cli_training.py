@@ -39,7 +39,9 @@ def scored(folder: Path, metric: str, *arguments: object) -> dict[str, Any]:
     return figures
 
 
-@pytest.mark.parametrize("command", ["train", "compare", "evaluate", *(f"score {metric}" for metric in METRICS)])
+@pytest.mark.parametrize(
+    "command", ["train", "compare", "evaluate", *(f"score {metric}" for metric in METRICS)]
+)
 def test_every_command_has_help_with_an_example(command: str) -> None:
     shown = overread(*command.split(), "--help")
     assert shown.exit_code == 0
