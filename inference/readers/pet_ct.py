@@ -60,7 +60,8 @@ class Judged:
 
 
 def read(volume: Volume, engine: Engine, catalogue: Catalogue) -> Reading:
-    """Lesions with SUV, metabolic volume, site and malignancy; the most certain first. Masks lie on the PET.
+    """Lesions that may be cancer, with SUV, metabolic volume, site and malignancy; the most certain first.
+    Masks lie on the PET.
 
     Raises:
         UnreadableSeriesError: no CT beside the PET, or too few slices.
@@ -77,9 +78,7 @@ def read(volume: Volume, engine: Engine, catalogue: Catalogue) -> Reading:
     times.append(time.perf_counter())
     judged = judge(pet, ct, spots, engine, model.card)
     times.append(time.perf_counter())
-    threshold = model.card.threshold("report")
-    told = [one for one in sorted(judged, key=lambda j: -j.lesion) if one.lesion >= threshold]
-    findings = tuple(_finding(one, pet, ct) for one in told)
+    findings = tuple(_finding(one, pet, ct) for one in reported(judged, model.card))
     times.append(time.perf_counter())
     names = ("registration", "preprocess", "inference", "postprocess")
     return Reading(
@@ -108,6 +107,16 @@ def judge(pet: Volume, ct: Volume, spots: Sequence[HotSpot], engine: Engine, car
             site = sites[int(outputs["site"][number].argmax())]
             judged.append(Judged(spot, kinds[0], kinds[1], kinds[2], site))
     return judged
+
+
+def reported(judged: Sequence[Judged], card: ModelCard) -> list[Judged]:
+    """Those that are lesions rather than physiology, and likely enough to be cancer; the likeliest first."""
+    told = [
+        one
+        for one in judged
+        if one.lesion >= card.threshold("lesion") and one.malignant >= card.threshold("report")
+    ]
+    return sorted(told, key=lambda one: (-one.malignant, one.spot.peak))
 
 
 def crops(pet: Volume, ct: Volume, spots: Sequence[HotSpot]) -> tuple[Array, Array, Array]:

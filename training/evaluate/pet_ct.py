@@ -13,14 +13,16 @@ import numpy as np
 import numpy.typing as npt
 from rich.progress import track
 
+from inference.card import ModelCard
 from inference.catalogue import Catalogue
 from inference.engine import Engine
 from inference.engine.embedded import EmbeddedEngine
 from inference.hot_spots import hot_spots
-from inference.readers.pet_ct import HOT_SPOTS, NAME, Judged, judge, uptake
+from inference.readers.pet_ct import HOT_SPOTS, NAME, Judged, judge, reported, uptake
 from training.errors import TaskError
 from training.metrics.classification import Interval, auroc, limits, roc
 from training.pet_ct.spots import PATIENTS_PER_ANATOMY, lesion_of, volumes
+from training.phantoms.hot_lesions import HotLesion
 from training.phantoms.pet import TrueLesion, pet_ct_phantom
 
 PATIENTS = 50
@@ -36,7 +38,7 @@ class _Patient:
     shown: Sequence[TrueLesion | None]
     lesions: Sequence[TrueLesion]
     measured: Sequence[tuple[TrueLesion, float, float]]
-    """Reported lesions with metabolic volume in mm3 and SUVpeak."""
+    """Lesions told from physiology, with metabolic volume in mm3 and SUVpeak."""
 
 
 def evaluate_phantoms(
@@ -61,7 +63,7 @@ def evaluate_phantoms(
         _read(first, first + k, engine, catalogue, split == "shifted")
         for k in track(range(patients), "phantom patients")
     ]
-    threshold = catalogue.find(HOT_SPOTS).card.threshold("report")
+    card = catalogue.find(HOT_SPOTS).card
     if out is not None:
         from training.metrics.pictures import draw_roc
 
@@ -76,8 +78,8 @@ def evaluate_phantoms(
         "patients": patients,
         "lesions": sum(len(p.lesions) for p in read),
         "hot_spots": sum(len(p.judged) for p in read),
-        "operating_point": threshold,
-        **_figures(read, threshold),
+        "operating_points": {name: card.threshold(name) for name in ("lesion", "report")},
+        **_figures(read, card),
     }
 
 
@@ -94,20 +96,29 @@ def _read(first: int, seed: int, engine: Engine, catalogue: Catalogue, shifted: 
     measured = [
         (lesion, float(one.spot.mask.voxels.sum()) * pet.voxel_mm3, uptake(one.spot, pet).suv_peak)
         for one, lesion in zip(judged, shown, strict=True)
-        if lesion is not None and one.lesion >= card.threshold("report")
+        if lesion is not None and one.lesion >= card.threshold("lesion")
     ]
     return _Patient(judged, shown, phantom.lesions, measured)
 
 
-def _figures(read: Sequence[_Patient], threshold: float) -> dict[str, Any]:
+def _figures(read: Sequence[_Patient], card: ModelCard) -> dict[str, Any]:
     """Each figure with its 95 % limits over resampled patients."""
+
+    def as_lesion(judged: Sequence[Judged]) -> list[Judged]:
+        return [one for one in judged if one.lesion >= card.threshold("lesion")]
+
     figures: dict[str, Callable[[Sequence[_Patient]], float]] = {
         "cancer_auroc": lambda some: auroc(*_cancers(some)),
         "malignancy_auroc": lambda some: auroc(*_malignancies(some)),
         "lesion_auroc": lambda some: auroc(*_lesions(some)),
-        "sensitivity": partial(_sensitivity, threshold=threshold, least_mm=0.0),
-        "sensitivity_from_10_mm": partial(_sensitivity, threshold=threshold, least_mm=10.0),
-        "false_marks_per_scan": partial(_false_marks, threshold=threshold),
+        "lesion_sensitivity": partial(_sensitivity, told=as_lesion, wanted=lambda r: True),
+        "lesion_sensitivity_from_10_mm": partial(
+            _sensitivity, told=as_lesion, wanted=lambda r: r.diameter_mm >= 10
+        ),
+        "cancer_sensitivity": partial(_sensitivity, told=reported_by(card), wanted=lambda r: r.malignant),
+        "benign_reported": partial(_sensitivity, told=reported_by(card), wanted=lambda r: not r.malignant),
+        "physiological_lesions_per_scan": partial(_false_marks, told=as_lesion),
+        "physiological_reported_per_scan": partial(_false_marks, told=reported_by(card)),
         "site_accuracy": _site_accuracy,
     }
     rng = np.random.default_rng(0)
@@ -159,25 +170,34 @@ def _ranked(
     )
 
 
-def _sensitivity(read: Sequence[_Patient], threshold: float, least_mm: float) -> float:
-    """The share of lesions of this size that a mark shows, whether anything was hot there or not."""
+Told = Callable[[Sequence[Judged]], Sequence[Judged]]
+
+
+def reported_by(card: ModelCard) -> Told:
+    return partial(reported, card=card)
+
+
+def _sensitivity(read: Sequence[_Patient], told: Told, wanted: Callable[[HotLesion], bool]) -> float:
+    """The share of the wanted lesions that a mark shows, whether anything was hot there or not."""
     hits = total = 0
     for patient in read:
-        told = zip(patient.judged, patient.shown, strict=True)
-        marked = {id(lesion) for one, lesion in told if lesion is not None and one.lesion >= threshold}
-        wanted = [lesion for lesion in patient.lesions if lesion.recipe.diameter_mm >= least_mm]
-        total += len(wanted)
-        hits += sum(id(lesion) in marked for lesion in wanted)
+        marks = {id(one) for one in told(patient.judged)}
+        pairs = zip(patient.judged, patient.shown, strict=True)
+        marked = {id(lesion) for one, lesion in pairs if lesion is not None and id(one) in marks}
+        those = [lesion for lesion in patient.lesions if wanted(lesion.recipe)]
+        total += len(those)
+        hits += sum(id(lesion) in marked for lesion in those)
     return hits / total if total else float("nan")
 
 
-def _false_marks(read: Sequence[_Patient], threshold: float) -> float:
-    marks = sum(
-        one.lesion >= threshold and lesion is None
-        for patient in read
-        for one, lesion in zip(patient.judged, patient.shown, strict=True)
-    )
-    return marks / len(read)
+def _false_marks(read: Sequence[_Patient], told: Told) -> float:
+    """Marks per scan that show no lesion at all."""
+    count = 0
+    for patient in read:
+        marks = {id(one) for one in told(patient.judged)}
+        pairs = zip(patient.judged, patient.shown, strict=True)
+        count += sum(lesion is None and id(one) in marks for one, lesion in pairs)
+    return count / len(read)
 
 
 def _site_accuracy(read: Sequence[_Patient]) -> float:

@@ -19,7 +19,11 @@ _SITE_CODES = {
 
 
 def hot_spots_card(
-    version: int, report: float, data: Sequence[dict[str, Any]], metrics: Sequence[dict[str, Any]]
+    version: int,
+    lesion: float,
+    report: float,
+    data: Sequence[dict[str, Any]],
+    metrics: Sequence[dict[str, Any]],
 ) -> dict[str, Any]:
     """``model.yaml``, its weights' hash still missing."""
     dims = [-1, 1, *CROP]
@@ -86,7 +90,8 @@ def hot_spots_card(
             },
         ],
         "operating_points": {
-            "report": {"threshold": report, "chosen_for": "1 minus the probability of physiological uptake"}
+            "lesion": {"threshold": lesion, "chosen_for": "95 % of lesions are called no physiology"},
+            "report": {"threshold": report, "chosen_for": "80 % of cancers; as likely cancer it is reported"},
         },
         "postprocess": {"least_suv": LEAST_SUV, "least_ml": LEAST_ML, "most_hot_spots": float(MOST)},
         "parity": {"absolute": 1e-3, "relative": 1e-3},

@@ -21,14 +21,15 @@ from training.pet_ct.network import (
     SCHEDULE,
     HotSpotNetwork,
     HotSpotsForService,
+    Weights,
     malignancy_weights,
     probabilities,
     train_hot_spots,
 )
-from training.pet_ct.spots import PATIENTS_PER_ANATOMY, PHYSIOLOGICAL, Spots, kept_spots
+from training.pet_ct.spots import MALIGNANT, PATIENTS_PER_ANATOMY, PHYSIOLOGICAL, Spots, kept_spots
 
 FIRST_ANATOMY = 3000
-_SENSITIVITY = 0.95
+_LESIONS, _CANCERS = 0.95, 0.8
 
 
 @dataclass(frozen=True)
@@ -63,8 +64,8 @@ def train(out: Path, plan: Plan) -> Path:
     )
     network.to("cpu")
     weights = malignancy_weights(network, taken(spots, held))
-    threshold = report_threshold(network, taken(spots, held))
-    export(HotSpotsForService(network, weights), out / "models", threshold, plan.patients)
+    thresholds = operating_points(network, taken(spots, held), weights)
+    export(HotSpotsForService(network, weights), out / "models", thresholds, plan.patients)
     return out / "models"
 
 
@@ -83,16 +84,22 @@ def taken(spots: Spots, chosen: np.ndarray[Any, Any]) -> Spots:
     return Spots(*(getattr(spots, name)[chosen] for name in spots.__dataclass_fields__))
 
 
-def report_threshold(network: HotSpotNetwork, spots: Spots) -> float:
-    """What 95 % of the lesions among ``spots`` reach, rounded down, no less than 0.3 and no more than 0.7."""
-    lesion = 1 - probabilities(network, spots)[spots.kind != PHYSIOLOGICAL, PHYSIOLOGICAL]
-    return float(np.clip(np.floor(np.quantile(lesion, 1 - _SENSITIVITY) * 100) / 100, 0.3, 0.7))
+def operating_points(network: HotSpotNetwork, spots: Spots, weights: Weights) -> tuple[float, float]:
+    """What 95 % of the lesions among ``spots`` reach of not being physiological, within 0.3 to 0.7, and what
+    80 % of the cancers reach of being cancer, within 0.1 to 0.6; both rounded down."""
+    p = probabilities(network, spots, weights)
+    lesion = np.quantile(1 - p[spots.kind != PHYSIOLOGICAL, PHYSIOLOGICAL], 1 - _LESIONS)
+    cancer = np.quantile(p[spots.kind == MALIGNANT, MALIGNANT], 1 - _CANCERS)
+    return (
+        float(np.clip(np.floor(lesion * 100) / 100, 0.3, 0.7)),
+        float(np.clip(np.floor(cancer * 100) / 100, 0.1, 0.6)),
+    )
 
 
 def export(
     network: HotSpotsForService,
     repository: Path,
-    threshold: float,
+    thresholds: tuple[float, float],
     patients: int,
     metrics: Sequence[dict[str, Any]] = (),
     version: int = 1,
@@ -105,7 +112,7 @@ def export(
         "license": "Apache-2.0",
         "description": "procedural patients; no real one took part",
     }
-    card = hot_spots_card(version, threshold, [data], metrics)
+    card = hot_spots_card(version, *thresholds, [data], metrics)
     shape = (2, 1, *CROP)
     rough = torch.nn.functional.interpolate(random_input((2, 3, 6, 6, 6)), size=CROP, mode="trilinear")
     inputs = {
