@@ -12,9 +12,10 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 from pydicom import DataElement, Dataset
+from pydicom.charset import convert_encodings, default_encoding
 from pydicom.dataelem import RawDataElement
 from pydicom.filebase import DicomBytesIO
-from pydicom.filewriter import write_dataset
+from pydicom.filewriter import correct_ambiguous_vr, write_dataset
 from pydicom.tag import Tag
 
 from inference.findings import Mask
@@ -28,7 +29,7 @@ _Drawn = tuple[tuple[slice, slice], npt.NDArray[np.bool_]]
 
 
 def place_frames(instance: Dataset, edition: Edition, masks: Sequence[Mask], touched: Sequence[int]) -> None:
-    """Replaces, in place, the frames of a BINARY segmentation in Explicit VR Little Endian.
+    """Replaces, in place, the frames of a BINARY segmentation in Explicit VR Little Endian that is settled.
 
     Args:
         masks: one per segment, in the order of their numbers; each has at least one voxel.
@@ -53,9 +54,6 @@ def place_frames(instance: Dataset, edition: Edition, masks: Sequence[Mask], tou
             before |= voxels
             groups.append(places[first + offset].group(number, identification))
             frames.append((box, voxels))
-    items = b"".join(map(_item, groups))
-    tag = Tag("PerFrameFunctionalGroupsSequence")
-    instance[tag] = RawDataElement(tag, "SQ", len(items), items, 0, False, True)
     instance.NumberOfFrames = len(frames)
     instance.PixelData = _packed(frames, (rows, columns))
     instance.SegmentsOverlap = "YES" if overlap else "NO"
@@ -67,6 +65,18 @@ def place_frames(instance: Dataset, edition: Edition, masks: Sequence[Mask], tou
     instance.DimensionOrganizationSequence[0].DimensionOrganizationUID = organization
     for index in instance.DimensionIndexSequence:
         index.DimensionOrganizationUID = organization
+    _place_encoded(instance, b"".join(map(_item, groups)))
+
+
+def _place_encoded(instance: Dataset, items: bytes) -> None:
+    """Per-frame functional groups that are written as they are. pydicom leaves alone what is said to have the
+    encoding it writes; nothing else may have an ambiguous VR then."""
+    instance.PerFrameFunctionalGroupsSequence = []
+    correct_ambiguous_vr(instance, is_little_endian=True)
+    tag = Tag("PerFrameFunctionalGroupsSequence")
+    instance[tag] = RawDataElement(tag, "SQ", len(items), items, 0, False, True)
+    declared = instance.get("SpecificCharacterSet")
+    instance.set_original_encoding(False, True, convert_encodings(declared) if declared else default_encoding)
 
 
 class _Plane:

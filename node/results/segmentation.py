@@ -96,7 +96,6 @@ def segmentation(edition: Edition, regions: Sequence[Region], role: str) -> hd.s
         **edition.series(role),
         **edition.device(),
     )
-    place_frames(instance, edition, [region.mask for region in regions], touched)
     instance.ContentCreatorName = ""
     if isinstance(volume, Pictures):
         instance.PatientOrientation = images[0].PatientOrientation
@@ -104,6 +103,7 @@ def segmentation(edition: Edition, regions: Sequence[Region], role: str) -> hd.s
     if "RequestAttributesSequence" in edition.sources.first:
         instance.RequestAttributesSequence = edition.sources.first.RequestAttributesSequence
     edition.settle(instance)
+    place_frames(instance, edition, [region.mask for region in regions], touched)
     return instance
 
 
