@@ -52,8 +52,8 @@ _BOTH: Mapping[str, tuple[_Line, ...]] = {
 }
 _CLOSE: Mapping[str, tuple[_Line, ...]] = {
     "phantom": (
-        _Line("Dice, 6 mm and more", "dice", "matched"),
-        _Line("error of the diameter, relative, 6 mm and more", "diameter_error", "matched"),
+        _Line("Dice, 6 mm and more", "dice", "matched_6mm"),
+        _Line("error of the diameter, relative, 6 mm and more", "diameter_error", "matched_6mm"),
         _Line("AUROC of malignancy", "malignancy_auroc", "matched"),
         _Line("the same, by diameter alone", "malignancy_auroc_of_diameter", "matched"),
         _Line("accuracy of the type", "kind_accuracy", "matched"),

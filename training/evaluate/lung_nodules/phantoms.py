@@ -163,7 +163,12 @@ def figures(cases: Sequence[CaseRead], threshold: float) -> dict[str, Any]:
         "malignancy_auroc_of_diameter": by_diameter,
         "kind_accuracy": mean_interval([t.kind == f.kind for t, f in drawn]),
     }
-    out: dict[str, Any] = {"nodules": len(truths), "nodules_6mm": len(large), "matched": len(drawn)}
+    out: dict[str, Any] = {
+        "nodules": len(truths),
+        "nodules_6mm": len(large),
+        "matched": len(drawn),
+        "matched_6mm": len(sized),
+    }
     for name, interval in intervals.items():
         out[name], out[f"{name}_ci"] = interval.value, [interval.low, interval.high]
     return out | {
