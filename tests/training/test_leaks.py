@@ -1,0 +1,59 @@
+"""Nothing but the lesion tells of the lesion: labels cannot be guessed from renderings without any."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from tests.training.leak import found_by_classifier
+from training.phantoms.anatomy import chest_anatomy
+from training.phantoms.chest import random_nodules
+from training.phantoms.endoscopy import endoscopy_frame, polyp_count
+from training.phantoms.fields import Grid
+from training.phantoms.render import render
+
+Frames = npt.NDArray[np.float32]
+
+
+@pytest.fixture(scope="module")
+def lesion_free_frames() -> tuple[Frames, npt.NDArray[np.bool_]]:
+    """As many frames that would have had polyps as would have had none, all rendered without."""
+    seeds = np.arange(3000)
+    has_polyps = np.array([polyp_count(int(seed)) > 0 for seed in seeds])
+    chosen = np.concatenate([seeds[has_polyps][:200], seeds[~has_polyps][:200]])
+    frames = [endoscopy_frame(int(seed), size=16, polyps=0).picture for seed in chosen]
+    return np.array(frames, np.float32), has_polyps[chosen]
+
+
+def test_a_colon_does_not_tell_whether_it_would_have_had_a_polyp(
+    lesion_free_frames: tuple[Frames, npt.NDArray[np.bool_]],
+) -> None:
+    frames, has_polyps = lesion_free_frames
+    assert abs(found_by_classifier(frames, has_polyps) - 0.5) < 0.05
+
+
+def test_a_leak_would_be_found(lesion_free_frames: tuple[Frames, npt.NDArray[np.bool_]]) -> None:
+    """A fifth more red in the middle of the frames of one class."""
+    frames, has_polyps = lesion_free_frames
+    leaky = frames.copy()
+    leaky[has_polyps, 4:12, 4:12, 0] *= 1.2
+    assert found_by_classifier(leaky, has_polyps) > 0.6
+
+
+def test_the_place_of_a_nodule_does_not_tell_whether_it_is_malignant() -> None:
+    """Of nodules of one size: larger ones lie deeper and are malignant more often, as in patients."""
+    anatomy = chest_anatomy(901)
+    grid = Grid.centred((70, 72, 96), (4.0, 4.0, 4.0))
+    hu, to_index = render(anatomy, grid), np.linalg.inv(grid.affine)
+    patches, malignant = [], []
+    for seed in range(1500):
+        (label,) = random_nodules(anatomy, 1, seed=seed)
+        if not 7 <= label.diameter_mm <= 15:
+            continue
+        at = np.rint((to_index @ (*label.center_mm, 1.0))[:3]).astype(int)
+        z, y, x = np.clip(at - 3, 0, np.array(hu.shape) - 7)
+        patches.append(hu[z : z + 7, y : y + 7, x : x + 7])
+        malignant.append(label.malignant)
+    assert len(patches) > 550
+    assert abs(found_by_classifier(np.array(patches), np.array(malignant)) - 0.5) < 0.05
