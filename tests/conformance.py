@@ -14,6 +14,7 @@ from pynetdicom.sop_class import (
     ColorSoftcopyPresentationStateStorage,
     Comprehensive3DSRStorage,
     DeformableSpatialRegistrationStorage,
+    EnhancedSRStorage,
     GrayscaleSoftcopyPresentationStateStorage,
     KeyObjectSelectionDocumentStorage,
     SecondaryCaptureImageStorage,
@@ -32,7 +33,7 @@ from node.settings import Settings
 PAGE = Path(__file__).parents[1] / "docs" / "conformance.md"
 RESULT_CLASSES: dict[str, tuple[UID, ...]] = {
     "seg": (SegmentationStorage,),
-    "sr": (Comprehensive3DSRStorage,),
+    "sr": (Comprehensive3DSRStorage, EnhancedSRStorage),
     "pr": (GrayscaleSoftcopyPresentationStateStorage, ColorSoftcopyPresentationStateStorage),
     "sc": (SecondaryCaptureImageStorage,),
     "ko": (KeyObjectSelectionDocumentStorage,),
