@@ -139,7 +139,7 @@ TASKS: Mapping[str, Task] = {
     "ct-lesions": Task(
         _ct_lesions,
         ("phantom", "backgrounds"),
-        architectures=("unet", "deeplab", "pyramid"),
+        architectures=("unet", "deeplab"),
         activations=ACTIVATIONS,
         starts=True,
     ),

@@ -28,7 +28,7 @@ from training.phantoms.trunk import Phase, render_trunk
 
 NATIVE = {
     *("Conv", "ConvTranspose", "Relu", "Add", "Sub", "Mul", "Div", "Clip", "Concat", "Slice", "Sigmoid"),
-    *("Exp", "Softmax", "AveragePool", "Abs", "Pow"),
+    *("Exp", "Softmax"),
 }
 SEED = 71
 GRID = Grid.centred((60, 100, 130), (4.0, 2.7, 2.7), (-170.0, -4.0, 0.0))
@@ -62,7 +62,7 @@ def test_each_organ_has_its_density(patient: Abdomen, clean: Array) -> None:
     assert 30 < median("liver", 8) < 85
     assert 35 < median("spleen", 8) < 60
     assert 15 < median("kidneys", 4) < 50
-    assert median("gallbladder", 4) < 20
+    assert median("canal", 2) < 40
     assert median("spine", 5) > 100
     assert -120 < np.percentile(clean[patient.fields["cavity"].on(GRID) > 20], 10) < -80
 
@@ -175,7 +175,7 @@ def test_every_architecture_answers_on_any_size(architecture: str, activation: s
 
 
 def test_the_exported_network_answers_as_it_did_in_training_and_is_native_to_tensorrt(tmp_path: Path) -> None:
-    export(LesionNet("relu", "pyramid"), tmp_path, version=1, data=learned_from(0, ()), metrics=[])
+    export(LesionNet(), tmp_path, version=1, data=learned_from(0, ()), metrics=[])
     catalogue = Catalogue(tmp_path)
     rows = list(verify(catalogue, EmbeddedEngine(catalogue)))
     assert len(rows) == 5

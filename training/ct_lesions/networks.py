@@ -7,14 +7,10 @@ import math
 import torch
 from torch import Tensor, nn
 
-from training.detection.networks import Convolution, DeepLab, Pyramid, UNet, Widths
+from training.detection.networks import Convolution, DeepLab, UNet, Widths
 from training.phantoms.masses import SITES
 
-ARCHITECTURES: dict[str, type[UNet] | type[DeepLab] | type[Pyramid]] = {
-    "unet": UNet,
-    "deeplab": DeepLab,
-    "pyramid": Pyramid,
-}
+ARCHITECTURES: dict[str, type[UNet] | type[DeepLab]] = {"unet": UNet, "deeplab": DeepLab}
 WIDTHS: Widths = (16, 32, 64, 128)
 CLIP_HU = (-1024.0, 1000.0)
 DIVIDE_HU = 1000.0
