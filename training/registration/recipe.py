@@ -18,7 +18,7 @@ from training.loop import Batch, Losses, Schedule, fit
 from training.registration.bank import bank
 from training.registration.cards import TEXT, registration_card
 from training.registration.network import Registrar
-from training.registration.pairs import COARSE, PairSource
+from training.registration.pairs import BATCH, COARSE, PairSource
 
 SCHEDULE = Schedule(
     steps=400, learning_rate=4e-3, warm_up=20, validate_every=100, checkpoint_every=50, average=0.97
@@ -45,7 +45,7 @@ def train(out: Path, plan: Plan) -> Path:
     seen = [held_out(step) for step in range(4)]
     torch.manual_seed(plan.seed)
     network = Registrar()
-    fit(
+    history = fit(
         network,
         PairSource(chests, plan.seed),
         loss,
@@ -56,7 +56,7 @@ def train(out: Path, plan: Plan) -> Path:
         device=plan.device,
         title="registration",
     )
-    export(network.to("cpu"), out / "models", chests=plan.chests)
+    export(network.to("cpu"), out / "models", chests=plan.chests, pairs=BATCH * history.step)
     return out / "models"
 
 
@@ -98,11 +98,12 @@ def export(
     repository: Path,
     *,
     chests: int,
+    pairs: int,
     metrics: Sequence[Mapping[str, Any]] = (),
     version: int = 1,
 ) -> None:
     """The network as ONNX with card, README, parity sample and Triton configuration."""
-    card = registration_card(version, chests, metrics)
+    card = registration_card(version, chests, pairs, metrics)
     folder = repository / str(card["name"])
     rng = torch.Generator().manual_seed(0)
     coarse = {name: torch.randn((1, 1, 16, 12, 20), generator=rng) for name in ("ct", "pet")}

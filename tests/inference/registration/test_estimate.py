@@ -63,22 +63,24 @@ def torso() -> tuple[Volume, Volume]:
     return _volume(hu, affine, np.zeros(3)), _volume(suv, affine, SHIFT)
 
 
-def test_a_true_answer_brings_the_pet_onto_the_ct(torso: tuple[Volume, Volume]) -> None:
+@pytest.mark.parametrize("answer", [SHIFT, 0.5 * SHIFT, -0.5 * SHIFT], ids=["true", "half", "wrong way"])
+def test_from_whatever_the_network_answers_the_pet_is_brought_onto_the_ct(
+    torso: tuple[Volume, Volume], answer: Floats
+) -> None:
     ct, pet = torso
-    engine = Answering([SHIFT], NOWHERE)
-    found = register_pet_to_ct(ct, pet, engine, Catalogue())  # type: ignore[arg-type]
+    found = register_pet_to_ct(ct, pet, Answering([answer], NOWHERE), Catalogue())  # type: ignore[arg-type]
     assert found.kind in ("rigid", "deformable")
-    assert found.to_pet([(10.0, 5.0, -20.0)])[0] == pytest.approx((24.0, -3.0, -9.0), abs=0.1)
+    assert np.linalg.norm(found.to_pet([(10.0, 5.0, -20.0)])[0] - (24.0, -3.0, -9.0)) < 3
     assert found.quality is not None
     assert found.quality.after.mutual_information > found.quality.before.mutual_information + 0.05
     assert found.quality.after.body_dice > found.quality.before.body_dice
-    assert "moved 19.5 mm" in found.reason
+    assert "moved" in found.reason and "mutual information" in found.reason
 
 
-def test_an_answer_that_makes_it_worse_is_refused_with_a_sentence(torso: tuple[Volume, Volume]) -> None:
+def test_a_pet_that_tells_nothing_of_the_ct_stays_where_it_is(torso: tuple[Volume, Volume]) -> None:
     ct, pet = torso
-    engine = Answering([-2 * SHIFT], NOWHERE)
-    found = register_pet_to_ct(ct, pet, engine, Catalogue())  # type: ignore[arg-type]
+    even = replace(pet, voxels=np.ones_like(pet.voxels))
+    found = register_pet_to_ct(ct, even, Answering([SHIFT], NOWHERE), Catalogue())  # type: ignore[arg-type]
     assert found.kind == "identity"
     assert "agree no better after registration" in found.reason
     assert found.to_pet([(1.0, 2.0, 3.0)])[0] == pytest.approx((1.0, 2.0, 3.0))
