@@ -176,6 +176,7 @@ class Objects:
         self._template = (folder / "template").read_bytes()
         (folder / "template").unlink()
         self.count, self.associations = count, associations
+        self.proposed = ["-xt"] if is_compressed else []  # JPEG-LS, which storescu offers when told to
         self.folders = [folder / str(number) for number in range(associations)]
         for one in self.folders:
             one.mkdir()
@@ -208,6 +209,7 @@ def send(objects: Objects, receiver: Receiver) -> Run:
                 "-R",
                 "-aec",
                 "OVERREAD",
+                *objects.proposed,
                 "+sd",
                 "127.0.0.1",
                 str(receiver.port),
