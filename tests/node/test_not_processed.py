@@ -1,0 +1,59 @@
+"""Where the site wants it, a study that was not read says why in the PACS."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pydicom
+import pytest
+from sqlalchemy import select
+
+from inference.catalogue import Catalogue
+from inference.engine import open_engine
+from node.intake.files import received_file
+from node.reading import read_study
+from node.reading_room import ReadingRoom
+from node.settings import DestinationSettings, Settings
+from node.settings.results import ResultsSettings
+from node.workflow import plain_step
+from storage import deliveries, readings
+from storage.archive import Archive
+from storage.database import Database, now
+from storage.intake import close_quiet, record
+from storage.tables import Study
+from tests.validators import dciodvfy, dsrdump
+from training.phantoms.dicom import Series, write_ct_series
+
+PACS = DestinationSettings(name="pacs", ae_title="PACS", host="127.0.0.1", port=4242)
+
+
+@pytest.mark.needs("dciodvfy", "dsrdump")
+@pytest.mark.parametrize("wanted", [True, False])
+def test_a_localizer_is_answered_with_the_reason_only_where_that_is_wanted(
+    wanted: bool, tmp_path: Path
+) -> None:
+    scout = Series(number=1, description="Topogram", image_type=("ORIGINAL", "PRIMARY", "LOCALIZER"))
+    (image,) = write_ct_series(tmp_path / "ct", np.zeros((1, 64, 64), np.int16), np.eye(4), series=scout)
+    settings = Settings(destinations=(PACS,), results=ResultsSettings(not_processed=wanted))
+    database = Database(f"sqlite:///{tmp_path / 'overread.db'}")
+    database.upgrade()
+    catalogue = Catalogue()
+    engine = open_engine(settings.engine, catalogue)
+    room = ReadingRoom(settings, database, Archive(tmp_path, durable=False), catalogue, engine)
+    uid = str(pydicom.dcmread(image, stop_before_pixels=True).StudyInstanceUID)
+    with database.session() as session:
+        record(session, [received_file(image, now())])
+        session.scalars(select(Study).where(Study.uid == uid)).one().read_now = True
+        close_quiet(session, now(), lambda study: True)
+    read_study(room, plain_step, uid, 1)
+
+    with database.snapshot() as session:
+        assert readings.find_revision(session, uid, 1).state == "skipped"
+        posted = [room.archive.path(one.path) for one in deliveries.due(session, "pacs")]
+    engine.close()
+    database.close()
+    assert len(posted) == int(wanted)
+    for path in posted:
+        assert dciodvfy(path) == [] and dsrdump(path) == []
+        assert b"Not processed: nothing to read" in path.read_bytes()
