@@ -17,9 +17,17 @@ pytest.importorskip("playwright", reason="playwright is not installed; `make ins
 
 from playwright.sync_api import Page
 
+from inference.findings import Finding, Reading
+from inference.measure import measure
+from inference.volume import Volume, load_volume
+from node.results import codes
+from node.results.identity import tracking_uid
 from tests.node.results import ohif
-from tests.node.results.phantoms import Case, affine, phantom
+from tests.node.results.phantoms import MODEL, Case
 from tests.orthanc import Orthanc
+from training.phantoms.chest import chest_phantom
+from training.phantoms.dicom import write_ct_series
+from training.phantoms.nodules import Lesion, Nodule
 
 pytestmark = [
     pytest.mark.viewer,
@@ -27,14 +35,40 @@ pytestmark = [
     pytest.mark.needs("npm", "chromium", "Orthanc", "orthanc-dicomweb"),
 ]
 
-SQUARE = affine((1, 0, 0), (0, 1, 0), (0, 0, 1), spacing=(2.0, 0.8, 0.8))  # OHIF misplaces others
+SHAPE, SPACING_MM = (24, 384, 384), (2.5, 0.95, 0.95)  # square pixels: OHIF misplaces others
 GREEN = (0, 255, 0)  # of SR annotations
 PATIENCE_MS = 90_000
 
 
 @pytest.fixture(scope="module")
 def study(tmp_path_factory: pytest.TempPathFactory) -> Case:
-    return phantom(tmp_path_factory.mktemp("viewer"), SQUARE, shape=(24, 128, 128), lesions=1)
+    """A chest with a nodule, and what a perfect reader would say of it."""
+    nodule = Nodule(center_mm=(-72.0, -48.0, -6.0), diameter_mm=17.0, spiculation=0.6, seed=4)
+    chest = chest_phantom(4, SHAPE, SPACING_MM, [nodule])
+    paths = write_ct_series(tmp_path_factory.mktemp("viewer"), chest.voxels, chest.affine)
+    volume = load_volume(paths)
+    case = Case(paths, volume, Reading("lung-nodules", volume.series_uid, (MODEL,)))
+    finding = found(chest.lesions[0], volume)
+    return case.with_findings(finding.tracked_as(tracking_uid(case.identity, finding)))
+
+
+def found(lesion: Lesion, volume: Volume) -> Finding:
+    measured = measure(lesion.mask, volume)
+    return Finding(
+        label="Nodule",
+        code=codes.PULMONARY_NODULE.code,
+        center_mm=measured.center_mm,
+        box_mm=measured.box_mm,
+        image_uid=measured.image_uid,
+        score=0.97,
+        long_axis=measured.long_axis,
+        short_axis=measured.short_axis,
+        volume_mm3=measured.volume_mm3,
+        mean_hu=measured.mean_hu,
+        malignancy=0.71,
+        side="right",
+        mask=lesion.mask,
+    )
 
 
 @pytest.fixture(scope="module")
@@ -125,7 +159,7 @@ def test_the_report_outlines_the_lesion_with_its_numbers(
     finding = study.reading.findings[0]
     numbers = page.locator("svg text").all_text_contents()
     assert any(f"Volume: {round(finding.volume_mm3, 1):.2f} mm3" in text for text in numbers)
-    assert any(f"Long axis: {finding.long_axis_mm:.2f} mm" in text for text in numbers)
+    assert any(f"Long axis: {round(finding.long_axis_mm, 1):.2f} mm" in text for text in numbers)
     where = projected(page, study)
     near = of_colour(pixels, GREEN)
     assert np.abs(near - where).max(axis=1).min() < 40
