@@ -78,8 +78,8 @@ def registration_card(
         "limits": [
             "Not a medical device: for research, every result unverified.",
             "Learned from phantom chests alone; no real PET took part.",
-            "Has seen few pairs: alone it is a start and no registration. The figures are of its motion moved on "
-            "to the highest mutual information.",
+            "Has seen few pairs: alone it is a start and no registration.",
+            "The figures are of its motion moved on to the highest mutual information.",
             "Looks at 384 x 288 x 480 mm about the lungs; beyond it the motion at its border goes on.",
             "Arms beside the body, and a PET without attenuation correction, were not learned.",
         ],
