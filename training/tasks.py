@@ -123,8 +123,9 @@ def _registration(request: Request) -> Path:
 
 def _pet_ct(request: Request) -> Path:
     from training.pet_ct import recipe
+    from training.pet_ct.network import SCHEDULE
 
-    schedule = replace(recipe.SCHEDULE, minutes=request.minutes)
+    schedule = replace(SCHEDULE, minutes=request.minutes)
     plan = recipe.Plan(
         seed=request.seed,
         activation=request.activation,

@@ -9,16 +9,16 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from inference.growth.anatomy import Anatomy, Image, Region, observe
+from inference.anatomy import Anatomy, Image, Region, observe
 from inference.growth.deform import (
     Vectors,
     deform,
-    folded_share,
     in_frame_of,
     local_detail,
     lung_detail,
 )
 from inference.growth.rigid import align_rigidly
+from inference.registration.folding import folded_share
 from inference.volume import Floats, Volume
 
 LEAST_EXTENT_MM: Final = 40.0

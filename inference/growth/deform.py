@@ -13,7 +13,7 @@ import numpy.typing as npt
 import SimpleITK as sitk  # noqa: N813
 from scipy import ndimage
 
-from inference.growth.anatomy import Anatomy, Image, Region
+from inference.anatomy import Anatomy, Image, Region
 from inference.volume import Floats
 
 Vectors = npt.NDArray[np.float32]
@@ -80,15 +80,6 @@ def local_detail(hu: Image, region: Region, window: tuple[float, float], sigma: 
     square = ndimage.gaussian_filter(value**2, sigma, truncate=2.5) / near
     spread = np.sqrt(np.maximum(square - mean**2, 0) + _LEAST_DETAIL_HU**2)
     return np.asarray(np.clip((value - mean * inside) / spread, -2, 3), np.float32)
-
-
-def folded_share(vectors: Vectors, spacing_mm: float, region: Region) -> float:
-    """The part of a region in which the displacement turns space inside out (Jacobian determinant ≤ 0)."""
-    gradient: list[list[Vectors]] = [
-        [np.gradient(vectors[..., of], spacing_mm, axis=along) for along in (2, 1, 0)] for of in range(3)
-    ]
-    jacobian = np.stack([np.stack(rows, -1) for rows in gradient], -2) + np.eye(3, dtype=np.float32)
-    return float((np.linalg.det(jacobian[region]) <= 0).mean()) if region.any() else 0.0
 
 
 def _completed(one: Anatomy, other: Anatomy) -> Anatomy:

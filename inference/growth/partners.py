@@ -9,9 +9,9 @@ from typing import Final, Protocol
 
 import numpy as np
 
+from inference.anatomy import Anatomy, observe
 from inference.findings import Finding, Point
 from inference.growth.align import Alignment, align_anatomies, too_small
-from inference.growth.anatomy import Anatomy, observe
 from inference.growth.link import APART_COST, Links, confidence_alone, link, pair_cost
 from inference.growth.repeatability import sphere_diameter_mm
 from inference.volume import Floats, Volume

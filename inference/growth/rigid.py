@@ -7,7 +7,7 @@ import numpy.typing as npt
 from scipy import fft, ndimage
 from scipy.spatial.transform import Rotation
 
-from inference.growth.anatomy import Anatomy, Image, Region
+from inference.anatomy import Anatomy, Image, Region
 from inference.volume import Floats
 
 _WINDOW_HU = (-1000.0, 200.0)

@@ -9,6 +9,7 @@ from inference.catalogue import Catalogue
 from inference.engine import Engine
 from inference.findings import Reading
 from inference.readers import chest_xray, ct_lesions, lung_nodules, pet_ct, polyps
+from inference.registration.estimate import MODEL as REGISTRATION
 from inference.volume import Volume
 
 
@@ -33,7 +34,7 @@ READERS: dict[str, Reader] = {
         lung_nodules.NAME, (lung_nodules.DETECTOR, lung_nodules.CHARACTERISER), lung_nodules.read
     ),
     chest_xray.NAME: Reader(chest_xray.NAME, (chest_xray.FINDINGS, chest_xray.LUNGS), chest_xray.read),
-    pet_ct.NAME: Reader(pet_ct.NAME, (pet_ct.HOT_SPOTS,), pet_ct.read, (pet_ct.REGISTRATION,)),
+    pet_ct.NAME: Reader(pet_ct.NAME, (pet_ct.HOT_SPOTS,), pet_ct.read, (REGISTRATION,)),
     polyps.NAME: Reader(polyps.NAME, (polyps.POLYPS,), polyps.read),
 }
 

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from inference.growth.anatomy import Image, Region
+from inference.anatomy import Image, Region
 from inference.registration.transform import Agreement
 
 BODY_SUV: Final = 0.3

@@ -10,11 +10,11 @@ import numpy as np
 from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
+from inference.anatomy import Image, Region, body_of, observe
 from inference.catalogue import Catalogue
 from inference.engine import Engine
-from inference.growth.anatomy import Image, Region, body_of, observe
-from inference.growth.deform import folded_share
 from inference.registration.agreement import agreement
+from inference.registration.folding import folded_share
 from inference.registration.refine import Sample, motion_about
 from inference.registration.transform import (
     Agreement,

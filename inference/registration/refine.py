@@ -10,7 +10,7 @@ import numpy.typing as npt
 from scipy import ndimage, optimize
 from scipy.spatial.transform import Rotation
 
-from inference.growth.anatomy import Image, Region
+from inference.anatomy import Image, Region
 from inference.registration.agreement import CT_HU, PET_SUV
 from inference.volume import Floats, Volume
 

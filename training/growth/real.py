@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy import ndimage
 
+from inference.anatomy import Anatomy, Region, observe
 from inference.findings import Reading
 from inference.growth.align import align
-from inference.growth.anatomy import Anatomy, Region, observe
 from inference.growth.compare import Prior, compare
 from inference.resample import resample
 from inference.volume import Volume

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
+import numpy.typing as npt
 
 from inference.findings import Point
 from training.phantoms.anatomy import Anatomy
@@ -164,7 +165,7 @@ def _placed(
     return []
 
 
-def _room(anatomy: Anatomy, recipe: HotLesion) -> Array:
+def _room(anatomy: Anatomy, recipe: HotLesion) -> npt.NDArray[np.bool_]:
     """Where on the anatomy's own grid such a lesion may have its centre."""
     fields = {name: field.values for name, field in anatomy.fields.items()}
     z, _, x = anatomy.fields["lungs"].grid.axes

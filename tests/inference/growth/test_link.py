@@ -5,8 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from inference.anatomy import Anatomy
 from inference.growth.align import Alignment
-from inference.growth.anatomy import Anatomy
 from inference.growth.link import link
 from tests.inference.growth.chest import finding
 
