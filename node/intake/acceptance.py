@@ -122,6 +122,7 @@ class Acceptance:
             log.exception("An object from %s@%s could not be kept", announced.caller, announced.address)
             unexpected = RefusedError(CANNOT_UNDERSTAND, f"it cannot be kept: {error}")
             return self.refuse(announced, unexpected, incoming)
+        self._free -= kept.size  # until the next look
         try:
             self._ledger.enter(Entry(_received(announced, header, kept.path, kept.size), incoming.name))
         except LedgerFullError as error:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import tempfile
+import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -16,6 +17,7 @@ from pathlib import Path
 
 from pydicom import Dataset
 
+from node.intake.acceptance import SECONDS_BETWEEN_LOOKS_AT_THE_DISK
 from node.intake.receiver import Receiver
 from node.settings import DicomSettings
 from storage.archive import Archive
@@ -89,6 +91,7 @@ def run(disk: Path, mark_mb: int) -> Outcome:
         statuses = _sent(port, images)
         debris = sum(path.stat().st_nlink == 1 for path in archive.incoming.iterdir())
         ballast.unlink()
+        time.sleep(2 * SECONDS_BETWEEN_LOOKS_AT_THE_DISK)
         room = (BALLAST_MB // 2) * 2 - 4
         again = [image for image, status in zip(images, statuses, strict=True) if status][:room]
         later = _sent(port, again)

@@ -12,7 +12,6 @@ import argparse
 import json
 import logging
 import re
-import resource
 import socket
 import sqlite3
 import subprocess
@@ -172,8 +171,15 @@ def accept(count: int, seed: int, folder: Path) -> Outcome:
     refused = count - outcome.answers["0x0000"]
     later = sum(count for reason, count in outcome.reasons.items() if SET_ASIDE in reason)
     outcome.unexplained = refused - (outcome.reasons.total() - later)
-    outcome.peak_mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    outcome.peak_mib = _peak_mib()
     return outcome
+
+
+def _peak_mib() -> float:
+    """The most memory this process has had since it became this program (getrusage would count its parent's,
+    too, from which it was forked)."""
+    status = Path("/proc/self/status").read_text()
+    return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM:")) / 1024
 
 
 def _empty(folder: Path) -> None:

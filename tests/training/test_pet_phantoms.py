@@ -92,4 +92,4 @@ def test_the_place_of_a_hot_lesion_does_not_tell_whether_it_is_malignant() -> No
         patches.append(np.stack([hu[box], suv[box]]))
         malignant.append(lesion.malignant)
     found = found_by_classifier(np.array(patches, np.float32), np.array(malignant))
-    assert len(patches) > 1000 and abs(found - 0.5) < 0.05
+    assert len(patches) > 900 and abs(found - 0.5) < 0.05
