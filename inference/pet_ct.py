@@ -52,6 +52,7 @@ def load_pet_ct(paths: Sequence[Path], threads: int = 0) -> PetCt:
             "PET and CT lie in different frames of reference, so nothing says where one is in the other; "
             "send the CT acquired with the PET."
         )
+    _check_decay(by_modality["PT"])
     scale = suv_scale(pydicom.dcmread(by_modality["PT"][0], stop_before_pixels=True))
     voxels = np.asarray(pet.voxels, np.float32) * np.float32(scale.factors[Normalisation.BODY_WEIGHT])
     return PetCt(
@@ -64,6 +65,22 @@ def load_pet_ct(paths: Sequence[Path], threads: int = 0) -> PetCt:
         ct=ct,
         scale=scale,
     )
+
+
+def _check_decay(paths: Sequence[Path]) -> None:
+    """Without decay correction each bed of a PET has a factor of its own; one serves only a single bed.
+
+    Raises:
+        UnreadableSeriesError: several beds, not corrected for decay.
+    """
+    tags = ["DecayCorrection", "AcquisitionTime"]
+    headers = [pydicom.dcmread(path, specific_tags=tags) for path in paths]
+    beds = {str(header.get("AcquisitionTime") or "") for header in headers}
+    if len(beds) > 1 and any(header.get("DecayCorrection") == "NONE" for header in headers):
+        raise UnreadableSeriesError(
+            f"The PET is not corrected for decay and was acquired at {len(beds)} times, so its slices "
+            "have no common SUV; send the series that is decay corrected."
+        )
 
 
 def modality_of(path: Path) -> str:

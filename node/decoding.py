@@ -98,6 +98,8 @@ class DecodingProcess:
                     f"The pixels of the series took the process down that decodes them ({how}); its files "
                     "may be damaged, send it again."
                 ) from error
+            if isinstance(answer, str):
+                self._end()  # what failed may have left it with little memory: the next series gets a new one
         if isinstance(answer, str):
             raise UnreadableSeriesError(answer)
         if not isinstance(answer, Volume):

@@ -66,13 +66,13 @@ class Database:
         with self._snapshots() as session:
             yield session
 
-    def upgrade(self) -> None:
-        """Create the tables, or migrate them to this version."""
+    def upgrade(self, to: str = "head") -> None:
+        """Create the tables, or migrate them to this version, or to an earlier one."""
         with self.engine.begin() as connection:
             config = Config()
             config.set_main_option("script_location", str(MIGRATIONS))
             config.attributes["connection"] = connection
-            command.upgrade(config, "head")
+            command.upgrade(config, to)
 
     def close(self) -> None:
         self.engine.dispose()

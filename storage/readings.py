@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from sqlalchemy import select
+from sqlalchemy import select, true
 from sqlalchemy.orm import Session, selectinload
 
 from inference.findings import Finding
@@ -128,13 +128,17 @@ def readings_of(session: Session, study_uid: str, number: int) -> list[StoredRea
     return [stored(row) for row in rows]
 
 
-def earlier_reading(session: Session, study_uid: str, number: int, reader: str) -> StoredReading | None:
-    """The latest reading of the same study by ``reader`` before revision ``number``."""
+def earlier_reading(
+    session: Session, study_uid: str, number: int, reader: str, *, with_objects: bool = False
+) -> StoredReading | None:
+    """The latest reading of the same study by ``reader`` before revision ``number``; or the latest of which
+    results were written, as they are not of a study that was fetched to be compared with."""
     row = session.scalar(
         select(ReadingRow)
         .join(ReadingRow.revision)
         .join(Revision.study)
         .where(Study.uid == study_uid, Revision.number < number, ReadingRow.reader == reader)
+        .where(ReadingRow.objects.any() if with_objects else true())
         .options(selectinload(ReadingRow.objects))
         .order_by(Revision.number.desc(), ReadingRow.id.desc())
         .limit(1)

@@ -94,10 +94,6 @@ class Door:
                 if not self._by_address[address]:
                     del self._by_address[address]
 
-    def all(self) -> list[Guest]:
-        with self._lock:
-            return [*self._waiting, *self._inside]
-
     def distrust(self, address: str, why: str) -> None:
         """Note a connection that never became an association: its certificate, its silence, or nonsense."""
         self._turn_away(Caller("", address), f"a connection from {address} was ended: {why}", NOT_AUTHORIZED)

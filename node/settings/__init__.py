@@ -116,7 +116,8 @@ class WebSettings(Section):
     port: Port = 8080
     """The port to listen on; 0 takes a free one."""
     login: Literal["auto", "always"] = "auto"
-    """Ask for a login: beyond this machine, or always, as behind a proxy that lets others in."""
+    """Ask for a login: where others than this machine are let in (another host, names or proxies are set), or
+    always."""
     behind_login: bool = False
     """Something in front of the page asks for a login, or lets nobody but this machine through: then "auto"
     asks for none."""
@@ -134,7 +135,8 @@ class WebSettings(Section):
 
     @property
     def asks_login(self) -> bool:
-        return self.login == "always" or not (self.behind_login or _loopback(self.host))
+        let_others_in = not _loopback(self.host) or bool(self.names or self.proxies)
+        return self.login == "always" or (let_others_in and not self.behind_login)
 
 
 class DatabaseSettings(Section):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from difflib import get_close_matches
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -38,6 +39,15 @@ def _keyword(word: str) -> str:
         close = get_close_matches(word, keyword_dict, n=1)
         raise ValueError(f"{word} is no DICOM keyword" + (f"; did you mean {close[0]}?" if close else ""))
     return word
+
+
+def _place(text: str) -> str:
+    try:
+        ip_network(text, strict=False)
+    except ValueError:
+        if text:
+            raise ValueError("is neither an address nor a network; a host name is not looked up") from None
+    return text
 
 
 def limits(words: str) -> dict[str, Any]:
@@ -80,10 +90,8 @@ TritonUrl = Annotated[
 Folder = Annotated[Path, AfterValidator(from_folder)]
 Place = Annotated[
     str,
-    Field(
-        pattern=r"^[^\s@]*$",
-        json_schema_extra=limits("an address or a network: 10.0.0.5 or 10.0.0.0/24"),
-    ),
+    AfterValidator(_place),
+    Field(json_schema_extra=limits("an address or a network: 10.0.0.5 or 10.0.0.0/24")),
 ]
 Certificate = Annotated[
     str,

@@ -48,7 +48,9 @@ def write_results(
     task = Assignment.of(assignment)
     enter(room, job, "results")
     with room.database.session() as session:
-        earlier = readings.earlier_reading(session, job.study_uid, job.revision, task.reader)
+        earlier = readings.earlier_reading(
+            session, job.study_uid, job.revision, task.reader, with_objects=True
+        )
         if earlier is not None and earlier.identity == identity:
             readings.repeat_reading(session, job.study_uid, job.revision, earlier)
             note(session, job, "results", f"{task.reader}: nothing changed, the earlier results stand")

@@ -8,12 +8,13 @@ from collections import deque
 from collections.abc import Callable
 
 WINDOW = 600.0  # seconds
-BY_ADDRESS, BY_NAME = 10, 30  # attempts within the window
+BY_PERSON, BY_NAME, BY_ADDRESS = 10, 30, 100  # attempts within the window
 MOST_KEYS = 10_000
 
 
 class Attempts:
-    """Counts attempts by address and by account. A success takes back those of both."""
+    """Counts attempts by account at an address, by account and by address, which a whole hospital may share
+    behind its proxy. A success takes back those of all three."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -24,7 +25,7 @@ class Attempts:
     def begin(self, address: str, name: str) -> float:
         """Count an attempt before it is looked at; returns the seconds to wait where it may not be."""
         moment = self._clock()
-        keys = ((("address", address), BY_ADDRESS), (("name", name), BY_NAME))
+        keys = tuple(zip(_keys(address, name), (BY_PERSON, BY_NAME, BY_ADDRESS), strict=True))
         with self._lock:
             if len(self._made) > MOST_KEYS:
                 self._forget(moment)
@@ -36,7 +37,7 @@ class Attempts:
 
     def succeeded(self, address: str, name: str) -> None:
         with self._lock:
-            for key in (("address", address), ("name", name)):
+            for key in _keys(address, name):
                 self._made.pop(key, None)
                 self._told.pop(key, None)
 
@@ -60,3 +61,7 @@ class Attempts:
         for key in old or list(self._made)[: MOST_KEYS // 2]:
             del self._made[key]
         self._told = {key: at for key, at in self._told.items() if at > moment - WINDOW}
+
+
+def _keys(address: str, name: str) -> tuple[tuple[str, str], ...]:
+    return ("person", f"{name} at {address}"), ("name", name), ("address", address)

@@ -27,18 +27,19 @@ class Looks:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._lock = threading.Lock()
-        self._at: dict[tuple[str, str], float] = {}
+        self._at: dict[tuple[str, str, str], float] = {}
 
     def note(self, request: Request, study_uid: str = "") -> None:
         """``study_uid``: none for the list of studies. A page that keeps itself up to date is no look."""
-        who = visitor(request)
-        if "hx-request" in request.headers or not self._is_new((who, study_uid)):
+        who, address = visitor(request), address_of(request)
+        refreshes = "hx-request" in request.headers and not request.url.path.startswith("/api/")
+        if refreshes or not self._is_new((who, address, study_uid)):
             return
         text = "looked at the study" if study_uid else "looked at the list of studies"
         with self._database.session() as session:
-            audit.note(session, "viewed", who, text, address=address_of(request), study_uid=study_uid)
+            audit.note(session, "viewed", who, text, address=address, study_uid=study_uid)
 
-    def _is_new(self, look: tuple[str, str]) -> bool:
+    def _is_new(self, look: tuple[str, str, str]) -> bool:
         moment = time.monotonic()
         with self._lock:
             if moment - self._at.get(look, -SECONDS_OF_A_LOOK) < SECONDS_OF_A_LOOK:

@@ -5,10 +5,22 @@ from collections.abc import Iterator
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import inspect
+from sqlalchemy import inspect, select, text
 
+from storage.choices import SeriesChoice, choices_of
 from storage.database import Database
-from storage.tables import Base
+from storage.tables import Base, Revision
+
+OLD_STUDY = (
+    "INSERT INTO studies (id, uid, patient_pk, study_date, study_time, accession_number, description, source, "
+    "first_image_at, last_image_at, is_open, read_now) VALUES (1, '1.1', 1, '', '', '', '', '', "
+    "'2024-01-15 10:00:00', '2024-01-15 10:00:00', false, false)",
+    "INSERT INTO revisions (id, study_pk, number, state, stage, reason, image_count, closed_at) "
+    "VALUES (1, 1, 1, 'delivered', '', '', 2, '2024-01-15 10:00:00')",
+    "INSERT INTO events (id, at, study_uid, revision, stage, level, text) VALUES "
+    "(1, '2024-01-15 10:00:00', '1.1', 1, 'select', 'info', 'series 1.2 not read: a localizer'), "
+    "(2, '2024-01-15 10:00:00', '1.1', 1, 'select', 'info', 'series 1.3 read by lung-nodules: thin: 1 mm')",
+)
 
 
 @pytest.fixture
@@ -31,3 +43,18 @@ def test_an_upgrade_of_an_up_to_date_database_changes_nothing(empty_database: Da
     empty_database.upgrade()
     assert sorted(inspect(empty_database.engine).get_table_names()) == before
     assert set(before) >= set(Base.metadata.tables)
+
+
+def test_choices_told_in_the_timeline_are_kept_beside_their_revision(empty_database: Database) -> None:
+    empty_database.upgrade("0004")
+    with empty_database.engine.begin() as connection:
+        connection.execute(text("INSERT INTO patients VALUES (1, 'P', '', '', '', '')"))
+        for statement in OLD_STUDY:
+            connection.execute(text(statement))
+    empty_database.upgrade()
+    with empty_database.snapshot() as session:
+        (revision,) = session.scalars(select(Revision))
+        assert choices_of(revision) == [
+            SeriesChoice("1.2", "", False, "a localizer"),
+            SeriesChoice("1.3", "lung-nodules", True, "thin: 1 mm"),
+        ]
