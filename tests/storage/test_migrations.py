@@ -12,8 +12,8 @@ from storage.database import Database
 from storage.tables import Base, Revision
 
 OLD_STUDY = (
-    "INSERT INTO studies (id, uid, patient_pk, study_date, study_time, accession_number, description, source, "
-    "first_image_at, last_image_at, is_open, read_now) VALUES (1, '1.1', 1, '', '', '', '', '', "
+    "INSERT INTO studies (id, uid, patient_pk, study_date, study_time, accession_number, description, "
+    "source, first_image_at, last_image_at, is_open, read_now) VALUES (1, '1.1', 1, '', '', '', '', '', "
     "'2024-01-15 10:00:00', '2024-01-15 10:00:00', false, false)",
     "INSERT INTO revisions (id, study_pk, number, state, stage, reason, image_count, closed_at) "
     "VALUES (1, 1, 1, 'delivered', '', '', 2, '2024-01-15 10:00:00')",

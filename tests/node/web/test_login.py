@@ -116,9 +116,7 @@ def test_on_this_machine_alone_nobody_is_asked(client: TestClient) -> None:
         ({"host": "0.0.0.0", "behind_login": True}, False),
     ],
 )
-def test_a_login_is_asked_for_as_soon_as_others_could_see_the_page(
-    web: dict[str, object], asks: bool
-) -> None:
+def test_a_login_is_asked_for_where_others_could_see_the_page(web: dict[str, object], asks: bool) -> None:
     assert Settings.model_validate({"web": web}).web.asks_login is asks
 
 
