@@ -36,8 +36,8 @@ from node.web.server import WebServer
 from node.workflow import DurableQueue, Step
 from storage import accounts, audit, deliveries, readings
 from storage.archive import Archive
+from storage.closing import ClosedStudy
 from storage.database import Database, now
-from storage.intake import ClosedStudy
 
 log = logging.getLogger(__name__)
 

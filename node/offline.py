@@ -21,8 +21,9 @@ from node.settings import Settings
 from node.workflow import plain_step
 from storage import readings
 from storage.archive import Archive
+from storage.closing import close_quiet
 from storage.database import Database, now
-from storage.intake import Received, close_quiet, record
+from storage.intake import Received, record
 from storage.tables import Study
 
 BEGINS_AT = {

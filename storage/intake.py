@@ -1,16 +1,17 @@
-"""What arrives becomes rows: patients, studies, series, instances; and a quiet study becomes a revision."""
+"""What arrives becomes rows: patients, studies, series, instances."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, cast
 
-from sqlalchemy import Table, func, or_, select, update
+from sqlalchemy import Table, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session, joinedload
 
+from storage.deleted_images import note_whole, still_missing
 from storage.tables import Base, Event, Instance, Patient, Refusal, Revision, Series, Study
 
 
@@ -77,22 +78,6 @@ class Refused:
     path: str = ""
 
 
-@dataclass(frozen=True)
-class ClosedStudy:
-    study_uid: str
-    revision_number: int
-
-
-@dataclass(frozen=True)
-class OpenStudy:
-    """A study that waits to be closed. ``read_now``: a person will not wait for its quiet period."""
-
-    uid: str
-    source: str
-    last_image_at: datetime
-    read_now: bool
-
-
 def record(session: Session, received: Sequence[Received]) -> Recorded:
     """Enter a batch of images; entering an image twice changes nothing.
 
@@ -138,8 +123,9 @@ def record(session: Session, received: Sequence[Received]) -> Recorded:
             for image in new
         ]
         _insert_missing(session, Instance, rows)
-        for uid in {image.study_uid for image in new}:
-            studies[uid].images_deleted_at = None
+        for study in {studies[image.study_uid] for image in new}:
+            if study.images_deleted_at is not None and not still_missing(session, study):
+                note_whole(session, study)
     return Recorded(len(new), len(known), tuple(misfits))
 
 
@@ -164,7 +150,7 @@ def note_refusals(session: Session, refused: Sequence[Refused]) -> None:
         by_study.setdefault(one.study_uid, []).append(one)
     for uid in session.scalars(select(Study.uid).where(Study.uid.in_(by_study.keys()))):
         of_study = by_study[uid]
-        text = f"Refused {_count(len(of_study), 'object')} from {of_study[0].caller}: {of_study[0].reason}."
+        text = f"Refused {count_of(len(of_study), 'object')} from {of_study[0].caller}: {of_study[0].reason}."
         session.add(
             Event(
                 at=of_study[-1].at,
@@ -175,34 +161,6 @@ def note_refusals(session: Session, refused: Sequence[Refused]) -> None:
                 text=_clip(Event.text, text),
             )
         )
-
-
-def open_studies(session: Session) -> list[OpenStudy]:
-    """The studies that wait to be closed; asks without making anybody wait."""
-    waiting = select(Study).where(or_(Study.is_open, Study.read_now))
-    return [_open_study(study) for study in session.scalars(waiting)]
-
-
-def close_quiet(session: Session, now: datetime, is_quiet: Callable[[OpenStudy], bool]) -> list[ClosedStudy]:
-    """Close every open study that has been quiet for long enough, and every one that a person asked to have
-    read now. Only a study with new images, or with ``read_now``, gets a revision."""
-    waiting = (
-        select(Study)
-        .where(or_(Study.is_open, Study.read_now))
-        .order_by(Study.last_image_at)
-        .with_for_update(skip_locked=True)
-    )
-    closed = []
-    for study in session.scalars(waiting):
-        if study.read_now or is_quiet(_open_study(study)):
-            revision = _close(session, study, now)
-            if revision is not None:
-                closed.append(ClosedStudy(study.uid, revision))
-    return closed
-
-
-def _open_study(study: Study) -> OpenStudy:
-    return OpenStudy(study.uid, study.source, study.last_image_at, study.read_now)
 
 
 def instances_of(session: Session, study_uid: str, revision: int) -> dict[str, list[str]]:
@@ -335,44 +293,7 @@ def _prolong(session: Session, studies: dict[str, Study], known: Iterable[Receiv
     session.flush()
 
 
-def _close(session: Session, study: Study, now: datetime) -> int | None:
-    asked = study.read_now
-    study.is_open = study.read_now = False
-    of_study = Instance.series_pk.in_(select(Series.id).where(Series.study_pk == study.id))
-    total, new, series = session.execute(
-        select(
-            func.count(Instance.id),
-            func.count(Instance.id).filter(Instance.revision.is_(None)),
-            func.count(Instance.series_pk.distinct()),
-        ).where(of_study)
-    ).one()
-    if not total or not (new or asked):
-        return None
-    last = session.scalar(select(func.max(Revision.number)).where(Revision.study_pk == study.id)) or 0
-    number = last + 1
-    session.execute(
-        update(Instance)
-        .where(of_study, Instance.revision.is_(None))
-        .values(revision=number)
-        .execution_options(synchronize_session=False)
-    )
-    session.execute(
-        update(Revision)
-        .where(Revision.study_pk == study.id, Revision.state == "queued")
-        .values(
-            state="superseded",
-            finished_at=now,
-            reason=f"Revision {number} of the study came before it was read.",
-        )
-    )
-    session.add(Revision(study_pk=study.id, number=number, state="queued", image_count=total, closed_at=now))
-    why = "to be read now" if asked else "after its quiet period"
-    text = f"Closed {why}: {_count(total, 'image')} in {series} series, {new} of them new."
-    session.add(Event(at=now, study_uid=study.uid, revision=number, stage="receive", text=text))
-    return int(number)
-
-
-def _count(number: int, noun: str) -> str:
+def count_of(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 

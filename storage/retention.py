@@ -11,6 +11,7 @@ from sqlalchemy import ColumnElement, CursorResult, and_, delete, exists, func, 
 from sqlalchemy.orm import Session, aliased
 
 from storage.database import now
+from storage.deleted_images import note_deleted
 from storage.events import log_event
 from storage.tables import Delivery, Event, Instance, Refusal, Revision, Series, Study, Unanswered
 
@@ -48,6 +49,7 @@ def release(session: Session, study_uid: str, why: str) -> Released | None:
         return None
     of_study = Instance.series_pk.in_(select(Series.id).where(Series.study_pk == study.id))
     rows = session.execute(select(Instance.path, Instance.size).where(of_study)).all()
+    note_deleted(session, study)
     session.execute(delete(Instance).where(of_study).execution_options(synchronize_session=False))
     study.images_deleted_at = now()
     size = sum(row.size for row in rows)
@@ -100,7 +102,8 @@ def _done_with() -> tuple[ColumnElement[bool], ...]:
 
 
 def _has_images() -> ColumnElement[bool]:
-    return Study.images_deleted_at.is_(None)
+    since_then = exists().where(Series.study_pk == Study.id, Instance.series_pk == Series.id)
+    return or_(Study.images_deleted_at.is_(None), since_then)
 
 
 def _is_failed() -> ColumnElement[bool]:

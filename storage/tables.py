@@ -49,7 +49,8 @@ class Study(Base):
     ``read_now`` closes it without waiting for the quiet period. ``fetched_until``: images that come before
     this moment were asked for, as a prior's, and open no reading; None once somebody sent the study.
     ``birth_date`` as the study's own images have it: an ID may have been given to two people.
-    ``images_deleted_at``: None again once images of it come in."""
+    ``images_deleted_at``: None again once the series that were read are whole again; until then what comes of
+    it is not read."""
 
     __tablename__ = "studies"
     __table_args__ = (
@@ -81,6 +82,8 @@ class Study(Base):
 
 
 class Series(Base):
+    """``deleted_uids``: its images that were deleted, until the study is whole again; loaded when used."""
+
     __tablename__ = "series"
 
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -90,6 +93,7 @@ class Series(Base):
     number: Mapped[int | None]
     description: Mapped[str] = mapped_column(String(255), default="")
     body_part: Mapped[str] = mapped_column(String(64), default="")
+    deleted_uids: Mapped[list[Any]] = mapped_column(default=list, server_default="[]", deferred=True)
 
     study: Mapped[Study] = relationship(back_populates="series")
     instances: Mapped[list[Instance]] = relationship(back_populates="series")

@@ -27,8 +27,9 @@ from node.settings import DestinationSettings, EngineSettings, Settings
 from node.workflow import plain_step
 from storage import actions, readings
 from storage.archive import Archive
+from storage.closing import close_quiet
 from storage.database import Database, now
-from storage.intake import close_quiet, record
+from storage.intake import record
 from storage.tables import Study
 from tests.validators.cases import radiograph
 from training.phantoms.chest import chest_phantom

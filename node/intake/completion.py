@@ -11,8 +11,8 @@ from datetime import datetime
 from sqlalchemy.exc import SQLAlchemyError
 
 from node.settings import DicomSettings
+from storage.closing import ClosedStudy, OpenStudy, close_quiet, open_studies
 from storage.database import Database, now
-from storage.intake import ClosedStudy, OpenStudy, close_quiet, open_studies
 
 log = logging.getLogger(__name__)
 

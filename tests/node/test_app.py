@@ -14,8 +14,9 @@ from node.intake.files import received_file
 from node.reading_room import ReadingRoom
 from node.settings import RouteSettings, Settings
 from storage.archive import Archive
+from storage.closing import ClosedStudy, close_quiet
 from storage.database import Database, now
-from storage.intake import ClosedStudy, close_quiet, record
+from storage.intake import record
 from tests.node.intake.senders import ct_slice
 
 

@@ -19,8 +19,9 @@ from node.settings.results import ResultsSettings
 from node.workflow import plain_step
 from storage import deliveries, readings
 from storage.archive import Archive
+from storage.closing import close_quiet
 from storage.database import Database, now
-from storage.intake import close_quiet, record
+from storage.intake import record
 from storage.tables import Study
 from tests.validators import dciodvfy, dsrdump
 from training.phantoms.dicom import Series, write_ct_series

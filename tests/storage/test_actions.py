@@ -9,9 +9,9 @@ import pytest
 from sqlalchemy import select
 
 from storage.actions import ActionRefusedError, read_again, read_now, send_again
+from storage.closing import OpenStudy, close_quiet
 from storage.database import Database, now
 from storage.deliveries import due, record_sent, settle
-from storage.intake import OpenStudy, close_quiet
 from storage.tables import Delivery, Event, Revision
 from tests.node.web import rows
 

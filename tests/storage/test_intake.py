@@ -5,18 +5,9 @@ from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import select
 
+from storage.closing import ClosedStudy, close_quiet, open_studies
 from storage.database import Database
-from storage.intake import (
-    ClosedStudy,
-    Received,
-    Recorded,
-    Refused,
-    close_quiet,
-    instances_of,
-    note_refusals,
-    open_studies,
-    record,
-)
+from storage.intake import Received, Recorded, Refused, instances_of, note_refusals, record
 from storage.tables import Event, Instance, Patient, Refusal, Revision, Series, Study
 
 START = datetime(2026, 1, 1, 12, tzinfo=UTC)

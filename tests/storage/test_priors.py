@@ -10,8 +10,9 @@ from sqlalchemy import select
 
 from inference.findings import Axis, Code, Finding
 from storage import priors, readings
+from storage.closing import close_quiet
 from storage.database import Database, now
-from storage.intake import Received, close_quiet, record
+from storage.intake import Received, record
 from storage.priors import PatientIdentity
 from storage.tables import Revision, Study, Unanswered
 from tests.storage.test_intake import image

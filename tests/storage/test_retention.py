@@ -12,8 +12,9 @@ from sqlalchemy import func, select
 from storage import priors, quarantine
 from storage.actions import ActionRefusedError, read_again
 from storage.archive import Archive
+from storage.closing import ClosedStudy, close_quiet
 from storage.database import Database, now
-from storage.intake import Received, record
+from storage.intake import Received, instances_of, record
 from storage.retention import forget_records, kept_by_failure, releasable, release
 from storage.tables import Event, FindingRow, Instance, Refusal, Series, Study
 from tests.node.web import rows
@@ -24,6 +25,11 @@ PAUSE = timedelta(minutes=1)
 def may_go(database: Database) -> list[str]:
     with database.snapshot() as session:
         return releasable(session, now() + timedelta(days=1), 100)
+
+
+def image(study: Study, series: str, number: int, fetched: bool = False) -> Received:
+    uid = f"{series}.{number}"
+    return Received(uid, "1.2", "1.2", series, study.uid, f"images/{uid}.dcm", 9, now(), fetched=fetched)
 
 
 def test_only_what_is_done_with_may_go(database: Database, tmp_path: Path) -> None:
@@ -89,20 +95,68 @@ def test_a_study_that_came_back_by_a_fetch_opens_no_reading_and_one_sent_again_d
     with database.session() as session:
         study = rows.add_study(session)
         rows.read_and_deliver(session, study, tmp_path)
-        series = session.scalars(select(Series.uid).where(Series.study_pk == study.id)).first()
         release(session, study.uid, "old")
-    image = Received("1.2.3.4", "1.2", "1.2", str(series), study.uid, "images/a.dcm", 9, now(), fetched=True)
+        read = session.scalar(select(Series.uid).where(Series.study_pk == study.id, Series.number == 2))
+    fetched = [image(study, str(read), number, fetched=True) for number in range(2)]
     with database.session() as session:
         until = now() + timedelta(minutes=1)
         priors.expect(session, study.uid, priors.PatientIdentity("P"), "", "", "", until)
         session.flush()
-        record(session, [image])
+        record(session, fetched)
     with database.session() as session:
         row = session.scalars(select(Study).where(Study.uid == study.uid)).one()
         assert (row.is_open, row.images_deleted_at) == (False, None)
-        record(session, [Received("1.2.3.5", "1.2", "1.2", str(series), study.uid, "images/b.dcm", 9, now())])
+        record(session, [image(study, str(read), 2)])
         session.flush()
         assert row.is_open
+
+
+def test_a_late_image_of_a_study_whose_images_were_deleted_is_not_read_as_the_whole_study(
+    database: Database, tmp_path: Path
+) -> None:
+    with database.session() as session:
+        study = rows.add_study(session, images=4)
+        rows.read_and_deliver(session, study, tmp_path)
+        release(session, study.uid, "30 days have passed")
+    series = f"{study.uid}.2"
+    with database.session() as session:
+        record(session, [image(study, series, 99)])
+        assert close_quiet(session, now(), lambda _: True) == []
+    with database.snapshot() as session:
+        row = session.scalars(select(Study).where(Study.uid == study.uid)).one()
+        assert row.images_deleted_at is not None
+        assert [revision.state for revision in row.revisions] == ["delivered", "skipped"]
+        assert "3 images" in row.revisions[-1].reason
+        assert "send the whole study again" in row.revisions[-1].reason
+        said = session.scalars(select(Event).where(Event.level == "warning")).one()
+        assert (said.revision, said.text) == (2, row.revisions[-1].reason)
+    assert may_go(database) == [study.uid]
+
+    whole = [image(study, series, number) for number in range(3)]
+    with database.session() as session:
+        record(session, whole[:2])
+        assert close_quiet(session, now(), lambda _: True) == []
+        record(session, whole[2:])
+        assert close_quiet(session, now(), lambda _: True) == [ClosedStudy(study.uid, 4)]
+        row = session.scalars(select(Study).where(Study.uid == study.uid)).one()
+        assert row.images_deleted_at is None
+        assert len(instances_of(session, study.uid, 4)[series]) == 4
+
+
+def test_images_that_came_too_late_are_deleted_in_their_turn_and_none_is_forgotten(
+    database: Database, tmp_path: Path
+) -> None:
+    with database.session() as session:
+        study = rows.add_study(session, images=3)
+        rows.read_and_deliver(session, study, tmp_path)
+        release(session, study.uid, "old")
+        record(session, [image(study, f"{study.uid}.2", 0)])
+        close_quiet(session, now(), lambda _: True)
+        released = release(session, study.uid, "old")
+        assert released is not None
+        assert len(released.paths) == 1
+        record(session, [image(study, f"{study.uid}.2", 1)])
+        assert close_quiet(session, now(), lambda _: True) == []
 
 
 def test_old_records_are_forgotten_a_part_at_a_time(database: Database) -> None:

@@ -10,8 +10,9 @@ from sqlalchemy import Connection, event, select
 
 from node.intake.completion import SECONDS_BETWEEN_LOOKS, Completion, QuietClock
 from node.settings import DicomSettings, SourceSettings
+from storage.closing import ClosedStudy, OpenStudy
 from storage.database import Database, now
-from storage.intake import ClosedStudy, OpenStudy, Received, record
+from storage.intake import Received, record
 from storage.tables import Revision, Study
 
 PATIENCE = 20  # seconds, for what takes a fraction of one

@@ -1,0 +1,45 @@
+"""Whether images that were deleted are back: a part of a study is not read as if it were all of it."""
+
+from __future__ import annotations
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session, undefer
+
+from storage.tables import Instance, ReadingRow, Revision, Series, Study
+
+
+def note_deleted(session: Session, study: Study) -> None:
+    """Remember which images of a study are about to be deleted, beside those that were before."""
+    for series in _series(session, study):
+        series.deleted_uids = sorted({*series.deleted_uids, *_held(session, series)})
+
+
+def still_missing(session: Session, study: Study) -> int:
+    """How many images of the series that were read were deleted and are not back; a PET is read with the CT
+    beside it. Where nothing was read, of any series."""
+    every = _series(session, study)
+    read = _read(session, study)
+    with_ct = any(series.modality == "PT" and series.uid in read for series in every)
+    wanted = [s for s in every if not read or s.uid in read or (with_ct and s.modality == "CT")]
+    return sum(len(set(series.deleted_uids) - _held(session, series)) for series in wanted)
+
+
+def note_whole(session: Session, study: Study) -> None:
+    """Forget that images of a study were deleted."""
+    study.images_deleted_at = None
+    for series in _series(session, study):
+        series.deleted_uids = []
+
+
+def _series(session: Session, study: Study) -> list[Series]:
+    query = select(Series).where(Series.study_pk == study.id).options(undefer(Series.deleted_uids))
+    return list(session.scalars(query.execution_options(populate_existing=True)))
+
+
+def _held(session: Session, series: Series) -> set[str]:
+    return set(session.scalars(select(Instance.uid).where(Instance.series_pk == series.id)))
+
+
+def _read(session: Session, study: Study) -> set[str]:
+    of_study = Revision.study_pk == study.id
+    return set(session.scalars(select(ReadingRow.series_uid).join(ReadingRow.revision).where(of_study)))
