@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal, cast, get_args
 
-from sqlalchemy import CursorResult, Select, delete, or_, select
+from sqlalchemy import CursorResult, Select, delete, or_, select, update
 from sqlalchemy.orm import Session
 
 from storage.database import now
@@ -44,23 +44,23 @@ class AuditFilter:
 
 def note(
     session: Session, kind: AuditKind, who: str, text: str, *, address: str = "", study_uid: str = ""
-) -> None:
-    """Write one line of the trail, dated now."""
-    enter(session, [AuditEntry(now(), kind, who, address, text, study_uid)])
+) -> int:
+    """Write one line of the trail, dated now; returns its number."""
+    line = _line(AuditEntry(now(), kind, who, address, text, study_uid))
+    session.add(line)
+    session.flush()
+    return line.id
+
+
+def amend(session: Session, line: int, text: str) -> bool:
+    """Let a line that was just written tell the whole of what it told the beginning of; False where it is no
+    longer there."""
+    query = update(AuditLine).where(AuditLine.id == line).values(text=_clip(text, 2000))
+    return cast("CursorResult[tuple[()]]", session.execute(query)).rowcount == 1
 
 
 def enter(session: Session, entries: Sequence[AuditEntry]) -> None:
-    session.add_all(
-        AuditLine(
-            at=one.at,
-            kind=one.kind,
-            who=_clip(one.who, 64),
-            address=_clip(one.address, 64),
-            study_uid=_clip(one.study_uid, 64),
-            text=_clip(one.text, 2000),
-        )
-        for one in entries
-    )
+    session.add_all(_line(one) for one in entries)
 
 
 def newest(session: Session, wanted: AuditFilter, limit: int = 200) -> tuple[AuditEntry, ...]:
@@ -98,6 +98,17 @@ def _narrowed(query: Select[AuditLine], wanted: AuditFilter) -> Select[AuditLine
 def _entry(line: AuditLine) -> AuditEntry:
     kind = cast(AuditKind, line.kind)
     return AuditEntry(line.at, kind, line.who, line.address, line.text, line.study_uid)
+
+
+def _line(entry: AuditEntry) -> AuditLine:
+    return AuditLine(
+        at=entry.at,
+        kind=entry.kind,
+        who=_clip(entry.who, 64),
+        address=_clip(entry.address, 64),
+        study_uid=_clip(entry.study_uid, 64),
+        text=_clip(entry.text, 2000),
+    )
 
 
 def _clip(text: str, length: int) -> str:

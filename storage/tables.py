@@ -314,7 +314,7 @@ class WebSession(Base):
 
 class AuditLine(Base):
     """Who did what: one line of the audit trail. ``who`` is an account or an AE title; no patient's name
-    enters ``text``."""
+    enters ``text``, unless somebody searched for one."""
 
     __tablename__ = "audit"
     __table_args__ = (Index("ix_audit_at", "at"), Index("ix_audit_study", "study_uid"))

@@ -77,7 +77,7 @@ class DoneBody:
 
 @router.get("/studies", summary="Studies, those with the newest image first")
 def studies(request: Request, node: Node, query: Annotated[StudyQuery, Depends(study_query)]) -> StudiesBody:
-    node.looks.note(request)
+    node.looks.at_list(request, query)
     board = node.board(query)
     situation = board.situation
     older = as_text(board.page.older) or None
@@ -90,7 +90,7 @@ def study(request: Request, node: Node, uid: str) -> Dossier:
         dossier = study_dossier(session, uid)
     if dossier is None:
         raise HTTPException(404, f"No study {uid} has come in.")
-    node.looks.note(request, uid)
+    node.looks.at_study(request, uid)
     return dossier
 
 
@@ -100,7 +100,7 @@ def readings(request: Request, node: Node, uid: str) -> ReadingsBody:
         bodies = reading_bodies(session, uid)
     if bodies is None:
         raise HTTPException(404, f"No study {uid} has come in.")
-    node.looks.note(request, uid)
+    node.looks.at_study(request, uid)
     return ReadingsBody(uid, bodies)
 
 

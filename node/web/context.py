@@ -14,8 +14,8 @@ from node.health import Probe
 from node.settings import Settings
 from node.web.live import Lasting, SinceChange
 from node.web.logins import Logins
+from node.web.looks import Looks
 from node.web.queries import StudyQuery
-from node.web.trail import Looks
 from storage import actions, audit
 from storage.changes import ChangeMark
 from storage.database import Database

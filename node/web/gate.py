@@ -22,6 +22,7 @@ OPEN = {"/login", "/setup", "/api/alive", "/api/health"}
 FOR_ADMINS = ("/audit", "/api/audit")
 OF_ONES_OWN = {"/logout", "/account"}  # what a viewer may change
 UNASKED = ("/live", "/health/sign")  # what an open page fetches without anybody there
+ASKED_BY = "search"  # the one part of a page whose requests its script makes for a person
 
 
 class LoginGate:
@@ -40,7 +41,7 @@ class LoginGate:
             await self._app(scope, receive, send)
             return
         headers, path = Headers(scope=scope), scope["path"]
-        is_active = "hx-request" not in headers and path not in UNASKED
+        is_active = path not in UNASKED and not keeps_itself_up_to_date(headers)
         try:
             login = await run_in_threadpool(self._logins.who_is, token_in(scope), is_active)
         except SQLAlchemyError as error:
@@ -55,6 +56,11 @@ class LoginGate:
         elif path not in self._open and not path.startswith("/static/"):
             refusal = _to_log_in(scope, headers)
         await (refusal or self._app)(scope, receive, send)
+
+
+def keeps_itself_up_to_date(headers: Headers) -> bool:
+    """Whether an open page asks by itself, and nobody is known to sit there."""
+    return "hx-request" in headers and headers.get("hx-trigger") != ASKED_BY
 
 
 def token_in(scope: Scope) -> str:

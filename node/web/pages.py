@@ -29,7 +29,7 @@ LIVING = {"studies", "study", "refusals", "health", "audit"}  # pages of which a
 @router.get("/")
 @router.get("/studies")
 def studies(request: Request, node: Node, query: Annotated[StudyQuery, Depends(study_query)]) -> Response:
-    node.looks.note(request)
+    node.looks.at_list(request, query)
     mark = node.mark.read()
     board = node.board(query)
     return show(request, "studies", mark=mark, board=board, query=query, older=as_text(board.page.older))
@@ -60,7 +60,7 @@ def key_image(request: Request, node: Node, uid: str, finding: int) -> Response:
     path = node.key_image(written) if written else None
     if path is None:
         raise HTTPException(404, "This finding has no key image, or it is no longer kept.")
-    node.looks.note(request, uid)
+    node.looks.at_study(request, uid)
     return FileResponse(path, media_type="image/png")
 
 
@@ -121,7 +121,7 @@ def _study_page(request: Request, node: Node, uid: str, notice: str = "", status
         dossier = study_dossier(session, uid)
     if dossier is None:
         raise HTTPException(404, f"No study {uid} has come in.")
-    node.looks.note(request, uid)
+    node.looks.at_study(request, uid)
     shown = next((revision for revision in dossier.revisions if revision.readings), None)
     sent = next((revision for revision in dossier.revisions if revision.deliveries), None)
     return show(

@@ -1,9 +1,7 @@
-"""Notes in the audit trail what was looked at, and reads the trail out."""
+"""What is asked of the audit trail, in the address of its page or of the API; and who asks."""
 
 from __future__ import annotations
 
-import threading
-import time
 from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Annotated
@@ -12,42 +10,9 @@ from urllib.parse import urlencode
 from fastapi import HTTPException, Query, Request
 
 from node.web.queries import day, midnight
-from storage import audit
 from storage.audit import KINDS, AuditFilter, AuditKind
-from storage.database import Database
 
-SECONDS_OF_A_LOOK = 600.0  # in which looking again is the same look
-MOST_LOOKS = 10_000
 NOBODY_ASKED = "an administrator"
-
-
-class Looks:
-    """Whose study was looked at by whom: one line for each look, not for each click."""
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
-        self._lock = threading.Lock()
-        self._at: dict[tuple[str, str, str], float] = {}
-
-    def note(self, request: Request, study_uid: str = "") -> None:
-        """``study_uid``: none for the list of studies. A page that keeps itself up to date is no look."""
-        who, address = visitor(request), address_of(request)
-        refreshes = "hx-request" in request.headers and not request.url.path.startswith("/api/")
-        if refreshes or not self._is_new((who, address, study_uid)):
-            return
-        text = "looked at the study" if study_uid else "looked at the list of studies"
-        with self._database.session() as session:
-            audit.note(session, "viewed", who, text, address=address, study_uid=study_uid)
-
-    def _is_new(self, look: tuple[str, str, str]) -> bool:
-        moment = time.monotonic()
-        with self._lock:
-            if moment - self._at.get(look, -SECONDS_OF_A_LOOK) < SECONDS_OF_A_LOOK:
-                return False
-            if len(self._at) >= MOST_LOOKS:
-                self._at.clear()
-            self._at[look] = moment
-            return True
 
 
 @dataclass(frozen=True)

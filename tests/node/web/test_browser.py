@@ -19,6 +19,7 @@ from sqlalchemy import select
 from node.settings import Settings
 from node.web.app import create_app
 from node.web.server import WebServer
+from storage.audit import AuditFilter, newest
 from storage.database import Database
 from storage.tables import Study
 from tests.node.web import rows
@@ -90,6 +91,21 @@ def picture(page: Page, name: str) -> None:
             image.scroll_into_view_if_needed()
         page.evaluate("scrollTo(0, 0)")
         page.screenshot(path=Path(folder) / f"{name}.png", full_page=True)
+
+
+def test_a_search_typed_letter_by_letter_is_one_line_of_the_trail(
+    new_page: NewPage, database: Database
+) -> None:
+    with database.session() as session:
+        rows.add_study(session, patient_id="PAT-OTHER")
+        rows.add_study(session, patient_id="PAT-SOUGHT")
+    page = new_page()
+    expect(page.locator("tbody tr")).to_have_count(2)
+    page.locator("#q").press_sequentially("PAT-SO", delay=20)
+    expect(page.locator("tbody tr")).to_have_count(1)
+    with database.snapshot() as session:
+        said = [entry.text for entry in newest(session, AuditFilter(kind="viewed"))]
+    assert said == ["searched the list of studies for PAT-SO", "looked at the list of studies"]
 
 
 def test_a_study_lives_on_the_page_without_a_reload(

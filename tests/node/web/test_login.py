@@ -20,6 +20,7 @@ from node.settings import Settings
 from node.web import api, login, pages
 from node.web.app import create_app
 from node.web.attempts import BY_ADDRESS, BY_NAME, WINDOW, Attempts
+from node.web.looks import Looks
 from storage import accounts
 from storage.audit import AuditEntry, AuditFilter, newest
 from storage.database import Database, now
@@ -29,6 +30,8 @@ from tests.node.web.conftest import WELL
 
 PASSWORD = "correct horse battery"
 OURS = {"origin": "http://127.0.0.1:8080"}
+SEARCHING = {"hx-request": "true", "hx-trigger": "search"}
+REFRESHING = {"hx-request": "true", "hx-trigger": "board"}
 
 Open = Callable[..., TestClient]
 
@@ -201,10 +204,22 @@ def test_a_page_that_only_keeps_itself_up_to_date_keeps_nobody_logged_in(
     with database.session() as session:
         session.execute(update(WebSession).values(seen_at=long_ago))
     browser.get("/studies", headers={"hx-request": "true"})
+    browser.get("/studies?q=doe", headers=REFRESHING)
     browser.get("/health/sign")
     with database.snapshot() as session:
         assert session.scalars(select(WebSession.seen_at)).one() == long_ago
     browser.get("/studies")
+    with database.snapshot() as session:
+        assert session.scalars(select(WebSession.seen_at)).one() > long_ago
+
+
+@pytest.mark.usefixtures("people")
+def test_who_searches_is_there(browse: Open, database: Database) -> None:
+    browser, long_ago = browse(), now() - timedelta(minutes=30)
+    log_in(browser)
+    with database.session() as session:
+        session.execute(update(WebSession).values(seen_at=long_ago))
+    browser.get("/studies?q=doe", headers=SEARCHING)
     with database.snapshot() as session:
         assert session.scalars(select(WebSession.seen_at)).one() > long_ago
 
@@ -301,6 +316,48 @@ def test_looking_again_soon_is_the_same_look(browse: Open, database: Database) -
         browser.get(f"/api/studies/{study.uid}")
         browser.get(f"/api/studies/{study.uid}/readings")
     assert [entry.study_uid for entry in trail(database, "viewed")] == [study.uid]
+
+
+@pytest.mark.usefixtures("people")
+def test_what_is_searched_for_is_noted_in_one_line_and_not_by_the_letter(
+    browse: Open, database: Database, guarded: FastAPI
+) -> None:
+    clock = [1000.0]
+    guarded.state.context.looks = Looks(database, lambda: clock[0])
+    browser = browse()
+    log_in(browser)
+    for typed in ("PAT", "PAT-0", "PAT-01", "PAT", "PAT-02"):
+        browser.get("/studies", params={"q": typed}, headers=SEARCHING)
+        browser.get("/studies", params={"q": typed}, headers=REFRESHING)
+        clock[0] += 2
+    assert [entry.text for entry in trail(database, "viewed")] == [
+        "searched the list of studies for PAT-01; PAT-02"
+    ]
+    clock[0] += 60
+    browser.get("/studies", params={"q": "PAT-03", "from": "2026-01-31"}, headers=SEARCHING)
+    browser.get("/api/studies", params={"q": "ACC7"})
+    said = trail(database, "viewed")
+    assert said[0].text == "searched the list of studies for received from 2026-01-31, PAT-03; ACC7"
+    assert (said[0].who, said[0].address) == ("anna", "10.0.0.1")
+    assert len(said) == 2
+
+
+@pytest.mark.usefixtures("people")
+def test_a_page_that_shows_on_what_was_looked_at_is_no_look_and_another_is(
+    browse: Open, database: Database, guarded: FastAPI
+) -> None:
+    clock = [1000.0]
+    guarded.state.context.looks = Looks(database, lambda: clock[0])
+    with database.session() as session:
+        seen, unseen = rows.add_study(session), rows.add_study(session)
+    browser = browse()
+    log_in(browser)
+    browser.get(f"/studies/{seen.uid}")
+    clock[0] += 3600
+    browser.get(f"/studies/{seen.uid}", headers=REFRESHING)
+    assert len(trail(database, "viewed")) == 1
+    browser.get(f"/studies/{unseen.uid}", headers=REFRESHING)
+    assert [entry.study_uid for entry in trail(database, "viewed")] == [unseen.uid, seen.uid]
 
 
 @pytest.mark.usefixtures("people")
