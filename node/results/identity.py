@@ -52,6 +52,12 @@ def edition_identity(identity: str, kinds: Iterable[str], predecessors: Iterable
     return _sha256(json.dumps([*seed, udi] if udi else seed))
 
 
+def lesser_identity(identity: str, tracking_uids: Iterable[str]) -> str:
+    """The identity of what is reported of a reading where some of it is left to another reader: the lesions
+    with these tracking UIDs."""
+    return _sha256(json.dumps([identity, sorted(tracking_uids)]))
+
+
 def result_uid(role: str, identity: str) -> str:
     """A UID of the form 2.25.N (PS3.5 B.2), at most 44 characters, the same for the same arguments."""
     digest = hashlib.sha256(f"{role}|{identity}".encode()).digest()

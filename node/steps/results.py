@@ -9,15 +9,17 @@ from pathlib import Path
 from typing import Any
 
 from PIL import Image
+from sqlalchemy.orm import Session
 
 from inference import reading_json
+from inference.findings import Reading
 from inference.readers import left_to
 from node import results
 from node.priors.find import PriorSeries
 from node.priors.own_results import kept_results
 from node.reading_room import ReadingRoom
 from node.results.edition import REPORTS
-from node.results.identity import edition_identity, result_uid
+from node.results.identity import edition_identity, lesser_identity, result_uid
 from node.results.keyimages import key_image
 from node.results.moment import acquired_at
 from node.steps.job import (
@@ -32,7 +34,6 @@ from node.steps.job import (
 )
 from node.steps.pictures import beside_priors, evidence_of
 from storage import readings
-from storage.choices import choices_of
 from storage.readings import StoredObject, StoredReading
 
 
@@ -44,22 +45,23 @@ def write_results(
     identity: str,
 ) -> None:
     """Turn the reading with this identity into DICOM objects and key images, and remember it; one that was
-    remembered before, and still stands, gives no new ones."""
+    remembered before, and still stands, gives no new ones. What another reader has reported of this revision
+    is left to it."""
     task = Assignment.of(assignment)
     enter(room, job, "results")
+    whole = kept_reading(room, identity)
     with room.database.session() as session:
+        reading = left_to(_reported(session, job), whole)
         earlier = readings.earlier_reading(
             session, job.study_uid, job.revision, task.reader, with_objects=True
         )
-        if earlier is not None and earlier.identity == identity:
+        if earlier is not None and earlier.identity == identity and _tells(earlier, reading):
             readings.repeat_reading(session, job.study_uid, job.revision, earlier)
             note(session, job, "results", f"{task.reader}: nothing changed, the earlier results stand")
             return
-        revision = readings.find_revision(session, job.study_uid, job.revision)
-        others = {choice.reader for choice in choices_of(revision) if choice.read}
+    reported = identity if reading is whole else lesser_identity(identity, _tracked(reading))
     started = time.perf_counter()
     folder = room.archive.results_folder(job.study_uid, job.revision) / task.reader
-    reading = left_to(others, kept_reading(room, identity))
     paths = files_of(room, job, task)
     volume = room.volume(paths)
     series = [PriorSeries(**prior) for prior in found]
@@ -71,10 +73,10 @@ def write_results(
         folder,
         kinds=room.kinds,
         when=acquired_at(paths[0]),
-        identity=identity,
-        predecessors=_predecessors(room, job, task, identity, earlier),
+        identity=reported,
+        predecessors=_predecessors(room, job, task, reported, earlier),
         prior_images=compared.prior_images,
-        courses=tuple(compared.pictures.values()),
+        courses=compared.pictures,
         evidence=evidence_of(room, reading, series),
         frames=kept_frames(room, identity),
         udi=room.settings.results.udi,
@@ -104,6 +106,22 @@ def write_results(
             objects,
         )
         note(session, job, "results", f"{task.reader}: {', '.join(o.kind.upper() for o in objects)} written")
+
+
+def _reported(session: Session, job: Job) -> set[str]:
+    """The readers whose results of this revision are written."""
+    return {str(one.body["reader"]) for one in readings.readings_of(session, job.study_uid, job.revision)}
+
+
+def _tells(earlier: StoredReading, reading: Reading) -> bool:
+    """Whether an earlier reading of one identity reported the same lesions: another reader that failed then,
+    or fails now, changes what is left to it."""
+    before = reading_json.from_json(earlier.body)
+    return _tracked(before) == _tracked(reading)
+
+
+def _tracked(reading: Reading) -> list[str]:
+    return sorted(finding.tracking_uid for finding in (*reading.findings, *reading.resolved))
 
 
 def _predecessors(

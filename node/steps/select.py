@@ -7,6 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
 
+from inference.readers import READERS
 from node.reading_room import ReadingRoom
 from node.routing.select import Choice, describe, select, urgency
 from node.routing.series import header_of, tags_of
@@ -16,7 +17,8 @@ from storage.choices import SeriesChoice, keep_choices
 
 
 def select_series(room: ReadingRoom, job: Job) -> list[dict[str, Any]]:
-    """Choose which series is read by whom; a study with nothing to read ends skipped."""
+    """Choose which series is read by whom; a study with nothing to read ends skipped. A reader that leaves
+    lesions to another comes after it, and so knows whether the other could report them."""
     with room.database.session() as session:
         if not readings.begin(session, job.study_uid, job.revision):
             return []
@@ -24,7 +26,8 @@ def select_series(room: ReadingRoom, job: Job) -> list[dict[str, Any]]:
     series = series_of(room, job)
     described = {uid: describe(uid, paths) for uid, paths in series.items()}
     choices = select(list(described.values()), room.routes, room.readers)
-    assignments = [_assigned(room, c, series) for c in choices if c.chosen]
+    chosen = sorted((c for c in choices if c.chosen), key=_yields)
+    assignments = [_assigned(room, choice, series) for choice in chosen]
     with room.database.session() as session:
         keep_choices(session, job.study_uid, job.revision, [_kept(choice) for choice in choices])
         for choice in choices:
@@ -40,6 +43,10 @@ def _assigned(room: ReadingRoom, choice: Choice, series: Mapping[str, tuple[Path
     paths = (*series[choice.series_uid], *series.get(choice.companion_uid, ()))
     identity = room.identity(choice.reader, choice.series_uid, paths)
     return Assignment(choice.reader, choice.series_uid, identity, choice.companion_uid)
+
+
+def _yields(choice: Choice) -> bool:
+    return choice.reader is not None and bool(READERS[choice.reader].yields_to)
 
 
 def _kept(choice: Choice) -> SeriesChoice:

@@ -1,0 +1,109 @@
+"""A lesion of the lungs is reported once, by whom it is left to; and by the other where that one fails."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from inference.catalogue import Catalogue
+from inference.engine import Engine
+from inference.errors import UnreadableSeriesError
+from inference.findings import Reading
+from inference.readers import READERS, Reader
+from inference.volume import Volume
+from node.reading import read_study
+from node.reading_room import ReadingRoom
+from node.settings import RouteSettings
+from node.workflow import plain_step
+from storage import readings
+from storage.actions import read_again
+from storage.closing import close_quiet
+from storage.database import now
+from storage.readings import StoredReading
+from tests.node.results.phantoms import phantom
+from tests.node.steps.bright_spots import READER, bright_spots, room_in, take_in
+
+BODY = "ct-lesions"
+ROUTES = tuple(RouteSettings(reader=reader, match={"Modality": "CT"}) for reader in (BODY, READER))
+
+
+def body(volume: Volume, engine: Engine, catalogue: Catalogue) -> Reading:
+    """Finds the same, the first in the lungs and the second in the liver."""
+    reading = bright_spots(volume, engine, catalogue)
+    kinds = ("lung", "liver")
+    findings = tuple(replace(f, kind=kind) for f, kind in zip(reading.findings, kinds, strict=True))
+    return replace(reading, reader=BODY, findings=findings)
+
+
+def fails(volume: Volume, engine: Engine, catalogue: Catalogue) -> Reading:
+    raise UnreadableSeriesError("no lungs to be seen")
+
+
+@pytest.fixture
+def room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ReadingRoom]:
+    with room_in(tmp_path, monkeypatch) as one:
+        reader = Reader(BODY, READERS[READER].models, body, yields_to=(READER,))
+        monkeypatch.setitem(READERS, BODY, reader)
+        yield replace(one, settings=one.settings.model_copy(update={"routes": ROUTES}))
+
+
+@pytest.fixture
+def study(room: ReadingRoom, tmp_path: Path) -> str:
+    phantom(tmp_path / "series", shape=(24, 40, 48))
+    return take_in(room, tmp_path / "series")
+
+
+def reported(room: ReadingRoom, study_uid: str, revision: int) -> dict[str, StoredReading]:
+    """What was reported of a revision, by reader."""
+    read_study(room, plain_step, study_uid, revision)
+    with room.database.snapshot() as session:
+        made = readings.readings_of(session, study_uid, revision)
+    return {str(one.body["reader"]): one for one in made}
+
+
+def again(room: ReadingRoom, study_uid: str) -> None:
+    """Have a study read once more, as a person asks for it."""
+    with room.database.session() as session:
+        read_again(session, study_uid, "a test")
+    with room.database.session() as session:
+        close_quiet(session, now(), lambda study: False)
+
+
+def sites(reading: StoredReading) -> list[str]:
+    return [finding["kind"] for finding in reading.body["findings"]]
+
+
+def uids(reading: StoredReading) -> set[str]:
+    return {made.uid for made in reading.objects}
+
+
+def test_a_lesion_of_the_lungs_is_reported_once(room: ReadingRoom, study: str) -> None:
+    made = reported(room, study, 1)
+    assert sites(made[BODY]) == ["liver"]
+    assert len(made[READER].body["findings"]) == 2
+
+
+def test_a_lesion_of_the_lungs_does_not_vanish_with_the_reader_that_failed(
+    room: ReadingRoom, study: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(READERS, READER, replace(READERS[READER], read=fails))
+    made = reported(room, study, 1)
+    assert made.keys() == {BODY}
+    assert sites(made[BODY]) == ["lung", "liver"]
+
+
+def test_what_was_reported_for_another_is_left_to_it_once_it_reads(
+    room: ReadingRoom, study: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as failing:
+        failing.setitem(READERS, READER, replace(READERS[READER], read=fails))
+        alone = reported(room, study, 1)
+    again(room, study)
+    both = reported(room, study, 2)
+    assert sites(both[BODY]) == ["liver"]
+    assert not uids(both[BODY]) & uids(alone[BODY])
+    again(room, study)
+    assert uids(reported(room, study, 3)[BODY]) == uids(both[BODY])
