@@ -14,21 +14,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from node.distinguished_name import Attribute, as_text, attributes_in
 from node.settings.security import DicomTlsSettings, WebTlsSettings
 
 log = logging.getLogger(__name__)
 
 CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20:@SECLEVEL=2"  # of TLS 1.2: forward secret, AEAD; RSA from 2048 bits
-SHORT = {
-    "commonName": "CN",
-    "organizationName": "O",
-    "organizationalUnitName": "OU",
-    "countryName": "C",
-    "localityName": "L",
-    "stateOrProvinceName": "ST",
-    "domainComponent": "DC",
-    "serialNumber": "SERIALNUMBER",
-}
 NO_TLS = {
     "WRONG_VERSION_NUMBER",
     "UNKNOWN_PROTOCOL",
@@ -50,19 +41,23 @@ class TlsError(RuntimeError):
 
 @dataclass(frozen=True)
 class PeerCertificate:
-    """What a verified certificate says of a peer: ``subject`` as ``CN=ct1,O=Hospital``, ``fingerprint`` the
-    SHA-256 of the certificate in hexadecimal digits."""
+    """What a verified certificate says of a peer: the ``attributes`` of its subject, and as ``fingerprint``
+    the SHA-256 of the certificate in hexadecimal digits."""
 
-    subject: str
+    attributes: tuple[Attribute, ...]
     fingerprint: str
+
+    @property
+    def subject(self) -> str:
+        """As ``O=Hospital,CN=ct1``."""
+        return as_text(self.attributes)
 
     def is_as(self, wanted: str) -> bool:
         """Whether it is the certificate ``sha256:…``, or its subject has every part of ``CN=…,O=…``."""
         kind, _, digits = wanted.partition(":")
         if kind.lower() == "sha256":
             return self.fingerprint == digits.replace(":", "").lower()
-        held = {part.strip() for part in self.subject.split(",")}
-        return all(part.strip() in held for part in wanted.split(","))
+        return set(attributes_in(wanted)) <= set(self.attributes)
 
 
 @dataclass(frozen=True)
@@ -192,8 +187,8 @@ def certificate_of(connection: ssl.SSLSocket) -> PeerCertificate | None:
     raw = connection.getpeercert(binary_form=True)
     if not said or not raw:
         return None
-    subject = ",".join(f"{SHORT.get(key, key)}={value}" for part in said["subject"] for key, value in part)
-    return PeerCertificate(subject, hashlib.sha256(raw).hexdigest())
+    attributes = tuple((kind, value) for part in said["subject"] for kind, value in part)
+    return PeerCertificate(attributes, hashlib.sha256(raw).hexdigest())
 
 
 def in_words(error: OSError) -> str:

@@ -10,6 +10,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo
 
+from node.distinguished_name import attributes_in
+
 
 def from_folder(path: Path, info: ValidationInfo) -> Path:
     path = path.expanduser()
@@ -47,6 +49,12 @@ def _place(text: str) -> str:
     except ValueError:
         if text:
             raise ValueError("is neither an address nor a network; a host name is not looked up") from None
+    return text
+
+
+def _certificate(text: str) -> str:
+    if text and not re.fullmatch(r"(?i:sha256):[0-9A-Fa-f:]{64,95}", text):
+        attributes_in(text)
     return text
 
 
@@ -95,11 +103,11 @@ Place = Annotated[
 ]
 Certificate = Annotated[
     str,
+    AfterValidator(_certificate),
     Field(
-        pattern=r"^$|^(?i:sha256):[0-9A-Fa-f:]{64,95}$|^[A-Za-z]+=[^,]+(,\s*[A-Za-z]+=[^,]+)*$",
         json_schema_extra=limits(
             'parts of its subject, "CN=ct1,O=Hospital", or "sha256:" and its fingerprint'
-        ),
+        )
     ),
 ]
 Keyword = Annotated[str, AfterValidator(_keyword)]
