@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, replace
+from typing import Final
 
 import numpy as np
 from scipy import ndimage
 
 from inference.anatomy import Anatomy, Region, observe
 from inference.findings import Reading
-from inference.growth.align import align
 from inference.growth.compare import Prior, compare
 from inference.resample import resample
 from inference.volume import Volume
@@ -22,6 +22,28 @@ from training.phantoms.nodules import Nodule, draw_nodule, random_nodule
 
 _FIELD_MM = 4.0
 _SPINE_MM = 24.0
+
+
+POSES: Final = (
+    Pose(10, 1, (4, 6, -12), (0, 1, 2)),
+    Pose(20, 2, (8, -6, 15), (1, 2, -2)),
+    Pose(-15, -2, (-12, 4, 8), (2, -1, 1)),
+    Pose(-25, -2, (15, 0, 30), (0, -3, 2)),
+    Pose(40, 4, (-10, 10, -20), (-2, 1, 3)),
+)
+"""Breaths of 10 to 40 mm, each in another place on the table."""
+
+
+@dataclass(frozen=True, eq=False)
+class Warped:
+    """A scan, and a prior made of it by ``motion``; ``now`` and ``before`` are the lesions put into them."""
+
+    current: Volume
+    prior: Volume
+    motion: Motion
+    anatomy: Anatomy
+    now: list[Truth]
+    before: list[Truth]
 
 
 @dataclass(frozen=True)
@@ -36,11 +58,11 @@ class RealFigures:
     lesions: int
     linked: int
     wrong: int
-    align_cpu_seconds: float
 
 
-def follow_real(volume: Volume, pose: Pose, seed: int, lesions: int = 12) -> RealFigures:
-    """Warp ``volume`` into a prior, put the same lesions into both, compare, and set it against the truth.
+def warped(volume: Volume, pose: Pose, seed: int, lesions: int = 12) -> Warped:
+    """Warp ``volume``, of pixels made 1 mm wide, into a prior, and put the same lesions, which grow or shrink
+    to 0.3 to 1.2 of their diameter backwards, into both.
 
     Raises:
         ValueError: the scan shows no lungs.
@@ -63,35 +85,54 @@ def follow_real(volume: Volume, pose: Pose, seed: int, lesions: int = 12) -> Rea
         for n in nodules
     ]
     prior, before = _with(then, then_grid, earlier, "prior")
+    return Warped(current, prior, motion, anatomy, now, before)
+
+
+def follow_real(pair: Warped, seed: int) -> RealFigures:
+    """Compare both scans, and set what comes of it against the truth."""
+    rng = np.random.default_rng([seed, 82])
     readings = [
         Reading("lung-nodules", v.series_uid, (), tuple(outlined(t, v, Faults(), rng) for t in truths))
-        for v, truths in ((current, now), (prior, before))
+        for v, truths in ((pair.current, pair.now), (pair.prior, pair.before))
     ]
-    started = time.process_time()
-    alignment = align(current, prior)
-    seconds = time.process_time() - started
-    found = compare(
-        readings[0], current, [Prior("prior", "20230101", readings[1], lambda: prior)], date="20240101"
-    )
-    points = _lung_points(anatomy, rng)
+    prior = Prior("prior", "20230101", readings[1], lambda: pair.prior)
+    found = compare(readings[0], pair.current, [prior], date="20240101")
+    alignment = found.alignments["prior"]
+    points = _lung_points(pair.anatomy, rng)
     points = points[alignment.prior_reaches(points)]
-    truth = motion.to_scan(points)
+    truth = pair.motion.to_scan(points)
     error = np.linalg.norm(alignment.to_prior(points) - truth, axis=1)
     linked = [f for f in found.reading.findings if f.change is not None and f.change.category != "new"]
     right = sum(
-        f.tracking_uid == f"prior.{t.number}" for f, t in zip(found.reading.findings, now, strict=True)
+        f.tracking_uid == f"prior.{t.number}" for f, t in zip(found.reading.findings, pair.now, strict=True)
     )
+    pose = pair.motion.pose
     return RealFigures(
         diaphragm_mm=pose.diaphragm_mm,
         moved_median_mm=float(np.median(np.linalg.norm(points + pose.shift_mm - truth, axis=1))),
         error_median_mm=float(np.median(error)),
         error_p95_mm=float(np.percentile(error, 95)),
         detail=alignment.quality.detail if alignment.quality else 0.0,
-        lesions=len({t.number for t in now} & {t.number for t in before}),
+        lesions=len({t.number for t in pair.now} & {t.number for t in pair.before}),
         linked=right,
         wrong=len(linked) - right,
-        align_cpu_seconds=seconds,
     )
+
+
+def seconds_beyond_readings(pair: Warped, slices: int, columns: int = 512) -> tuple[float, float]:
+    """Wall and processor seconds of a comparison of two scans of so many slices and columns, their lesions
+    read already."""
+    here, then = (_of_size(volume, slices, columns) for volume in (pair.current, pair.prior))
+    readings = [Reading("lung-nodules", v.series_uid, ()) for v in (here, then)]
+    prior = Prior("prior", "20230101", readings[1], lambda: then)
+    wall, cpu = time.perf_counter(), time.process_time()
+    compare(readings[0], here, [prior], date="20240101")
+    return time.perf_counter() - wall, time.process_time() - cpu
+
+
+def _of_size(volume: Volume, slices: int, columns: int) -> Volume:
+    d, h, w = (n * s for n, s in zip(volume.shape, volume.spacing_mm, strict=True))
+    return resample(volume, (d / slices, h / columns, w / columns))
 
 
 def motion_of_scan(volume: Volume, pose: Pose) -> Motion:
