@@ -86,9 +86,17 @@ def check(
     print_config: Annotated[
         bool, typer.Option("--print-config", help="Print every setting as commented TOML, and check nothing.")
     ] = False,
+    alive: Annotated[
+        bool, typer.Option("--alive", help="Only ask the running node whether it answers; for containers.")
+    ] = False,
 ) -> None:
     """Verify settings, disk, database, models, engine, ports and every DICOM peer."""
     settings = _settings(config)
+    if alive:
+        from node.commands.alive import check_alive
+
+        check_alive(settings.web)
+        return
     if print_config:
         from node.settings.printing import print_config as printed
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
 import sys
 import tomllib
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 
 import pytest
@@ -15,6 +17,12 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from node.settings.file import load_settings
+from node.tls import web_identity
+from node.web.app import create_app
+from node.web.server import WebServer
+from storage.database import Database
+from tests.certificates import Authority
+from tests.orthanc import free_port as any_free_port
 
 ROOT = Path(__file__).parents[1]
 LOCKS = {name: ROOT / "requirements" / f"{name}.txt" for name in ("runtime", "develop")}
@@ -135,12 +143,66 @@ def test_the_settings_of_the_containers_are_accepted(monkeypatch: pytest.MonkeyP
     variables = dict(re.findall(r"(OVERREAD_\w+)=(\S+)", (ROOT / "deploy/Dockerfile").read_text()))
     variables |= compose["services"]["node"]["environment"]
     for name, value in variables.items():
-        monkeypatch.setenv(name, re.sub(r"\$\{\w+:-(\w+)\}", r"\1", value))
+        monkeypatch.setenv(name, by_default(value))
     settings = load_settings(ROOT / "deploy/overread.toml")
     assert settings.node.data_dir == Path("/data")
     assert (settings.dicom.host, settings.dicom.port) == ("0.0.0.0", 11112)
     assert settings.database.url.startswith("postgresql+psycopg://")
     assert settings.engine.kind == "embedded"
+    assert settings.web.proxies == ()
+
+
+def by_default(text: str) -> str:
+    """As compose fills it in where nothing is set."""
+    return re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", text)
+
+
+def test_a_proxy_before_the_container_has_an_address_that_can_be_named(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    compose = yaml.safe_load((ROOT / "deploy/compose.yaml").read_text())
+    (network,) = compose["networks"]["default"]["ipam"]["config"]
+    gateway = ip_address(by_default(network["gateway"]))
+    assert gateway in ip_network(by_default(network["subnet"]))
+    told = compose["services"]["node"]["environment"]["OVERREAD_WEB__PROXIES"]
+    monkeypatch.setenv("OVERREAD_WEB__PROXIES", told.replace("${PROXIES:-[]}", f'["{gateway}"]'))
+    assert load_settings(ROOT / "deploy/overread.toml").web.proxies == (str(gateway),)
+
+
+@pytest.mark.parametrize("secure", [False, True])
+def test_the_containers_health_check_speaks_as_the_page_does(secure: bool, tmp_path: Path) -> None:
+    tls = ""
+    if secure:
+        pair = Authority(tmp_path).issue("node")
+        tls = f'[web.tls]\ncertificate = "{pair.certificate}"\nprivate_key = "{pair.private_key}"\n'
+    config = tmp_path / "overread.toml"
+    config.write_text(f'[web]\nhost = "0.0.0.0"\nport = {any_free_port()}\n{tls}')
+    settings = load_settings(config)
+    database = Database(settings.database.url)
+    database.upgrade()
+    page = create_app(settings, database, tmp_path, lambda: ())
+    server = WebServer(page, settings.web.host, settings.web.port, web_identity(settings.web.tls))
+    server.start()
+    answered = health_check(config)
+    server.stop()
+    database.close()
+    unanswered = health_check(config)
+    assert (answered.returncode, answered.stderr) == (0, "")
+    assert unanswered.returncode == 1
+    assert f"no node answers at {'https' if secure else 'http'}://0.0.0.0" in unanswered.stderr
+
+
+def health_check(config: Path) -> subprocess.CompletedProcess[str]:
+    """What the container is asked, of a node with these settings."""
+    text = (ROOT / "deploy/Dockerfile").read_text()
+    found = re.search(r"^HEALTHCHECK [^\n]*\\\n +CMD (\[.*\])$", text, re.MULTILINE)
+    assert found is not None
+    program, *arguments = json.loads(found[1])
+    assert program == "overread"
+    command = [sys.executable, "-c", "from node.cli import app; app()", *arguments]
+    return subprocess.run(
+        command, env=os.environ | {"OVERREAD_CONFIG": str(config)}, capture_output=True, text=True
+    )
 
 
 def test_the_settings_of_the_service_are_accepted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import json
-import ssl
 from collections.abc import Callable, Iterator
-from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from pathlib import Path
 
 from rich.table import Column, Table
@@ -13,6 +10,7 @@ from sqlalchemy import make_url
 
 from inference.catalogue import Catalogue, CatalogueError
 from inference.engine import EngineError, open_engine
+from node.commands.alive import address, answer
 from node.commands.terminal import console, progress
 from node.health import (
     Probe,
@@ -120,28 +118,7 @@ def _ports(settings: Settings) -> Iterator[Probe]:
 
 def _running_node(settings: Settings) -> str | None:
     """The address of the status page, if it is an Overread that answers there."""
-    host, port = settings.web.host, settings.web.port
-    scheme = "https" if settings.web.tls.certificate else "http"
-    connection = (
-        HTTPSConnection(host, port, timeout=ECHO_SECONDS, context=_any_certificate())
-        if scheme == "https"
-        else HTTPConnection(host, port, timeout=ECHO_SECONDS)
-    )
-    try:
-        connection.request("GET", "/api/health")
-        answer = json.load(connection.getresponse())
-    except (OSError, HTTPException, ValueError):
-        return None
-    finally:
-        connection.close()
-    return f"{scheme}://{host}:{port}/" if isinstance(answer, dict) and "probes" in answer else None
-
-
-def _any_certificate() -> ssl.SSLContext:
-    """To ask who listens; nothing is told."""
-    context = ssl.create_default_context()
-    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    return context
+    return address(settings.web) if "probes" in answer(settings.web, "/api/health") else None
 
 
 def _echo(peer: Peer, settings: Settings, identity: Identity | None) -> Callable[[], None]:
