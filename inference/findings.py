@@ -85,12 +85,22 @@ class Response:
 
 
 @dataclass(frozen=True)
+class SolidPart:
+    """The solid voxels of a part-solid lesion: diameter of the sphere they fill, 0 where there are none, and
+    their mean HU."""
+
+    diameter_mm: float
+    mean_hu: float | None
+
+
+@dataclass(frozen=True)
 class Change:
     """A finding set against the same finding in a prior study; one that is new against a study without it.
 
     ``limit_percent``: the change of volume that repeatability asks for, up or down. ``prior_…``: the same
     finding there, its key slice and its centre, in the prior's own LPS mm; ``aligned_center_mm`` is that
-    centre in the current scan. ``forecast``: see ``inference.growth.forecast``.
+    centre in the current scan. ``solid``, ``prior_solid``: of a part-solid lesion, now and there.
+    ``forecast``: see ``inference.growth.forecast``.
     """
 
     prior_study_uid: str
@@ -112,6 +122,8 @@ class Change:
     prior_volume_mm3: float | None = None
     mean_hu_change: float | None = None
     assessments: tuple[Assessment, ...] = ()
+    solid: SolidPart | None = None
+    prior_solid: SolidPart | None = None
 
 
 @dataclass(frozen=True)
@@ -168,6 +180,11 @@ class Finding:
     @property
     def short_axis_mm(self) -> float:
         return self.short_axis.length_mm
+
+    @property
+    def is_sized(self) -> bool:
+        """False of a box around evidence on a picture: its sides measure nothing."""
+        return self.mask is not None or not self.in_pixels
 
     def tracked_as(self, uid: str, change: Change | None = None) -> Self:
         return replace(self, tracking_uid=uid, change=change)

@@ -16,7 +16,7 @@ from inference.catalogue import Catalogue
 from inference.engine import open_engine
 from node.intake.files import NotReceivableError, files_under, received_file
 from node.reading import read_study as read
-from node.reading_room import ReadingRoom
+from node.reading_room import ReadingRoom, kinds_for
 from node.settings import Settings
 from node.workflow import plain_step
 from storage import readings
@@ -67,7 +67,9 @@ def read_study(
         progress("looking", 0.0)
         named = tuple(dict.fromkeys(_take_in(database, folder) for folder in priors))
         archive = Archive(root, durable=False)
-        room = ReadingRoom(alone, database, archive, catalogue, engine, named_priors=named)
+        room = ReadingRoom(
+            alone, database, archive, catalogue, engine, named_priors=named, wanted=kinds_for(settings)
+        )
         study_uid = _take_in(database, study)
         _read(room, study_uid, progress)
         made = _hand_over(room, study_uid, out)

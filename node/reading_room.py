@@ -29,7 +29,7 @@ COMPARED_BY: Final = (forecast.MODEL,)
 class ReadingRoom:
     """``load``: makes a volume of a series' files. ``archives``: where priors are looked for. ``take`` keeps
     what they send, ``settle`` waits until all of it has its row. ``named_priors``: the priors of every study,
-    by UID, where a person named them."""
+    by UID, where a person named them. ``wanted``: kinds of result objects to make whoever they go to."""
 
     settings: Settings
     database: Database
@@ -41,6 +41,7 @@ class ReadingRoom:
     take: Take | None = None
     settle: Callable[[], None] | None = None
     named_priors: tuple[str, ...] | None = None
+    wanted: frozenset[str] = frozenset()
 
     @property
     def routes(self) -> tuple[RouteSettings, ...]:
@@ -53,9 +54,8 @@ class ReadingRoom:
 
     @property
     def kinds(self) -> frozenset[str]:
-        """The result objects that any destination wants; without a destination, SEG and SR to keep."""
-        wanted = {kind for destination in self.settings.destinations for kind in destination.objects}
-        return frozenset(wanted or {"seg", "sr"})
+        """The result objects that any destination wants; where none are wanted, SEG and SR to keep."""
+        return self.wanted | kinds_for(self.settings) or frozenset({"seg", "sr"})
 
     def identity(
         self,
@@ -104,3 +104,8 @@ class ReadingRoom:
 @lru_cache(maxsize=3)
 def _last_volumes(load: Callable[[Sequence[Path]], Volume], paths: tuple[Path, ...]) -> Volume:
     return load(paths)
+
+
+def kinds_for(settings: Settings) -> frozenset[str]:
+    """The result objects that any destination wants."""
+    return frozenset(kind for destination in settings.destinations for kind in destination.objects)

@@ -18,6 +18,7 @@ from inference.findings import Code, Finding, Mask, Reading
 from inference.masks import overlap
 from inference.measure import measure
 from inference.readers.candidates import Candidate, peaks
+from inference.readers.sides import with_sides
 from inference.readers.whole_volume import Maps, body_on_grid, check_extent, coarse_affine, over_volume
 from inference.resample import mask_from_crop
 from inference.volume import Floats, Volume
@@ -70,7 +71,7 @@ def read(volume: Volume, engine: Engine, catalogue: Catalogue) -> Reading:
         reader=NAME,
         series_uid=volume.series_uid,
         models=(network.identity,),
-        findings=tuple(findings),
+        findings=with_sides(findings, volume),
         seconds={
             "preprocess": resampled - started,
             "inference": inferred - resampled,

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from inference.card import ModelCard
+from inference.card import CodedLabel, ModelCard
 from inference.catalogue import Catalogue
 from inference.engine import Engine
 from inference.errors import UnreadableSeriesError
@@ -18,6 +18,7 @@ from inference.findings import Code, Finding, Model, Reading, Uptake
 from inference.hot_spots import HotSpot, hot_spots
 from inference.measure import measure
 from inference.pet_ct import PetCt
+from inference.readers.sides import with_sides
 from inference.registration.estimate import MODEL as REGISTRATION
 from inference.registration.estimate import register_pet_to_ct
 from inference.registration.transform import Registration, grid_points, sampled
@@ -78,14 +79,15 @@ def read(volume: Volume, engine: Engine, catalogue: Catalogue) -> Reading:
     times.append(time.perf_counter())
     judged = judge(pet, ct, spots, engine, model.card)
     times.append(time.perf_counter())
-    findings = tuple(_finding(one, pet, ct) for one in reported(judged, model.card))
+    sites = {label.label: label for label in model.card.output("site").labels}
+    findings = [_finding(one, pet, ct, sites[one.site]) for one in reported(judged, model.card)]
     times.append(time.perf_counter())
     names = ("registration", "preprocess", "inference", "postprocess")
     return Reading(
         reader=NAME,
         series_uid=volume.series_uid,
         models=(model.identity, *models),
-        findings=findings,
+        findings=with_sides(findings, ct),
         seconds={name: after - before for name, before, after in zip(names, times, times[1:], strict=False)},
         comparison_notes=(registration.reason,) if registration.reason else (),
     )
@@ -189,7 +191,7 @@ def _peak(spot: HotSpot, pet: Volume) -> float:
     return float(means[inside][spot.mask.voxels].max())
 
 
-def _finding(one: Judged, pet: PetCt, ct: Volume) -> Finding:
+def _finding(one: Judged, pet: PetCt, ct: Volume, site: CodedLabel) -> Finding:
     measured = measure(one.spot.mask, pet)
     inside = pet.to_patient(np.argwhere(one.spot.mask.voxels) + one.spot.mask.origin)
     return Finding(
@@ -206,6 +208,7 @@ def _finding(one: Judged, pet: PetCt, ct: Volume) -> Finding:
         mean_hu=float(sampled(ct, inside, AIR_HU).mean()),
         malignancy=one.malignancy,
         kind=one.site,
+        site=Code(site.scheme, site.value, site.meaning),
         uptake=uptake(one.spot, pet, pet.lean_factor),
         mask=one.spot.mask,
     )

@@ -2,17 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 import numpy as np
 import numpy.typing as npt
 
-from inference.findings import Side
-from inference.readers.lungs import Lungs
-from inference.volume import Floats
+from inference.findings import Finding, Side
+from inference.readers.lungs import Lungs, find_lungs
+from inference.volume import Floats, Volume
 
+_LUNG = "39607008"
 _LEVEL_MM = 15.0
 _MIDDLE_MM = 15.0
 _LEAST_WIDTH_MM = 120.0
 _MOST_IN_THE_MIDDLE = 0.12
+
+
+def with_sides(findings: Sequence[Finding], ct: Volume) -> tuple[Finding, ...]:
+    """The findings, those whose site is the lung with their side, as far as ``ct`` shows it: a CT in the
+    space they lie in, on whichever grid."""
+    in_lung = [finding.site is not None and finding.site.value == _LUNG for finding in findings]
+    lungs = find_lungs(ct) if any(in_lung) else None
+    if lungs is None:
+        return tuple(findings)
+    sides = sides_of([finding.center_mm for finding in findings], lungs)
+    return tuple(
+        replace(finding, side=side) if inside else finding
+        for finding, side, inside in zip(findings, sides, in_lung, strict=True)
+    )
 
 
 def sides_of(points_mm: npt.ArrayLike, lungs: Lungs) -> list[Side | None]:

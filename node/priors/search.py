@@ -10,6 +10,7 @@ import numpy as np
 from pydicom import Dataset
 
 from node.peers.archive import ArchiveAnswerError, DicomArchive
+from node.results.edition import is_described_as_of
 from node.routing.select import select
 from node.routing.series import AXES, STRAIGHT, SeriesDescription, tags_of
 from node.settings import RouteSettings
@@ -150,7 +151,7 @@ def seconds_left(archive: DicomArchive, until: float) -> float:
 
 
 def is_result(series: Dataset, reader: str) -> bool:
-    named = str(series.get("SeriesDescription") or "").startswith(f"Overread {reader}:")
+    named = is_described_as_of(reader, str(series.get("SeriesDescription") or ""))
     return named and series.get("Modality") in _RESULTS
 
 

@@ -13,11 +13,12 @@ from inference.findings import Reading
 from inference.growth.frames import FramesAligned
 from inference.picture import Pictures
 from inference.volume import Volume
+from node.results.burden import burden_report, has_uptake
 from node.results.change import NO_EVIDENCE, PriorEvidence, change_report, has_change
 from node.results.edition import KINDS, Edition, Predecessor, ResultFile, key_image_uids, save
 from node.results.identity import edition_identity
-from node.results.keyimages import Rgb
 from node.results.keyobjects import key_objects
+from node.results.layout import Rgb
 from node.results.presentation import presentations
 from node.results.registration import deformable_registration, rigid_registration
 from node.results.report import class_report, negative_report, outline_report, volume_report
@@ -45,7 +46,7 @@ def write(
     identity: str,
     predecessors: Sequence[Predecessor] = (),
     prior_images: Mapping[str, Rgb] | None = None,
-    courses: Sequence[Rgb] = (),
+    courses: Mapping[str, Rgb] | None = None,
     evidence: PriorEvidence = NO_EVIDENCE,
     frames: FramesAligned | None = None,
     udi: str = "",
@@ -62,7 +63,7 @@ def write(
         identity: of the reading, from ``node.results.identity.reading_identity``.
         predecessors: the objects of the readings that this one replaces.
         prior_images: for the summary, by tracking UID, the key image of the same lesion in the prior study.
-        courses: for the summary, pictures of lesions over time, from ``node.results.growth_curve``.
+        courses: for the summary, by tracking UID, how a lesion went on, from ``node.results.growth_curve``.
         evidence: the priors' images and reports that the report of changes refers to.
         frames: where the prior's frame of reference lies, for the registration objects.
         udi: the Unique Device Identifier of the installation, where it has one.
@@ -83,7 +84,7 @@ def write(
     )
     written: list[ResultFile] = []
     for name, kind, instance in _objects(
-        edition, frozenset(kinds), (prior_images or {}, courses), evidence, frames
+        edition, frozenset(kinds), (prior_images or {}, courses or {}), evidence, frames
     ):
         path = out / f"{name}.dcm"
         save(instance, path)
@@ -94,7 +95,7 @@ def write(
 def _objects(
     edition: Edition,
     kinds: frozenset[str],
-    over_time: tuple[Mapping[str, Rgb], Sequence[Rgb]],
+    over_time: tuple[Mapping[str, Rgb], Mapping[str, Rgb]],
     evidence: PriorEvidence,
     frames: FramesAligned | None,
 ) -> Iterator[tuple[str, str, Dataset]]:
@@ -137,6 +138,8 @@ def _reports(
     reports: dict[str, Callable[[Sequence[Dataset]], Dataset]] = {}
     if reading.classes:
         reports["sr-classes"] = partial(class_report, edition)
+    elif has_uptake(reading.findings):
+        reports["sr-classes"] = partial(burden_report, edition)
     if has_change((*reading.findings, *reading.resolved)):
         reports["sr-changes"] = partial(change_report, edition, evidence)
     if reading.findings:

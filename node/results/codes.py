@@ -52,6 +52,19 @@ LUNG_CONSOLIDATION = Term("SCT", "95436008", "Lung consolidation", SNOMED)
 NORMAL = Term("SCT", "17621005", "Normal")
 ABNORMAL = Term("SCT", "263654008", "Abnormal")
 
+# What kind of nodule, as the characteriser of lung nodules tells them apart
+NODULE_TYPE = Term(OWN_SCHEME, "NODULE-TYPE", "Type of pulmonary nodule", OWN)
+SOLID = Term(OWN_SCHEME, "SOLID", "Solid", OWN)
+PART_SOLID = Term(OWN_SCHEME, "PART-SOLID", "Part solid", OWN)
+GROUND_GLASS = Term(OWN_SCHEME, "GROUND-GLASS", "Ground glass", OWN)
+CALCIFIED = Term(OWN_SCHEME, "CALCIFIED", "Calcified", OWN)
+NODULE_TYPES = {
+    "solid": SOLID,
+    "part-solid": PART_SOLID,
+    "ground-glass": GROUND_GLASS,
+    "calcified": CALCIFIED,
+}
+
 # Categories of a segment (CID 7150)
 MORPHOLOGICALLY_ABNORMAL = Term("SCT", "49755003", "Morphologically Abnormal Structure")
 ANATOMICAL_STRUCTURE = Term("SCT", "91723000", "Anatomical Structure")
@@ -60,6 +73,7 @@ ANATOMICAL_STRUCTURE = Term("SCT", "91723000", "Anatomical Structure")
 LUNG = Term("SCT", "39607008", "Lung")
 RIGHT_LUNG = Term("SCT", "3341006", "Right lung", SNOMED)
 LEFT_LUNG = Term("SCT", "44029006", "Left lung", SNOMED)
+LYMPH_NODE = Term("SCT", "59441001", "Lymph Node")
 LIVER = Term("SCT", "10200004", "Liver")
 COLON = Term("SCT", "71854001", "Colon")
 CHEST = Term("SCT", "51185008", "Chest", "PS3.16 CID 4031")
@@ -86,6 +100,7 @@ MAXIMUM = Term("SCT", "56851009", "Maximum")
 MEAN = Term("SCT", "373098007", "Mean")
 PEAK_WITHIN_ROI = Term("DCM", "126031", "Peak Value Within ROI")
 METABOLIC_VOLUME = Term("DCM", "126032", "Metabolic Volume")
+NUMBER_OF_LESIONS = Term("SCT", "246206008", "Number of lesions", SNOMED)
 TOTAL_LESION_GLYCOLYSIS = Term("DCM", "126033", "Total Lesion Glycolysis")
 PROBABILITY = Term("DCM", "122157", "Probability")
 

@@ -107,7 +107,7 @@ class Edition:
         return {
             "series_instance_uid": self.uid(f"series-{role}"),
             "series_number": number,
-            "series_description": f"Overread {self.reading.reader}: {content}"[:64],
+            "series_description": described_as(self.reading.reader, content),
         }
 
     def device(self) -> dict[str, Any]:
@@ -210,6 +210,18 @@ class Edition:
         item.RequestedProcedureDescription = attributes.get("RequestedProcedureDescription", "")
         item.RequestedProcedureCodeSequence = attributes.get("RequestedProcedureCodeSequence", [])
         return item
+
+
+def described_as(reader: str, content: str) -> str:
+    """The description of a series of results: what it holds comes first, since lists cut the end off."""
+    return f"AI {content}, {reader} ({MANUFACTURER})"[:64]
+
+
+def is_described_as_of(reader: str, description: str) -> bool:
+    """Whether a series with this description holds results of ``reader``; up to 0.1 the reader came first."""
+    return description.startswith(f"{MANUFACTURER} {reader}:") or description in {
+        described_as(reader, content) for _, content in SERIES.values()
+    }
 
 
 def key_image_uids(reading: Reading, volume: Volume) -> list[str]:

@@ -12,11 +12,11 @@ from PIL import Image, ImageDraw
 
 from inference.findings import Change
 from node.results.edition import DISCLAIMER
-from node.results.keyimages import OUTLINE, Rgb, font
+from node.results.layout import AMBER, BLUE, GREY, WHITE, Rgb, font
 
 _SIDE, _CURVE = 384, 384
 _LEFT, _RIGHT, _TOP, _BOTTOM = 76, 24, 52, 44  # margins of the curve
-_WHITE, _GREY, _LINE, _FORECAST = (240, 240, 240), (150, 150, 150), OUTLINE, (64, 200, 255)
+_LINE, _FORECAST = AMBER, BLUE
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ def growth_picture(prior: Rgb, current: Rgb, course: Sequence[Dated], change: Ch
         tile = Image.fromarray(picture)
         tile.thumbnail((_SIDE - 2, _SIDE))
         image.paste(tile, (left, 0))
-        draw.text((left + 8, _SIDE - 30), caption, fill=_WHITE, font=font(20))
+        draw.text((left + 8, _SIDE - 30), caption, fill=WHITE, font=font(20))
     draw.text((8, 6), f"{DISCLAIMER}. For research, not for diagnosis.", fill=_LINE, font=font(16))
     _draw_curve(draw, _points(course, change), change)
     return np.asarray(image)
@@ -64,7 +64,7 @@ def _draw_curve(draw: ImageDraw.ImageDraw, points: Sequence[tuple[date, float]],
         words += f", doubling in {change.doubling_time_days:.0f} days"
     draw.text((12, _SIDE + 12), words, fill=_LINE, font=font(22))
     if len(points) < 2 or points[0][0] == points[-1][0]:
-        draw.text((12, _SIDE + 60), "No curve: the studies are not dated apart.", fill=_GREY, font=font(18))
+        draw.text((12, _SIDE + 60), "No curve: the studies are not dated apart.", fill=GREY, font=font(18))
         return
     now = points[-1][0]
     band = [
@@ -107,19 +107,19 @@ class _Frame:
 
 
 def _draw_axes(draw: ImageDraw.ImageDraw, frame: _Frame, points: Sequence[tuple[date, float]]) -> None:
-    draw.line([frame.place(frame.first, frame.most_mm3), frame.place(frame.first, 0)], fill=_GREY)
-    draw.line([frame.place(frame.first, 0), frame.place(frame.last, 0)], fill=_GREY)
+    draw.line([frame.place(frame.first, frame.most_mm3), frame.place(frame.first, 0)], fill=GREY)
+    draw.line([frame.place(frame.first, 0), frame.place(frame.last, 0)], fill=GREY)
     for mm3 in (0.0, frame.most_mm3 / 2, frame.most_mm3):
         x, y = frame.place(frame.first, mm3)
-        draw.text((x - 8, y), f"{mm3:.0f}", fill=_GREY, font=font(16), anchor="rm")
+        draw.text((x - 8, y), f"{mm3:.0f}", fill=GREY, font=font(16), anchor="rm")
     x, y = frame.place(frame.first, frame.most_mm3)
-    draw.text((x + 8, y), "mm3", fill=_GREY, font=font(16), anchor="lm")
+    draw.text((x + 8, y), "mm3", fill=GREY, font=font(16), anchor="lm")
     free = -1.0
     for day, _ in points:
         x, y = frame.place(day, 0)
         if x >= free:
             anchor = "ra" if x > 2 * _SIDE - 80 else "la" if x < 80 else "ma"
-            draw.text((x, y + 10), _day(f"{day:%Y%m%d}"), fill=_GREY, font=font(16), anchor=anchor)
+            draw.text((x, y + 10), _day(f"{day:%Y%m%d}"), fill=GREY, font=font(16), anchor=anchor)
             free = x + 110
 
 

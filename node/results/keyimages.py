@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
 from inference.findings import Finding, Reading
 from inference.pet_ct import PetCt
 from inference.volume import Volume
 from node.results import codes
 from node.results.fusion import FINER, fused
+from node.results.layout import AMBER, BLUE, Rgb, font
 from node.results.outline import Points, axis_on_image, box_on_image, outlines, slice_of
 
-Rgb = npt.NDArray[np.uint8]
-OUTLINE = (255, 196, 0)
-AXIS = (64, 200, 255)
+OUTLINE, AXIS = AMBER, BLUE
 _CONTEXT_MM = 80.0
 _LUNG_SITES = {codes.LUNG}
 
@@ -73,45 +71,19 @@ def key_image(
     return np.asarray(picture.image)
 
 
-def overview(reading: Reading, volume: Volume, *, columns: int = 4, size: int = 256) -> Rgb:
-    """All findings' key images, numbered, as one RGB sheet; where there are none, the image that was
-    read, or the middle slice."""
-    if not reading.findings:
-        window = (
-            LUNG_WINDOW if codes.TARGETS.get(reading.reader) == codes.PULMONARY_NODULE else SOFT_TISSUE_WINDOW
-        )
-        shown = _shown_without_findings(reading, volume)
-        return np.asarray(_Picture.of(volume, shown, _whole(volume), size * 2, window).image)
-    tiles = [numbered(key_image(f, volume, size=size), n) for n, f in enumerate(reading.findings, 1)]
-    return contact_sheet(tiles, columns)
-
-
-def _shown_without_findings(reading: Reading, volume: Volume) -> int:
+def whole_image(reading: Reading, volume: Volume, size: int) -> Rgb:
+    """The image that was read, or the middle slice, as RGB; on it a numbered box for each piece of evidence
+    (findings without a size)."""
+    window = (
+        LUNG_WINDOW if codes.TARGETS.get(reading.reader) == codes.PULMONARY_NODULE else SOFT_TISSUE_WINDOW
+    )
     read = (k for k, image in enumerate(volume.images) if image and image[0] in reading.image_uids)
-    return next(read, len(volume.voxels) // 2)
-
-
-def contact_sheet(tiles: Sequence[Rgb], columns: int) -> Rgb:
-    """Pictures of one size, row by row."""
-    columns = min(columns, len(tiles))
-    height, width = tiles[0].shape[:2]
-    rows = -(-len(tiles) // columns)
-    sheet = np.zeros((rows * height, columns * width, 3), np.uint8)
-    for place, tile in enumerate(tiles):
-        top, left = place // columns * height, place % columns * width
-        sheet[top : top + height, left : left + width] = tile
-    return sheet
-
-
-def numbered(picture: Rgb, number: int) -> Rgb:
-    """The picture with the finding's number in its corner."""
-    image = Image.fromarray(picture)
-    ImageDraw.Draw(image).text((8, 4), str(number), fill=OUTLINE, font=font(image.height // 12))
-    return np.asarray(image)
-
-
-def font(height: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    return ImageFont.load_default(max(10, height))
+    shown = next(read, len(volume.voxels) // 2)
+    picture = _Picture.of(volume, shown, _whole(volume), size, window)
+    for number, finding in enumerate(reading.findings, 1):
+        if not finding.is_sized:
+            picture.number(finding, volume, number)
+    return np.asarray(picture.image)
 
 
 @dataclass(frozen=True, eq=False)
@@ -151,11 +123,23 @@ class _Picture:
         drawn = outlines(finding.mask, index) if finding.mask is not None else []
         for outline in drawn or [box_on_image(finding.box_mm, volume)]:
             self._line(outline, OUTLINE)
+        if not finding.is_sized:
+            return
         for axis in (finding.long_axis, finding.short_axis):
             self._line(axis_on_image(axis, volume), AXIS)
 
+    def number(self, finding: Finding, volume: Volume, number: int) -> None:
+        box = box_on_image(finding.box_mm, volume)
+        self._line(box, OUTLINE)
+        (left, top), *_ = self._placed(box)
+        draw, written = ImageDraw.Draw(self.image), font(self.image.height // 28)
+        draw.text((left + 5, top + 2), str(number), OUTLINE, written, stroke_width=2, stroke_fill=(0, 0, 0))
+
+    def _placed(self, points: Points) -> list[tuple[float, float]]:
+        return [((x - self.left) * self.scale_x, (y - self.top) * self.scale_y) for x, y in points]
+
     def _line(self, points: Points, colour: tuple[int, int, int]) -> None:
-        placed = [((x - self.left) * self.scale_x, (y - self.top) * self.scale_y) for x, y in points]
+        placed = self._placed(points)
         ImageDraw.Draw(self.image).line(placed, fill=colour, width=max(1, round(max(self.image.size) / 256)))
 
 

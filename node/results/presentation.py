@@ -88,8 +88,8 @@ def _annotation(edition: Edition, number: int, finding: Finding) -> pr.GraphicAn
     header = edition.sources[finding.image_uid]
     place = place_on_image(finding, edition.volume)
     name, uid = f"{finding.label} {number}", finding.tracking_uid
-    box_alone = finding.in_pixels and finding.mask is None
-    lines = (place.outline,) if box_alone else (place.outline, place.long_axis, place.short_axis)
+    axes = (place.long_axis, place.short_axis) if finding.is_sized else ()
+    lines = (place.outline, *axes)
     return pr.GraphicAnnotation(
         referenced_images=[header],
         referenced_frame_number=finding.frame,
@@ -118,7 +118,7 @@ def _annotation(edition: Edition, number: int, finding: Finding) -> pr.GraphicAn
 
 
 def _size(finding: Finding) -> str:
-    if finding.in_pixels and finding.mask is None:  # the box around evidence has no size of its own
+    if not finding.is_sized:
         return f"{100 * finding.score:.0f} %"
     if finding.in_pixels:
         return f"{finding.long_axis_mm:.0f} x {finding.short_axis_mm:.0f} pixels"

@@ -16,7 +16,7 @@ from inference.findings import Code, Finding, Mask, Model, Reading
 from inference.measure import measure
 from inference.volume import Volume
 from node.results import codes
-from node.results.edition import MANUFACTURER
+from node.results.edition import MANUFACTURER, is_described_as_of
 
 _SEGMENTATION = "1.2.840.10008.5.1.4.1.1.66.4"
 _REPORT = "1.2.840.10008.5.1.4.1.1.88.34"
@@ -81,7 +81,7 @@ def _own(path: Path, reader: str) -> Dataset | None:
     except (OSError, InvalidDicomError):
         return None
     described = str(found.get("SeriesDescription", ""))
-    ours = found.get("Manufacturer") == MANUFACTURER and described.startswith(f"Overread {reader}:")
+    ours = found.get("Manufacturer") == MANUFACTURER and is_described_as_of(reader, described)
     return found if ours else None
 
 

@@ -199,7 +199,7 @@ def _of_uptake(finding: Finding, uptake: Uptake) -> list[sr.Measurement]:
 def _in_pixels(finding: Finding) -> list[sr.Measurement]:
     """A box around evidence has no size of its own; an outline has, though not in millimetres."""
     measured = [_measurement(codes.CERTAINTY_OF_FINDING, 100 * finding.score, codes.PERCENT)]
-    if finding.mask is not None:
+    if finding.is_sized:
         measured += [
             _measurement(codes.LONG_AXIS, finding.long_axis_mm, codes.PIXELS),
             _measurement(codes.SHORT_AXIS, finding.short_axis_mm, codes.PIXELS),
@@ -216,13 +216,11 @@ def _percent(probability: float | None) -> float | None:
 
 
 def _evaluations(finding: Finding) -> list[sr.QualitativeEvaluation] | None:
-    if finding.change is None or finding.change.category not in codes.CHANGE:
-        return None
-    return [
-        sr.QualitativeEvaluation(
-            codes.DIFFERENCE_IN_SIZE.concept, codes.CHANGE[finding.change.category].concept
-        )
-    ]
+    told = (
+        (codes.NODULE_TYPE, codes.NODULE_TYPES.get(finding.kind or "")),
+        (codes.DIFFERENCE_IN_SIZE, codes.CHANGE.get(finding.change.category) if finding.change else None),
+    )
+    return [sr.QualitativeEvaluation(name.concept, value.concept) for name, value in told if value] or None
 
 
 def _show_where_measured(group: Group, place: Place, image: sr.SourceImageForRegion) -> None:

@@ -12,7 +12,8 @@ from node.priors.find import PriorSeries
 from node.reading_room import ReadingRoom
 from node.results import PriorEvidence
 from node.results.growth_curve import Dated, growth_picture
-from node.results.keyimages import Rgb, key_image, window_for
+from node.results.keyimages import key_image, window_for
+from node.results.layout import Rgb
 from node.steps.job import kept_reading, prior_files
 from storage import priors
 

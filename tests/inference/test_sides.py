@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from inference.findings import Axis, Code, Finding
 from inference.readers.lungs import find_lungs
-from inference.readers.sides import sides_of
+from inference.readers.sides import sides_of, with_sides
 from inference.volume import Volume
 
 SPACING_MM = 4.0
@@ -44,3 +45,19 @@ def test_where_there_is_no_lung_nothing_is_told() -> None:
     lungs = find_lungs(chest(-75, 75))
     assert lungs is not None
     assert sides_of([(80, 0, 400)], lungs) == [None]
+
+
+def lesion(x: float, site: Code) -> Finding:
+    axis, at = Axis((x, 0, 0), (x, 5, 0)), (x, 0.0, 0.0)
+    return Finding("Lesion", site, at, (at, at), "1.2.3", 0.9, axis, axis, 100.0, site=site)
+
+
+def test_only_what_lies_in_a_lung_has_the_side_of_a_lung() -> None:
+    lung, bone = Code("SCT", "39607008", "Lung"), Code("SCT", "272673000", "Bone")
+    findings = with_sides([lesion(-80, lung), lesion(80, bone), lesion(80, lung)], chest(-75, 75))
+    assert [finding.side for finding in findings] == ["right", None, "left"]
+
+
+def test_without_lungs_findings_stay_as_they_are() -> None:
+    found = lesion(80, Code("SCT", "39607008", "Lung"))
+    assert with_sides([found], chest()) == (found,)

@@ -45,7 +45,7 @@ def cases(folder: Path) -> dict[str, Case]:
         ),
         "pet-ct": replace(oblique, reading=replace(oblique.reading, reader="pet-ct", findings=hot)),
         "chest-xray": radiograph(folder / "dx"),
-        "chest-xray, none": _without_findings(radiograph(folder / "dx-none")),
+        "chest-xray, none": without_findings(radiograph(folder / "dx-none")),
         "polyps": endoscopy(folder / "es"),
     }
 
@@ -143,6 +143,6 @@ def _case(
     return case.with_findings(finding.tracked_as(tracking_uid(case.identity, finding)))
 
 
-def _without_findings(case: Case) -> Case:
+def without_findings(case: Case) -> Case:
     absent = tuple(replace(found, probability=0.02) for found in case.reading.classes)
     return replace(case, reading=replace(case.reading, findings=(), classes=absent))

@@ -156,6 +156,18 @@ def test_without_all_its_parts_nothing_is_recovered(prior: Case, prior_results: 
     assert recover(prior_results.values(), prior.volume, "pet-ct") is None
 
 
+def test_results_are_recovered_that_have_the_series_descriptions_of_old(
+    prior: Case, prior_results: dict[str, Path], tmp_path: Path
+) -> None:
+    renamed = []
+    for name, path in prior_results.items():
+        header = dcmread(path)
+        header.SeriesDescription = "Overread lung-nodules: measurements"
+        header.save_as(tmp_path / f"{name}.dcm")
+        renamed.append(tmp_path / f"{name}.dcm")
+    assert recover(renamed, prior.volume, "lung-nodules") is not None
+
+
 def test_the_picture_shows_a_forecast_only_where_there_is_one() -> None:
     then = now = np.zeros((384, 384, 3), np.uint8)
     change = Change("1.2", "20230115", 180, "increased", 45.6, 210.0, True, 0.9)

@@ -12,7 +12,7 @@ import pytest
 
 from inference.findings import Change, Mask
 from node.results import ResultFile, write
-from node.results.keyimages import AXIS, OUTLINE, key_image, overview
+from node.results.keyimages import AXIS, OUTLINE, key_image, whole_image
 from node.results.outline import outlines
 from tests.node.results.phantoms import ORIENTATIONS, WHEN, Case, affine, phantom
 from tests.validators import dciodvfy, dcmpschk, dsrdump
@@ -71,12 +71,9 @@ def test_the_summary_shows_each_lesion_outlined(all_kinds: dict[str, ResultFile]
 def test_many_findings_take_several_pages(case: Case, out: Path) -> None:
     many = [replace(f, tracking_uid=f"2.25.{n}") for n, f in enumerate(case.reading.findings * 5)]
     files = case.with_findings(*many).write(out, "sc")
-    assert list(files) == ["sc-1", "sc-2", "sc-3"]
-    assert [pydicom.dcmread(f.path, stop_before_pixels=True).InstanceNumber for f in files.values()] == [
-        1,
-        2,
-        3,
-    ]
+    assert len(files) > 2
+    numbers = [pydicom.dcmread(f.path, stop_before_pixels=True).InstanceNumber for f in files.values()]
+    assert numbers == list(range(1, len(files) + 1))
 
 
 def test_the_prior_stands_beside_the_current_image(case: Case, out: Path) -> None:
@@ -94,8 +91,10 @@ def test_the_prior_stands_beside_the_current_image(case: Case, out: Path) -> Non
         prior_images={findings[0].tracking_uid: prior},
     )
     pixels = pydicom.dcmread(file.path).pixel_array
-    assert (pixels[100, 50] == (0, 0, 200)).all()
-    assert not (pixels[400, 50] == (0, 0, 200)).all()
+    blue = (pixels == (0, 0, 200)).all(axis=-1)
+    rows = np.flatnonzero(blue.any(axis=1))
+    assert rows.max() - rows.min() < 300  # of the first finding alone
+    assert blue[rows.min() + 20, 50]
 
 
 def test_key_objects_name_key_images_and_every_object(all_kinds: dict[str, ResultFile], case: Case) -> None:
@@ -144,8 +143,10 @@ def test_the_outline_is_drawn_around_the_bright_lesion(orientation: str, tmp_pat
         assert np.abs(changed.mean(axis=0) - bright.mean(axis=0)).max() < 4
 
 
-def test_the_overview_of_a_negative_reading_is_its_middle_slice(case: Case) -> None:
-    assert overview(case.with_findings().reading, case.volume).ndim == 3
+def test_of_a_negative_reading_the_middle_slice_is_shown(case: Case) -> None:
+    shown = whole_image(case.with_findings().reading, case.volume, 200)
+    rows, columns = case.volume.voxels.shape[1:]
+    assert max(shown.shape) == 200 and (shown.shape[0] < shown.shape[1]) == (rows < columns)
 
 
 def test_every_pixel_of_a_mask_lies_inside_its_outlines() -> None:

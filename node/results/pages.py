@@ -1,0 +1,246 @@
+"""Findings become pages anyone can read: first what was found, as a table; then each finding, close up and in
+its slice, beside its prior where there is one; then how lesions went on.
+
+No page names the patient: the viewer does that, from the header.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from PIL import Image
+
+from inference.findings import Change, ClassProbability, Finding
+from node.results import codes, layout
+from node.results.edition import DISCLAIMER, Edition
+from node.results.keyimages import key_image, whole_image
+from node.results.layout import (
+    AMBER,
+    BLUE,
+    GREY,
+    INNER,
+    MARGIN,
+    SMALL,
+    WHITE,
+    Line,
+    Rgb,
+    beside,
+    captioned,
+    stacked,
+    text_block,
+)
+
+_TILE, _LARGE_TILE, _ALONE = 288, 336, 640
+_HEAD = (
+    "",
+    "finding",
+    "where",
+    "image",
+    "size",
+    "volume",
+    "density",
+    "SUV max",
+    "suspicion",
+    "certainty",
+    "change",
+)
+_CLASSES = ("looked for", "probability", "present from", "absent below", "")
+_NOT_NORMAL = "Nothing else was looked for: this does not say that the study is normal."
+
+
+def pages(
+    edition: Edition,
+    prior_images: Mapping[str, Rgb] | None = None,
+    courses: Mapping[str, Rgb] | None = None,
+) -> list[Rgb]:
+    """The pages, RGB, all of one size.
+
+    Args:
+        prior_images: by tracking UID, the key image of the same lesion in the prior study.
+        courses: by tracking UID, the picture of how a lesion went on.
+    """
+    numbered = [(n, finding) for n, finding in enumerate(edition.reading.findings, 1) if finding.is_sized]
+    size = _LARGE_TILE if len(numbered) <= 2 and not prior_images else _TILE
+    blocks = [*_what_was_found(edition)]
+    blocks += [_finding(edition, n, f, (prior_images or {}).get(f.tracking_uid), size) for n, f in numbered]
+    for number, finding in numbered:
+        if (course := (courses or {}).get(finding.tracking_uid)) is not None:
+            blocks.append(_course(edition, number, finding, course))
+    return layout.pages(list(_head(edition)), blocks)
+
+
+def _head(edition: Edition) -> Iterator[Line]:
+    model, source = edition.reading.model, edition.sources.first
+    yield Line(DISCLAIMER, AMBER, 32)
+    made_by = f"{edition.reading.reader}, model {model.name} {model.version}"
+    yield Line(f"{made_by}. For research, not for diagnosis.", GREY, SMALL)
+    date, series = str(source.get("StudyDate") or ""), source.get("SeriesNumber")
+    of = [f"study of {_day(date)}"] * bool(date) + [f"series {series}"] * (series is not None)
+    yield Line(", ".join(of).capitalize(), GREY, SMALL)
+
+
+def _what_was_found(edition: Edition) -> Iterator[Image.Image]:
+    reading = edition.reading
+    if reading.classes or not reading.findings:
+        yield _whole_image(edition)
+    if sized := [(n, finding) for n, finding in enumerate(reading.findings, 1) if finding.is_sized]:
+        rows = [_row(edition, number, finding) for number, finding in sized]
+        yield from layout.table(_HEAD, rows, [WHITE] * len(rows))
+    yield text_block([*_over_time(edition), Line("", height=layout.LEAST_TEXT)])
+
+
+def _row(edition: Edition, number: int, finding: Finding) -> tuple[str, ...]:
+    change = finding.change
+    since = _dated(change.category, change, "since ") if change else ""
+    if change and change.volume_change_percent is not None:
+        since += f", {change.volume_change_percent:+.0f} %"
+    return (
+        str(number),
+        finding.label,
+        _where(finding),
+        _image_of(edition, finding),
+        _size(finding),
+        "" if finding.in_pixels else f"{finding.volume_mm3:.0f} mm3",
+        "" if finding.mean_hu is None else f"{finding.mean_hu:.0f} HU",
+        f"{finding.uptake.suv_max:.1f}" if finding.uptake else "",
+        "" if finding.malignancy is None else f"{100 * finding.malignancy:.0f} %",
+        f"{100 * finding.score:.0f} %",
+        since,
+    )
+
+
+def _over_time(edition: Edition) -> Iterator[Line]:
+    """What the findings come to together, and what is gone."""
+    reading = edition.reading
+    taken_up = [finding.uptake for finding in reading.findings if finding.uptake]
+    if taken_up:
+        ml = sum(finding.volume_mm3 for finding in reading.findings if finding.uptake) / 1000
+        glycolysis = sum(one.glycolysis_g for one in taken_up)
+        yield Line(f"All lesions: metabolic volume {ml:.1f} ml, total lesion glycolysis {glycolysis:.0f} g.")
+    for finding in reading.resolved:
+        size = f"{finding.label}, {_size(finding)}"
+        yield Line(_dated(f"No longer seen: {size}", finding.change, "on ") + ".", BLUE)
+    if reading.response is not None:
+        yield Line(f"{reading.response.guideline}: {reading.response.statement}")
+    for note in reading.comparison_notes:
+        yield Line(note, GREY, SMALL)
+
+
+def _whole_image(edition: Edition) -> Image.Image:
+    """What is said of the image as a whole, beside it. A reader that looks for a few things cannot call a
+    study normal."""
+    reading = edition.reading
+    picture = Image.fromarray(whole_image(reading, edition.volume, _ALONE))
+    width = INNER - picture.width - MARGIN
+    said: list[Image.Image] = []
+    if not reading.classes:
+        target = codes.TARGETS.get(reading.reader, codes.LESION).meaning.lower()
+        said.append(text_block([Line(f"No {target} was found.", WHITE, 26)], width))
+    elif not reading.findings:
+        said.append(text_block([Line("None of these reached its operating point.", WHITE, 26)], width))
+    said += _classes(reading.classes, width)
+    evidence = [(n, finding) for n, finding in enumerate(reading.findings, 1) if not finding.is_sized]
+    lines = [Line(", ".join(filter(None, (f"{n}  {f.label}", _where(f)))), AMBER) for n, f in evidence]
+    if evidence:
+        lines.append(Line("Boxes lie around the strongest evidence; they measure nothing.", GREY, SMALL))
+    said.append(text_block([Line(""), *lines, Line(""), Line(_NOT_NORMAL)], width))
+    return beside(picture, stacked(said))
+
+
+def _classes(classes: tuple[ClassProbability, ...], width: int) -> list[Image.Image]:
+    if not classes:
+        return []
+    rows = [
+        (found.label, _percent(found.probability), *map(_percent, (found.present_from, found.absent_below)))
+        for found in classes
+    ]
+    said = [(*row, found.presence) for row, found in zip(rows, classes, strict=True)]
+    return layout.table(_CLASSES, said, [AMBER if c.presence == "present" else WHITE for c in classes], width)
+
+
+def _finding(edition: Edition, number: int, finding: Finding, prior: Rgb | None, size: int) -> Image.Image:
+    current = key_image(finding, edition.volume, size=size)
+    whole = key_image(finding, edition.volume, size=size, view="slice")
+    pictures = [
+        _tile(current, "" if prior is None else "current", size),
+        _tile(whole, _image_of(edition, finding), size),
+    ]
+    if prior is not None:
+        pictures.insert(0, _tile(prior, _dated("prior", finding.change), size))
+    width = INNER - len(pictures) * (size + MARGIN)
+    return beside(*pictures, text_block(list(_lines(number, finding)), width))
+
+
+def _course(edition: Edition, number: int, finding: Finding, course: Rgb) -> Image.Image:
+    picture = Image.fromarray(course)
+    return beside(picture, text_block(list(_lines(number, finding)), INNER - picture.width - MARGIN))
+
+
+def _lines(number: int, finding: Finding) -> Iterator[Line]:
+    yield Line(f"{number}  {finding.label}", AMBER, 26)
+    yield from map(Line, _said_of(finding))
+
+
+def _said_of(finding: Finding) -> Iterator[str]:
+    if where := _where(finding):
+        yield where
+    if finding.in_pixels:
+        yield _size(finding)
+    else:
+        yield f"{_size(finding)}, {finding.volume_mm3:.0f} mm3"
+    if taken_up := finding.uptake:
+        yield f"SUVmax {taken_up.suv_max:.1f}, peak {taken_up.suv_peak:.1f}, mean {taken_up.suv_mean:.1f}"
+        yield f"MTV {finding.volume_mm3 / 1000:.1f} ml, TLG {taken_up.glycolysis_g:.0f} g"
+    if finding.mean_hu is not None:
+        yield f"mean {finding.mean_hu:.0f} HU"
+    if finding.malignancy is not None:
+        yield f"suspicion of malignancy {_percent(finding.malignancy)}"
+    yield f"certainty {_percent(finding.score)}"
+    if change := finding.change:
+        yield _dated(change.category, change, "since ")
+        if change.volume_change_percent is not None:
+            yield f"volume {change.volume_change_percent:+.0f} % in {change.days} days"
+        if change.doubling_time_days is not None:
+            yield f"doubling time {change.doubling_time_days:.0f} days"
+        yield from (assessment.statement for assessment in change.assessments)
+
+
+def _where(finding: Finding) -> str:
+    """Side and site; and the kind, where that is not the site itself."""
+    site = codes.site_of(finding.code, finding.site)
+    place = " ".join(word for word in (finding.side, site.meaning.lower() if site else None) if word)
+    kind = finding.kind if finding.is_sized and finding.site is None else None
+    return ", ".join(word for word in (place, kind) if word)
+
+
+def _size(finding: Finding) -> str:
+    if finding.in_pixels:
+        return f"{finding.long_axis_mm:.0f} x {finding.short_axis_mm:.0f} pixels"
+    return f"{finding.long_axis_mm:.1f} x {finding.short_axis_mm:.1f} mm"
+
+
+def _image_of(edition: Edition, finding: Finding) -> str:
+    number = edition.sources[finding.image_uid].get("InstanceNumber")
+    words = [f"image {number}"] * (number is not None) + [f"frame {finding.frame}"] * bool(finding.frame)
+    return ", ".join(words)
+
+
+def _dated(word: str, change: Change | None, before: str = "") -> str:
+    return (
+        word if change is None or len(change.prior_date) < 8 else f"{word} {before}{_day(change.prior_date)}"
+    )
+
+
+def _day(date: str) -> str:
+    return f"{date[:4]}-{date[4:6]}-{date[6:8]}"
+
+
+def _percent(probability: float | None) -> str:
+    return "" if probability is None else f"{100 * probability:.0f} %"
+
+
+def _tile(picture: Rgb, caption: str, size: int) -> Image.Image:
+    image, scaled = Image.new("RGB", (size, size)), Image.fromarray(picture)
+    scaled.thumbnail((size, size))
+    image.paste(scaled, ((size - scaled.width) // 2, 0))
+    return captioned(image, caption)

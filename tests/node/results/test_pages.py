@@ -1,0 +1,88 @@
+"""The pages say all that was found, cut nothing off, and measure nothing that has no measure."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pydicom
+import pytest
+
+from inference.findings import Change, ClassProbability, Response
+from node.results import ResultFile, codes
+from node.results.layout import AMBER, BLUE, HEIGHT, MARGIN, WIDTH, Line, Rgb, table, text_block
+from tests.node.results.phantoms import Case
+from tests.validators.cases import radiograph, without_findings
+
+LONG = (
+    ClassProbability("Cardiomegaly", codes.CARDIOMEGALY.code, 0.12, 0.5, 0.1),
+    ClassProbability("Enlarged cardiomediastinal silhouette", codes.CARDIOMEGALY.code, 0.12, 0.5, 0.1),
+)
+
+
+@pytest.fixture
+def chest(tmp_path: Path) -> Case:
+    return radiograph(tmp_path / "dx")
+
+
+def pages_of(case: Case, out: Path) -> list[Rgb]:
+    return [pydicom.dcmread(file.path).pixel_array for file in case.write(out, "sc").values()]
+
+
+def of_colour(page: Rgb, colour: tuple[int, int, int]) -> npt.NDArray[np.bool_]:
+    near: npt.NDArray[np.bool_] = (np.abs(page.astype(int) - colour) < 40).all(axis=-1)
+    return near
+
+
+def test_nothing_is_cut_off_however_long_the_names_are(chest: Case, out: Path) -> None:
+    negative = replace(without_findings(chest), reading=replace(chest.reading, findings=(), classes=LONG))
+    for page in pages_of(negative, out):
+        assert page[:, WIDTH - MARGIN :].max() == 0
+        assert page[HEIGHT - MARGIN :].max() == 0
+
+
+def test_text_is_broken_and_a_table_shrunk_to_the_width_they_have() -> None:
+    words = Line("as long as a line can be " * 10)
+    assert np.asarray(text_block([words], 300)).shape[1] == 300
+    assert np.asarray(text_block([words], 300)).shape[0] > 5 * words.height
+    _, *rows = table(("finding", "", "size"), [("a rather long name", "", "12 mm")] * 2, [BLUE] * 2, 180)
+    assert len(rows) == 2
+    assert (
+        of_colour(np.asarray(rows[0])[:, -8:], BLUE).sum() == 0 < of_colour(np.asarray(rows[0]), BLUE).sum()
+    )
+
+
+def test_pages_have_one_size_and_each_says_whose_result_it_is(case: Case, out: Path) -> None:
+    many = [replace(f, tracking_uid=f"2.25.{n}") for n, f in enumerate(case.reading.findings * 12)]
+    pages = pages_of(case.with_findings(*many), out)
+    assert len(pages) > 5
+    for page in pages:
+        assert page.shape == (HEIGHT, WIDTH, 3)
+        assert of_colour(page[:60], AMBER).sum() > 500
+
+
+def test_evidence_on_a_radiograph_is_boxed_and_not_measured(chest: Case, out: Path) -> None:
+    (page,) = pages_of(chest, out)
+    assert of_colour(page[120:, :650], AMBER).sum() > 200
+    assert not of_colour(page, BLUE).any()
+
+
+def test_lesions_that_are_gone_are_told_and_the_response(case: Case, out: Path) -> None:
+    gone = Change("1.2.3.4", "20230115", 365, "resolved", None, None, True, 0.97)
+    reading = replace(
+        case.reading,
+        resolved=tuple(replace(f, change=gone) for f in case.reading.findings),
+        response=Response("RECIST 1.1", "PR", "Partial response: 40 % smaller", 50, 30, 30, ("2.25.1",)),
+    )
+    told, *_ = pages_of(replace(case, reading=reading), out)
+    before, *_ = pages_of(case, out / "before")
+    assert of_colour(told[:300], BLUE).sum() > of_colour(before[:300], BLUE).sum() + 200
+
+
+def test_a_negative_page_shows_the_image_that_was_read(chest: Case, out: Path) -> None:
+    (page,) = pages_of(without_findings(chest), out)
+    assert page[200:700, 100:600].std() > 40
+    files: dict[str, ResultFile] = chest.write(out / "again", "sc")
+    assert pydicom.dcmread(files["sc-1"].path).BurnedInAnnotation == "YES"
