@@ -23,6 +23,7 @@ from inference.findings import (
     Reading,
     Response,
     Segment,
+    SolidPart,
     Uptake,
 )
 
@@ -188,7 +189,10 @@ def _change(body: Mapping[str, Any] | None) -> Change | None:
         if body.get(name) is not None
     }
     assessments = tuple(Assessment(**each) for each in body.get("assessments", ()))
-    return Change(**{**body, **places, "assessments": assessments})
+    solid = {
+        name: SolidPart(**body[name]) for name in ("solid", "prior_solid") if body.get(name) is not None
+    }
+    return Change(**{**body, **places, **solid, "assessments": assessments})
 
 
 def _response(body: Mapping[str, Any] | None) -> Response | None:

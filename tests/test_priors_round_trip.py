@@ -262,7 +262,7 @@ def uid_of_series(paths: list[Path]) -> str:
 def volumes_of(orthanc: Orthanc, uid: str) -> Dataset:
     """The report that tells volumes."""
     reports = orthanc.datasets(Modality="SR", StudyInstanceUID=uid)
-    return next(r for r in reports if str(r.SeriesDescription).endswith("measurements"))
+    return next(r for r in reports if str(r.SeriesDescription).startswith("AI measurements"))
 
 
 def predecessors(orthanc: Orthanc, uid: str) -> list[Dataset]:

@@ -29,6 +29,8 @@ LEAST_DETAIL: Final = 0.5
 MOST_FOLDED: Final = 0.01
 _LEAST_LUNG_SHARE: Final = 0.25
 _SOFT_TISSUE_HU: Final = (-150.0, 250.0)
+_SHOWN_HU: Final = (-1000.0, 400.0)
+_LEVELS: Final = 64
 _ROUNDS: Final = 40
 
 
@@ -37,6 +39,8 @@ class Quality:
     """How well the prior, brought into the current frame, agrees with the current scan where both reach.
 
     correlation: of windowed values, after the rigid motion alone.
+    mutual_information: of Hounsfield units inside the body, normalised: 1 of what has nothing in common, 2 of
+        the same picture (Studholme et al., Pattern Recognition 1999).
     detail: correlation of what stands out of its surroundings: vessels in the lungs, or else soft tissue.
         Another patient's anatomy can be bent to the same outline, but not to the same vessels.
     body_dice, lung_dice: overlap of the outlines; None where neither scan shows lungs there.
@@ -45,6 +49,7 @@ class Quality:
     """
 
     correlation: float
+    mutual_information: float
     detail: float
     body_dice: float
     lung_dice: float | None
@@ -153,6 +158,7 @@ def measure_quality(
     seen = (current.lungs & both).any() or (moved.lungs & both).any()
     return Quality(
         correlation=correlation,
+        mutual_information=_mutual_information(current.hu, moved.hu, current.body & moved.body & both),
         detail=detail,
         body_dice=_dice(current.body & both, moved.body & both),
         lung_dice=_dice(current.lungs & both, moved.lungs & both) if seen else None,
@@ -219,6 +225,23 @@ def _correlation(one: Image, other: Image, where: Region) -> float:
         return 0.0
     a, b = one[where], other[where]
     return float(np.corrcoef(a, b)[0, 1]) if a.std() > 0 and b.std() > 0 else 0.0
+
+
+def _mutual_information(one: Image, other: Image, where: Region) -> float:
+    """Normalised: the sum of both entropies over their joint one."""
+    if where.sum() < 100:
+        return 1.0
+    low, high = _SHOWN_HU
+    a, b = (np.clip(image[where], low, high) for image in (one, other))
+    joint, _, _ = np.histogram2d(a, b, bins=_LEVELS, range=(_SHOWN_HU, _SHOWN_HU))
+    joint /= joint.sum()
+    together = _entropy(joint)
+    return (_entropy(joint.sum(0)) + _entropy(joint.sum(1))) / together if together > 0 else 2.0
+
+
+def _entropy(probability: Floats) -> float:
+    some = probability[probability > 0]
+    return float(-(some * np.log2(some)).sum())
 
 
 def _height_mm(region: Region, spacing_mm: float) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from inference.findings import Assessment, Change, Finding, Reading, Response
+from inference.findings import Assessment, Change, Finding, Reading, Response, SolidPart
 from inference.growth import fleischner, lung_rads, nelson, recist
 from inference.growth.repeatability import sphere_diameter_mm
 from inference.volume import Volume
@@ -21,14 +21,11 @@ _MEANING = {
 }
 
 
-def assess(
-    reader: str, finding: Finding, change: Change, solid_mm: float | None = None
-) -> tuple[Assessment, ...]:
-    """Fleischner, Lung-RADS and, for solid nodules, BTS and NELSON; nothing for what is no lung nodule.
-    ``solid_mm``: see ``solid_part_mm``."""
+def assess(reader: str, finding: Finding, change: Change) -> tuple[Assessment, ...]:
+    """Fleischner, Lung-RADS and, for solid nodules, BTS and NELSON; nothing for what is no lung nodule."""
     if reader != _READER:
         return ()
-    found = [_fleischner(finding, change), _lung_rads(finding, change, solid_mm)]
+    found = [_fleischner(finding, change), _lung_rads(finding, change)]
     if finding.kind in (None, "solid") and change.volume_change_percent is not None:
         found += _volumetric(change.volume_change_percent, change)
     return tuple(found)
@@ -46,26 +43,28 @@ def _fleischner(finding: Finding, change: Change) -> Assessment:
     return Assessment("Fleischner 2017", said, f"Mean diameter {earlier} mm, now {now} mm: {said} ({size}).")
 
 
-def solid_part_mm(finding: Finding, volume: Volume) -> float | None:
-    """Diameter of the sphere that the solid voxels of a lesion fill; None where it has no mask."""
-    if finding.mask is None:
+def solid_part(finding: Finding, volume: Volume) -> SolidPart | None:
+    """What is solid of a part-solid lesion; None of any other, and of one without a mask."""
+    if finding.kind != "part-solid" or finding.mask is None:
         return None
     box = tuple(slice(o, o + n) for o, n in zip(finding.mask.origin, finding.mask.voxels.shape, strict=True))
-    solid = finding.mask.voxels & (volume.voxels[box] > _SOLID_HU)
-    return sphere_diameter_mm(float(solid.sum()) * volume.voxel_mm3)
+    hu = volume.voxels[box][finding.mask.voxels]
+    hu = hu[hu > _SOLID_HU]
+    mean_hu = float(hu.mean()) if hu.size else None
+    return SolidPart(sphere_diameter_mm(float(hu.size) * volume.voxel_mm3), mean_hu)
 
 
-def _lung_rads(finding: Finding, change: Change, solid_mm: float | None) -> Assessment:
+def _lung_rads(finding: Finding, change: Change) -> Assessment:
     now = lung_rads.mean_diameter_mm(finding.long_axis_mm, finding.short_axis_mm)
     before = _axes(change)
     course: lung_rads.Course = "new"
     if before is not None:
         course = lung_rads.course(lung_rads.mean_diameter_mm(*before), now, change.days)
     kind = _kind(finding)
-    category = lung_rads.category(kind, now, course, solid_mm or 0.0)
+    category = lung_rads.category(kind, now, course, change.solid.diameter_mm if change.solid else 0.0)
     if course == "stable":
         category = lung_rads.stepped_down(category, change.days)
-    solid = f" (solid part {solid_mm:.1f} mm)" if kind == "part-solid" and solid_mm is not None else ""
+    solid = f" (solid part {change.solid.diameter_mm:.1f} mm)" if change.solid else ""
     said = f"{kind.capitalize()}, {now:.1f} mm{solid}, {course}: category {category}."
     return Assessment("Lung-RADS 2022", category, said)
 

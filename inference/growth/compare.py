@@ -14,13 +14,14 @@ from inference.catalogue import Catalogue
 from inference.engine import Engine
 from inference.findings import Change, Finding, Reading, Response
 from inference.growth.align import Alignment
-from inference.growth.assess import assess, is_measurable, respond, solid_part_mm
+from inference.growth.assess import assess, is_measurable, respond, solid_part
 from inference.growth.forecast import Point as Measured
 from inference.growth.forecast import forecast
 from inference.growth.frames import FramesAligned
 from inference.growth.judge import Measurement, judge
 from inference.growth.look import look_of
 from inference.growth.partners import Look, Match, Partners, Scan, extend
+from inference.growth.repeatability import Repeats
 from inference.volume import Volume
 
 
@@ -91,7 +92,8 @@ def compare(
     reference = next((prior for prior in used if prior.study_uid == partners.reference), None)
     reading = replace(current, comparison_notes=partners.notes)
     if reference is not None:
-        changes = _Changes(current.reader, volume, date, {p.study_uid: p for p in earlier}, reference)
+        repeats = _repeats(current, catalogue)
+        changes = _Changes(current, volume, date, {p.study_uid: p for p in earlier}, reference, repeats)
         reading = replace(
             reading,
             findings=tuple(changes.of(number, partners) for number in range(len(partners.findings))),
@@ -138,13 +140,14 @@ def days_between(earlier: str, later: str) -> int | None:
 
 @dataclass(frozen=True, eq=False)
 class _Changes:
-    """Turns partners into changes."""
+    """Turns partners into changes. ``repeats``: of the network that measured the current findings."""
 
-    reader: str
+    current: Reading
     volume: Volume
     date: str
     priors: Mapping[str, Prior]
     reference: Prior
+    repeats: Repeats | None
 
     def of(self, number: int, partners: Partners) -> Finding:
         finding, match = partners.findings[number], partners.matches.get(number)
@@ -155,9 +158,9 @@ class _Changes:
             change, uid = self._new(partners.new[number]), finding.tracking_uid
         else:
             return finding
-        solid = solid_part_mm(finding, self.volume) if finding.kind == "part-solid" else None
+        change = replace(change, solid=solid_part(finding, self.volume))
         return finding.tracked_as(
-            uid, replace(change, assessments=assess(self.reader, finding, change, solid))
+            uid, replace(change, assessments=assess(self.current.reader, finding, change))
         )
 
     def gone(self, finding: Finding) -> Finding:
@@ -182,8 +185,11 @@ class _Changes:
     def _against(self, finding: Finding, match: Match) -> Change:
         prior, before = self.priors[match.study_uid], match.finding
         days = self._days(prior)
-        now = replace(Measurement.of(finding, self.volume.slice_mm), volume_mm3=match.current_volume_mm3)
-        then = replace(Measurement.of(before, match.prior_slice_mm), volume_mm3=match.prior_volume_mm3)
+        repeats = self.repeats if prior.reading.models == self.current.models else None
+        now = Measurement.of(finding, self.volume.slice_mm, repeats)
+        then = Measurement.of(before, match.prior_slice_mm, repeats)
+        now = replace(now, volume_mm3=match.current_volume_mm3)
+        then = replace(then, volume_mm3=match.prior_volume_mm3)
         judged = judge(then, now, days)
         return Change(
             prior_study_uid=prior.study_uid,
@@ -203,6 +209,7 @@ class _Changes:
             prior_short_axis_mm=before.short_axis_mm,
             prior_volume_mm3=match.prior_volume_mm3,
             mean_hu_change=judged.mean_hu_change,
+            prior_solid=solid_part(before, prior.volume()) if before.kind == "part-solid" else None,
         )
 
     def _new(self, confidence: float) -> Change:
@@ -219,6 +226,15 @@ class _Changes:
 
     def _days(self, prior: Prior) -> int:
         return days_between(prior.date, self.date) or 0
+
+
+def _repeats(reading: Reading, catalogue: Catalogue | None) -> Repeats | None:
+    """As the cards of the networks that read say it; None where none of them does, or is another by now."""
+    if catalogue is None:
+        return None
+    models = [catalogue.find(model.name) for model in reading.models if model.name in catalogue.names]
+    known = [m for m in models if m.identity in reading.models]
+    return next((own for m in known if (own := Repeats.of(m.card.postprocess)) is not None), None)
 
 
 def _newest_first(reader: str, priors: Sequence[Prior], date: str) -> tuple[list[Prior], tuple[str, ...]]:

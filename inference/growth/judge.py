@@ -7,7 +7,7 @@ from math import log
 from typing import Final
 
 from inference.findings import Category, Finding
-from inference.growth.repeatability import change_limit_percent, sphere_diameter_mm, volume_cv
+from inference.growth.repeatability import Repeats, change_limit_percent, sphere_diameter_mm, volume_cv
 
 LEAST_DAYS_FOR_DOUBLING_TIME: Final = 90
 """Over a shorter time the error of measurement decides the doubling time. This project's choice."""
@@ -15,7 +15,8 @@ LEAST_DAYS_FOR_DOUBLING_TIME: Final = 90
 
 @dataclass(frozen=True)
 class Measurement:
-    """One lesion at one date; ``slice_mm``: see ``Volume.slice_mm``."""
+    """One lesion at one date; ``slice_mm``: see ``Volume.slice_mm``. ``repeats``: of the network that drew
+    it, None where that is not known."""
 
     volume_mm3: float
     long_axis_mm: float
@@ -23,9 +24,10 @@ class Measurement:
     slice_mm: float
     mean_hu: float | None = None
     kind: str | None = None
+    repeats: Repeats | None = None
 
     @classmethod
-    def of(cls, finding: Finding, slice_mm: float) -> Measurement:
+    def of(cls, finding: Finding, slice_mm: float, repeats: Repeats | None = None) -> Measurement:
         return cls(
             finding.volume_mm3,
             finding.long_axis_mm,
@@ -33,6 +35,7 @@ class Measurement:
             slice_mm,
             finding.mean_hu,
             finding.kind,
+            repeats,
         )
 
     @property
@@ -42,7 +45,7 @@ class Measurement:
 
     @property
     def volume_cv(self) -> float:
-        return volume_cv(sphere_diameter_mm(self.volume_mm3), self.slice_mm, self.kind)
+        return volume_cv(sphere_diameter_mm(self.volume_mm3), self.slice_mm, self.kind, self.repeats)
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from inference.findings import (
     Reading,
     Response,
     Segment,
+    SolidPart,
 )
 
 NODULE = Code("SCT", "27925004", "Nodule")
@@ -42,7 +43,9 @@ def _reading() -> Reading:
         malignancy=0.25,
         tracking_uid="2.25.7",
         site=LUNG,
-        change=Change("1.9", "20200101", 100, "increased", 42.0, 143.0, True, 0.9, None),
+        change=Change(
+            "1.9", "20200101", 100, "increased", 42.0, 143.0, True, 0.9, solid=SolidPart(6.5, -20.0)
+        ),
         mask=Mask((10, 20, 30), blob),
     )
     return Reading(

@@ -105,7 +105,9 @@ def follow(seed: int, backdrop: Backdrop, reads: Reads) -> Followed:
         reading = reads.read(visit, rng)
         alone = {_number(finding, visit.truths) for finding in reading.findings}
         started = time.process_time()
-        comparison = compare(reading, visit.volume, done, date=visit.date, look=look)
+        comparison = compare(
+            reading, visit.volume, done, catalogue=reads.catalogue, date=visit.date, look=look
+        )
         seconds = time.process_time() - started
         if number:
             told.append(

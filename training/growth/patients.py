@@ -22,7 +22,7 @@ from training.phantoms.render import render
 Fate = Literal["stays", "grows", "shrinks", "appears", "resolves"]
 FATES: tuple[Fate, ...] = ("stays", "grows", "shrinks", "appears", "resolves")
 _ODDS = (0.38, 0.28, 0.10, 0.13, 0.11)
-_REFERENCE = Grid.centred((165, 176, 230), (1.7, 1.7, 1.7), (12.0, 0.0, 0.0))
+REFERENCE = Grid.centred((165, 176, 230), (1.7, 1.7, 1.7), (12.0, 0.0, 0.0))
 _FINEST_SLICE_MM = 2.0
 
 
@@ -36,7 +36,7 @@ class Backdrop:
     @classmethod
     def of(cls, seed: int) -> Backdrop:
         anatomy = chest_anatomy(seed)
-        return cls(anatomy, render(anatomy, _REFERENCE))
+        return cls(anatomy, render(anatomy, REFERENCE))
 
 
 @dataclass(frozen=True)
@@ -98,12 +98,12 @@ def visits(seed: int, backdrop: Backdrop, count: int) -> Iterator[Visit]:
             if nodule is not None:
                 nodules[number] = nodule
         when = (first + timedelta(days=int(days[visit]))).strftime("%Y%m%d")
-        yield _scanned(backdrop, motion, nodules, when, f"{seed}.{visit}", rng)
+        yield scanned(backdrop, motion, nodules, when, f"{seed}.{visit}", rng)
 
 
 def _courses(rng: np.random.Generator, anatomy: Anatomy, seed: int, visits: int) -> list[Course]:
     found = []
-    for nodule in random_nodules(anatomy, int(rng.integers(4, 9)), seed, _REFERENCE):
+    for nodule in random_nodules(anatomy, int(rng.integers(4, 9)), seed, REFERENCE):
         size = float(np.clip(nodule.diameter_mm, 4.0, 28.0))
         fate = FATES[int(rng.choice(len(FATES), p=_ODDS))]
         pace = float(np.exp(rng.uniform(np.log(50), np.log(250))))
@@ -122,7 +122,7 @@ def _courses(rng: np.random.Generator, anatomy: Anatomy, seed: int, visits: int)
     return found
 
 
-def _scanned(
+def scanned(
     backdrop: Backdrop,
     motion: Motion,
     nodules: dict[int, Nodule],
@@ -138,7 +138,7 @@ def _scanned(
         (step, *grid.spacing_mm[1:]),
         (grid.origin_mm[0] - step * (finer - 1) / 2, *grid.origin_mm[1:]),
     )
-    hu = motion.warped(backdrop.hu, _REFERENCE, thin)
+    hu = motion.warped(backdrop.hu, REFERENCE, thin)
     truths = []
     for number, nodule in nodules.items():
         x, y, z = (float(v) for v in motion.to_scan(nodule.center_mm)[0])

@@ -19,7 +19,11 @@ from training.growth.patients import Visit
 
 
 class Reads(Protocol):
-    """Reads one visit after another, and looks again where a lesion was missed."""
+    """Reads one visit after another, and looks again where a lesion was missed. ``catalogue``: where the
+    networks that read are described, None where none did."""
+
+    @property
+    def catalogue(self) -> Catalogue | None: ...
 
     def read(self, visit: Visit, rng: np.random.Generator) -> Reading: ...
 
@@ -31,6 +35,7 @@ class StandIn:
     """Finds and outlines what is truly there, with faults of known size."""
 
     faults: reader.Faults = field(default_factory=reader.Faults)
+    catalogue: None = None
 
     def read(self, visit: Visit, rng: np.random.Generator) -> Reading:
         return reader.read(visit, self.faults, rng)

@@ -35,6 +35,7 @@ def test_its_quality_is_measured(breathing):
     assert quality.body_dice > 0.95
     assert quality.lung_dice > 0.95
     assert quality.folded < 0.01
+    assert 1.1 < quality.mutual_information < 2
 
 
 def test_a_scan_of_the_upper_half_alone_is_aligned_where_both_reach():
@@ -47,8 +48,9 @@ def test_a_scan_of_the_upper_half_alone_is_aligned_where_both_reach():
     assert np.median(error) < 2.5
 
 
-def test_another_patient_is_refused():
+def test_another_patient_is_refused(breathing):
     other = align(scan(noise=1), scan(10.0, seed=4, noise=2))
+    assert other.quality.mutual_information < breathing.quality.mutual_information
     assert not other.sound
     assert "same patient" in other.reason
 
@@ -77,6 +79,7 @@ def test_a_single_slice_is_refused_before_any_work():
 def test_each_measure_of_quality_can_refuse(changed, word):
     good = {
         "correlation": 0.9,
+        "mutual_information": 1.2,
         "detail": 0.8,
         "body_dice": 0.97,
         "lung_dice": 0.96,

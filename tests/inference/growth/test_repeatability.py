@@ -3,6 +3,7 @@
 import pytest
 
 from inference.growth.repeatability import (
+    Repeats,
     change_limit_mm3,
     change_limit_percent,
     sphere_diameter_mm,
@@ -47,3 +48,23 @@ def test_the_limit_is_qibas_formula_and_never_below_25_percent():
 
 def test_a_sphere_of_10_mm_has_524_mm3():
     assert sphere_diameter_mm(523.6) == pytest.approx(10, abs=1e-3)
+
+
+OWN = Repeats.of({"volume_cv_5_mm": 0.12, "volume_cv_15_mm": 0.04, "least_long_axis_mm": 3.0})
+COFFEE_BREAK = 0.25 / (1.96 * 2**0.5)
+
+
+def test_a_network_whose_repeatability_was_measured_is_held_to_it_and_to_what_patients_add():
+    assert volume_cv(5, own=OWN) == pytest.approx((0.12**2 + COFFEE_BREAK**2) ** 0.5)
+    assert volume_cv(10, own=OWN) == pytest.approx((0.08**2 + COFFEE_BREAK**2) ** 0.5)
+    assert volume_cv(3, own=OWN) == volume_cv(5, own=OWN)
+    assert volume_cv(8, 5.0, own=OWN) > volume_cv(8, own=OWN) < volume_cv(8, kind="ground-glass", own=OWN)
+
+
+def test_beyond_the_sizes_that_were_measured_nothing_better_is_claimed():
+    assert volume_cv(20, own=OWN) == volume_cv(15, own=OWN)
+    assert volume_cv(60, own=OWN) == volume_cv(60)
+
+
+def test_a_network_that_was_not_measured_has_no_repeatability_of_its_own():
+    assert Repeats.of({"least_long_axis_mm": 3.0}) is None

@@ -1,0 +1,111 @@
+"""How far the volumes that a reader measures differ when nothing grew: phantom nodules scanned many times.
+
+``python -m training.growth.repeats`` prints the within-nodule coefficient of variation (wCV) by size and by
+distance of slices, as the card of ``lung-nodules-characteriser`` has it.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from inference.catalogue import Catalogue
+from inference.engine.embedded import EmbeddedEngine
+from inference.growth.look import look_of
+from inference.growth.partners import Look
+from inference.readers import lung_nodules
+from training.growth.breathing import Pose, motion_of
+from training.growth.patients import REFERENCE, Backdrop, scanned
+from training.phantoms.chest import random_nodules
+from training.phantoms.nodules import Nodule
+
+FIRST_ANATOMY = 6_000
+_SIZES_MM = (4.0, 20.0)
+_PLACE_MM, _SIZE = 1.0, 0.15  # how far off the place and, as a log, the size are that the reader is told
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One nodule in one scan. ``nodule``: the same number in all scans of it; mm: its true diameter."""
+
+    nodule: tuple[int, int]
+    kind: str
+    mm: float
+    slice_mm: float
+    true_mm3: float
+    mm3: float
+
+    @property
+    def error(self) -> float:
+        """Of the log volume."""
+        return float(np.log(self.mm3 / self.true_mm3))
+
+
+def repeats(anatomies: int, nodules: int, scans: int, look: Look) -> Iterator[Measured]:
+    """Each anatomy's nodules in scans of other breaths, places, scanners and slices."""
+    for anatomy in range(FIRST_ANATOMY, FIRST_ANATOMY + anatomies):
+        backdrop = Backdrop.of(anatomy)
+        rng = np.random.default_rng([anatomy, 91])
+        drawn = dict(
+            enumerate(_of_all_sizes(random_nodules(backdrop.anatomy, nodules, anatomy, REFERENCE), rng))
+        )
+        for scan in range(scans):
+            motion = motion_of(backdrop.anatomy, Pose.drawn(rng))
+            visit = scanned(backdrop, motion, drawn, "20240101", f"{anatomy}.{scan}", rng)
+            for truth in visit.truths:
+                x, y, z = (float(v) for v in np.add(truth.center_mm, rng.normal(0, _PLACE_MM, 3)))
+                told_mm = truth.diameter_mm * float(np.exp(rng.normal(0, _SIZE)))
+                seen = look(visit.volume, (x, y, z), told_mm)
+                if seen is not None:
+                    yield Measured(
+                        (anatomy, truth.number),
+                        truth.kind,
+                        truth.diameter_mm,
+                        visit.volume.slice_mm,
+                        truth.volume_mm3,
+                        seen.volume_mm3,
+                    )
+
+
+def within_nodule_cv(measured: Sequence[Measured]) -> float:
+    """Of the errors of one nodule about their own mean, over all nodules seen twice or more."""
+    of: dict[tuple[int, int], list[float]] = {}
+    for one in measured:
+        of.setdefault(one.nodule, []).append(one.error)
+    squares = [np.var(errors, ddof=1) * (len(errors) - 1) for errors in of.values() if len(errors) > 1]
+    freedom = sum(len(errors) - 1 for errors in of.values() if len(errors) > 1)
+    return float(np.sqrt(np.expm1(np.sum(squares) / freedom))) if freedom else float("nan")
+
+
+def _of_all_sizes(nodules: Sequence[Nodule], rng: np.random.Generator) -> list[Nodule]:
+    low, high = np.log(_SIZES_MM)
+    return [replace(n, diameter_mm=float(np.exp(rng.uniform(low, high)))) for n in nodules]
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="python -m training.growth.repeats", description=__doc__)
+    parser.add_argument("--anatomies", type=int, default=3)
+    parser.add_argument("--nodules", type=int, default=14, help="in each")
+    parser.add_argument("--scans", type=int, default=8, help="of each")
+    options = parser.parse_args(arguments)
+    catalogue = Catalogue()
+    look = look_of(lung_nodules.NAME, EmbeddedEngine(catalogue), catalogue)
+    assert look is not None
+    found = list(repeats(options.anatomies, options.nodules, options.scans, look))
+    for low, high in ((4, 6), (6, 8), (8, 12), (12, 20)):
+        some = [one for one in found if low <= one.mm < high]
+        bias = np.median([one.error for one in some]) if some else float("nan")
+        print(f"{low}-{high} mm: wCV {within_nodule_cv(some):.3f}, bias {bias:+.3f}, {len(some)} measured")
+        for slice_mm in sorted({round(one.slice_mm, 2) for one in some}):
+            errors = [one for one in some if round(one.slice_mm, 2) == slice_mm]
+            print(f"  slices {slice_mm} mm: wCV {within_nodule_cv(errors):.3f}, {len(errors)} measured")
+    for kind in sorted({one.kind for one in found}):
+        some = [one for one in found if one.kind == kind]
+        print(f"{kind}: wCV {within_nodule_cv(some):.3f}, {len(some)} measured")
+
+
+if __name__ == "__main__":
+    main()
