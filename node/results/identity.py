@@ -20,6 +20,10 @@ try:
 except PackageNotFoundError:  # run from a checkout that was never installed
     SOFTWARE_VERSION = "0"
 
+FORMAT = 2
+"""Of the result objects: raised with every change to what is written of the same reading, or objects of old
+and of new would share a UID and differ in their bytes."""
+
 
 def reading_identity(
     reader: str,
@@ -46,9 +50,9 @@ def reading_identity(
 
 
 def edition_identity(identity: str, kinds: Iterable[str], predecessors: Iterable[str], udi: str = "") -> str:
-    """The identity of one set of result objects: their bytes depend on which kinds refer to each other,
-    on the SOP Instance UIDs of the objects they succeed, and on the device they name."""
-    seed = [identity, sorted(set(kinds)), sorted(set(predecessors))]
+    """The identity of one set of result objects: their bytes depend on ``FORMAT``, on which kinds refer to
+    each other, on the SOP Instance UIDs of the objects they succeed, and on the device they name."""
+    seed = [FORMAT, identity, sorted(set(kinds)), sorted(set(predecessors))]
     return _sha256(json.dumps([*seed, udi] if udi else seed))
 
 
