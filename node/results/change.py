@@ -89,7 +89,7 @@ def _group(
     evaluations = [sr.QualitativeEvaluation(codes.DIFFERENCE_IN_SIZE.concept, said.concept)] if said else []
     if change.category == "resolved":
         evaluations.append(sr.QualitativeEvaluation(codes.concept_of(finding.code), codes.ABSENT.concept))
-    return sr.MeasurementsAndQualitativeEvaluations(
+    group = sr.MeasurementsAndQualitativeEvaluations(
         tracking_identifier=sr.TrackingIdentifier(
             uid=finding.tracking_uid, identifier=f"{finding.label} {number}"
         ),
@@ -103,6 +103,15 @@ def _group(
         ],
         qualitative_evaluations=evaluations or None,
     )
+    group[0].ContentSequence.extend(
+        sr.TextContentItem(
+            codes.COMMENT.concept,
+            f"{one.guideline}: {one.statement}",
+            relationship_type=sr.RelationshipTypeValues.CONTAINS,
+        )
+        for one in change.assessments
+    )
+    return group
 
 
 def _response(edition: Edition, response: Response) -> sr.MeasurementsAndQualitativeEvaluations:

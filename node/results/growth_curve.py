@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw
 
 from inference.findings import Change
 from node.results.edition import DISCLAIMER
-from node.results.layout import AMBER, BLUE, GREY, WHITE, Rgb, font
+from node.results.layout import AMBER, BLUE, GREY, Rgb, captioned, font
 
 _SIDE, _CURVE = 384, 384
 _LEFT, _RIGHT, _TOP, _BOTTOM = 76, 24, 52, 44  # margins of the curve
@@ -38,9 +38,9 @@ def growth_picture(prior: Rgb, current: Rgb, course: Sequence[Dated], change: Ch
     ):
         tile = Image.fromarray(picture)
         tile.thumbnail((_SIDE - 2, _SIDE))
-        image.paste(tile, (left, 0))
-        draw.text((left + 8, _SIDE - 30), caption, fill=WHITE, font=font(20))
-    draw.text((8, 6), f"{DISCLAIMER}. For research, not for diagnosis.", fill=_LINE, font=font(16))
+        image.paste(captioned(tile, caption), (left, 0))
+    notice = f"{DISCLAIMER}. For research, not for diagnosis."
+    draw.text((8, 6), notice, _LINE, font(16), stroke_width=2, stroke_fill=(0, 0, 0))
     _draw_curve(draw, _points(course, change), change)
     return np.asarray(image)
 

@@ -58,16 +58,21 @@ def key_image(
     """The finding's key slice as RGB, uint8 (rows, columns, 3), pixels square whatever their spacing.
 
     Args:
-        view: ``context``, a square of 80 mm or twice the long axis around the finding; ``slice``, all of it.
+        view: ``context``, a square of 80 mm or twice the long axis around the finding; ``slice``, all of it,
+            with that square drawn in.
         size: of the longer side, in pixels.
-        marked: with outline and axes drawn on it.
+        marked: with the outline drawn on it, and close up the axes.
     """
     index = slice_of(finding, volume)
     picture = _Picture.of(
         volume, index, _field_of_view(finding, volume, view), size, window or window_for(finding)
     )
     if marked:
-        picture.draw(finding, volume, index)
+        picture.outline(finding, volume, index)
+    if marked and view == "context":
+        picture.axes(finding, volume)
+    elif marked:
+        picture.frame(_field_of_view(finding, volume, "context"))
     return np.asarray(picture.image)
 
 
@@ -119,14 +124,19 @@ class _Picture:
         )
         return cls(image.convert("RGB"), left, top, 1 / step_x, 1 / step_y)
 
-    def draw(self, finding: Finding, volume: Volume, index: int) -> None:
+    def outline(self, finding: Finding, volume: Volume, index: int) -> None:
         drawn = outlines(finding.mask, index) if finding.mask is not None else []
         for outline in drawn or [box_on_image(finding.box_mm, volume)]:
             self._line(outline, OUTLINE)
-        if not finding.is_sized:
-            return
-        for axis in (finding.long_axis, finding.short_axis):
+
+    def axes(self, finding: Finding, volume: Volume) -> None:
+        for axis in (finding.long_axis, finding.short_axis) if finding.is_sized else ():
             self._line(axis_on_image(axis, volume), AXIS)
+
+    def frame(self, view: tuple[float, float, float, float]) -> None:
+        left, top, right, bottom = view
+        corners = [(left, top), (right, top), (right, bottom), (left, bottom), (left, top)]
+        self._line(np.array(corners), AXIS)
 
     def number(self, finding: Finding, volume: Volume, number: int) -> None:
         box = box_on_image(finding.box_mm, volume)

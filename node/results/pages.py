@@ -57,14 +57,15 @@ def pages(
 
     Args:
         prior_images: by tracking UID, the key image of the same lesion in the prior study.
-        courses: by tracking UID, the picture of how a lesion went on.
+        courses: by tracking UID, the picture of how a lesion went on; that of a stable one tells nothing new.
     """
     numbered = [(n, finding) for n, finding in enumerate(edition.reading.findings, 1) if finding.is_sized]
     size = _LARGE_TILE if len(numbered) <= 2 and not prior_images else _TILE
     blocks = [*_what_was_found(edition)]
     blocks += [_finding(edition, n, f, (prior_images or {}).get(f.tracking_uid), size) for n, f in numbered]
     for number, finding in numbered:
-        if (course := (courses or {}).get(finding.tracking_uid)) is not None:
+        course = (courses or {}).get(finding.tracking_uid)
+        if course is not None and finding.change is not None and finding.change.category != "stable":
             blocks.append(_course(edition, number, finding, course))
     return layout.pages(list(_head(edition)), blocks)
 
@@ -103,8 +104,8 @@ def _row(edition: Edition, number: int, finding: Finding) -> tuple[str, ...]:
         "" if finding.in_pixels else f"{finding.volume_mm3:.0f} mm3",
         "" if finding.mean_hu is None else f"{finding.mean_hu:.0f} HU",
         f"{finding.uptake.suv_max:.1f}" if finding.uptake else "",
-        "" if finding.malignancy is None else f"{100 * finding.malignancy:.0f} %",
-        f"{100 * finding.score:.0f} %",
+        _percent(finding.malignancy),
+        _percent(finding.score),
         since,
     )
 
@@ -172,8 +173,11 @@ def _finding(edition: Edition, number: int, finding: Finding, prior: Rgb | None,
 
 
 def _course(edition: Edition, number: int, finding: Finding, course: Rgb) -> Image.Image:
-    picture = Image.fromarray(course)
-    return beside(picture, text_block(list(_lines(number, finding)), INNER - picture.width - MARGIN))
+    """How a lesion went on, and what guidelines make of that."""
+    picture, assessed = Image.fromarray(course), finding.change.assessments if finding.change else ()
+    lines = [*_lines(number, finding), Line("")]
+    lines += [Line(f"{one.guideline}: {one.statement}", GREY, SMALL) for one in assessed]
+    return beside(picture, text_block(lines, INNER - picture.width - MARGIN))
 
 
 def _lines(number: int, finding: Finding) -> Iterator[Line]:
@@ -202,7 +206,6 @@ def _said_of(finding: Finding) -> Iterator[str]:
             yield f"volume {change.volume_change_percent:+.0f} % in {change.days} days"
         if change.doubling_time_days is not None:
             yield f"doubling time {change.doubling_time_days:.0f} days"
-        yield from (assessment.statement for assessment in change.assessments)
 
 
 def _where(finding: Finding) -> str:
@@ -236,7 +239,11 @@ def _day(date: str) -> str:
 
 
 def _percent(probability: float | None) -> str:
-    return "" if probability is None else f"{100 * probability:.0f} %"
+    """No probability is certainty."""
+    if probability is None:
+        return ""
+    whole = round(100 * probability)
+    return "> 99 %" if whole > 99 else "< 1 %" if whole < 1 else f"{whole} %"
 
 
 def _tile(picture: Rgb, caption: str, size: int) -> Image.Image:

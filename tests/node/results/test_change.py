@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from pydicom import Dataset, dcmread
 
-from inference.findings import Change, Response
+from inference.findings import Assessment, Change, Response
 from node.results import PriorEvidence, write
 from node.results.edition import Predecessor
 from node.results.growth_curve import Dated, growth_picture
@@ -20,6 +20,8 @@ from tests.validators import dciodvfy, dsrdump
 from training.phantoms.dicom import Study
 
 PRIOR = Study(date="20230115", accession_number="P0001")
+
+LUNG_RADS = Assessment("Lung-RADS 2022", "4B", "Solid, 15.1 mm, growing: category 4B.")
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +38,8 @@ def prior_results(prior: Case, tmp_path_factory: pytest.TempPathFactory) -> dict
 def compared(case: Case, prior: Case) -> Case:
     """The first lesion has grown since the prior, the second of the prior is gone."""
     here, there = case.reading.findings, prior.reading.findings
-    grown = here[0].tracked_as(there[0].tracking_uid, change_from(prior, 0, "increased", 45.6, 210.0))
+    change = replace(change_from(prior, 0, "increased", 45.6, 210.0), assessments=(LUNG_RADS,))
+    grown = here[0].tracked_as(there[0].tracking_uid, change)
     gone = there[1].tracked_as(there[1].tracking_uid, change_from(prior, 1, "resolved", -100.0, None))
     targets = (grown.tracking_uid,)
     response = Response("RECIST 1.1", "PD", "Progressive disease.", 20.0, 20.0, 31.5, targets, "PD")
@@ -59,6 +62,12 @@ def test_growth_is_told_under_the_tracking_uid_of_the_prior(report: Path, prior:
     assert said(group)["Difference in size"] == "Increase in size"
     (image,) = (item for item in group.ContentSequence if item.ValueType == "IMAGE")
     assert image.ReferencedSOPSequence[0].ReferencedSOPInstanceUID == prior.reading.findings[0].image_uid
+
+
+def test_what_guidelines_make_of_a_lesion_is_told_beside_its_growth(report: Path, prior: Case) -> None:
+    group = group_of(dcmread(report), prior.reading.findings[0].tracking_uid)
+    told = [item.TextValue for item in group.ContentSequence if item.ValueType == "TEXT"]
+    assert "Lung-RADS 2022: Solid, 15.1 mm, growing: category 4B." in told
 
 
 def test_a_lesion_that_is_gone_is_told_to_be_absent(report: Path, prior: Case) -> None:
