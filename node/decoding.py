@@ -29,6 +29,7 @@ from typing import Any
 from inference.errors import UnreadableSeriesError
 from inference.series import load_series
 from inference.volume import Volume
+from node.stopping import Stopping
 
 log = logging.getLogger(__name__)
 
@@ -59,18 +60,22 @@ class DecodingProcess:
         self._memory = memory
         self._seconds = seconds
         self._one_at_a_time = threading.Lock()
+        self._stopping = False
         self._process: subprocess.Popen[bytes] | None = None
         self._socket: socket.socket | None = None
 
     def start(self) -> None:
         """Start the process ahead of the first series."""
+        self._stopping = False
         with self._one_at_a_time:
             self._start()
 
     def stop(self) -> None:
-        """End the process, also within a series."""
-        if self._process is not None:
-            self._process.kill()
+        """End the process, also within a series, which is not to blame for it."""
+        self._stopping = True
+        process = self._process
+        if process is not None:
+            process.kill()
         with self._one_at_a_time:
             self._end()
 
@@ -79,9 +84,13 @@ class DecodingProcess:
 
         Raises:
             UnreadableSeriesError: as that says; or the process died of the files, or passed its cap.
+            Stopping: the process was stopped.
         """
         with self._one_at_a_time:
-            connection = self._start()
+            connection = None if self._stopping else self._start()
+            if connection is None or self._stopping:  # also since it was started
+                self._end()
+                raise Stopping
             try:
                 _send(connection, pickle.dumps([str(path) for path in paths]))
                 answer = _receive(connection, time.monotonic() + self._seconds)
@@ -92,6 +101,8 @@ class DecodingProcess:
                     "pixels.seconds allows; its files may be damaged, send it again."
                 ) from None
             except (OSError, EOFError, ValueError, pickle.UnpicklingError) as error:
+                if self._stopping:
+                    raise Stopping from error
                 how = self._end() or " ".join(str(error).split()) or type(error).__name__
                 log.warning("the process that decodes pixels ended (%s)", how)
                 raise UnreadableSeriesError(

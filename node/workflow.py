@@ -19,6 +19,8 @@ from dbos import DBOS, DBOSConfig, SetEnqueueOptions, SetWorkflowID
 from dbos._serialization import Serializer
 from sqlalchemy import make_url
 
+from node.stopping import Stopping
+
 log = logging.getLogger(__name__)
 
 APPLICATION_VERSION = "1"  # constant, so that an upgrade finishes what the older version began
@@ -49,10 +51,6 @@ class Step(Protocol):
 def plain_step(stage: str, function: Callable[..., Any], *args: Any) -> Any:
     """A step without a checkpoint, for a run that has nobody to resume it."""
     return _value(stage, _outcome(function, *args))
-
-
-class _Stopping(BaseException):
-    """Ends a run between two steps; it is taken up again by the next start."""
 
 
 class DurableQueue:
@@ -123,7 +121,8 @@ class DurableQueue:
         return len(ended)
 
     def stop(self, seconds: float = 60) -> None:
-        """Let each step that is under way finish; what comes after it is resumed by the next start."""
+        """Let each step that is under way finish, for so many seconds; what comes after it, or ends in
+        ``Stopping``, is resumed by the next start."""
         with self._idle:
             self._stopping = True
             self._idle.wait_for(lambda: not self._under_way, seconds)
@@ -132,7 +131,7 @@ class DurableQueue:
     def _step(self, stage: str, function: Callable[..., Any], *args: Any) -> Any:
         with self._idle:
             if self._stopping:
-                raise _Stopping
+                raise Stopping
             self._under_way += 1
         try:
             return _value(stage, DBOS.run_step({"name": stage}, _outcome, function, *args))

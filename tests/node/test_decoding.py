@@ -22,6 +22,8 @@ from inference.errors import UnreadableSeriesError
 from inference.picture import Pictures
 from inference.series import load_series
 from node.decoding import DecodingProcess, _Unpickler
+from node.stopping import Stopping
+from node.workflow import DurableQueue, Step, StepFailedError
 from tests.inference.pictures import DX, VIDEO_LIKE, write_picture
 from tests.inference.series import write_scene
 
@@ -143,3 +145,46 @@ def jpeg_that_claims(size: int) -> bytes:
     place = data.index(b"\xff\xc0") + 5
     data[place : place + 4] = size.to_bytes(2, "big") * 2
     return bytes(data)
+
+
+def test_a_stop_within_a_series_leaves_its_step_to_be_done_by_the_next_start(
+    tmp_path: Path, scene: list[Path]
+) -> None:
+    process = DecodingProcess(MEMORY, SECONDS)
+    process.start()
+    assert process._process is not None
+    os.kill(process._process.pid, signal.SIGSTOP)
+    entered, done, outcomes = threading.Event(), threading.Event(), []
+
+    def decode() -> int:
+        entered.set()
+        return len(process.load(scene).voxels)
+
+    def read(step: Step, _study: str) -> None:
+        try:
+            outcomes.append(step("infer", decode))
+        except StepFailedError as failure:
+            outcomes.append(failure.reason)
+        done.set()
+
+    url = f"sqlite:///{tmp_path / 'queue.db'}"
+    queue = DurableQueue(url, "here", read)
+    queue.start()
+    queue.enqueue("1.2/1", "1.2")
+    assert entered.wait(20)
+    queue.stop(seconds=0.2)
+    process.stop()
+    assert not done.wait(0.5)
+    with pytest.raises(Stopping):
+        process.load(scene)
+    assert process._process is None
+
+    process.start()
+    queue = DurableQueue(url, "here", read)
+    queue.start()
+    try:
+        assert done.wait(20)
+    finally:
+        queue.stop()
+        process.stop()
+    assert outcomes == [len(scene)]
