@@ -51,7 +51,7 @@ def evaluate(
         backdrop: Backdrop | None = None
         for seed in seeds:
             if seed not in known:
-                backdrop = backdrop or Backdrop.of(FIRST_ANATOMY + first + anatomy)
+                backdrop = backdrop or Backdrop.of(FIRST_ANATOMY + first // patients_each + anatomy)
                 known[seed] = follow(seed, backdrop, reads)
                 if kept is not None:
                     with kept.open("a") as file:

@@ -250,3 +250,19 @@ def test_days_between_dates(earlier, later, days):
 def test_a_reader_without_a_closer_look_has_none():
     assert look_of("chest-xray", None, None) is None
     assert look_of("lung-nodules", None, None) is None
+
+
+def test_the_limit_is_the_networks_own_where_it_measured_both_scans():
+    catalogue = Catalogue()
+    measured = catalogue.find("lung-nodules-characteriser")
+    now = replace(reading(finding(GROWS, 9.4, "b")), models=(measured.identity,))
+    then = replace(reading(finding(_then(GROWS), 8, "B")), models=(measured.identity,))
+    by_other = replace(then, models=(replace(measured.identity, sha256="0" * 64),))
+
+    def judged(prior):
+        compared = compare(now, VOLUME, [replace(PRIOR, reading=prior)], catalogue=catalogue, date="20240701")
+        return compared.reading.findings[0].change
+
+    assert judged(then).volume_change_percent == pytest.approx(62.2, abs=0.1)
+    assert judged(then).limit_percent < 55 < judged(by_other).limit_percent
+    assert (judged(then).category, judged(by_other).category) == ("increased", "stable")
