@@ -20,7 +20,7 @@ def summary(
 ) -> Iterator[Dataset]:
     """The pages as Secondary Capture images of one series, in order."""
     source = edition.sources.first
-    evidence = [edition.sources[uid] for uid in edition.key_image_uids()]
+    shown = hd.ReferencedImageSequence([edition.sources[uid] for uid in edition.key_image_uids()])
     for number, picture in enumerate(pages(edition, prior_images, courses), 1):
         instance = sc.SCImage.from_ref_dataset(
             ref_dataset=source,
@@ -44,6 +44,6 @@ def summary(
         instance.ImageType = ["DERIVED", "SECONDARY"]
         instance.BurnedInAnnotation = "YES"  # no names, but findings and dates
         instance.DerivationDescription = DISCLAIMER
-        instance.SourceImageSequence = hd.ReferencedImageSequence(evidence)
+        instance.SourceImageSequence = shown
         edition.settle(instance)
         yield instance

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from inference.findings import (
+    Assessment,
     Axis,
     Change,
     ClassProbability,
@@ -25,7 +26,17 @@ from node.results.identity import tracking_uid
 from tests.inference.pictures import DX, ENDOSCOPIC, chest, write_picture
 from tests.node.results.phantoms import ORIENTATIONS, Case, phantom
 
-GROWN = Change("1.2.3.4", "20230115", 365, "increased", 62.5, 521.0, True, 0.97)
+GROWN = Change(
+    "1.2.3.4",
+    "20230115",
+    365,
+    "increased",
+    62.5,
+    521.0,
+    True,
+    0.97,
+    assessments=(Assessment("Lung-RADS 2022", "4A", "Part-solid, growing: category 4A."),),
+)
 
 
 def cases(folder: Path) -> dict[str, Case]:
@@ -38,7 +49,7 @@ def cases(folder: Path) -> dict[str, Case]:
     )
     hot = tuple(replace(f, site=None, mean_hu=None, uptake=Uptake(8.1, 4.2, 7.3, 12.5, 3.3)) for f in generic)
     return {
-        "lung-nodules": lesions.with_findings(replace(nodule, change=GROWN, side="right")),
+        "lung-nodules": lesions.with_findings(replace(nodule, change=GROWN, side="right", kind="part-solid")),
         "lung-nodules, none": lesions.with_findings(),
         "ct-lesions": replace(
             oblique, reading=replace(oblique.reading, reader="ct-lesions", findings=generic)
