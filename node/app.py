@@ -107,7 +107,8 @@ class Node:
             for name, echo in _echoes(settings.destinations, title, identity).items()
         }
         forget = partial(_forget_who_did_what, settings, database)
-        retention = Retention(settings.retention, database, archive, queue.forget, [forget])
+        merged = settings.priors.merged
+        retention = Retention(settings.retention, database, archive, queue.forget, [forget], merged)
         health = NodeHealth(
             settings,
             database,

@@ -27,6 +27,7 @@ class Retention:
 
     forget_runs: deletes from the queue what ended before a moment, some of it at a time, and says how many.
     also: further things to forget, once an hour.
+    merged: patient IDs that are one patient's.
     """
 
     def __init__(
@@ -36,12 +37,14 @@ class Retention:
         archive: Archive,
         forget_runs: Callable[[datetime], int],
         also: Sequence[Callable[[], object]] = (),
+        merged: Sequence[Sequence[str]] = (),
     ) -> None:
         self._settings = settings
         self._database = database
         self._archive = archive
         self._forget_runs = forget_runs
         self._also = also
+        self._merged = merged
         self._deleted = 0
         self._problem = ""
         self._refused = quarantine.Pruned(0, 0, 0)
@@ -72,15 +75,15 @@ class Retention:
 
     def make_room(self) -> None:
         """Delete the oldest studies' images until enough of the disk is free."""
-        mark = self._settings.images_below_free_mb << 20
+        mark, hours = self._settings.images_below_free_mb << 20, self._settings.images_at_least_hours
         while mark and self._archive.free_bytes() < mark and not self._stopping.is_set():
             why = f"less than {mark >> 20} MB of the disk were free"
-            if not self._delete_before(now(), why, most=1):
+            if not self._delete_before(now() - timedelta(hours=hours), why, most=1):
                 with self._database.snapshot() as session:
                     failed = retention.kept_by_failure(session)
                 self._problem = (
                     f"less than {mark >> 20} MB of the disk are free, and no study's images may be deleted: "
-                    f"{failed} have failed, others are not yet delivered"
+                    f"{failed} have failed, others are not yet delivered or came within {hours:g} hours"
                 )
                 return
         self._problem = ""
@@ -115,11 +118,11 @@ class Retention:
     def _delete_before(self, moment: datetime, why: str, most: int) -> int:
         """Returns how many studies' images were deleted."""
         with self._database.snapshot() as session:
-            studies = retention.releasable(session, moment, most)
+            studies = retention.releasable(session, moment, most, self._merged)
         done = 0
         for uid in studies:
             with self._database.session() as session:
-                released = retention.release(session, uid, why)
+                released = retention.release(session, uid, why, self._merged)
                 if released is not None:
                     self._archive.delete_images(released.paths)
                     done += 1

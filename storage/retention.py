@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session, aliased
 from storage.database import now
 from storage.deleted_images import note_deleted
 from storage.events import log_event
-from storage.tables import Delivery, Event, Instance, Refusal, Revision, Series, Study, Unanswered
+from storage.tables import Delivery, Event, Instance, Patient, Refusal, Revision, Series, Study, Unanswered
 
 BEING_READ = ("queued", "reading")
 NOT_DONE = (*BEING_READ, "delivering")
@@ -28,23 +28,27 @@ class Released:
     bytes: int
 
 
-def releasable(session: Session, before: datetime, limit: int) -> list[str]:
+def releasable(
+    session: Session, before: datetime, limit: int, merged: Sequence[Sequence[str]] = ()
+) -> list[str]:
     """Studies whose images may be deleted, with their last image before this moment, the oldest first.
 
     Left out are those still coming in, waiting, being read or delivered; failed ones, which a person may
     want to have read again; those to be compared once an archive is back; and those of a patient of whom
-    another study is being read, for it may be compared with them.
+    another study is being read, for it may be compared with them. A patient is known by the ID, whoever
+    issued it, and by those that it was ``merged`` with.
     """
-    query = select(Study.uid).where(Study.last_image_at < before, *_done_with())
+    query = select(Study.uid).where(Study.last_image_at < before, *_done_with(session, merged))
     return list(session.scalars(query.order_by(Study.last_image_at).limit(limit)))
 
 
-def release(session: Session, study_uid: str, why: str) -> Released | None:
+def release(
+    session: Session, study_uid: str, why: str, merged: Sequence[Sequence[str]] = ()
+) -> Released | None:
     """Forget a study's images, if they may still be deleted. The files are to be deleted before the session
     commits: what is sent again meanwhile waits for that, and is new."""
-    study = session.scalar(
-        select(Study).where(Study.uid == study_uid, *_done_with()).with_for_update(of=Study)
-    )
+    wanted = (Study.uid == study_uid, *_done_with(session, merged))
+    study = session.scalar(select(Study).where(*wanted).with_for_update(of=Study))
     if study is None:
         return None
     of_study = Instance.series_pk.in_(select(Series.id).where(Series.study_pk == study.id))
@@ -76,18 +80,22 @@ def _deleted(session: Session, table: Any, old: Sequence[ColumnElement[bool]], a
     return int(cast("CursorResult[Any]", session.execute(gone)).rowcount)
 
 
-def _done_with() -> tuple[ColumnElement[bool], ...]:
+def _being_read(session: Session, merged: Sequence[Sequence[str]]) -> set[str]:
+    """The patient IDs, under any name, of studies that are being read."""
+    query = select(Patient.patient_id).join(Study).join(Revision).where(Revision.state.in_(BEING_READ))
+    found = set(session.scalars(query)) - {""}
+    return found.union(*(group for group in merged if found & set(group)))
+
+
+def _done_with(session: Session, merged: Sequence[Sequence[str]]) -> tuple[ColumnElement[bool], ...]:
     revision, delivery = aliased(Revision), aliased(Delivery)
-    other, others = aliased(Study), aliased(Revision)
     under_way = exists().where(revision.study_pk == Study.id, revision.state.in_(NOT_DONE))
     on_its_way = exists().where(
         delivery.revision_pk == revision.id,
         revision.study_pk == Study.id,
         or_(delivery.state == "waiting", delivery.commit_due.is_not(None)),
     )
-    patients_under_way = (
-        select(other.patient_pk).join(others, others.study_pk == other.id).where(others.state.in_(BEING_READ))
-    )
+    patients_under_way = select(Patient.id).where(Patient.patient_id.in_(_being_read(session, merged)))
     return (
         _has_images(),
         Study.is_open.is_(False),

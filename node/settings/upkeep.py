@@ -31,6 +31,8 @@ class RetentionSettings(Section):
     images_below_free_mb: Megabytes = 0
     """Delete the oldest studies' images, until there is room again, when less than this is free on the disk;
     0 never does. Give more than dicom.minimum_free_mb, below which images are refused."""
+    images_at_least_hours: Annotated[float, Field(ge=0), BeforeValidator(not_true)] = 24
+    """However little is free, a study's images stay for so long after the last of them came."""
     quarantine_days: Days = 30
     """Refused objects are deleted after this many days; 0 keeps them."""
     quarantine_mb: Megabytes = 10_240

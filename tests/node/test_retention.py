@@ -86,6 +86,17 @@ def test_at_the_mark_the_oldest_go_and_no_more_than_needed(database: Database, a
     assert retention.probe().detail.endswith("since the start: 1")
 
 
+def test_what_came_just_now_is_not_deleted_to_make_room(database: Database, archive: Archive) -> None:
+    kept = {study(database, archive, 0), study(database, archive, 0)}
+    retention = Retention(RetentionSettings(images_below_free_mb=MARK_MB), database, archive, forget_nothing)
+    retention.make_room()
+    assert with_images(database) == kept
+    assert "came within 24 hours" in retention.probe().detail
+    anything = RetentionSettings(images_below_free_mb=MARK_MB, images_at_least_hours=0)
+    Retention(anything, database, archive, forget_nothing).make_room()
+    assert len(with_images(database)) == 1
+
+
 def test_a_disk_full_of_what_is_not_delivered_is_a_problem_and_nothing_is_deleted(
     database: Database, archive: Archive
 ) -> None:

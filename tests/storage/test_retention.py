@@ -63,6 +63,26 @@ def test_what_another_study_of_the_patient_may_be_compared_with_just_now_is_kept
     assert may_go(database) == []
 
 
+def test_a_prior_under_a_merged_id_or_of_another_issuer_is_kept_too(
+    database: Database, tmp_path: Path
+) -> None:
+    with database.session() as session:
+        merged, issued, unrelated = (rows.add_study(session, patient_id=name) for name in ("A", "B", "C"))
+        for earlier in (merged, issued, unrelated):
+            rows.read_and_deliver(session, earlier, tmp_path)
+        current = rows.add_study(session, patient_id="B2")
+        session.flush()
+        current.patient.patient_id, current.patient.issuer = "B", "HOSPITAL"
+        rows.begin_reading(session, current, rows.close(session, current))
+        kept_by = [("A", "B")]
+    with database.session() as session:
+        moment = now() + timedelta(days=1)
+        assert releasable(session, moment, 10, kept_by) == [unrelated.uid]
+        assert releasable(session, moment, 10) == [merged.uid, unrelated.uid]
+        assert release(session, merged.uid, "old", kept_by) is None
+        assert release(session, merged.uid, "old") is not None
+
+
 def test_a_released_study_keeps_its_findings_and_says_what_became_of_it(
     database: Database, tmp_path: Path
 ) -> None:
