@@ -38,9 +38,10 @@ def _shows(certificate: PeerCertificate | None, wanted: str) -> bool:
 
 
 def _is_at(address: str, place: str) -> bool:
+    """Whether an address, IPv4 also where it is written as IPv6 (RFC 4291 2.5.5.2), is ``place`` or in it.
+    What is no address is nowhere."""
     try:
-        found = ip_address(address.partition("%")[0])
-        mapped = getattr(found, "ipv4_mapped", None)
-        return (mapped or found) in ip_network(place, strict=False)
+        found, network = ip_address(address), ip_network(place, strict=False)
     except ValueError:
-        return address == place
+        return False
+    return any(form in network for form in (found, getattr(found, "ipv4_mapped", None)) if form)
