@@ -87,7 +87,8 @@ def _what_was_found(edition: Edition) -> Iterator[Image.Image]:
     if sized := [(n, finding) for n, finding in enumerate(reading.findings, 1) if finding.is_sized]:
         rows = [_row(edition, number, finding) for number, finding in sized]
         yield from layout.table(_HEAD, rows, [WHITE] * len(rows))
-    yield text_block([*_over_time(edition), Line("", height=layout.LEAST_TEXT)])
+    for line in (*_over_time(edition), Line("", height=layout.LEAST_TEXT)):
+        yield text_block([line])
 
 
 def _row(edition: Edition, number: int, finding: Finding) -> tuple[str, ...]:

@@ -63,6 +63,19 @@ def test_pages_have_one_size_and_each_says_whose_result_it_is(case: Case, out: P
         assert of_colour(page[:60], AMBER).sum() > 500
 
 
+def test_however_many_lesions_are_gone_all_of_them_are_told(case: Case, out: Path) -> None:
+    gone = Change("1.2.3.4", "20230115", 365, "resolved", None, None, True, 0.97)
+    lesion = replace(case.reading.findings[0], change=gone)
+
+    def blue_rows(count: int) -> int:
+        reading = replace(case.reading, resolved=(lesion,) * count)
+        pages = pages_of(replace(case, reading=reading), out / str(count))
+        return sum(int(of_colour(page, BLUE)[:, :200].any(axis=1).sum()) for page in pages)
+
+    without, of_ten, of_sixty = map(blue_rows, (0, 10, 60))
+    assert of_sixty - without == pytest.approx(6 * (of_ten - without), rel=0.1)
+
+
 def test_evidence_on_a_radiograph_is_boxed_and_not_measured(chest: Case, out: Path) -> None:
     (page,) = pages_of(chest, out)
     assert of_colour(page[120:, :650], AMBER).sum() > 200
