@@ -189,9 +189,7 @@ def _change(body: Mapping[str, Any] | None) -> Change | None:
         if body.get(name) is not None
     }
     assessments = tuple(Assessment(**each) for each in body.get("assessments", ()))
-    solid = {
-        name: SolidPart(**body[name]) for name in ("solid", "prior_solid") if body.get(name) is not None
-    }
+    solid = {name: SolidPart(**body[name]) for name in ("solid", "prior_solid") if body.get(name) is not None}
     return Change(**{**body, **places, **solid, "assessments": assessments})
 
 
