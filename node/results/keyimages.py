@@ -14,8 +14,8 @@ from inference.pet_ct import PetCt
 from inference.volume import Volume
 from node.results import codes
 from node.results.fusion import FINER, fused
-from node.results.layout import AMBER, BLUE, Rgb, font
-from node.results.outline import Points, axis_on_image, box_on_image, outlines, slice_of
+from node.results.layout import AMBER, BLUE, GREY, Rgb, font
+from node.results.outline import Points, axis_on_image, box_on_image, edges, outlines, slice_of
 
 OUTLINE, AXIS = AMBER, BLUE
 _CONTEXT_MM = 80.0
@@ -67,6 +67,7 @@ def key_image(
     picture = _Picture.of(
         volume, index, _field_of_view(finding, volume, view), size, window or window_for(finding)
     )
+    picture.orient(*edges(volume, index))
     if marked:
         picture.outline(finding, volume, index)
     if marked and view == "context":
@@ -85,6 +86,7 @@ def whole_image(reading: Reading, volume: Volume, size: int) -> Rgb:
     read = (k for k, image in enumerate(volume.images) if image and image[0] in reading.image_uids)
     shown = next(read, len(volume.voxels) // 2)
     picture = _Picture.of(volume, shown, _whole(volume), size, window)
+    picture.orient(*edges(volume, shown))
     for number, finding in enumerate(reading.findings, 1):
         if not finding.is_sized:
             picture.number(finding, volume, number)
@@ -123,6 +125,15 @@ class _Picture:
             Image.Resampling.BICUBIC,
         )
         return cls(image.convert("RGB"), left, top, 1 / step_x, 1 / step_y)
+
+    def orient(self, left: str, top: str) -> None:
+        """Marks the sides of the patient that the left and the upper edge are on."""
+        draw, written = ImageDraw.Draw(self.image), font(max(12, max(self.image.size) // 20))
+        for at, letters, anchor in (
+            ((5, self.image.height / 2), left, "lm"),
+            ((self.image.width / 2, 4), top, "ma"),
+        ):
+            draw.text(at, letters, GREY, written, anchor=anchor, stroke_width=1, stroke_fill=(0, 0, 0))
 
     def outline(self, finding: Finding, volume: Volume, index: int) -> None:
         drawn = outlines(finding.mask, index) if finding.mask is not None else []

@@ -12,9 +12,11 @@ import numpy as np
 import numpy.typing as npt
 
 from inference.findings import Axis, Box, Finding, Mask
+from inference.picture import Pictures
 from inference.volume import Volume
 
 Points = npt.NDArray[np.float64]
+_OBLIQUE = 0.35  # some 20 degrees
 _RIGHT, _DOWN, _LEFT, _UP = (1, 0), (0, 1), (-1, 0), (0, -1)
 
 
@@ -78,6 +80,26 @@ def box_on_image(box_mm: Box, volume: Volume) -> Points:
     top, left = indices[1:].min(axis=1) + 0.5
     bottom, right = indices[1:].max(axis=1) + 0.5
     return np.array([(left, top), (right, top), (right, bottom), (left, bottom), (left, top)])
+
+
+def edges(volume: Volume, index: int) -> tuple[str, str]:
+    """What the left and the upper edge of an image are marked with: the patient's side they lie on, as in
+    Patient Orientation (PS3.3 C.7.6.1.1.1); empty where nothing says."""
+    if isinstance(volume, Pictures):
+        along = volume.views[index].orientation if index < len(volume.views) else None
+        return (_opposite(along[0]), _opposite(along[1])) if along else ("", "")
+    columns, rows = (volume.affine[:3, axis] / np.linalg.norm(volume.affine[:3, axis]) for axis in (2, 1))
+    return _letters(-columns), _letters(-rows)
+
+
+def _opposite(direction: str) -> str:
+    return direction.translate(str.maketrans("LRAPHF", "RLPAFH"))
+
+
+def _letters(direction: Points) -> str:
+    """The side of the patient that a unit vector, LPS, points to, and the next where it points there too."""
+    named = sorted(zip(direction, ("LR", "PA", "HF"), strict=True), key=lambda pair: -abs(pair[0]))
+    return "".join(sides[int(part < 0)] for part, sides in named if abs(part) > _OBLIQUE)
 
 
 def _ends(box_mm: Box, axis: int) -> tuple[float, float]:

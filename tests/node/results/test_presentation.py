@@ -11,9 +11,11 @@ import pydicom
 import pytest
 
 from inference.findings import Change, Mask
+from inference.picture import load_pictures
 from node.results import ResultFile, write
 from node.results.keyimages import AXIS, OUTLINE, key_image, whole_image
-from node.results.outline import outlines
+from node.results.outline import edges, outlines
+from tests.inference.pictures import DX, write_picture
 from tests.node.results.phantoms import ORIENTATIONS, WHEN, Case, affine, phantom
 from tests.validators import dciodvfy, dcmpschk, dsrdump
 
@@ -141,6 +143,35 @@ def test_the_outline_is_drawn_around_the_bright_lesion(orientation: str, tmp_pat
         changed = np.argwhere((bare != marked).any(axis=-1))
         bright = np.argwhere(bare[..., 0] > 200)
         assert np.abs(changed.mean(axis=0) - bright.mean(axis=0)).max() < 4
+
+
+@pytest.mark.parametrize(
+    ("orientation", "letters"),
+    [
+        ("axial", ("R", "A")),
+        ("feet-first", ("L", "A")),
+        ("prone", ("L", "P")),
+        ("coronal", ("R", "H")),
+        ("sagittal", ("A", "H")),
+        ("tilted", ("R", "AH")),
+    ],
+)
+def test_the_edges_of_a_picture_say_which_side_they_are_on(
+    orientation: str, letters: tuple[str, str], tmp_path: Path
+) -> None:
+    assert edges(phantom(tmp_path / "ct", ORIENTATIONS[orientation]).volume, 0) == letters
+
+
+@pytest.mark.parametrize(
+    ("orientation", "letters"), [(["L", "F"], ("R", "H")), (["R", "F"], ("L", "H")), ("", ("", ""))]
+)
+def test_the_edges_of_a_radiograph_are_named_where_its_header_names_them(
+    orientation: str | list[str], letters: tuple[str, str], tmp_path: Path
+) -> None:
+    path = write_picture(
+        tmp_path / "1.dcm", np.zeros((9, 9), np.uint16), "DX", DX, PatientOrientation=orientation
+    )
+    assert edges(load_pictures([path]), 0) == letters
 
 
 def test_of_a_negative_reading_the_middle_slice_is_shown(case: Case) -> None:
