@@ -28,6 +28,7 @@ from node.peers.outgoing import (
     contexts,
     outgoing,
 )
+from node.peers.polled import POLLED
 from node.settings import Peer
 from node.tls import Identity, TlsError
 from node.wire.association import (
@@ -260,6 +261,7 @@ def associate(
     except OSError as error:
         raise DeliveryError(_unknown(peer)) from error
     options["tls_args"] = tls_with(peer, identity)
+    options["evt_handlers"] = [*options.get("evt_handlers", ()), POLLED]
     association = ae.associate(str(addresses[0][4][0]), peer.port, ae_title=peer.ae_title, **options)
     if association.is_established:
         return association

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import resource
 import socket
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -101,6 +102,38 @@ def test_an_archive_that_does_not_know_us_says_so(pacs: StandInPacs) -> None:
         archive_at(pacs.port).fetch(
             header.StudyInstanceUID, [header.SeriesInstanceUID], lambda one: 0x0000, 30
         )
+
+
+@pytest.mark.needs("Orthanc")
+def test_an_archive_is_asked_by_a_node_with_more_than_1024_files_open(
+    orthanc: Orthanc, tmp_path: Path
+) -> None:
+    files = series_in(tmp_path / "wanted")
+    for path in files:
+        orthanc.upload(path)
+    header = dcmread(files[0])
+    archive = archive_at(orthanc.dicom_port, "get", orthanc.ae_title)
+    taken: list[FetchedObject] = []
+    with many_files_open():
+        (study,) = search(archive, IDENTITY, ["ANN-1"], soon())
+        archive.fetch(
+            header.StudyInstanceUID, [header.SeriesInstanceUID], lambda one: taken.append(one) or 0x0000, 30
+        )
+    assert study.uid == header.StudyInstanceUID
+    assert len(taken) == len(files)
+
+
+@contextmanager
+def many_files_open() -> Iterator[None]:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY and hard < 1200:
+        pytest.skip("this machine grants a process no more than 1024 files")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, 1200), hard))
+    with ExitStack() as stack:
+        stack.callback(resource.setrlimit, resource.RLIMIT_NOFILE, (soft, hard))
+        for _ in range(1040):
+            stack.enter_context(Path("/dev/null").open("rb"))
+        yield
 
 
 def test_an_archive_that_is_down_is_named(free_port: int) -> None:
