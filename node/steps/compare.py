@@ -46,7 +46,7 @@ def compare_with_priors(
         with room.database.session() as session:
             note(session, job, "compare", f"delivered without comparison: {error}", "error")
         return task.identity
-    keep_reading(room, comparison.reading, identity, comparison.frames)
+    keep_reading(room, comparison.reading, identity, comparison.frames, comparison.seen_again)
     with room.database.session() as session:
         for said in comparison.reading.comparison_notes:
             note(session, job, "compare", said)

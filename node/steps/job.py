@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -11,7 +11,7 @@ from typing import Any, Self
 from sqlalchemy.orm import Session
 
 from inference import reading_json
-from inference.findings import Reading
+from inference.findings import Finding, Reading
 from inference.growth.frames import FramesAligned
 from node.priors.find import PriorSeries
 from node.reading_room import ReadingRoom
@@ -19,6 +19,8 @@ from storage import readings
 from storage.events import Level, log_event
 from storage.intake import instances_of
 from storage.priors import images_of
+
+_SEEN_AGAIN = "seen-again"
 
 
 @dataclass(frozen=True)
@@ -73,16 +75,25 @@ def enter(room: ReadingRoom, job: Job, stage: str) -> None:
 
 
 def keep_reading(
-    room: ReadingRoom, reading: Reading, identity: str, frames: FramesAligned | None = None
+    room: ReadingRoom,
+    reading: Reading,
+    identity: str,
+    frames: FramesAligned | None = None,
+    seen_again: Mapping[str, Sequence[Finding]] | None = None,
 ) -> None:
-    """Keep a reading with its masks, and how the prior's frame lies to its own, under its identity; whole or
-    not at all."""
+    """Keep a reading with its masks, how the prior's frame lies to its own, and what was only seen in priors
+    by looking again, by their study UIDs, under its identity; whole or not at all."""
     folder = room.archive.reading_folder(identity)
     part = folder.with_name(f"{identity}.part")
     shutil.rmtree(part, ignore_errors=True)
     reading_json.save(reading, part)
     if frames is not None:
         frames.save(part)
+    for study_uid, findings in (seen_again or {}).items():
+        of_prior = part / _SEEN_AGAIN / study_uid
+        reading_json.save(Reading(reading.reader, "", reading.models, tuple(findings)), of_prior)
+        room.archive.make_durable(of_prior)
+        room.archive.make_durable(of_prior.parent)
     room.archive.make_durable(part)
     shutil.rmtree(folder, ignore_errors=True)
     part.rename(folder)
@@ -91,6 +102,12 @@ def keep_reading(
 
 def kept_reading(room: ReadingRoom, identity: str) -> Reading:
     return reading_json.load(room.archive.reading_folder(identity))
+
+
+def seen_again_in(room: ReadingRoom, identity: str, study_uid: str) -> tuple[Finding, ...]:
+    """What only the comparison of this reading saw in a prior."""
+    folder = room.archive.reading_folder(identity) / _SEEN_AGAIN / study_uid
+    return reading_json.load(folder).findings if folder.exists() else ()
 
 
 def kept_frames(room: ReadingRoom, identity: str) -> FramesAligned | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from inference.errors import UnreadableSeriesError
 from inference.findings import Finding, Reading
@@ -14,7 +14,7 @@ from node.results import PriorEvidence
 from node.results.growth_curve import Dated, growth_picture
 from node.results.keyimages import key_image, window_for
 from node.results.layout import Rgb
-from node.steps.job import kept_reading, prior_files
+from node.steps.job import kept_reading, prior_files, seen_again_in
 from storage import priors
 
 
@@ -41,11 +41,12 @@ def evidence_of(room: ReadingRoom, reading: Reading, found: Sequence[PriorSeries
 
 
 def beside_priors(
-    room: ReadingRoom, reading: Reading, volume: Volume, found: Sequence[PriorSeries]
+    room: ReadingRoom, reading: Reading, volume: Volume, found: Sequence[PriorSeries], identity: str
 ) -> BesidePriors:
-    """Pictures of the findings that were seen before. A prior that can no longer be read gives none."""
+    """Pictures of the findings that were seen before, if only by looking again for this reading, kept under
+    ``identity``. A prior that can no longer be read gives none."""
     series = {prior.study_uid: prior for prior in found}
-    readings = {prior.study_uid: kept_reading(room, prior.identity) for prior in found}
+    readings = {prior.study_uid: _with_seen_again(room, prior, identity) for prior in found}
     prior_images: dict[str, Rgb] = {}
     pictures: dict[str, Rgb] = {}
     for finding in reading.findings:
@@ -65,6 +66,11 @@ def beside_priors(
         prior_images[finding.tracking_uid] = then
         pictures[finding.tracking_uid] = growth_picture(then, now, _course(finding, found, readings), change)
     return BesidePriors(prior_images, pictures)
+
+
+def _with_seen_again(room: ReadingRoom, prior: PriorSeries, identity: str) -> Reading:
+    kept = kept_reading(room, prior.identity)
+    return replace(kept, findings=(*kept.findings, *seen_again_in(room, identity, prior.study_uid)))
 
 
 def _same(finding: Finding, earlier: Reading) -> Finding | None:

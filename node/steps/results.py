@@ -65,7 +65,7 @@ def write_results(
     paths = files_of(room, job, task)
     volume = room.volume(paths)
     series = [PriorSeries(**prior) for prior in found]
-    compared = beside_priors(room, reading, volume, series)
+    compared = beside_priors(room, reading, volume, series, identity)
     written = results.write(
         reading,
         volume,
