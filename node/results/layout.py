@@ -34,14 +34,15 @@ def font(height: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
     return ImageFont.load_default(max(10, height))
 
 
-def text_block(lines: Sequence[Line], width: int = INNER) -> Image.Image:
+def text_block(lines: Sequence[Line], width: int = INNER, *, centred: bool = False) -> Image.Image:
     """The lines under each other, each broken where it is longer than ``width``."""
     broken = [Line(part, line.colour, line.height) for line in lines for part in _broken(line, width) or [""]]
     steps = [round(line.height * _LEADING) for line in broken]
     image = Image.new("RGB", (width, max(sum(steps), 1)))
     draw, top = ImageDraw.Draw(image), 0
     for line, step in zip(broken, steps, strict=True):
-        draw.text((0, top), line.text, fill=line.colour, font=font(line.height))
+        at, anchor = ((width / 2, top), "ma") if centred else ((0, top), "la")
+        draw.text(at, line.text, line.colour, font(line.height), anchor=anchor)
         top += step
     return image
 
@@ -95,9 +96,9 @@ def captioned(picture: Image.Image, caption: str) -> Image.Image:
 
 
 def pages(head: Sequence[Line], blocks: Sequence[Image.Image]) -> list[Rgb]:
-    """The blocks under each other on as few pages as they need in this order; on each the lines of ``head``,
-    with the page's number on the right."""
-    top = text_block(head)
+    """The blocks under each other on as few pages as they need in this order; on each the lines of ``head``
+    above, and its number below. Both stand in the middle: viewers write into the corners."""
+    top = text_block(head, centred=True)
     sheets = list(_sheets(blocks, HEIGHT - top.height - 3 * MARGIN))
     return [
         _page(top, sheet, f"page {number} of {len(sheets)}" if len(sheets) > 1 else "")
@@ -108,7 +109,7 @@ def pages(head: Sequence[Line], blocks: Sequence[Image.Image]) -> list[Rgb]:
 def _page(head: Image.Image, sheet: Sequence[Image.Image], place: str) -> Rgb:
     image = Image.new("RGB", (WIDTH, HEIGHT))
     image.paste(head, (MARGIN, MARGIN))
-    ImageDraw.Draw(image).text((WIDTH - MARGIN, MARGIN), place, fill=GREY, font=font(SMALL), anchor="ra")
+    ImageDraw.Draw(image).text((WIDTH / 2, HEIGHT), place, GREY, font(LEAST_TEXT), anchor="md")
     image.paste(stacked(sheet), (MARGIN, head.height + 2 * MARGIN))
     return np.asarray(image)
 
