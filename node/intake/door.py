@@ -67,8 +67,8 @@ class Door:
                 len(self._inside) >= self._settings.maximum_associations
                 or self._by_address[guest.address] >= self._settings.maximum_associations_per_sender
             )
-            self._waiting.pop(guest, None)
             if not full:
+                self._waiting.pop(guest, None)
                 self._inside[guest] = guest.address
                 self._by_address[guest.address] += 1
         if full:

@@ -12,7 +12,6 @@ import socket
 import ssl
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 
 from pynetdicom import build_context
@@ -24,6 +23,7 @@ from node.intake.contexts import supported_contexts
 from node.intake.door import Door
 from node.intake.examination import Announcement
 from node.intake.negotiation import MalformedRequestError, agree, decode_request
+from node.intake.tally import Tally
 from node.peers.commitment import PUSH_MODEL, MalformedReportError, Report, decode_report
 from node.settings import DicomSettings
 from node.tls import Identity, PeerCertificate, TlsError, certificate_of, in_words
@@ -207,8 +207,7 @@ class _Association(threading.Thread):
         self._context_id = 0
         self._arrival: Arrival | None = None
         self._event = bytearray()  # the information of an event report
-        self._received: Counter[str] = Counter()  # objects of each study
-        self._refused = 0
+        self._tally: Tally | None = None  # once it is let in
 
     def end(self) -> None:
         """Have the thread end once it has no object under way."""
@@ -245,14 +244,15 @@ class _Association(threading.Thread):
         finally:
             if self._arrival is not None:
                 self._arrival.abandon()
-            if self._caller is not None:
-                door.received(self._caller, self._received, self._refused)
+            if self._tally is not None:
+                self._tally.tell()
             self._wire.close()
             self._listener.ended(self)
 
     def _abort(self) -> None:
         try:
             self._wire.send(ABORT, b"\0\0\x02\0")
+            self._wire.take_leave()
         except PeerGoneError:
             log.debug("%s had gone already", self.address)
 
@@ -278,7 +278,7 @@ class _Association(threading.Thread):
             raise PeerGoneError("hung up during the TLS handshake") from error
         except OSError as error:
             if isinstance(self._wire, SecureWire):
-                self._wire.take_leave()
+                self._wire.hear_out()
             raise TlsError(in_words(error)) from error
 
     def _negotiate(self, certificate: PeerCertificate | None) -> bool:
@@ -293,7 +293,7 @@ class _Association(threading.Thread):
         caller = Caller(request.caller, self.address, certificate)
         if rejection := self._listener.door.admit(self, caller):
             return self._reject(*rejection)
-        self._caller = caller
+        self._caller, self._tally = caller, Tally(self._listener.door, caller)
         agreement = agree(request, self._listener.supported, MAXIMUM_PDU)
         self._contexts = agreement.contexts
         self._wire.send_pdu(agreement.answer)
@@ -301,6 +301,7 @@ class _Association(threading.Thread):
 
     def _reject(self, result: int, source: int, reason: int) -> bool:
         self._wire.send(ASSOCIATE_RJ, bytes((0, result, source, reason)))
+        self._wire.take_leave()
         return False
 
     def _serve(self) -> bool:
@@ -385,10 +386,8 @@ class _Association(threading.Thread):
         arrival, self._arrival = self._arrival, None
         if arrival is not None:
             answer = arrival.finish()
-            if answer.status == SUCCESS:
-                self._received[answer.study_uid] += 1
-            else:
-                self._refused += 1
+            if self._tally is not None:
+                self._tally.add(answer)
         elif request.field == EVENT_REPORT_REQUEST and request.sop_class == PUSH_MODEL:
             answer = self._take_event()
         else:

@@ -1,5 +1,5 @@
-"""Lets pynetdicom ask its sockets with poll(2): its select(2) knows none beyond the 1024th file, and takes such a
-connection for one that was closed. A node with many senders has more than that open."""
+"""Lets pynetdicom ask its sockets with poll(2): its select(2) knows none beyond the 1024th file, and
+takes such a connection for one that was closed. A node with many senders has more than that open."""
 
 from __future__ import annotations
 

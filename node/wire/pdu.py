@@ -16,7 +16,7 @@ MAXIMUM_PDU = 256 * 1024  # of the fragments a peer may put into one PDU; what w
 ASSOCIATE_RQ, ASSOCIATE_AC, ASSOCIATE_RJ, P_DATA, RELEASE_RQ, RELEASE_RP, ABORT = range(1, 8)
 PDU_HEAD = struct.Struct(">BxI")
 FRAGMENT_HEAD = struct.Struct(">IBB")
-SECONDS_TO_TAKE_LEAVE = 1.0  # for a peer to hang up after a refused handshake
+SECONDS_TO_TAKE_LEAVE, BYTES_TO_TAKE_LEAVE = 1.0, 1 << 20  # for a peer to hang up after it was turned away
 COMMAND, LAST = 0x01, 0x02  # bits of a fragment's control header (PS3.8 E.2)
 
 
@@ -73,6 +73,23 @@ class Wire:
         """End the connection, or one direction of it; any thread may."""
         with suppress(OSError):  # it had ended
             socket.socket.shutdown(self._connection, how)  # beneath TLS, which has no half
+
+    def take_leave(self) -> None:
+        """After the last word: see to it that the peer gets to read it."""
+        self.hear_out()
+
+    def hear_out(self) -> None:
+        """Say nothing more, and wait a moment until the peer hangs up: a close with data of its own unread
+        would cost it what it has yet to read (RFC 1122 4.2.2.13)."""
+        raw, until, left = socket.socket, time.monotonic() + SECONDS_TO_TAKE_LEAVE, BYTES_TO_TAKE_LEAVE
+        self.set_deadline(SECONDS_TO_TAKE_LEAVE)
+        with suppress(OSError):
+            raw.shutdown(self._connection, socket.SHUT_WR)  # beneath TLS, which has no half
+            while left > 0 and time.monotonic() < until:
+                count = len(raw.recv(self._connection, 1 << 16))
+                if not count:
+                    break
+                left -= count
 
     def close(self) -> None:
         self._connection.close()
@@ -140,21 +157,17 @@ class SecureWire(Wire):
         self._secure.settimeout(seconds)
 
     def take_leave(self) -> None:
-        """After a handshake that failed: wait a moment until the peer has read why, which a close with data
-        unread would cost it."""
-        raw = socket.socket
-        with suppress(OSError):
-            self._secure.settimeout(SECONDS_TO_TAKE_LEAVE)
-            raw.shutdown(self._secure, socket.SHUT_WR)
-            for _ in range(16):
-                if not raw.recv(self._secure, 4096):
-                    break
+        self._say_goodbye()
+        self.hear_out()
 
     def close(self) -> None:
+        self._say_goodbye()
+        super().close()
+
+    def _say_goodbye(self) -> None:
         with suppress(OSError, ValueError):  # nobody listens any more
             self._secure.settimeout(0)
-            self._secure.unwrap()  # says goodbye, and waits for no answer
-        super().close()
+            self._secure.unwrap()  # waits for no answer
 
     def send_parts(self, parts: Sequence[bytes | memoryview]) -> None:
         until = time.monotonic() + self._seconds

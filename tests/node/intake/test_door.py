@@ -4,13 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import ExitStack
+from functools import partial
 
-from pydicom.uid import CTImageStorage
+import pytest
+from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
 
+from node.intake import tally, transport
 from node.intake.door import MOST_NAMES, PLACES_TO_WAIT
 from storage.audit import AuditFilter, newest
 from tests.node.intake.conftest import Intake
-from tests.node.intake.raw_sender import ABORT, ASSOCIATE_AC, ASSOCIATE_RJ, RawSender, store_pdus
+from tests.node.intake.raw_sender import (
+    ABORT,
+    ASSOCIATE_AC,
+    ASSOCIATE_RJ,
+    RawSender,
+    association_request,
+    store_pdus,
+)
 from tests.node.intake.senders import ct_series, ct_slice, encoded, send
 
 StartIntake = Callable[..., Intake]
@@ -39,6 +49,16 @@ def test_a_stranger_under_many_names_fills_nothing(start_intake: StartIntake) ->
         assert len(newest(session, AuditFilter(kind="turned-away"))) == MOST_NAMES + 1
 
 
+def test_who_is_turned_away_gets_to_read_why_whatever_they_go_on_sending(start_intake: StartIntake) -> None:
+    intake = start_intake("fast", allowed_callers=("CT1",))
+    for _ in range(10):
+        with RawSender(intake.port) as stranger:
+            request = association_request(((CTImageStorage, ExplicitVRLittleEndian),), "STRANGER")
+            stranger.socket.sendall(request + bytes(100_000))
+            assert stranger.receive()[0] == ASSOCIATE_RJ
+            assert stranger.socket.recv(1) == b""  # an end, and no reset
+
+
 def test_an_association_that_is_left_idle_ends_without_being_a_refusal(start_intake: StartIntake) -> None:
     intake = start_intake("fast", network_timeout=1)
     with RawSender(intake.port) as idle, RawSender(intake.port) as broken:
@@ -47,6 +67,31 @@ def test_an_association_that_is_left_idle_ends_without_being_a_refusal(start_int
         assert [one.receive()[0] for one in (idle, broken)] == [ABORT] * 2
     (refusal,) = intake.refusals()
     assert "the association of RAW@127.0.0.1 was aborted" in refusal.reason
+
+
+def test_the_audit_trail_tells_of_an_association_that_does_not_end(
+    start_intake: StartIntake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = [0.0]
+    monkeypatch.setattr(tally, "Tally", partial(tally.Tally, clock=lambda: clock[0]))
+    monkeypatch.setattr(transport, "Tally", tally.Tally)
+    intake = start_intake("fast")
+    images = ct_series(5)
+
+    def told() -> list[str]:
+        intake.receiver.settle()
+        with intake.database.snapshot() as session:
+            return [entry.text for entry in newest(session, AuditFilter(kind="received"))]
+
+    with RawSender(intake.port) as sender:
+        sender.associate(caller="CT7")
+        for number, image in enumerate(images):
+            clock[0] += tally.SECONDS_BETWEEN_LINES if number == 3 else 1
+            assert sender.store(encoded(image), image.SOPInstanceUID) == 0x0000
+            assert told() == (["sent 4 objects"] if number >= 3 else [])
+        sender.release()
+        sender.receive()
+    assert told() == ["sent 1 object", "sent 4 objects"]
 
 
 def test_the_audit_trail_tells_who_sent_how_much_of_which_study(start_intake: StartIntake) -> None:
