@@ -48,4 +48,4 @@ def burden_report(edition: Edition, related: Iterable[Dataset] = ()) -> sr.Compr
         ],
         qualitative_evaluations=[sr.QualitativeEvaluation(codes.LESION.concept, codes.PRESENT.concept)],
     )
-    return document(edition, [group], role="sr-classes", evidence=related)
+    return document(edition, [group], role="sr-classes", evidence=related, is_drawn=False)

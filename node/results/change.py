@@ -62,7 +62,11 @@ def change_report(
         groups.append(_response(edition, reading.response))
     images = [evidence.images[uid] for uid in _prior_images(compared, evidence)]
     made = document(
-        edition, groups, role="sr-changes", evidence=[*images, *map(_referable, evidence.reports), *related]
+        edition,
+        groups,
+        role="sr-changes",
+        evidence=[*images, *map(_referable, evidence.reports), *related],
+        is_drawn=False,
     )
     for report in evidence.reports:
         made.ContentSequence.append(_inferred_from(report))

@@ -167,6 +167,7 @@ IMAGING_PROCEDURE = Term("SCT", "363679005", "Imaging procedure")
 
 # The document, the device, the algorithm
 ONCOLOGY_REPORT = Term("DCM", "126001", "Oncology Measurement Report")
+PET_REPORT = Term("DCM", "126003", "PET Measurement Report")
 MEASUREMENT_REPORT = Term("DCM", "126000", "Imaging Measurement Report")
 DEVICE = Term("DCM", "121007", "Device")
 KEY_OBJECTS = Term("DCM", "113000", "Of Interest")

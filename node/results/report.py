@@ -101,7 +101,7 @@ def negative_report(edition: Edition, related: Iterable[Dataset] = ()) -> sr.Com
         algorithm_id=reader_algorithm(edition),
         qualitative_evaluations=[sr.QualitativeEvaluation(target.concept, codes.ABSENT.concept)],
     )
-    return document(edition, [group], role="sr", evidence=related, title=codes.ONCOLOGY_REPORT)
+    return document(edition, [group], role="sr", evidence=related, is_drawn=False)
 
 
 def class_report(edition: Edition, related: Iterable[Dataset] = ()) -> sr.Comprehensive3DSR:
@@ -130,7 +130,7 @@ def class_report(edition: Edition, related: Iterable[Dataset] = ()) -> sr.Compre
         )
         for item in edition.reading.classes
     ]
-    return document(edition, groups, role="sr-classes", evidence=related)
+    return document(edition, groups, role="sr-classes", evidence=related, is_drawn=False)
 
 
 def _operating_points(found: ClassProbability) -> Iterator[str]:
@@ -278,8 +278,15 @@ def document(
     groups: Sequence[Group],
     role: str,
     evidence: Iterable[Dataset] = (),
-    title: codes.Term = codes.MEASUREMENT_REPORT,
+    is_drawn: bool = True,
 ) -> sr.Comprehensive3DSR:
+    """
+    Args:
+        is_drawn: the groups have coordinates. OHIF shows text alone under another title than that of an
+            Imaging Measurement Report, and nothing at all under that one (docs/decisions).
+    """
+    as_text = codes.PET_REPORT if edition.reading.reader == "pet-ct" else codes.ONCOLOGY_REPORT
+    title = codes.MEASUREMENT_REPORT if is_drawn else as_text
     images = [edition.sources[uid] for uid in edition.key_image_uids()]
     procedure = codes.CT_UNSPECIFIED if images[0].Modality == "CT" else codes.IMAGING_PROCEDURE
     content = sr.MeasurementReport(

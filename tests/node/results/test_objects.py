@@ -54,6 +54,17 @@ def test_one_report_names_every_other_object_of_its_reading(
     assert not others & set().union(*(evidence_of(f.path) for n, f in files.items() if n == "sr-classes"))
 
 
+def test_a_report_without_coordinates_has_a_title_that_viewers_show_as_text(
+    of_a_radiograph: dict[str, ResultFile],
+) -> None:
+    titles = {
+        name: pydicom.dcmread(file.path).ConceptNameCodeSequence[0].CodeValue
+        for name, file in of_a_radiograph.items()
+        if file.kind == "sr"
+    }
+    assert titles == {"sr-classes": "126001", "sr-outlines": "126000"}
+
+
 def test_a_colour_picture_gets_a_colour_presentation_state(of_a_polyp: dict[str, ResultFile]) -> None:
     state = pydicom.dcmread(of_a_polyp["pr"].path)
     assert state.SOPClassUID.name == "Color Softcopy Presentation State Storage"

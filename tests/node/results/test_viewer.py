@@ -27,6 +27,7 @@ from node.results.layout import AMBER, BLUE
 from tests.node.results import ohif
 from tests.node.results.phantoms import Case
 from tests.orthanc import Orthanc
+from tests.validators.cases import radiograph
 from training.phantoms.chest import chest_phantom
 from training.phantoms.dicom import Patient, write_ct_series
 from training.phantoms.nodules import Lesion, Nodule
@@ -86,15 +87,23 @@ def found(lesion: Lesion, volume: Volume) -> Finding:
 
 
 @pytest.fixture(scope="module")
-def page(study: Case, negative: Case, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
+def chest_xray(tmp_path_factory: pytest.TempPathFactory) -> Case:
+    return radiograph(tmp_path_factory.mktemp("radiograph") / "dx")
+
+
+@pytest.fixture(scope="module")
+def page(
+    study: Case, negative: Case, chest_xray: Case, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Page]:
     folder = tmp_path_factory.mktemp("pacs")
     pacs = Orthanc(folder / "orthanc")
     pacs.start()
     try:
         results = study.write(folder / "results", "seg", "sr", "sc")
         nothing = negative.write(folder / "negative", "sr")
-        made = [file.path for file in (*results.values(), *nothing.values())]
-        for path in [*study.paths, *negative.paths, *made]:
+        classes = chest_xray.write(folder / "classes", "sr")
+        made = [file.path for each in (results, nothing, classes) for file in each.values()]
+        for path in [*study.paths, *negative.paths, *chest_xray.paths, *made]:
             pacs.upload(path)
         with ohif.served(pacs.url) as address, ohif.opened(address, uid_of(study)) as opened:
             yield opened
@@ -191,6 +200,16 @@ def test_series_can_be_told_apart_in_the_list(page: Page) -> None:
     beginnings = [text for text in listed if "AI " in text]
     for what in ("AI segmentation", "AI measurements", "AI outlines", "AI summary"):
         assert sum(what in text for text in beginnings) == 1
+
+
+def test_the_classes_of_a_radiograph_are_shown_as_text(page: Page, study: Case, chest_xray: Case) -> None:
+    page.goto(page.url.replace(uid_of(study), uid_of(chest_xray)), timeout=PATIENCE_MS)
+    show(page, "AI classes")
+    page.get_by_text("Pneumothorax").first.wait_for(timeout=PATIENCE_MS)
+    seen(page, "ohif-classes", lambda _: True)
+    for said in ("Pleural effusion", "Present", "Absent", "Undetermined"):
+        assert page.get_by_text(said).count() > 0
+    page.goto(page.url.replace(uid_of(chest_xray), uid_of(study)), timeout=PATIENCE_MS)
 
 
 def test_a_negative_report_is_shown_as_text(page: Page, study: Case, negative: Case) -> None:
