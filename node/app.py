@@ -170,6 +170,7 @@ def _reading_room(
         catalogue,
         engine,
         load=pixels.load,
+        load_frames=pixels.load_frames,
         archives=archives,
         take=take,
         settle=receiver.settle,

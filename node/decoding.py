@@ -24,14 +24,20 @@ import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
 
 from inference.errors import UnreadableSeriesError
+from inference.segmentation import load_frames
 from inference.series import load_series
 from inference.volume import Volume
 from node.stopping import Stopping
 
 log = logging.getLogger(__name__)
+
+Kind = Literal["series", "segmentation"]
 
 _HEAD = struct.Struct("!QB")  # bytes that follow; whether arrays follow in a file
 _LONGEST_ANSWER = 1 << 28  # bytes, without the arrays
@@ -86,13 +92,31 @@ class DecodingProcess:
             UnreadableSeriesError: as that says; or the process died of the files, or passed its cap.
             Stopping: the process was stopped.
         """
+        answer = self._ask("series", paths)
+        if not isinstance(answer, Volume):
+            raise UnreadableSeriesError("The process that decodes pixels gave no volume.")
+        return answer
+
+    def load_frames(self, path: Path) -> npt.NDArray[np.bool_]:
+        """What ``inference.segmentation.load_frames`` makes of a file.
+
+        Raises:
+            UnreadableSeriesError: as ``load``.
+            Stopping: as ``load``.
+        """
+        answer = self._ask("segmentation", [path])
+        if not isinstance(answer, np.ndarray) or answer.dtype != bool or answer.ndim != 3:
+            raise UnreadableSeriesError("The process that decodes pixels gave no frames.")
+        return answer
+
+    def _ask(self, kind: Kind, paths: Sequence[Path]) -> Any:
         with self._one_at_a_time:
             connection = None if self._stopping else self._start()
             if connection is None or self._stopping:  # also since it was started
                 self._end()
                 raise Stopping
             try:
-                _send(connection, pickle.dumps([str(path) for path in paths]))
+                _send(connection, pickle.dumps([kind, *(str(path) for path in paths)]))
                 answer = _receive(connection, time.monotonic() + self._seconds)
             except TimeoutError:
                 self._end()
@@ -113,8 +137,6 @@ class DecodingProcess:
                 self._end()  # what failed may have left it with little memory: the next series gets a new one
         if isinstance(answer, str):
             raise UnreadableSeriesError(answer)
-        if not isinstance(answer, Volume):
-            raise UnreadableSeriesError("The process that decodes pixels gave no volume.")
         return answer
 
     def _start(self) -> socket.socket:
@@ -218,9 +240,9 @@ def _places(lengths: Sequence[int]) -> list[int]:
     return places
 
 
-def _answer(connection: socket.socket, volume: Volume) -> None:
+def _answer(connection: socket.socket, loaded: Volume | npt.NDArray[np.bool_]) -> None:
     out_of_band: list[pickle.PickleBuffer] = []
-    body = pickle.dumps(volume, protocol=5, buffer_callback=out_of_band.append)
+    body = pickle.dumps(loaded, protocol=5, buffer_callback=out_of_band.append)
     arrays = [buffer.raw() for buffer in out_of_band]
     lengths = [array.nbytes for array in arrays]
     with _shared_file() as file:
@@ -257,12 +279,13 @@ def main(fd: int, memory: int, seconds: float) -> None:
     with socket.socket(fileno=fd) as connection:
         while True:
             try:
-                paths = _receive(connection)
+                kind, *names = _receive(connection)
             except (EOFError, OSError):
                 return
             signal.setitimer(signal.ITIMER_REAL, 2 * seconds)  # should the node be gone by then
             try:
-                volume = load_series([Path(path) for path in paths])
+                paths = [Path(name) for name in names]
+                loaded = load_series(paths) if kind == "series" else load_frames(paths[0])
             except UnreadableSeriesError as error:
                 _send(connection, pickle.dumps(str(error)))
             except MemoryError:
@@ -273,8 +296,8 @@ def main(fd: int, memory: int, seconds: float) -> None:
                     connection, pickle.dumps(f"The series cannot be read ({type(error).__name__}: {error}).")
                 )
             else:
-                _answer(connection, volume)
-                del volume
+                _answer(connection, loaded)
+                del loaded
             signal.setitimer(signal.ITIMER_REAL, 0)
 
 

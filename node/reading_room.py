@@ -12,10 +12,12 @@ from inference.catalogue import Catalogue
 from inference.engine import Engine
 from inference.growth import forecast
 from inference.readers import READERS
+from inference.segmentation import load_frames
 from inference.series import load_series
 from inference.volume import Volume
 from node.peers.archive import DicomArchive, Take
 from node.results.identity import reading_identity
+from node.results.recovery import LoadFrames
 from node.settings import RouteSettings, Settings
 from node.settings.routes import DEFAULT_ROUTES
 from storage.archive import Archive
@@ -27,9 +29,10 @@ COMPARED_BY: Final = (forecast.MODEL,)
 
 @dataclass(frozen=True)
 class ReadingRoom:
-    """``load``: makes a volume of a series' files. ``archives``: where priors are looked for. ``take`` keeps
-    what they send, ``settle`` waits until all of it has its row. ``named_priors``: the priors of every study,
-    by UID, where a person named them. ``wanted``: kinds of result objects to make whoever they go to."""
+    """``load``: makes a volume of a series' files, ``load_frames`` the frames of a segmentation. ``archives``:
+    where priors are looked for. ``take`` keeps what they send, ``settle`` waits until all of it has its row.
+    ``named_priors``: the priors of every study, by UID, where a person named them. ``wanted``: kinds of result
+    objects to make whoever they go to."""
 
     settings: Settings
     database: Database
@@ -37,6 +40,7 @@ class ReadingRoom:
     catalogue: Catalogue
     engine: Engine
     load: Callable[[Sequence[Path]], Volume] = load_series
+    load_frames: LoadFrames = load_frames
     archives: tuple[DicomArchive, ...] = ()
     take: Take | None = None
     settle: Callable[[], None] | None = None

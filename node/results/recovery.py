@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import logging
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -12,11 +14,18 @@ import numpy.typing as npt
 from pydicom import Dataset, dcmread
 from pydicom.errors import InvalidDicomError
 
+from inference.errors import UnreadableSeriesError
 from inference.findings import Code, Finding, Mask, Model, Reading
 from inference.measure import measure
+from inference.segmentation import load_frames
 from inference.volume import Volume
 from node.results import codes
 from node.results.edition import MANUFACTURER, is_described_as_of
+
+log = logging.getLogger(__name__)
+
+LoadFrames = Callable[[Path], npt.NDArray[np.bool_]]
+"""Decodes the frames of a segmentation, as ``inference.segmentation.load_frames``."""
 
 _SEGMENTATION = "1.2.840.10008.5.1.4.1.1.66.4"
 _REPORT = "1.2.840.10008.5.1.4.1.1.88.34"
@@ -43,16 +52,22 @@ class _Group:
     values: Mapping[tuple[str, str], float]
 
 
-def recover(paths: Iterable[Path], volume: Volume, reader: str) -> Told | None:
+def recover(
+    paths: Iterable[Path], volume: Volume, reader: str, load_frames: LoadFrames = load_frames
+) -> Told | None:
     """The reading of ``volume`` by ``reader`` that result objects among ``paths`` tell of. Of several
-    editions the one that no other succeeds counts. Lesions are measured anew on their masks; scores are the
-    report's.
+    editions the one that no other succeeds counts. Lesions are measured anew on their masks, whose pixels are
+    had from ``load_frames``; scores are the report's.
 
     Returns None where there is no report, or not all of its segments, or they are not of this volume.
     """
-    objects = [found for path in paths if (found := _own(path, reader)) is not None]
-    segmentations = {str(o.SOPInstanceUID): o for o in objects if o.SOPClassUID == _SEGMENTATION}
-    reports = [o for o in objects if o.SOPClassUID == _REPORT]
+    objects = [(path, found) for path in paths if (found := _own(path, reader)) is not None]
+    segmentations = {
+        str(o.SOPInstanceUID): _Segmentation(path, o, load_frames)
+        for path, o in objects
+        if o.SOPClassUID == _SEGMENTATION
+    }
+    reports = [o for _, o in objects if o.SOPClassUID == _REPORT]
     succeeded = {uid for report in reports for uid in _predecessors(report)}
     for report in sorted(reports, key=lambda one: str(one.SOPInstanceUID)):
         if str(report.SOPInstanceUID) in succeeded:
@@ -75,9 +90,29 @@ def recover(paths: Iterable[Path], volume: Volume, reader: str) -> Told | None:
     return None
 
 
+@dataclass(frozen=True, eq=False)
+class _Segmentation:
+    """A segmentation by its header; its pixels, which came from elsewhere, are not decoded here."""
+
+    path: Path
+    header: Dataset
+    load_frames: LoadFrames
+
+    @cached_property
+    def frames(self) -> npt.NDArray[np.bool_] | None:
+        """None where they cannot be read, or are not those of the header."""
+        try:
+            frames = self.load_frames(self.path)
+        except UnreadableSeriesError as error:
+            log.warning("a result that was fetched tells nothing: %s", error)
+            return None
+        announced = len(self.header.PerFrameFunctionalGroupsSequence), self.header.Rows, self.header.Columns
+        return frames if frames.shape == announced else None
+
+
 def _own(path: Path, reader: str) -> Dataset | None:
     try:
-        found = dcmread(path)
+        found = dcmread(path, stop_before_pixels=True)
     except (OSError, InvalidDicomError):
         return None
     described = str(found.get("SeriesDescription", ""))
@@ -130,7 +165,7 @@ def _group(items: Sequence[Dataset]) -> _Group:
     return _Group(texts.get(_TRACKING_UID, ""), label, finding, segmentation_uid, segment, values)
 
 
-def _finding(group: _Group, segmentations: Mapping[str, Dataset], volume: Volume) -> Finding | None:
+def _finding(group: _Group, segmentations: Mapping[str, _Segmentation], volume: Volume) -> Finding | None:
     held = segmentations.get(group.segmentation_uid)
     mask = _mask(held, group.segment, volume) if held is not None else None
     if mask is None or not group.tracking_uid:
@@ -161,14 +196,14 @@ def _value(group: _Group, term: codes.Term) -> float | None:
     return group.values.get((term.scheme, term.value))
 
 
-def _mask(segmentation: Dataset, number: int, volume: Volume) -> Mask | None:
-    """A segment on the volume's grid; None where it does not lie on it."""
+def _mask(held: _Segmentation, number: int, volume: Volume) -> Mask | None:
+    """A segment on the volume's grid; None where it does not lie on it, or cannot be read."""
     _, rows, columns = volume.shape
-    if (segmentation.Rows, segmentation.Columns) != (rows, columns):
+    segmentation = held.header
+    if (segmentation.Rows, segmentation.Columns) != (rows, columns) or held.frames is None:
         return None
-    frames = np.asarray(segmentation.pixel_array).reshape(-1, rows, columns).astype(bool)
     planes: dict[int, npt.NDArray[np.bool_]] = {}
-    for frame, groups in zip(frames, segmentation.PerFrameFunctionalGroupsSequence, strict=True):
+    for frame, groups in zip(held.frames, segmentation.PerFrameFunctionalGroupsSequence, strict=True):
         both = (groups, segmentation.SharedFunctionalGroupsSequence[0])
         if _macro(both, "SegmentIdentificationSequence").ReferencedSegmentNumber != number:
             continue

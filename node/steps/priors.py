@@ -93,7 +93,7 @@ def as_prior(room: ReadingRoom, series: PriorSeries) -> Prior:
 
 def _told_or_read(room: ReadingRoom, task: Assignment, series: PriorSeries) -> tuple[Reading, str, str]:
     paths = prior_files(room, series)
-    told = recover(_results(room, series), room.volume(paths), task.reader)
+    told = recover(_results(room, series), room.volume(paths), task.reader, room.load_frames)
     if told is not None:
         return told.reading, "known by its results in the PACS", told.identity
     reading, _ = read_series(room, task.reader, series.identity, paths)

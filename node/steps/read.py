@@ -54,7 +54,7 @@ def _known(room: ReadingRoom, job: Job, task: Assignment) -> tuple[Reading | Non
         known = before if _in_one_frame(room, job, before.series_uid, task.series_uid) else None
         return known, "its earlier reading"
     found = fetch_own_results(room, job.study_uid, task.reader, own_results_folder(room, job, task))
-    told = recover(found, room.volume(files_of(room, job, task)), task.reader)
+    told = recover(found, room.volume(files_of(room, job, task)), task.reader, room.load_frames)
     return (told.reading if told is not None else None), "the results in the PACS"
 
 

@@ -5,12 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 import pytest
 from pydicom import Dataset, dcmread
+from pydicom.encaps import encapsulate
+from pydicom.uid import JPEG2000Lossless
 
+from inference.errors import UnreadableSeriesError
 from inference.findings import Assessment, Change, Response
+from node.decoding import DecodingProcess
 from node.results import PriorEvidence, write
 from node.results.edition import Predecessor
 from node.results.growth_curve import Dated, growth_picture
@@ -264,3 +269,30 @@ def said(group: Dataset) -> dict[str, str]:
         for item in group.ContentSequence
         if item.ValueType == "CODE"
     }
+
+
+def test_a_segmentation_fetched_back_is_decoded_in_the_process_that_may_die(
+    prior: Case, prior_results: dict[str, Path], tmp_path: Path
+) -> None:
+    process = DecodingProcess(1 << 30, 60)
+    try:
+        told = recover(prior_results.values(), prior.volume, "lung-nodules", process.load_frames)
+        here = recover(prior_results.values(), prior.volume, "lung-nodules")
+        assert told is not None and here is not None
+        assert [f.volume_mm3 for f in told.reading.findings] == [f.volume_mm3 for f in here.reading.findings]
+        damaged = dcmread(prior_results["seg"])
+        damaged.PixelData = encapsulate([b"\xff\xd8 no picture"])
+        damaged["PixelData"].is_undefined_length = True
+        damaged.file_meta.TransferSyntaxUID = JPEG2000Lossless
+        damaged.save_as(tmp_path / "damaged.dcm")
+        results = [tmp_path / "damaged.dcm", prior_results["sr"]]
+        assert recover(results, prior.volume, "lung-nodules", process.load_frames) is None
+    finally:
+        process.stop()
+
+
+def test_recovering_decodes_no_pixels_by_itself(prior: Case, prior_results: dict[str, Path]) -> None:
+    def refuse(path: Path) -> NoReturn:
+        raise UnreadableSeriesError(f"{path.name} took the process down")
+
+    assert recover(prior_results.values(), prior.volume, "lung-nodules", refuse) is None
