@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 import yaml
 
 from inference.catalogue import SHIPPED_MODELS, Catalogue
-from node.reading_room import ReadingRoom
+from node.reading_room import ReadingRoom, kinds_for
 from node.settings import Settings
 
 READER, SERIES = "lung-nodules", "1.9"
@@ -100,3 +101,13 @@ def test_other_images_or_priors_change_the_identity(models: Path) -> None:
         room.identity(READER, SERIES, IMAGES, [*PRIORS, ("20230101", "cd" * 32)]),
     }
     assert len(known) == 5
+
+
+def test_what_is_made_is_what_destinations_show_and_what_is_wanted_besides(models: Path) -> None:
+    pacs = {"name": "pacs", "ae_title": "PACS", "host": "127.0.0.1", "port": 4242, "objects": ["sc"]}
+    wanted = kinds_for(
+        Settings.model_validate({"destinations": [pacs, pacs | {"name": "b", "objects": ["ko"]}]})
+    )
+    assert wanted == {"sc", "ko"}
+    assert room_with(models).kinds == {"seg", "sr"}
+    assert replace(room_with(models), wanted=wanted).kinds == wanted
