@@ -29,7 +29,8 @@ class SeriesRecord:
 
 @dataclass(frozen=True)
 class FindingRecord:
-    """A finding as measured; ``change`` as in ``reading.json``. Of a finding ``in_pixels``, on a picture
+    """A finding as measured; ``malignancy``, which pages call suspicion, and ``change`` as in
+    ``reading.json``. Of a finding ``in_pixels``, on a picture
     without a scale, what is called mm counts pixels. Its key image, where ``has_key_image``,
     is at ``/studies/{uid}/findings/{id}.png``."""
 

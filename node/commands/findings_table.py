@@ -13,7 +13,7 @@ Json = Mapping[str, Any]
 def findings_table(readings: Iterable[Json]) -> Table:
     """``readings`` as in ``reading.json``: a line for each lesion and each image-level class."""
     table = Table(
-        "reader", "finding", "where (LPS mm)", "long axis", "volume", "score", "malignancy", "change"
+        "reader", "finding", "where (LPS mm)", "long axis", "volume", "score", "suspicion", "change"
     )
     for column in table.columns[3:7]:
         column.justify = "right"

@@ -32,7 +32,7 @@ def way_table(sights: Iterable[Sight]) -> Table:
 
 def truth_table(sights: Iterable[Sight]) -> Table:
     """A line for each true lesion and each finding, and for each study without either."""
-    columns = ("patient", "true", "found", "long axis", "volume", "score", "malignancy", "change")
+    columns = ("patient", "true", "found", "long axis", "volume", "score", "suspicion", "change")
     table = Table(*columns, title="Findings", title_justify="left")
     for column in table.columns[3:7]:
         column.justify = "right"

@@ -1,5 +1,6 @@
 """The pages as HTML."""
 
+import re
 from __future__ import annotations
 
 from datetime import timedelta
@@ -77,6 +78,7 @@ def test_a_study_shows_findings_key_images_and_deliveries(
     page = client.get(f"/studies/{study.uid}").text
     assert "13.1 × 9.4 mm" in page
     assert "increased +142 %" in page
+    assert re.findall(r">(Suspicion|Malignancy|Probability)</th>", page) == ["Suspicion"]
     assert "doubling in 143 days" in page
     assert "Segmentation (SEG)" in page
     assert "series 2 read by lung-nodules: the thinnest axial original" in page
