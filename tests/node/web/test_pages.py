@@ -1,8 +1,8 @@
 """The pages as HTML."""
 
-import re
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 from pathlib import Path
 
