@@ -29,10 +29,10 @@ COMPARED_BY: Final = (forecast.MODEL,)
 
 @dataclass(frozen=True)
 class ReadingRoom:
-    """``load``: makes a volume of a series' files, ``load_frames`` the frames of a segmentation. ``archives``:
+    """``load`` makes a volume of a series' files, ``load_frames`` the frames of a segmentation. ``archives``:
     where priors are looked for. ``take`` keeps what they send, ``settle`` waits until all of it has its row.
-    ``named_priors``: the priors of every study, by UID, where a person named them. ``wanted``: kinds of result
-    objects to make whoever they go to."""
+    ``named_priors``: the priors of every study, by UID, where a person named them. ``wanted``: kinds of
+    result objects to make whoever they go to."""
 
     settings: Settings
     database: Database
