@@ -1,4 +1,4 @@
-"""What evaluations of lung-nodules say, and how it comes into the cards."""
+"""What evaluations say, and how it comes into the cards."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ import pytest
 
 from inference.catalogue import Catalogue
 from inference.model_repository import stale
+from inference.readers.polyps import POLYPS
 from training.errors import BrokenDataError
 from training.evaluate.lung_nodules.phantoms import CaseRead, Found, Truth, figures
+from training.figures import write_figures
 from training.lung_nodules.cards import CHARACTERISER, DETECTOR
-from training.lung_nodules.figures import write_figures
 from training.metrics.froc import Mark, Nodule
 
 CASES = 40
@@ -77,7 +78,18 @@ def test_a_new_evaluation_replaces_that_of_the_same_data_alone(tmp_path: Path) -
 
 
 def test_what_is_no_evaluation_of_the_reader_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(BrokenDataError, match="no evaluation of lung-nodules"):
-        write_figures(tmp_path, [{"task": "polyps", "layout": "phantom"}])
+    with pytest.raises(BrokenDataError, match="no evaluation that belongs in a card"):
+        write_figures(tmp_path, [{"task": "chest-xray", "layout": "nih"}])
     with pytest.raises(BrokenDataError, match="says nothing of cpm; run it again"):
         write_figures(tmp_path, [{"task": "lung-nodules", "layout": "phantom", "cpm": np.array([1])}])
+
+
+def test_a_card_says_what_the_network_it_measures_learned_from(tmp_path: Path) -> None:
+    root = tmp_path / "models"
+    shutil.copytree(Catalogue().root / POLYPS, root / POLYPS)
+    told = {"task": "polyps", "layout": "kvasir-seg", "split": "test", "images": 100}
+    write_figures(root, [{**told, "mean_dice": 0.5, "mean_iou": 0.4}])
+    card = Catalogue(root).find(POLYPS).card
+    measured = [m for m in card.metrics if m.data_set == "Kvasir-SEG"]
+    assert [(m.value, m.cases) for m in measured] == [(0.5, 100), (0.4, 100)]
+    assert {m.trained_on for m in measured} == {card.training_data[0].kind}

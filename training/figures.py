@@ -1,0 +1,118 @@
+"""Puts the figures of evaluations into the cards of the networks they measured.
+
+``python -m training.figures FILE.json…`` takes what ``overread evaluate --json`` wrote for the installed
+weights. Figures of the same data and split are replaced, others stay; the tables of the READMEs follow.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from inference.card import ModelCard
+from inference.catalogue import Catalogue
+from inference.model_repository import sync
+from training.errors import BrokenDataError
+
+
+@dataclass(frozen=True)
+class Line:
+    """A figure's name in the card, and where in an evaluation's JSON it and its number of cases are."""
+
+    metric: str
+    figure: str
+    cases: str
+
+
+@dataclass(frozen=True)
+class FigureTable:
+    """What the card of each network of a reader tells of an evaluation.
+
+    ``lines``: by network, then by layout. ``data_sets``: what the data of a layout are called.
+    """
+
+    lines: Mapping[str, Mapping[str, Sequence[Line]]]
+    data_sets: Mapping[str, str]
+
+
+def write_figures(root: Path, evaluations: Iterable[Mapping[str, Any]]) -> list[Path]:
+    """Put evaluations into the cards in the model repository ``root``; returns the files written.
+
+    Raises:
+        BrokenDataError: one is not an evaluation whose figures belong in a card, or is of another version.
+    """
+    new: dict[str, list[dict[str, Any]]] = {}
+    for figures in evaluations:
+        for model, metrics in card_metrics(figures).items():
+            new.setdefault(model, []).extend(metrics)
+    written = []
+    for model, metrics in new.items():
+        path = root / model / "model.yaml"
+        card = yaml.safe_load(path.read_text(encoding="utf-8"))
+        measured = {(m["data_set"], m["split"]) for m in metrics}
+        kept = [m for m in card["metrics"] if (m["data_set"], m["split"]) not in measured]
+        learned_from = " and ".join(sorted({data["kind"] for data in card["training_data"]}))
+        card["metrics"] = [*kept, *({**m, "trained_on": learned_from} for m in metrics)]
+        ModelCard.model_validate(card)
+        text = yaml.safe_dump(card, sort_keys=False, allow_unicode=True, width=110)
+        path.write_text(text, encoding="utf-8")
+        written.append(path)
+    return [*written, *sync(Catalogue(root))]
+
+
+def card_metrics(figures: Mapping[str, Any]) -> dict[str, list[dict[str, Any]]]:
+    """What one evaluation says, as entries of ``metrics`` by network, but for what the network learned from.
+
+    Raises:
+        BrokenDataError: as ``write_figures``.
+    """
+    task, layout = str(figures.get("task")), str(figures.get("layout"))
+    table = _tables().get(task)
+    if table is None or layout not in table.data_sets:
+        raise BrokenDataError(
+            "this is no evaluation that belongs in a card; write one of "
+            f"{', '.join(sorted(_tables()))} with overread evaluate --json"
+        )
+    return {
+        model: [_metric(figures, line, table.data_sets[layout]) for line in layouts[layout]]
+        for model, layouts in table.lines.items()
+        if layouts.get(layout)
+    }
+
+
+def _metric(figures: Mapping[str, Any], line: Line, data_set: str) -> dict[str, Any]:
+    if not isinstance(figures.get(line.figure), int | float):
+        raise BrokenDataError(f"the evaluation on {data_set} says nothing of {line.figure}; run it again")
+    limits = figures.get(f"{line.figure}_ci")
+    out: dict[str, Any] = {"metric": line.metric, "value": round(float(figures[line.figure]), 4)}
+    if limits is not None and None not in limits:
+        out["ci"] = [round(float(limit), 4) for limit in limits]
+    return out | {"data_set": data_set, "split": str(figures["split"]), "cases": int(figures[line.cases])}
+
+
+def _tables() -> Mapping[str, FigureTable]:
+    from training.ct_lesions.figures import CT_LESIONS
+    from training.lung_nodules.figures import LUNG_NODULES
+    from training.polyps.figures import POLYPS
+
+    return {"ct-lesions": CT_LESIONS, "lung-nodules": LUNG_NODULES, "polyps": POLYPS}
+
+
+def main(arguments: Sequence[str]) -> int:
+    if not arguments:
+        print(__doc__, file=sys.stderr)
+        return 2
+    files = [json.loads(Path(name).read_text(encoding="utf-8")) for name in arguments]
+    for path in write_figures(Catalogue().root, files):
+        print(f"{path} is written.")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
