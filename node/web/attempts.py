@@ -14,7 +14,8 @@ MOST_KEYS = 10_000
 
 class Attempts:
     """Counts attempts by account at an address, by account and by address, which a whole hospital may share
-    behind its proxy. A success takes back those of all three."""
+    behind its proxy. A success takes back those on its account, and of its address itself alone: who has one
+    account does not guess others' the longer for it."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -25,7 +26,7 @@ class Attempts:
     def begin(self, address: str, name: str) -> float:
         """Count an attempt before it is looked at; returns the seconds to wait where it may not be."""
         moment = self._clock()
-        keys = tuple(zip(_keys(address, name), (BY_PERSON, BY_NAME, BY_ADDRESS), strict=True))
+        keys = _limits(address, name)
         with self._lock:
             if len(self._made) > MOST_KEYS:
                 self._forget(moment)
@@ -35,11 +36,21 @@ class Attempts:
                     self._made.setdefault(key, deque()).append(moment)
             return max(0.0, wait)
 
-    def succeeded(self, address: str, name: str) -> None:
+    def turned_away(self, address: str, name: str) -> float:
+        """Seconds that an attempt would have to wait, where that was told of already; nothing is counted."""
+        moment = self._clock()
         with self._lock:
-            for key in _keys(address, name):
-                self._made.pop(key, None)
-                self._told.pop(key, None)
+            if moment - self._told.get(("address", address), -WINDOW) >= WINDOW:
+                return 0.0
+            return max(0.0, *(self._wait(key, most, moment) for key, most in _limits(address, name)))
+
+    def succeeded(self, address: str, name: str) -> None:
+        person, account, place = _keys(address, name)
+        with self._lock:
+            self._made.pop(person, None)
+            self._made.pop(account, None)
+            if made := self._made.get(place):
+                made.pop()
 
     def is_news(self, address: str) -> bool:
         """Whether it is the first time within the window that ``address`` was made to wait."""
@@ -63,5 +74,12 @@ class Attempts:
         self._told = {key: at for key, at in self._told.items() if at > moment - WINDOW}
 
 
-def _keys(address: str, name: str) -> tuple[tuple[str, str], ...]:
+Key = tuple[str, str]
+
+
+def _keys(address: str, name: str) -> tuple[Key, Key, Key]:
     return ("person", f"{name} at {address}"), ("name", name), ("address", address)
+
+
+def _limits(address: str, name: str) -> tuple[tuple[Key, int], ...]:
+    return tuple(zip(_keys(address, name), (BY_PERSON, BY_NAME, BY_ADDRESS), strict=True))

@@ -8,7 +8,7 @@ from typing import Annotated
 from urllib.parse import parse_qsl
 
 from fastapi import APIRouter, Depends, Request, Response
-from fastapi.responses import RedirectResponse
+from fastapi.responses import PlainTextResponse, RedirectResponse
 from starlette.concurrency import run_in_threadpool
 
 from node.passwords import SHORTEST, BusyError, PasswordError
@@ -53,12 +53,14 @@ def login(request: Request, node: Node, next: str = "/studies") -> Response:  # 
 async def log_in(request: Request, node: Node, filled: Form) -> Response:
     wanted, name = _inside(filled.get("next", "")), filled.get("name", "")
     try:
+        node.logins.turn_away(name, address_of(request))
         token = await run_in_threadpool(
             node.logins.log_in, name, filled.get("password", ""), address_of(request)
         )
     except (LoginError, BusyError) as error:
-        page = show(request, "login", next=wanted, name=name, notice=str(error), status_code=_status(error))
-        return _told_to_wait(page, error)
+        if wait := _wait(error):
+            return _told_to_wait(wait, error)
+        return show(request, "login", next=wanted, name=name, notice=str(error), status_code=_status(error))
     return _with_cookie(request, node.settings.web, wanted, token)
 
 
@@ -73,15 +75,17 @@ def setup(request: Request, node: Node) -> Response:
 async def set_up(request: Request, node: Node, filled: Form) -> Response:
     code, name, password = (filled.get(key, "") for key in ("code", "name", "password"))
     try:
+        node.logins.turn_away("", address_of(request))
         if password != filled.get("again"):
             raise LoginError("The two passwords differ.")
         token = await run_in_threadpool(node.logins.set_up, code, name, password, address_of(request))
     except (LoginError, PasswordError) as error:
-        page = show(
+        if wait := _wait(error):
+            return _told_to_wait(wait, error)
+        return show(
             request, "setup", shortest=SHORTEST, code=code, name=name, notice=str(error),
             status_code=_status(error),
         )  # fmt: skip
-        return _told_to_wait(page, error)
     return _with_cookie(request, node.settings.web, "/studies", token)
 
 
@@ -94,14 +98,16 @@ def account(request: Request) -> Response:
 async def change_password(request: Request, node: Node, filled: Form) -> Response:
     old, new = filled.get("old", ""), filled.get("password", "")
     try:
+        node.logins.turn_away(request.state.login.name, address_of(request))
         if new != filled.get("again"):
             raise LoginError("The two passwords differ.")
         token = await run_in_threadpool(
             node.logins.change_password, request.state.login, old, new, address_of(request)
         )
     except (LoginError, PasswordError, BusyError) as error:
-        page = show(request, "account", shortest=SHORTEST, notice=str(error), status_code=_status(error))
-        return _told_to_wait(page, error)
+        if wait := _wait(error):
+            return _told_to_wait(wait, error)
+        return show(request, "account", shortest=SHORTEST, notice=str(error), status_code=_status(error))
     return _with_cookie(request, node.settings.web, "/studies", token)
 
 
@@ -136,12 +142,13 @@ def _inside(address: str) -> str:
 def _status(error: Exception) -> int:
     if isinstance(error, BusyError):
         return 503
-    if isinstance(error, LoginError):
-        return 429 if error.wait else 401
-    return 422
+    return 401 if isinstance(error, LoginError) else 422
 
 
-def _told_to_wait(page: Response, error: Exception) -> Response:
-    if isinstance(error, LoginError) and error.wait:
-        page.headers["Retry-After"] = str(math.ceil(error.wait))
-    return page
+def _wait(error: Exception) -> float:
+    return error.wait if isinstance(error, LoginError) else 0.0
+
+
+def _told_to_wait(wait: float, error: Exception) -> Response:
+    """As plain as can be: who guesses by the thousand is shown no page."""
+    return PlainTextResponse(f"{error}\n", 429, {"Retry-After": str(math.ceil(wait))})

@@ -73,6 +73,15 @@ class Logins:
         """Whether an open page is still told of changes; without a token, where nobody has to log in."""
         return not token or self.who_is(token, is_active=False) is not None
 
+    def turn_away(self, name: str, address: str) -> None:
+        """Spend nothing on who was told to wait, and does not.
+
+        Raises:
+            LoginError: that is so.
+        """
+        if wait := self._attempts.turned_away(address, name.strip()[:LONGEST_NAME]):
+            raise _too_many(wait)
+
     def log_in(self, name: str, password: str, address: str) -> str:
         """The token of a new login.
 
@@ -151,9 +160,7 @@ class Logins:
             if self._attempts.is_news(address):
                 text = f"too many attempts; all from there are refused for {wait / 60:.0f} minutes"
                 self._note("login-refused", name, address, text)
-            minutes = max(1, round(wait / 60))
-            plural = "minute" if minutes == 1 else "minutes"
-            raise LoginError(f"Too many attempts. Try again in {minutes} {plural}.", wait)
+            raise _too_many(wait)
 
     def _note(self, kind: audit.AuditKind, name: str, address: str, text: str) -> None:
         log.warning("Login as %r from %s: %s", name, address, text)
@@ -162,6 +169,12 @@ class Logins:
 
     def _until(self) -> datetime:
         return now() + timedelta(hours=self._settings.session_hours)
+
+
+def _too_many(wait: float) -> LoginError:
+    minutes = max(1, round(wait / 60))
+    plural = "minute" if minutes == 1 else "minutes"
+    return LoginError(f"Too many attempts. Try again in {minutes} {plural}.", wait)
 
 
 def checked_name(name: str) -> str:

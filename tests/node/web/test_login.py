@@ -19,7 +19,7 @@ from node.passwords import hashed
 from node.settings import Settings
 from node.web import api, login, pages
 from node.web.app import create_app
-from node.web.attempts import BY_ADDRESS, BY_NAME, WINDOW, Attempts
+from node.web.attempts import BY_ADDRESS, BY_NAME, BY_PERSON, WINDOW, Attempts
 from node.web.looks import Looks
 from storage import accounts
 from storage.audit import AuditEntry, AuditFilter, newest
@@ -241,6 +241,37 @@ def test_a_thousand_wrong_passwords_are_refused_recorded_and_nobody_elses_troubl
     assert len(refused) == BY_ADDRESS + 1
     assert {entry.address for entry in refused} == {"10.0.0.66"}
     assert "too many attempts" in refused[0].text
+
+
+@pytest.mark.usefixtures("people")
+def test_who_was_told_to_wait_is_answered_plainly_and_nothing_is_looked_at(
+    browse: Open, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    guesser = browse("10.0.0.66")
+    refused = [log_in(guesser, password=f"guess {i}") for i in range(BY_PERSON + 1)]
+    assert refused == [401] * BY_PERSON + [429]
+    monkeypatch.setattr(login, "run_in_threadpool", None)
+    monkeypatch.setattr(login, "show", None)
+    answer = guesser.post("/login", data={"name": "anna", "password": PASSWORD})
+    assert (answer.status_code, answer.text) == (429, "Too many attempts. Try again in 10 minutes.\n")
+    assert 0 < int(answer.headers["retry-after"]) <= WINDOW
+    assert len(trail(database, "login-refused")) == BY_PERSON + 1
+
+
+def test_who_has_an_account_guesses_others_no_longer_for_it() -> None:
+    attempts, waits = Attempts(lambda: 0.0), []
+    for number in range(2 * BY_ADDRESS):
+        waits.append(attempts.begin("10.0.0.66", f"user{number}"))
+        if attempts.begin("10.0.0.66", "eve") == 0.0:
+            attempts.succeeded("10.0.0.66", "eve")
+    assert [wait > 0 for wait in waits].count(False) == BY_ADDRESS
+
+
+def test_a_whole_hospital_logs_in_from_one_address() -> None:
+    attempts = Attempts(lambda: 0.0)
+    for number in range(3 * BY_ADDRESS):
+        assert attempts.begin("10.0.0.1", f"user{number}") == 0.0
+        attempts.succeeded("10.0.0.1", f"user{number}")
 
 
 def test_attempts_on_one_account_are_counted_wherever_they_come_from() -> None:
