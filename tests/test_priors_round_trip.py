@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import pytest
 from pydicom import Dataset
 
 from node.app import Node
+from node.reading_room import ReadingRoom
 from node.results import identity
 from node.settings import (
     ArchiveSettings,
@@ -134,6 +136,53 @@ def test_with_the_archive_down_it_is_delivered_and_compared_when_the_archive_ret
     quiet = studies(node)
     time.sleep(3)
     assert studies(node) == quiet
+
+
+def test_an_archive_that_dies_amid_the_fetch_is_asked_again_when_it_returns(
+    node, orthanc, visits, monkeypatch
+):
+    upload(orthanc, visits[FIRST])
+    fetch, taken = ReadingRoom.fetch, []
+
+    def cut_short(room, archive, study_uid, series, seconds):
+        def take(fetched):
+            taken.append(fetched.uid)
+            if len(taken) == 10:
+                orthanc.stop()
+            return room.take(fetched)
+
+        fetch(replace(room, take=take), archive, study_uid, series, seconds)
+
+    monkeypatch.setattr(ReadingRoom, "fetch", cut_short)
+    send(node, visits[SECOND])
+    uid = study_uid(SECOND)
+    alone = wait_for(lambda: in_state(node, uid, ("delivering",)), SECONDS)
+    assert 10 <= len(taken) < len(visits[FIRST])
+    assert "earlier studies in pacs are not compared with" in timeline(node, uid, "priors")
+    assert all(f["change"] is None for f in findings(node, alone))
+    orthanc.start()
+
+    compared = wait_for(lambda: finished_now(node, uid, alone["revision"] + 1), SECONDS)
+    assert compared["state"] == "delivered"
+    assert images_here(node, study_uid(FIRST)) == {uid_of_series(visits[FIRST]): len(visits[FIRST])}
+    assert any(f["change"] and f["change"]["category"] == "increased" for f in findings(node, compared))
+
+
+def test_a_prior_is_moved_here_where_the_archive_is_to_be_asked_so(tmp_path, orthanc, visits):
+    known = settings_for(tmp_path, orthanc).archives[0]
+    moving = (known.model_copy(update={"retrieve": "move"}),)
+    upload(orthanc, visits[FIRST])
+    running = Node(settings_for(tmp_path, orthanc, archives=moving)).start()
+    try:
+        orthanc.introduce("OVERREAD", running.dicom_port)
+        send(running, visits[SECOND])
+        study = finished(running, study_uid(SECOND))
+        assert study["state"] == "delivered"
+        first = {uid_of_series(visits[FIRST]): len(visits[FIRST])}
+        assert images_here(running, study_uid(FIRST)) == first
+        assert any(f["change"]["category"] == "increased" for f in findings(running, study))
+    finally:
+        running.stop()
 
 
 def test_a_prior_that_comes_after_the_current_study_changes_its_results_once(tmp_path, orthanc, visits):

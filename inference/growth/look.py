@@ -12,6 +12,9 @@ from inference.readers import lung_nodules
 from inference.readers.candidates import Candidate
 from inference.volume import Volume
 
+_LEAST_NODULE: Final = 0.2
+"""At 0.2, 83 % of the phantom lesions that are there are seen (73 % at 0.5), and something at 1 % of the places
+where one is gone or never was (3 % at 0.1)."""
 _LEAST_DIAMETER_MM: Final = 4.0
 
 
@@ -28,10 +31,14 @@ def _nodule_look(engine: Engine, catalogue: Catalogue) -> Look:
     card = catalogue.find(lung_nodules.CHARACTERISER).card
 
     def look(volume: Volume, center_mm: Point, diameter_mm: float) -> Finding | None:
-        """That the lesion is there in another scan stands for the detector's certain word; what is reported
-        with that, by the reader's own operating point, is the lesion."""
+        """That the lesion is there in another scan stands for the detector's word, so the characteriser's
+        alone decides."""
         candidate = Candidate(center_mm, max(diameter_mm, _LEAST_DIAMETER_MM), 1.0)
-        judged = lung_nodules.characterise(volume, [candidate], engine, card)
-        return next(iter(lung_nodules.drawn(judged, volume, card, card.threshold("report"))), None)
+        judged = [
+            one
+            for one in lung_nodules.characterise(volume, [candidate], engine, card)
+            if one.nodule >= _LEAST_NODULE
+        ]
+        return next(iter(lung_nodules.drawn(judged, volume, card, 0.0)), None)
 
     return look
