@@ -119,6 +119,6 @@ class Context:
             return Situation(count_by_state(session), waiting_deliveries(session), list_sources(session))
 
 
-def context(request: Request) -> Context:
+async def context(request: Request) -> Context:  # no thread is needed to find it
     found: Context = request.app.state.context
     return found

@@ -43,7 +43,8 @@ class LoginGate:
         headers, path = Headers(scope=scope), scope["path"]
         is_active = path not in UNASKED and not keeps_itself_up_to_date(headers)
         try:
-            login = await run_in_threadpool(self._logins.who_is, token_in(scope), is_active)
+            token = token_in(scope)
+            login = await run_in_threadpool(self._logins.who_is, token, is_active) if token else None
         except SQLAlchemyError as error:
             log.error("the database does not answer", exc_info=error)
             sentence = "The database does not answer, so nobody can be let in. `overread check` says why.\n"
