@@ -13,8 +13,8 @@ from inference.readers.candidates import Candidate
 from inference.volume import Volume
 
 _LEAST_NODULE: Final = 0.2
-"""At 0.2, 83 % of the phantom lesions that are there are seen (73 % at 0.5), and something at 1 % of the places
-where one is gone or never was (3 % at 0.1)."""
+"""At 0.2, 83 % of the phantom lesions that are there are seen (73 % at 0.5), and something at 1 % of the
+places where one is gone or never was (3 % at 0.1)."""
 _LEAST_DIAMETER_MM: Final = 4.0
 
 
