@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,27 +17,13 @@ import yaml
 from inference.card import ModelCard
 from inference.catalogue import Catalogue
 from inference.model_repository import sync
+from training.ct_lesions.figures import CT_LESIONS
 from training.errors import BrokenDataError
+from training.figure_table import FigureTable, Line
+from training.lung_nodules.figures import LUNG_NODULES
+from training.polyps.figures import POLYPS
 
-
-@dataclass(frozen=True)
-class Line:
-    """A figure's name in the card, and where in an evaluation's JSON it and its number of cases are."""
-
-    metric: str
-    figure: str
-    cases: str
-
-
-@dataclass(frozen=True)
-class FigureTable:
-    """What the card of each network of a reader tells of an evaluation.
-
-    ``lines``: by network, then by layout. ``data_sets``: what the data of a layout are called.
-    """
-
-    lines: Mapping[str, Mapping[str, Sequence[Line]]]
-    data_sets: Mapping[str, str]
+TABLES: Mapping[str, FigureTable] = {"ct-lesions": CT_LESIONS, "lung-nodules": LUNG_NODULES, "polyps": POLYPS}
 
 
 def write_figures(root: Path, evaluations: Iterable[Mapping[str, Any]]) -> list[Path]:
@@ -73,11 +58,11 @@ def card_metrics(figures: Mapping[str, Any]) -> dict[str, list[dict[str, Any]]]:
         BrokenDataError: as ``write_figures``.
     """
     task, layout = str(figures.get("task")), str(figures.get("layout"))
-    table = _tables().get(task)
+    table = TABLES.get(task)
     if table is None or layout not in table.data_sets:
         raise BrokenDataError(
             "this is no evaluation that belongs in a card; write one of "
-            f"{', '.join(sorted(_tables()))} with overread evaluate --json"
+            f"{', '.join(sorted(TABLES))} with overread evaluate --json"
         )
     return {
         model: [_metric(figures, line, table.data_sets[layout]) for line in layouts[layout]]
@@ -94,14 +79,6 @@ def _metric(figures: Mapping[str, Any], line: Line, data_set: str) -> dict[str, 
     if limits is not None and None not in limits:
         out["ci"] = [round(float(limit), 4) for limit in limits]
     return out | {"data_set": data_set, "split": str(figures["split"]), "cases": int(figures[line.cases])}
-
-
-def _tables() -> Mapping[str, FigureTable]:
-    from training.ct_lesions.figures import CT_LESIONS
-    from training.lung_nodules.figures import LUNG_NODULES
-    from training.polyps.figures import POLYPS
-
-    return {"ct-lesions": CT_LESIONS, "lung-nodules": LUNG_NODULES, "polyps": POLYPS}
 
 
 def main(arguments: Sequence[str]) -> int:

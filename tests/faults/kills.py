@@ -33,7 +33,7 @@ from training.phantoms.dicom import Patient, Study, write_ct_series
 ROOT = Path(__file__).parents[2]
 SHAPE, SPACING_MM = (64, 96, 112), (3.0, 3.2, 3.2)
 LONGEST_LIFE = 8.0  # seconds between a start and the next kill
-PATIENCE = 900.0
+PATIENCE = 120.0  # seconds in which something has to move
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,8 @@ class Outcome:
     """What was seen at the end.
 
     states: how the studies ended, by state. results: result objects in the PACS by study and kind. images:
-    that were answered with success, each once; lost: those of them that the node has not, or not whole.
+    that were answered with success, each once; lost: those of them that the node has not, or not whole;
+    unsent: images that never were answered with success.
     """
 
     kills: int
@@ -49,6 +50,7 @@ class Outcome:
     states: dict[str, int]
     images: int
     lost: int
+    unsent: int
     results: dict[str, Counter[str]] = field(repr=False)
 
     @property
@@ -119,6 +121,14 @@ class Victim:
         except httpx.HTTPError:
             return []
 
+    def states(self) -> dict[str, int]:
+        """How many studies are in which state; empty while the node does not answer."""
+        try:
+            counts = httpx.get(f"http://127.0.0.1:{self.web_port}/api/studies").json()["counts"]
+        except httpx.HTTPError:
+            return {}
+        return {state: count for state, count in counts.items() if count}
+
 
 def run(studies: int, kills: int, seed: int, folder: Path) -> Outcome:
     """Send ``studies`` while killing ``kills`` times, then wait until the node has ended all of them."""
@@ -128,7 +138,8 @@ def run(studies: int, kills: int, seed: int, folder: Path) -> Outcome:
         victim = Victim(folder, pacs)
         started = time.monotonic()
         victim.start()
-        sender = threading.Thread(target=_send_all, args=(victim.dicom_port, sent), daemon=True)
+        answered: list[Path] = []
+        sender = threading.Thread(target=_send_all, args=(victim.dicom_port, sent, answered), daemon=True)
         sender.start()
         for _ in range(kills):
             time.sleep(chance.uniform(0.2, LONGEST_LIFE))
@@ -141,9 +152,9 @@ def run(studies: int, kills: int, seed: int, folder: Path) -> Outcome:
         found: dict[str, Counter[str]] = {}
         for instance in pacs.instances():
             found.setdefault(instance["StudyInstanceUID"], Counter())[instance["Modality"]] += 1
-        images = [path for paths in sent for path in paths]
-        lost = sum(not victim.holds(path) for path in images)
-        return Outcome(kills, time.monotonic() - started, states, len(images), lost, found)
+        lost = sum(not victim.holds(path) for path in answered)
+        unsent = sum(map(len, sent)) - len(answered)
+        return Outcome(kills, time.monotonic() - started, states, len(answered), lost, unsent, found)
 
 
 def _phantom(number: int, folder: Path) -> list[Path]:
@@ -165,8 +176,9 @@ def _pacs(folder: Path) -> Iterator[Orthanc]:
     pacs.stop()
 
 
-def _send_all(port: int, studies: Sequence[Sequence[Path]]) -> None:
-    """What was not answered with success is sent again, until it is; what was, never: it must not be lost."""
+def _send_all(port: int, studies: Sequence[Sequence[Path]], answered: list[Path]) -> None:
+    """What was not answered with success is sent again, until it is; what was goes into ``answered``, and is
+    not sent again: it must not be lost."""
     for paths in studies:
         waiting = list(paths)
         while waiting:
@@ -177,7 +189,7 @@ def _send_all(port: int, studies: Sequence[Sequence[Path]]) -> None:
                     while waiting:
                         if _store(sender, waiting[0]) != 0x0000:
                             break
-                        del waiting[0]
+                        answered.append(waiting.pop(0))
             except (OSError, AssertionError, ValueError):
                 time.sleep(0.3)
 
@@ -189,14 +201,16 @@ def _store(sender: RawSender, path: Path) -> int:
 
 
 def _wait_until_ended(victim: Victim, studies: int) -> dict[str, int]:
-    deadline = time.monotonic() + PATIENCE
-    states: Counter[str] = Counter()
-    while time.monotonic() < deadline:
-        states = Counter(study["state"] for study in victim.studies())
-        if states.total() == studies and not states.keys() - {"delivered", "failed", "skipped"}:
+    """Until all have ended, or nothing has moved for ``PATIENCE`` seconds."""
+    states, moved = victim.states(), time.monotonic()
+    while time.monotonic() - moved < PATIENCE:
+        if sum(states.values()) == studies and not states.keys() - {"delivered", "failed", "skipped"}:
             break
         time.sleep(0.5)
-    return dict(states)
+        now = victim.states()
+        if now and now != states:
+            states, moved = now, time.monotonic()
+    return states
 
 
 def main() -> int:
@@ -213,8 +227,10 @@ def main() -> int:
         f"{outcome.complete} of {chosen.studies} studies have exactly one set of results, "
         f"{chosen.studies - len(outcome.results)} have none, {outcome.doubled} have too many; "
         f"{outcome.lost} of {outcome.images} acknowledged images are lost"
+        + (f"; {outcome.unsent} images never got through" if outcome.unsent else "")
     )
-    return 0 if outcome.complete == chosen.studies and not outcome.lost else 1
+    sound = outcome.complete == chosen.studies and not outcome.lost and not outcome.unsent
+    return 0 if sound else 1
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from training.ct_lesions.cards import NAME
-from training.figures import FigureTable, Line
+from training.figure_table import FigureTable, Line
 
 _PHANTOM = (
     Line("mean sensitivity at 0.5, 1, 2 and 4 false marks per volume", "mean_sensitivity", "lesions"),

@@ -27,6 +27,7 @@ from training.loop import Schedule
 from training.phantoms.fields import Grid
 
 FIRST_TRUNK = 3000
+_TRUNKS_TO_A_SCAN = 5  # real scans are few, and what a body looks like is learned from them
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,8 @@ def train(scans: Sequence[RealScan], out: Path, plan: Plan) -> Path:
     names = [phantom_shard(seed, folder) for seed in track(seeds, "phantom trunks")]
     names_real = [real_shard(real_background(scan), folder) for scan in track(scans, "real scans")]
     held = max(1, plan.trunks // 10)
-    shards = [Shard.opened(folder, name) for name in (*names[held:], *names_real * max(1, plan.trunks // 20))]
+    often = max(1, plan.trunks // _TRUNKS_TO_A_SCAN)
+    shards = [Shard.opened(folder, name) for name in (*names[held:], *names_real * often)]
     network, _ = train_detector(
         shards,
         [Shard.opened(folder, name) for name in names[:held]],

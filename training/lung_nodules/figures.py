@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from training.figures import FigureTable, Line
+from training.figure_table import FigureTable, Line
 from training.lung_nodules.cards import CHARACTERISER, DETECTOR
 
 _BOTH: Mapping[str, tuple[Line, ...]] = {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from inference.readers.polyps import POLYPS as NETWORK
-from training.figures import FigureTable, Line
+from training.figure_table import FigureTable, Line
 
 _LINES = (Line("mean Dice", "mean_dice", "images"), Line("mean IoU", "mean_iou", "images"))
 _DATA_SETS = {

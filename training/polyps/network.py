@@ -21,7 +21,7 @@ from training.segmenter import ARCHITECTURES, train_segmenter
 
 BATCH = 8
 _AT_ONCE = 32
-SCHEDULE = Schedule(steps=1000, learning_rate=3e-3, warm_up=60, average=0.98)
+SCHEDULE = Schedule(steps=4000, learning_rate=3e-3, warm_up=60, average=0.98)
 
 
 def phantom_frames(count: int, seed: int) -> list[Frame]:

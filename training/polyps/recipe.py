@@ -27,7 +27,7 @@ class Plan:
     """How much of everything. ``frames``: procedural ones. ``seed`` is that of the frames and of the weights;
     ``start``: the folder of an earlier run whose weights are gone on from."""
 
-    frames: int = 600
+    frames: int = 2000
     seed: int = 1
     device: str = "cpu"
     resume: bool = True
