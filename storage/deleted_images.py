@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session, undefer
 
 from storage.tables import Instance, ReadingRow, Revision, Series, Study
@@ -16,8 +16,11 @@ def note_deleted(session: Session, study: Study) -> None:
 
 def still_missing(session: Session, study: Study) -> int:
     """How many images of the series that were read were deleted and are not back; a PET is read with the CT
-    beside it. Where nothing was read, of any series."""
+    beside it. Where nothing was read, of any series; and of those deleted before 0008, of which no names were
+    kept, as many as the study had more."""
     every = _series(session, study)
+    if not any(series.deleted_uids for series in every):
+        return max(_most(session, study) - sum(len(_held(session, series)) for series in every), 0)
     read = _read(session, study)
     with_ct = any(series.modality == "PT" and series.uid in read for series in every)
     wanted = [s for s in every if not read or s.uid in read or (with_ct and s.modality == "CT")]
@@ -43,3 +46,8 @@ def _held(session: Session, series: Series) -> set[str]:
 def _read(session: Session, study: Study) -> set[str]:
     of_study = Revision.study_pk == study.id
     return set(session.scalars(select(ReadingRow.series_uid).join(ReadingRow.revision).where(of_study)))
+
+
+def _most(session: Session, study: Study) -> int:
+    """How many images the study had when it had most."""
+    return session.scalar(select(func.max(Revision.image_count)).where(Revision.study_pk == study.id)) or 0

@@ -280,6 +280,8 @@ def _open(session: Session, studies: dict[str, Study], new: Iterable[Received]) 
             late = " late images" if session.scalar(revised) is not None else ""
             text = f"Receiving{late} from {image.source or 'an unknown sender'}."
             session.add(Event(at=image.received_at, study_uid=uid, revision=None, stage="receive", text=text))
+        if study.fetched_until is not None:
+            study.source = _clip(Study.source, image.source)
         study.is_open, study.fetched_until = True, None
         study.last_image_at = image.received_at  # also one before the last, when the clock was put back
     session.flush()

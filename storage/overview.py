@@ -184,9 +184,10 @@ def waiting_deliveries(session: Session) -> Waiting:
 
 
 def list_sources(session: Session) -> tuple[SourceLine, ...]:
-    """Every sender, the one heard last first."""
+    """Every sender, the one heard last first; what was fetched has none."""
     last = func.max(Study.last_image_at, type_=UtcDateTime())
-    query = select(Study.source, last, func.count()).group_by(Study.source).order_by(last.desc())
+    sent = select(Study.source, last, func.count()).where(Study.source != "")
+    query = sent.group_by(Study.source).order_by(last.desc())
     return tuple(SourceLine(source, at, count) for source, at, count in session.execute(query))
 
 

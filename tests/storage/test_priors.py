@@ -13,6 +13,7 @@ from storage import priors, readings
 from storage.closing import close_quiet
 from storage.database import Database, now
 from storage.intake import Received, record
+from storage.overview import list_sources
 from storage.priors import PatientIdentity
 from storage.tables import Revision, Study, Unanswered
 from tests.storage.test_intake import image
@@ -68,6 +69,16 @@ def test_a_study_that_was_fetched_and_is_sent_later_is_read(database: Database, 
     take_in(database, replace(coming(number), received_at=now() + timedelta(seconds=5), fetched=False))
     assert state(database) == (True, False)
     assert closed(database) == ["1.1"]
+
+
+def test_a_fetched_study_is_of_no_sender_until_somebody_sends_it(database: Database) -> None:
+    expect(database)
+    take_in(database, coming(1))
+    with database.snapshot() as session:
+        assert list_sources(session) == ()
+    take_in(database, replace(coming(2, source="CT1"), fetched=False))
+    with database.snapshot() as session:
+        assert [line.source for line in list_sources(session)] == ["CT1"]
 
 
 @pytest.mark.parametrize("number", [1, 3], ids=["images known already", "a new image"])

@@ -163,6 +163,23 @@ def test_a_late_image_of_a_study_whose_images_were_deleted_is_not_read_as_the_wh
         assert len(instances_of(session, study.uid, 4)[series]) == 4
 
 
+def test_a_late_image_is_no_whole_study_either_where_images_were_deleted_before_their_names_were_kept(
+    database: Database, tmp_path: Path
+) -> None:
+    with database.session() as session:
+        study = rows.add_study(session, images=3)
+        rows.read_and_deliver(session, study, tmp_path)
+        release(session, study.uid, "old")
+        for series in session.scalars(select(Series).where(Series.study_pk == study.id)):
+            series.deleted_uids = []
+    with database.session() as session:
+        record(session, [image(study, f"{study.uid}.2", 0)])
+        assert close_quiet(session, now(), lambda _: True) == []
+    with database.session() as session:
+        record(session, [image(study, f"{study.uid}.1", 0), image(study, f"{study.uid}.2", 1)])
+        assert close_quiet(session, now(), lambda _: True) == [ClosedStudy(study.uid, 3)]
+
+
 def test_images_that_came_too_late_are_deleted_in_their_turn_and_none_is_forgotten(
     database: Database, tmp_path: Path
 ) -> None:
