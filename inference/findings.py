@@ -229,7 +229,7 @@ class Reading:
     image_uids: the images that were read, where that is not all of the series.
     resolved: findings of the prior that are gone, as they were there, each with its change.
     response: of all target lesions together. comparison_notes: what was compared and what could not be,
-    a sentence each.
+    a sentence each. left_to: the readers that report of the same study what is left out here.
     """
 
     reader: str
@@ -242,6 +242,7 @@ class Reading:
     resolved: tuple[Finding, ...] = ()
     response: Response | None = None
     comparison_notes: tuple[str, ...] = ()
+    left_to: tuple[str, ...] = ()
     image_uids: tuple[str, ...] = ()
 
     @property

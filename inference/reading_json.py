@@ -44,6 +44,7 @@ def to_json(reading: Reading) -> dict[str, Any]:
         "resolved": [_finding_to_json(finding) for finding in reading.resolved],
         "response": asdict(reading.response) if reading.response else None,
         "comparison_notes": list(reading.comparison_notes),
+        "left_to": list(reading.left_to),
         "image_uids": list(reading.image_uids),
     }
 
@@ -76,6 +77,7 @@ def from_json(body: Mapping[str, Any], masks: Masks | None = None) -> Reading:
         ),
         response=_response(body.get("response")),
         comparison_notes=tuple(body.get("comparison_notes", ())),
+        left_to=tuple(body.get("left_to", ())),
         image_uids=tuple(body.get("image_uids", ())),
     )
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from inference.catalogue import Catalogue
 from inference.engine import Engine
-from inference.findings import Reading
+from inference.findings import Finding, Reading
 from inference.readers import chest_xray, ct_lesions, lung_nodules, pet_ct, polyps
 from inference.registration.estimate import MODEL as REGISTRATION
 from inference.volume import Volume
@@ -43,14 +43,33 @@ READERS: dict[str, Reader] = {
 }
 
 
-def left_to(others: Collection[str], reading: Reading) -> Reading:
-    """A reading without what another reader reports that did read the same study: lesions of the lungs are
-    those of lung-nodules, and no longer those of ct-lesions. One lesion is reported once; where nothing is
-    left out, the reading itself comes back."""
-    if not set(READERS[reading.reader].yields_to) & set(others):
-        return reading
-    kept = tuple(f for f in reading.findings if f.kind != ct_lesions.LUNG)
-    resolved = tuple(f for f in reading.resolved if f.kind != ct_lesions.LUNG)
+def left_to(others: Collection[Reading], reading: Reading) -> Reading:
+    """A reading without the lesions that a reader it yields to reports of the same study: one lesion is
+    reported once. Where nothing is left out, the reading itself comes back; else it has no response, which
+    would be one of lesions that it does not show.
+
+    Two findings are one lesion where the centre of either lies in the box of the other, in patient space
+    (LPS mm), which the series of a study share.
+    """
+    told = [other for other in others if other.reader in READERS[reading.reader].yields_to]
+    found = [finding for other in told for finding in other.findings]
+    gone = [finding for other in told for finding in other.resolved]
+    kept = _without(found, reading.findings)
+    resolved = _without(gone, reading.resolved)
     if (kept, resolved) == (reading.findings, reading.resolved):
         return reading
-    return replace(reading, findings=kept, resolved=resolved)
+    names = tuple(sorted({other.reader for other in told}))
+    return replace(reading, findings=kept, resolved=resolved, response=None, left_to=names)
+
+
+def _without(told: Collection[Finding], findings: Collection[Finding]) -> tuple[Finding, ...]:
+    return tuple(finding for finding in findings if not any(_is_one(finding, other) for other in told))
+
+
+def _is_one(a: Finding, b: Finding) -> bool:
+    return _holds(a, b) or _holds(b, a)
+
+
+def _holds(outer: Finding, inner: Finding) -> bool:
+    low, high = outer.box_mm
+    return all(x <= at <= y for x, at, y in zip(low, inner.center_mm, high, strict=True))

@@ -137,7 +137,8 @@ def _whole_image(edition: Edition) -> Image.Image:
     said: list[Image.Image] = []
     if not reading.classes:
         target = codes.TARGETS.get(reading.reader, codes.LESION).meaning.lower()
-        said.append(text_block([Line(f"No {target} was found.", WHITE, 26)], width))
+        told = "".join(f" but for what {name} reports" for name in reading.left_to)
+        said.append(text_block([Line(f"No {target} was found{told}.", WHITE, 26)], width))
     elif not reading.findings:
         said.append(text_block([Line("None of these reached its operating point.", WHITE, 26)], width))
     said += _classes(reading.classes, width)

@@ -92,11 +92,13 @@ def volume_report(
 
 
 def negative_report(edition: Edition, related: Iterable[Dataset] = ()) -> sr.Comprehensive3DSR:
-    """TID 1501: the reader ran to its end, and what it looks for is absent."""
+    """TID 1501: the reader ran to its end, and what it looks for is absent, but for what is left to the
+    reports of other readers."""
     target = codes.TARGETS.get(edition.reading.reader, codes.LESION)
+    told = "".join(f" but for the results of {name}" for name in edition.reading.left_to)
     group = sr.MeasurementsAndQualitativeEvaluations(
         tracking_identifier=sr.TrackingIdentifier(
-            uid=edition.uid("tracking-absent"), identifier=f"No {target.meaning.lower()}"
+            uid=edition.uid("tracking-absent"), identifier=f"No {target.meaning.lower()}{told}"
         ),
         algorithm_id=reader_algorithm(edition),
         qualitative_evaluations=[sr.QualitativeEvaluation(target.concept, codes.ABSENT.concept)],

@@ -1,7 +1,7 @@
 """Which reader takes what, as long as a site says nothing else.
 
 A CT of the chest alone goes to lung-nodules only; ct-lesions reads every CT that goes beyond it, and those of
-no named part. Where both read, ct-lesions leaves the lungs to lung-nodules.
+no named part. What lung-nodules reports, ct-lesions leaves out.
 """
 
 from __future__ import annotations

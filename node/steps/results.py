@@ -108,9 +108,10 @@ def write_results(
         note(session, job, "results", f"{task.reader}: {', '.join(o.kind.upper() for o in objects)} written")
 
 
-def _reported(session: Session, job: Job) -> set[str]:
-    """The readers whose results of this revision are written."""
-    return {str(one.body["reader"]) for one in readings.readings_of(session, job.study_uid, job.revision)}
+def _reported(session: Session, job: Job) -> list[Reading]:
+    """The readings of this revision whose results are written."""
+    made = readings.readings_of(session, job.study_uid, job.revision)
+    return [reading_json.from_json(one.body) for one in made]
 
 
 def _tells(earlier: StoredReading, reading: Reading) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ import yaml
 from inference.catalogue import Catalogue, CataloguedModel
 from inference.engine import Tensors
 from inference.errors import UnreadableSeriesError
-from inference.findings import Point, Reading
+from inference.findings import Point, Reading, Response
 from inference.masks import dice, overlap, shared_voxels
 from inference.readers import READERS, left_to
 from inference.readers.ct_lesions import NAME, drawn, read, spot
@@ -151,15 +152,28 @@ def test_a_series_of_two_images_is_refused_in_a_sentence(catalogue: Catalogue) -
         read(block((2, 40, 40)), Spheres([]), catalogue)
 
 
-def test_the_lungs_are_left_to_lung_nodules_where_it_reads_too(network: CataloguedModel) -> None:
+def test_what_lung_nodules_reports_is_left_out(network: CataloguedModel) -> None:
     volume = block()
     spheres = [((30, 20, 30), 20.0, 4), ((30, 50, 41), 20.0, 3)]
     spotted = spot(body_on_grid(volume, network.card), Spheres(spheres), network.card)
+    one, other = drawn(spotted, volume, network.card, 0.5)
+    reading = Reading(NAME, "1.2", (network.identity,), (one, other), resolved=(one, other))
+    nodules = replace(reading, reader="lung-nodules", findings=(one,), resolved=(other,))
+    assert left_to([reading], reading) is reading
+    assert left_to([replace(nodules, findings=(), resolved=())], reading) is reading
+    left = left_to([reading, nodules], reading)
+    assert (left.findings, left.resolved, left.left_to) == ((other,), (one,), ("lung-nodules",))
+    assert left_to([reading], nodules) is nodules
+
+
+def test_a_response_of_lesions_that_are_left_out_is_not_given(network: CataloguedModel) -> None:
+    volume = block()
+    spotted = spot(body_on_grid(volume, network.card), Spheres([((30, 20, 30), 20.0, 4)]), network.card)
     findings = tuple(drawn(spotted, volume, network.card, 0.5))
-    reading = Reading(NAME, "1.2", (network.identity,), findings, resolved=findings)
-    assert {f.kind for f in left_to([NAME], reading).findings} == {"lung", "liver"}
-    left = left_to([NAME, "lung-nodules"], reading)
-    assert {f.kind for f in (*left.findings, *left.resolved)} == {"liver"}
+    response = Response("RECIST 1.1", "PD", "", 20.0, 20.0, 30.0)
+    reading = Reading(NAME, "1.2", (network.identity,), findings, response=response)
+    assert left_to([reading], reading).response is response
+    assert left_to([replace(reading, reader="lung-nodules")], reading).response is None
 
 
 def test_masks_are_compared_where_they_meet() -> None:

@@ -1,4 +1,5 @@
-"""A lesion of the lungs is reported once, by whom it is left to; and by the other where that one fails."""
+"""A lesion that two readers find is reported once, by whom it is left to; and by the other where that one
+fails or misses it."""
 
 from __future__ import annotations
 
@@ -7,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from pydicom import dcmread
 
 from inference.catalogue import Catalogue
 from inference.engine import Engine
@@ -38,6 +40,16 @@ def body(volume: Volume, engine: Engine, catalogue: Catalogue) -> Reading:
     return replace(reading, reader=BODY, findings=findings)
 
 
+def nodules(volume: Volume, engine: Engine, catalogue: Catalogue) -> Reading:
+    """Finds the first alone."""
+    reading = bright_spots(volume, engine, catalogue)
+    return replace(reading, findings=reading.findings[:1])
+
+
+def nothing(volume: Volume, engine: Engine, catalogue: Catalogue) -> Reading:
+    return replace(bright_spots(volume, engine, catalogue), findings=())
+
+
 def fails(volume: Volume, engine: Engine, catalogue: Catalogue) -> Reading:
     raise UnreadableSeriesError("no lungs to be seen")
 
@@ -47,6 +59,7 @@ def room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ReadingRoo
     with room_in(tmp_path, monkeypatch) as one:
         reader = Reader(BODY, READERS[READER].models, body, yields_to=(READER,))
         monkeypatch.setitem(READERS, BODY, reader)
+        monkeypatch.setitem(READERS, READER, replace(READERS[READER], read=nodules))
         yield replace(one, settings=one.settings.model_copy(update={"routes": ROUTES}))
 
 
@@ -83,7 +96,7 @@ def uids(reading: StoredReading) -> set[str]:
 def test_a_lesion_of_the_lungs_is_reported_once(room: ReadingRoom, study: str) -> None:
     made = reported(room, study, 1)
     assert sites(made[BODY]) == ["liver"]
-    assert len(made[READER].body["findings"]) == 2
+    assert len(made[READER].body["findings"]) == 1
 
 
 def test_a_lesion_of_the_lungs_does_not_vanish_with_the_reader_that_failed(
@@ -93,6 +106,26 @@ def test_a_lesion_of_the_lungs_does_not_vanish_with_the_reader_that_failed(
     made = reported(room, study, 1)
     assert made.keys() == {BODY}
     assert sites(made[BODY]) == ["lung", "liver"]
+
+
+def test_a_lesion_of_the_lungs_does_not_vanish_with_the_reader_that_missed_it(
+    room: ReadingRoom, study: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(READERS, READER, replace(READERS[READER], read=nothing))
+    assert sites(reported(room, study, 1)[BODY]) == ["lung", "liver"]
+
+
+def test_who_leaves_out_all_it_found_says_to_whom(
+    room: ReadingRoom, study: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(READERS, READER, replace(READERS[READER], read=bright_spots))
+    made = reported(room, study, 1)[BODY]
+    assert (sites(made), made.body["left_to"]) == ([], [READER])
+    report = next(one for one in made.objects if one.kind == "sr")
+    texts = [
+        str(e.value) for e in dcmread(room.archive.path(report.path)).iterall() if e.keyword == "TextValue"
+    ]
+    assert f"No lesion but for the results of {READER}" in texts
 
 
 def test_what_was_reported_for_another_is_left_to_it_once_it_reads(
