@@ -58,10 +58,13 @@ class Repeats:
         return cls(tuple(mm for mm, _ in known), tuple(cv for _, cv in known)) if known else None
 
     def volume_cv(self, diameter_mm: float) -> float:
-        """In patients. Outside the sizes measured it goes on as at their ends, beyond the largest never above
-        what is published."""
+        """In patients. Below the smallest size measured it rises as what is published does; beyond the largest
+        it goes on as there, never above what is published."""
+        smallest, largest = self.sizes_mm[0], self.sizes_mm[-1]
         own = float(np.hypot(np.interp(diameter_mm, self.sizes_mm, self.cvs), _PATIENTS_CV))
-        return min(own, _published_cv(diameter_mm)) if diameter_mm > self.sizes_mm[-1] else own
+        if diameter_mm < smallest:
+            return own * _published_cv(diameter_mm) / _published_cv(smallest)
+        return min(own, _published_cv(diameter_mm)) if diameter_mm > largest else own
 
 
 def sphere_diameter_mm(volume_mm3: float) -> float:

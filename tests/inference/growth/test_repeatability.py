@@ -57,8 +57,14 @@ COFFEE_BREAK = 0.25 / (1.96 * 2**0.5)
 def test_a_network_whose_repeatability_was_measured_is_held_to_it_and_to_what_patients_add():
     assert volume_cv(5, own=OWN) == pytest.approx((0.12**2 + COFFEE_BREAK**2) ** 0.5)
     assert volume_cv(10, own=OWN) == pytest.approx((0.08**2 + COFFEE_BREAK**2) ** 0.5)
-    assert volume_cv(3, own=OWN) == volume_cv(5, own=OWN)
     assert volume_cv(8, 5.0, own=OWN) > volume_cv(8, own=OWN) < volume_cv(8, kind="ground-glass", own=OWN)
+
+
+def test_below_the_smallest_size_that_was_measured_a_lesion_repeats_as_much_worse_as_is_published():
+    cvs = [volume_cv(d, own=OWN) for d in (2, 3, 4, 4.9, 5)]
+    assert cvs == sorted(cvs, reverse=True)
+    assert volume_cv(3, own=OWN) / volume_cv(5, own=OWN) == pytest.approx(volume_cv(3) / volume_cv(5))
+    assert volume_cv(5 - 1e-6, own=OWN) == pytest.approx(volume_cv(5, own=OWN), rel=1e-5)
 
 
 def test_beyond_the_sizes_that_were_measured_nothing_better_is_claimed():
