@@ -8,16 +8,19 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from storage.database import now
+from storage.deleted_images import note_whole, still_missing
 from storage.events import log_event
-from storage.tables import Delivery, Revision, Study
+from storage.intake import count_of
+from storage.tables import Delivery, Instance, Revision, Series, Study
 
 
 class ActionRefusedError(Exception):
     """What was asked for cannot be done as the study stands; the message says why."""
 
 
-def read_now(session: Session, study_uid: str, asked_by: str) -> None:
-    """Close the study without waiting for its quiet period.
+def read_now(session: Session, study_uid: str, asked_by: str) -> int:
+    """Close the study without waiting for its quiet period, whatever of it was deleted; returns how many
+    images it is read without.
 
     Raises:
         LookupError: the study never came in.
@@ -26,27 +29,26 @@ def read_now(session: Session, study_uid: str, asked_by: str) -> None:
     study = _study(session, study_uid)
     if not study.is_open:
         raise ActionRefusedError("Every image of this study is part of a reading already. Use “Read again”.")
-    study.read_now = True
-    log_event(session, "receive", f"Reading now was asked for by {asked_by}.", study_uid=study_uid)
+    return _read(session, study, f"Reading now was asked for by {asked_by}")
 
 
-def read_again(session: Session, study_uid: str, asked_by: str) -> None:
-    """Have the study closed once more, as a new revision with all its images.
+def read_again(session: Session, study_uid: str, asked_by: str) -> int:
+    """Have the study closed once more, as a new revision with all its images that are here; returns how many
+    it is read without, because they were deleted.
 
     Raises:
         LookupError: the study never came in.
-        ActionRefusedError: its images are still coming in or were deleted, or a reading is under way.
+        ActionRefusedError: its images are still coming in or were all deleted, or a reading is under way.
     """
     study = _study(session, study_uid)
     if study.is_open:
         raise ActionRefusedError("This study is still coming in. Use “Read now” to read it as it stands.")
-    if study.images_deleted_at is not None:
+    if study.images_deleted_at is not None and not _has_images(session, study):
         raise ActionRefusedError("The images of this study were deleted. Send it again to have it read.")
     newest = _newest_revision(session, study)
     if study.read_now or (newest is not None and newest.state in ("queued", "reading")):
         raise ActionRefusedError("A reading of this study is under way already.")
-    study.read_now = True
-    log_event(session, "receive", f"Reading again was asked for by {asked_by}.", study_uid=study_uid)
+    return _read(session, study, f"Reading again was asked for by {asked_by}")
 
 
 def send_again(session: Session, study_uid: str, asked_by: str, destinations: Collection[str]) -> int:
@@ -85,8 +87,24 @@ def send_again(session: Session, study_uid: str, asked_by: str, destinations: Co
     return len(deliveries)
 
 
+def _read(session: Session, study: Study, asked: str) -> int:
+    """Have what is here of a study read, as a person wants it."""
+    missing = still_missing(session, study) if study.images_deleted_at is not None else 0
+    without = f", without {count_of(missing, 'image')} that were deleted" if missing else ""
+    note_whole(session, study)
+    study.read_now = True
+    log_event(session, "receive", f"{asked}{without}.", study_uid=study.uid)
+    return missing
+
+
+def _has_images(session: Session, study: Study) -> bool:
+    of_study = select(Instance.id).join(Instance.series).where(Series.study_pk == study.id).limit(1)
+    return session.scalar(of_study) is not None
+
+
 def _study(session: Session, uid: str) -> Study:
-    study = session.scalars(select(Study).where(Study.uid == uid)).one_or_none()
+    """The study, locked, so that none of its images is deleted meanwhile."""
+    study = session.scalars(select(Study).where(Study.uid == uid).with_for_update()).one_or_none()
     if study is None:
         raise LookupError(f"No study {uid} has come in.")
     return study

@@ -9,7 +9,7 @@ from datetime import datetime
 from sqlalchemy import func, or_, select, update
 from sqlalchemy.orm import Session
 
-from storage.deleted_images import still_missing
+from storage.deleted_images import still_missing, was_read
 from storage.intake import count_of
 from storage.tables import Event, Instance, Revision, Series, Study
 
@@ -102,10 +102,11 @@ def _close(session: Session, study: Study, now: datetime) -> int | None:
 
 def _skip_a_part(session: Session, study: Study, revision: Revision, now: datetime) -> None:
     missing = count_of(still_missing(session, study), "image")
+    earlier = " after an earlier reading, which still stands" if was_read(session, study) else ""
     revision.state, revision.stage, revision.finished_at = "skipped", "receive", now
     revision.reason = (
-        f"Not read: {missing} that belong to it were deleted after an earlier reading, which still stands. "
-        "To have it read, send the whole study again."
+        f"Not read: {missing} that belong to it were deleted{earlier}. To have it read, send the "
+        "whole study again, or press “Read again” to read what is there."
     )
     event = Event(
         at=now,

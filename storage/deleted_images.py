@@ -21,14 +21,19 @@ def still_missing(session: Session, study: Study) -> int:
     every = _series(session, study)
     if not any(series.deleted_uids for series in every):
         return max(_most(session, study) - sum(len(_held(session, series)) for series in every), 0)
-    read = _read(session, study)
+    read = _series_read(session, study)
     with_ct = any(series.modality == "PT" and series.uid in read for series in every)
     wanted = [s for s in every if not read or s.uid in read or (with_ct and s.modality == "CT")]
     return sum(len(set(series.deleted_uids) - _held(session, series)) for series in wanted)
 
 
+def was_read(session: Session, study: Study) -> bool:
+    """Whether a reading of the study is kept."""
+    return bool(_series_read(session, study))
+
+
 def note_whole(session: Session, study: Study) -> None:
-    """Forget that images of a study were deleted."""
+    """Forget that images of a study were deleted: they are back, or a person wants what is here read."""
     study.images_deleted_at = None
     for series in _series(session, study):
         series.deleted_uids = []
@@ -43,7 +48,7 @@ def _held(session: Session, series: Series) -> set[str]:
     return set(session.scalars(select(Instance.uid).where(Instance.series_pk == series.id)))
 
 
-def _read(session: Session, study: Study) -> set[str]:
+def _series_read(session: Session, study: Study) -> set[str]:
     of_study = Revision.study_pk == study.id
     return set(session.scalars(select(ReadingRow.series_uid).join(ReadingRow.revision).where(of_study)))
 

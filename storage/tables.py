@@ -49,8 +49,8 @@ class Study(Base):
     ``read_now`` closes it without waiting for the quiet period. ``fetched_until``: images that come before
     this moment were asked for, as a prior's, and open no reading; None once somebody sent the study.
     ``birth_date`` as the study's own images have it: an ID may have been given to two people.
-    ``images_deleted_at``: None again once the series that were read are whole again; until then what comes of
-    it is not read."""
+    ``images_deleted_at``: None again once the series that were read are whole again, or a person asked to
+    have what is here read; until then what comes of it is not read."""
 
     __tablename__ = "studies"
     __table_args__ = (

@@ -19,6 +19,7 @@ from node.web.queries import StudyQuery
 from storage import actions, audit
 from storage.changes import ChangeMark
 from storage.database import Database
+from storage.intake import count_of
 from storage.overview import (
     SourceLine,
     StudyLine,
@@ -97,15 +98,18 @@ class Context:
             ActionRefusedError: it cannot be done as the study stands.
         """
         with self.database.session() as session:
+            missing = 0
             match action:
                 case "read-now":
-                    actions.read_now(session, study_uid, asked_by)
+                    missing = actions.read_now(session, study_uid, asked_by)
                 case "read-again":
-                    actions.read_again(session, study_uid, asked_by)
+                    missing = actions.read_again(session, study_uid, asked_by)
                 case "send-again":
                     there = [destination.name for destination in self.settings.destinations]
                     actions.send_again(session, study_uid, asked_by, there)
             text = f"asked the node to {action.replace('-', ' ')}"
+            if missing:
+                text += f", without {count_of(missing, 'image')} that were deleted"
             audit.note(session, "action", asked_by, text, address=address, study_uid=study_uid)
 
     def key_image(self, written: str) -> Path | None:

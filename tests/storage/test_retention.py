@@ -10,13 +10,13 @@ import pytest
 from sqlalchemy import func, select
 
 from storage import priors, quarantine
-from storage.actions import ActionRefusedError, read_again
+from storage.actions import ActionRefusedError, read_again, read_now
 from storage.archive import Archive
 from storage.closing import ClosedStudy, close_quiet
 from storage.database import Database, now
 from storage.intake import Received, instances_of, record
 from storage.retention import forget_records, kept_by_failure, releasable, release
-from storage.tables import Event, FindingRow, Instance, Refusal, Series, Study
+from storage.tables import Event, FindingRow, Instance, Refusal, Revision, Series, Study
 from tests.node.web import rows
 
 PAUSE = timedelta(minutes=1)
@@ -147,7 +147,8 @@ def test_a_late_image_of_a_study_whose_images_were_deleted_is_not_read_as_the_wh
         assert row.images_deleted_at is not None
         assert [revision.state for revision in row.revisions] == ["delivered", "skipped"]
         assert "3 images" in row.revisions[-1].reason
-        assert "send the whole study again" in row.revisions[-1].reason
+        assert "after an earlier reading, which still stands" in row.revisions[-1].reason
+        assert "send the whole study again, or press “Read again”" in row.revisions[-1].reason
         said = session.scalars(select(Event).where(Event.level == "warning")).one()
         assert (said.revision, said.text) == (2, row.revisions[-1].reason)
     assert may_go(database) == [study.uid]
@@ -161,6 +162,44 @@ def test_a_late_image_of_a_study_whose_images_were_deleted_is_not_read_as_the_wh
         row = session.scalars(select(Study).where(Study.uid == study.uid)).one()
         assert row.images_deleted_at is None
         assert len(instances_of(session, study.uid, 4)[series]) == 4
+
+
+@pytest.mark.parametrize("while_coming_in", [False, True])
+def test_what_is_here_of_a_study_whose_images_were_deleted_is_read_when_a_person_asks_for_it(
+    while_coming_in: bool, database: Database, tmp_path: Path
+) -> None:
+    """The archive may have lost the others, or the series may have come anew under other UIDs."""
+    with database.session() as session:
+        study = rows.add_study(session, images=4)
+        rows.read_and_deliver(session, study, tmp_path)
+        release(session, study.uid, "30 days have passed")
+        record(session, [image(study, f"{study.uid}.3", number) for number in range(3)])
+        if while_coming_in:
+            assert read_now(session, study.uid, "Ann") == 3
+        else:
+            assert close_quiet(session, now(), lambda _: True) == []
+            assert read_again(session, study.uid, "Ann") == 3
+    with database.session() as session:
+        (closed,) = close_quiet(session, now(), lambda _: False)
+        assert set(instances_of(session, study.uid, closed.revision_number)) == {f"{study.uid}.3"}
+        texts = session.scalars(select(Event.text).where(Event.study_uid == study.uid)).all()
+        asked = "Reading now" if while_coming_in else "Reading again"
+        assert f"{asked} was asked for by Ann, without 3 images that were deleted." in texts
+        session.scalars(select(Revision).order_by(Revision.number.desc())).all()[0].state = "delivered"
+        record(session, [image(study, f"{study.uid}.3", 3)])
+        assert len(close_quiet(session, now(), lambda _: True)) == 1
+
+
+def test_no_earlier_reading_is_told_of_where_none_was(database: Database) -> None:
+    with database.session() as session:
+        study = rows.add_study(session)
+        rows.close(session, study, state="skipped")
+        release(session, study.uid, "old")
+        record(session, [image(study, f"{study.uid}.2", 9)])
+        assert close_quiet(session, now(), lambda _: True) == []
+        reason = session.scalars(select(Revision.reason).order_by(Revision.number.desc())).first()
+    assert reason is not None
+    assert reason.startswith("Not read: 3 images that belong to it were deleted. To have it read, send")
 
 
 def test_a_late_image_is_no_whole_study_either_where_images_were_deleted_before_their_names_were_kept(

@@ -5,10 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 from fastapi.testclient import TestClient
+from sqlalchemy import select
 
 from node.health import Probe
-from storage.database import Database
+from storage.audit import AuditFilter, newest
+from storage.database import Database, now
 from storage.overview import STATES
+from storage.retention import release
+from storage.tables import Series
 from tests.node.web import rows
 
 
@@ -133,6 +137,25 @@ def test_an_action_is_carried_out_once_and_then_refused(
     )
     assert client.post("/api/studies/1.2.3/read-now").status_code == 404
     assert client.post(f"/api/studies/{study.uid}/forget").status_code == 422
+
+
+def test_the_audit_trail_tells_without_how_many_deleted_images_a_study_was_to_be_read(
+    client: TestClient, database: Database, data_dir: Path
+) -> None:
+    with database.session() as session:
+        study = rows.add_study(session, images=4)
+        rows.read_and_deliver(session, study, data_dir)
+        release(session, study.uid, "old")
+    address = f"/api/studies/{study.uid}/read-again"
+    assert client.post(address).status_code == 409
+    with database.session() as session:
+        series = session.scalars(select(Series).where(Series.uid == f"{study.uid}.2")).one()
+        rows.add_image(session, series, 0, now())
+    assert client.post(address).status_code == 202
+    with database.snapshot() as session:
+        (entry,) = newest(session, AuditFilter(kind="action"))
+    text = "asked the node to read again, without 2 images that were deleted"
+    assert (entry.study_uid, entry.text) == (study.uid, text)
 
 
 def test_the_description_of_the_api_names_every_address(client: TestClient) -> None:
