@@ -144,9 +144,9 @@ class Uptake:
 class Finding:
     """One lesion on a volume. ``image_uid`` is the SOP Instance UID of its key slice, on which both
     axes lie; ``frame`` is that slice's 1-based frame number in a multi-frame image, else None.
-    ``score`` and ``malignancy`` are probabilities. ``kind`` is the lesion's type in words, such as
-    part-solid. ``site`` is the anatomic site, where the lesion's own code does not imply it; ``side`` the
-    patient's, where it is known. ``mask`` never enters JSON.
+    ``score`` is a probability, ``malignancy`` the network's suspicion of it, 0 to 1. ``kind`` is the lesion's
+    type in words, such as part-solid. ``site`` is the anatomic site, where the lesion's own code does not
+    imply it; ``side`` the patient's, where it is known. ``mask`` never enters JSON.
 
     in_pixels: on a picture; coordinates are then (column, row, 0) in pixels, lengths are in pixels and
     ``volume_mm3`` is an area in pixels.

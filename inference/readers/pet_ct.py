@@ -56,7 +56,7 @@ class Judged:
 
     @property
     def malignancy(self) -> float:
-        """Of a lesion: the probability of cancer, given that it is one."""
+        """The suspicion of it, given that the spot is a lesion; of the phantoms' truth, not of pathology."""
         return self.malignant / max(self.benign + self.malignant, 1e-6)
 
 

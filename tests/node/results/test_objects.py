@@ -131,4 +131,4 @@ def test_a_suspicion_is_not_called_a_probability_of_cancer(case: Case, out: Path
     for file in case.write(out).values():
         text = str(pydicom.dcmread(file.path, stop_before_pixels=True))
         assert "Probability of cancer" not in text
-    assert "Suspicion of malignancy, as readers rate it" in text
+    assert "Suspicion of malignancy, as the network rates it" in text

@@ -71,7 +71,7 @@ def test_every_finding_has_its_measurements(results: dict[str, ResultFile], case
         assert measured["Volume"] == pytest.approx(finding.volume_mm3, abs=0.06)
         assert measured["Short axis"] == pytest.approx(finding.short_axis_mm, abs=0.06)
         assert measured["Mean Attenuation Coefficient"] == 40.0
-        assert measured["Suspicion of malignancy, as readers rate it"] == 41.0
+        assert measured["Suspicion of malignancy, as the network rates it"] == 41.0
         assert measured["Certainty of Finding"] == 93.0
 
 

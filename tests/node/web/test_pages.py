@@ -11,6 +11,7 @@ from fastapi.testclient import TestClient
 from sqlalchemy import select
 
 from node.health import Probe
+from node.results import codes
 from storage.database import Database, now
 from storage.tables import FindingRow, Study
 from tests.node.web import rows
@@ -79,6 +80,7 @@ def test_a_study_shows_findings_key_images_and_deliveries(
     assert "13.1 × 9.4 mm" in page
     assert "increased +142 %" in page
     assert re.findall(r">(Suspicion|Malignancy|Probability)</th>", page) == ["Suspicion"]
+    assert codes.SUSPICION.meaning.removeprefix("Suspicion of malignancy, ") in page
     assert "doubling in 143 days" in page
     assert "Segmentation (SEG)" in page
     assert "series 2 read by lung-nodules: the thinnest axial original" in page
