@@ -15,7 +15,7 @@ from pydicom import Dataset, dcmread
 from pydicom.errors import InvalidDicomError
 
 from inference.errors import UnreadableSeriesError
-from inference.findings import Code, Finding, Mask, Model, Reading
+from inference.findings import Code, Finding, Mask, Model, Reading, Side
 from inference.measure import measure
 from inference.segmentation import load_frames
 from inference.volume import Volume
@@ -30,6 +30,9 @@ LoadFrames = Callable[[Path], npt.NDArray[np.bool_]]
 _SEGMENTATION = "1.2.840.10008.5.1.4.1.1.66.4"
 _REPORT = "1.2.840.10008.5.1.4.1.1.88.34"
 _GROUP, _TRACKING_UID, _TRACKING_ID, _FINDING = "125007", "112040", "112039", "121071"
+_SITE, _LATERALITY = "363698007", "272741003"
+_KINDS = {(term.scheme, term.value): kind for kind, term in codes.NODULE_TYPES.items()}
+_SIDES = {(term.scheme, term.value): side for side, term in codes.SIDES.items()}
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,6 +53,9 @@ class _Group:
     segmentation_uid: str
     segment: int
     values: Mapping[tuple[str, str], float]
+    kind: str | None
+    site: Code | None
+    side: Side | None
 
 
 def recover(
@@ -142,27 +148,54 @@ def _descendants(item: Dataset) -> Iterator[Dataset]:
 def _group(items: Sequence[Dataset]) -> _Group:
     texts: dict[str, str] = {}
     values: dict[tuple[str, str], float] = {}
-    finding, segmentation_uid, segment = None, "", 0
+    told: dict[str, Code] = {}
+    side: Side | None = None
+    segmentation_uid, segment = "", 0
     for item in items:
-        kind, concept = item.get("ValueType"), _concept(item)
-        if kind == "UIDREF":
+        value_type, concept = item.get("ValueType"), _concept(item)
+        if value_type == "UIDREF":
             texts[concept] = str(item.UID)
-        elif kind == "TEXT":
+        elif value_type == "TEXT":
             texts[concept] = str(item.TextValue)
-        elif kind == "CODE" and concept == _FINDING:
-            code = item.ConceptCodeSequence[0]
-            finding = Code(str(code.CodingSchemeDesignator), str(code.CodeValue), str(code.CodeMeaning))
-        elif kind == "IMAGE" and "ReferencedSegmentNumber" in item.ReferencedSOPSequence[0]:
+        elif value_type == "CODE":
+            told[concept] = _code(item)
+            side = _side(item) if concept == _SITE else side
+        elif value_type == "IMAGE" and "ReferencedSegmentNumber" in item.ReferencedSOPSequence[0]:
             reference = item.ReferencedSOPSequence[0]
             number = reference["ReferencedSegmentNumber"].value
             segment = int(number[0] if isinstance(number, Sequence) else number)
             segmentation_uid = str(reference.ReferencedSOPInstanceUID)
-        elif kind == "NUM" and item.get("MeasuredValueSequence"):
+        elif value_type == "NUM" and item.get("MeasuredValueSequence"):
             name = item.ConceptNameCodeSequence[0]
             value = float(item.MeasuredValueSequence[0].NumericValue)
             values[(str(name.CodingSchemeDesignator), str(name.CodeValue))] = value
     label = texts.get(_TRACKING_ID, "").rsplit(" ", 1)[0]
-    return _Group(texts.get(_TRACKING_UID, ""), label, finding, segmentation_uid, segment, values)
+    kind = told.get(codes.NODULE_TYPE.value)
+    return _Group(
+        tracking_uid=texts.get(_TRACKING_UID, ""),
+        label=label,
+        finding=told.get(_FINDING),
+        segmentation_uid=segmentation_uid,
+        segment=segment,
+        values=values,
+        kind=_KINDS.get((kind.scheme, kind.value)) if kind else None,
+        site=told.get(_SITE),
+        side=side,
+    )
+
+
+def _code(item: Dataset) -> Code:
+    code = item.ConceptCodeSequence[0]
+    return Code(str(code.CodingSchemeDesignator), str(code.CodeValue), str(code.CodeMeaning))
+
+
+def _side(site: Dataset) -> Side | None:
+    """The laterality that modifies a finding site (TID 1419)."""
+    for item in site.get("ContentSequence", ()):
+        if item.get("ValueType") == "CODE" and _concept(item) == _LATERALITY:
+            side = _code(item)
+            return _SIDES.get((side.scheme, side.value))
+    return None
 
 
 def _finding(group: _Group, segmentations: Mapping[str, _Segmentation], volume: Volume) -> Finding | None:
@@ -171,12 +204,14 @@ def _finding(group: _Group, segmentations: Mapping[str, _Segmentation], volume: 
     if mask is None or not group.tracking_uid:
         return None
     measured = measure(mask, volume)
+    code = group.finding or codes.LESION.code
+    implied = codes.site_of(code)
     malignancy = _value(group, codes.SUSPICION)
     if malignancy is None:
         malignancy = _value(group, codes.PROBABILITY_OF_CANCER)
     return Finding(
         label=group.label,
-        code=group.finding or codes.LESION.code,
+        code=code,
         center_mm=measured.center_mm,
         box_mm=measured.box_mm,
         image_uid=measured.image_uid,
@@ -187,6 +222,9 @@ def _finding(group: _Group, segmentations: Mapping[str, _Segmentation], volume: 
         volume_mm3=measured.volume_mm3,
         mean_hu=measured.mean_hu,
         malignancy=None if malignancy is None else malignancy / 100,
+        kind=group.kind,
+        site=None if implied and group.site == implied.code else group.site,
+        side=group.side,
         tracking_uid=group.tracking_uid,
         mask=mask,
     )

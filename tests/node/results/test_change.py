@@ -16,7 +16,7 @@ from pydicom.uid import JPEG2000Lossless
 from inference.errors import UnreadableSeriesError
 from inference.findings import Assessment, Change, Response
 from node.decoding import DecodingProcess
-from node.results import PriorEvidence, write
+from node.results import PriorEvidence, codes, write
 from node.results.edition import Predecessor
 from node.results.growth_curve import Dated, growth_picture
 from node.results.recovery import recover
@@ -143,6 +143,17 @@ def test_lesions_are_recovered_from_segmentation_and_report(
         assert recovered.center_mm == pytest.approx(known.center_mm, abs=0.5)
         assert recovered.code == known.code
     assert told.reading.models == prior.reading.models
+
+
+def test_what_kind_of_lesion_it_is_and_where_is_recovered(prior: Case, tmp_path: Path) -> None:
+    first, second = prior.reading.findings
+    liver = replace(second, code=codes.LESION.code, site=codes.LIVER.code)
+    told_of = replace(first, kind="part-solid", side="left"), liver
+    files = prior.with_findings(*told_of).write(tmp_path)
+    told = recover([file.path for file in files.values()], prior.volume, "lung-nodules")
+    assert told is not None
+    for recovered, known in zip(told.reading.findings, told_of, strict=True):
+        assert (recovered.kind, recovered.site, recovered.side) == (known.kind, known.site, known.side)
 
 
 def test_of_several_editions_the_last_is_recovered(
