@@ -31,7 +31,7 @@ def burden_report(edition: Edition, related: Iterable[Dataset] = ()) -> sr.Compr
     glycolysis_g = sum(uptake.glycolysis_g for _, uptake in hot)
     group = sr.MeasurementsAndQualitativeEvaluations(
         tracking_identifier=sr.TrackingIdentifier(
-            uid=edition.uid("tracking-burden"), identifier="All lesions together"
+            uid=edition.tracking_uid("burden"), identifier="All lesions together"
         ),
         finding_type=codes.LESION.concept,
         algorithm_id=reader_algorithm(edition),

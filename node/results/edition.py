@@ -100,6 +100,12 @@ class Edition:
     def uid(self, role: str) -> str:
         return result_uid(role, self.identity)
 
+    def tracking_uid(self, what: str) -> str:
+        """The Tracking Unique Identifier of what a reader tells of a study that is no lesion: it stays when
+        the study is read again."""
+        study_uid = self.sources.first.StudyInstanceUID
+        return result_uid(f"tracking-{what}", f"{study_uid}|{self.reading.reader}")
+
     def series(self, role: str) -> dict[str, Any]:
         """Constructor arguments that place an object in its series: one of its own for each role, since
         viewers show only the first segmentation or report of a series."""

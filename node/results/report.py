@@ -98,7 +98,7 @@ def negative_report(edition: Edition, related: Iterable[Dataset] = ()) -> sr.Com
     told = "".join(f" but for the results of {name}" for name in edition.reading.left_to)
     group = sr.MeasurementsAndQualitativeEvaluations(
         tracking_identifier=sr.TrackingIdentifier(
-            uid=edition.uid("tracking-absent"), identifier=f"No {target.meaning.lower()}{told}"
+            uid=edition.tracking_uid("absent"), identifier=f"No {target.meaning.lower()}{told}"
         ),
         algorithm_id=reader_algorithm(edition),
         qualitative_evaluations=[sr.QualitativeEvaluation(target.concept, codes.ABSENT.concept)],
@@ -118,7 +118,7 @@ def class_report(edition: Edition, related: Iterable[Dataset] = ()) -> sr.Compre
     groups = [
         sr.MeasurementsAndQualitativeEvaluations(
             tracking_identifier=sr.TrackingIdentifier(
-                uid=edition.uid(f"tracking-class|{item.code.scheme}|{item.code.value}"), identifier=item.label
+                uid=edition.tracking_uid(f"class|{item.code.scheme}|{item.code.value}"), identifier=item.label
             ),
             algorithm_id=reader_algorithm(edition, _operating_points(item)),
             measurements=[

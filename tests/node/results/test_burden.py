@@ -36,6 +36,22 @@ def test_all_lesions_are_summed_and_the_hottest_is_named(of_a_pet: dict[str, Res
     assert said["Lesion"] == "Present"
 
 
+def test_a_study_read_again_has_the_same_burden_to_follow(case: Case, tmp_path: Path) -> None:
+    hot = Uptake(8.1, 4.0, 8.1, 10.0, 3.3)
+    taken_up = case.with_findings(*(replace(finding, uptake=hot) for finding in case.reading.findings))
+    first, again = (
+        taken_up.write(tmp_path / identity, "sr", identity=identity)["sr-classes"]
+        for identity in ("of a reading", "of another")
+    )
+    assert first.sop_instance_uid != again.sop_instance_uid
+    assert tracked(first) == tracked(again)
+
+
+def tracked(result: ResultFile) -> list[str]:
+    groups = sr.srread(result.path).content.get_image_measurement_groups()
+    return [group.tracking_uid for group in groups]
+
+
 @pytest.mark.needs("dciodvfy", "dsrdump")
 def test_it_is_valid(of_a_pet: dict[str, ResultFile]) -> None:
     assert dciodvfy(of_a_pet["sr-classes"].path) == dsrdump(of_a_pet["sr-classes"].path) == []
