@@ -72,13 +72,14 @@ def card_metrics(figures: Mapping[str, Any]) -> dict[str, list[dict[str, Any]]]:
 
 
 def _metric(figures: Mapping[str, Any], line: Line, data_set: str) -> dict[str, Any]:
-    if not isinstance(figures.get(line.figure), int | float):
-        raise BrokenDataError(f"the evaluation on {data_set} says nothing of {line.figure}; run it again")
+    for name, kind in ((line.figure, int | float), ("split", str), (line.cases, int)):
+        if not isinstance(figures.get(name), kind):
+            raise BrokenDataError(f"the evaluation on {data_set} says nothing of {name}; run it again")
     limits = figures.get(f"{line.figure}_ci")
     out: dict[str, Any] = {"metric": line.metric, "value": round(float(figures[line.figure]), 4)}
     if limits is not None and None not in limits:
         out["ci"] = [round(float(limit), 4) for limit in limits]
-    return out | {"data_set": data_set, "split": str(figures["split"]), "cases": int(figures[line.cases])}
+    return out | {"data_set": data_set, "split": figures["split"], "cases": figures[line.cases]}
 
 
 def main(arguments: Sequence[str]) -> int:

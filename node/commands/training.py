@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
@@ -104,20 +103,11 @@ def score(metric: str, file: Path | None, pictures: Path | None, **given: Any) -
 def _write(figures: Mapping[str, Any], file: Path | None) -> None:
     if file is None:
         return
+    from training import strict_json
+
     file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(json.dumps(_plain(figures), indent=2, allow_nan=False) + "\n", encoding="utf-8")
+    file.write_text(strict_json.dumps(figures, indent=2) + "\n", encoding="utf-8")
     console().print(f"{file} holds every figure.")
-
-
-def _plain(value: Any) -> Any:
-    """What JSON can say: not a number becomes null."""
-    if isinstance(value, Mapping):
-        return {str(key): _plain(part) for key, part in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(part) for part in value]
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    return value
 
 
 def _shown(value: float) -> str:

@@ -84,6 +84,14 @@ def test_what_is_no_evaluation_of_the_reader_is_refused(tmp_path: Path) -> None:
         write_figures(tmp_path, [{"task": "lung-nodules", "layout": "phantom", "cpm": np.array([1])}])
 
 
+@pytest.mark.parametrize("left_out", ["mean_dice", "split", "images"])
+def test_an_evaluation_that_leaves_something_out_is_refused(tmp_path: Path, left_out: str) -> None:
+    told = {"task": "polyps", "layout": "kvasir-seg", "split": "test", "images": 100}
+    told |= {"mean_dice": 0.5, "mean_iou": 0.4}
+    with pytest.raises(BrokenDataError, match=f"on Kvasir-SEG says nothing of {left_out}; run it again"):
+        write_figures(tmp_path, [{name: value for name, value in told.items() if name != left_out}])
+
+
 def test_a_card_says_what_the_network_it_measures_learned_from(tmp_path: Path) -> None:
     root = tmp_path / "models"
     shutil.copytree(Catalogue().root / POLYPS, root / POLYPS)

@@ -18,6 +18,7 @@ import numpy as np
 
 from inference.catalogue import Catalogue
 from inference.engine.embedded import EmbeddedEngine
+from training import strict_json
 from training.growth.followed import Followed, Pair, follow
 from training.growth.patients import Backdrop
 from training.growth.readings import Installed, Reads, StandIn
@@ -55,7 +56,7 @@ def evaluate(
                 known[seed] = follow(seed, backdrop, reads)
                 if kept is not None:
                     with kept.open("a") as file:
-                        file.write(json.dumps(asdict(known[seed])) + "\n")
+                        file.write(strict_json.dumps(asdict(known[seed])) + "\n")
             yield known[seed]
 
 
@@ -193,9 +194,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         linked = sum(pair.linked for pair in one.pairs)
         print(f"patient {one.seed}: {linked} of {len(one.pairs)} pairs linked", *one.wrong, *one.refused)
     told = figures(done)
-    print(json.dumps(told, indent=1))
+    print(strict_json.dumps(told, indent=1))
     if options.json:
-        options.json.write_text(json.dumps(told, indent=1) + "\n")
+        options.json.write_text(strict_json.dumps(told, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -86,10 +86,12 @@ class Followed:
 
     @classmethod
     def from_json(cls, kept: Mapping[str, Any]) -> Self:
-        """What ``dataclasses.asdict`` made of it, through JSON."""
-        pairs = tuple(Pair(**_with_tuples(pair)) for pair in kept["pairs"])
+        """What ``dataclasses.asdict`` made of it, through ``strict_json``: an error or a correlation that is
+        null was none."""
+        pairs = tuple(Pair(**(_with_tuples(pair) | _error(pair))) for pair in kept["pairs"])
         alone = tuple(Alone(**one) for one in kept["alone"])
-        return cls(**(_with_tuples(kept) | {"pairs": pairs, "alone": alone}))
+        details = tuple(np.nan if detail is None else detail for detail in kept["details"])
+        return cls(**(_with_tuples(kept) | {"pairs": pairs, "alone": alone, "details": details}))
 
 
 def follow(seed: int, backdrop: Backdrop, reads: Reads) -> Followed:
@@ -263,6 +265,11 @@ class _Told:
 
 def _with_tuples(kept: Mapping[str, Any]) -> dict[str, Any]:
     return {name: tuple(value) if isinstance(value, list) else value for name, value in kept.items()}
+
+
+def _error(kept: Mapping[str, Any]) -> dict[str, float]:
+    """Of scans that could not be aligned it is infinite."""
+    return {"error_mm": np.inf if kept["error_mm"] is None else kept["error_mm"]}
 
 
 def _measured(change: Change) -> tuple[float, float] | None:

@@ -5,9 +5,10 @@ from dataclasses import asdict, replace
 
 import pytest
 
+from training import strict_json
 from training.errors import TaskError
 from training.evaluate import evaluate
-from training.growth.evaluate import figures, true_category
+from training.growth.evaluate import figures, main, true_category
 from training.growth.followed import Alone, Followed, Pair
 from training.growth.repeats import Measured, within_nodule_cv
 
@@ -67,7 +68,27 @@ def test_the_true_category_turns_at_25_percent():
 
 
 def test_a_patient_is_found_again_in_the_file_that_keeps_it():
-    assert Followed.from_json(json.loads(json.dumps(asdict(PATIENT)))) == PATIENT
+    lost = replace(PATIENT, pairs=(replace(MISSED, error_mm=float("inf")), GREW))
+    for patient in (PATIENT, lost):
+        assert Followed.from_json(rfc_8259(strict_json.dumps(asdict(patient)))) == patient
+    again = Followed.from_json(
+        rfc_8259(strict_json.dumps(asdict(replace(PATIENT, details=(0.5, float("nan"))))))
+    )
+    assert again.details == pytest.approx((0.5, float("nan")), nan_ok=True)
+
+
+def test_a_figure_of_nothing_is_null_in_json(tmp_path):
+    kept, out = tmp_path / "kept.jsonl", tmp_path / "figures.json"
+    kept.write_text(strict_json.dumps(asdict(Followed(0, 1))) + "\n")
+    main(["--by", "stand-in", "--anatomies", "1", "--patients", "1", "--kept", str(kept), "--json", str(out)])
+    told = rfc_8259(out.read_text())
+    assert told["linked right"] is None
+    assert told["linked right, 95 % CI"] == [None, None]
+
+
+def rfc_8259(text):
+    """JSON, where NaN and Infinity are no words."""
+    return json.loads(text, parse_constant=lambda word: pytest.fail(f"{word} is no JSON"))
 
 
 def test_a_chest_is_only_warped_where_one_is_given():
