@@ -103,8 +103,9 @@ def check(
         print(printed(settings), end="")
         return
     from node.commands.check import check
+    from node.settings.file import overridden
 
-    check(settings)
+    check(settings, overridden(config))
 
 
 @app.command(epilog="Example: overread read ./study --prior ./last-year --out ./results")

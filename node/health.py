@@ -28,7 +28,7 @@ DAYS_TO_RENEW = 14  # a certificate
 
 @dataclass(frozen=True)
 class Probe:
-    """One part looked at: ``detail`` says what was found, ``hint`` how to mend it (empty when ``ok``)."""
+    """One part looked at: ``detail`` says what was found, ``hint`` how to mend it, if anything is to be."""
 
     name: str
     ok: bool

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from rich.table import Column, Table
@@ -34,22 +34,27 @@ class CheckError(RuntimeError):
     """Something is wrong; the table says what."""
 
 
-def check(settings: Settings) -> None:
-    """Print one line for each part.
+def check(settings: Settings, in_vain: Sequence[str] = ()) -> None:
+    """Print one line for each part, and one for each thing that the settings file says ``in_vain``.
 
     Raises:
         CheckError: one of them would keep a node from working.
     """
     with progress() as bar:
         bar.add_task("checking", total=None)
-        probes = list(_probes(settings))
+        probes = [*_overridden(in_vain), *_probes(settings)]
     table = Table("", "part", Column("found", overflow="fold"), Column("what to do", overflow="fold"))
     for probe in probes:
-        mark, style = ("ok", "green") if probe.ok else ("NO", "bold red")
-        table.add_row(mark, probe.name, probe.detail, probe.hint, style=None if probe.ok else style)
+        mark, style = ("NO", "bold red") if not probe.ok else ("!", "yellow") if probe.hint else ("ok", None)
+        table.add_row(mark, probe.name, probe.detail, probe.hint, style=style)
     console().print(table)
     if wrong := [probe.name for probe in probes if not probe.ok]:
         raise CheckError(f"not ready: {', '.join(wrong)}.")
+
+
+def _overridden(in_vain: Sequence[str]) -> Iterator[Probe]:
+    for sentence in in_vain:
+        yield Probe("settings", True, sentence, "say it in one place, if this is not meant")
 
 
 def _probes(settings: Settings) -> Iterator[Probe]:

@@ -38,8 +38,7 @@ def load_settings(path: Path | None = None) -> Settings:
     Raises:
         SettingsError: one line for each key that is unknown or has a value that is not allowed.
     """
-    if path is None and DEFAULT_FILE.exists():
-        path = DEFAULT_FILE
+    path = path or _default_file()
     text = _read(path) if path else ""
     in_file, in_environment = _parse(text, path), _from_environment()
     merged = _merge(in_file, in_environment)
@@ -61,6 +60,25 @@ def load_settings(path: Path | None = None) -> Settings:
         raise SettingsError("\n".join(problems(error, merged, place))) from None
 
 
+def overridden(path: Path | None = None) -> list[str]:
+    """What the settings file says in vain, for the environment, which goes over it, says otherwise: one
+    sentence for each key, without the values.
+
+    Raises:
+        SettingsError: the file or the environment cannot be read.
+    """
+    path = path or _default_file()
+    if path is None:
+        return []
+    text = _read(path)
+    keys = _differing(_parse(text, path), _from_environment())
+    return [
+        f"{'.'.join(key)} of {path}, line {line_of(text, key)}, has no effect: {_variable(key)} in the "
+        "environment goes over it"
+        for key in keys
+    ]
+
+
 def line_of(text: str, key: Key) -> int | None:
     """The line of a TOML text on which a key, or the nearest table around it, is set; counted from 1."""
     lines: dict[Key, int] = {}
@@ -79,6 +97,10 @@ def line_of(text: str, key: Key) -> int | None:
         if key[:length] in lines:
             return lines[key[:length]]
     return None
+
+
+def _default_file() -> Path | None:
+    return DEFAULT_FILE if DEFAULT_FILE.exists() else None
 
 
 def _split(dotted: str) -> Key:
@@ -147,6 +169,18 @@ def _merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]
         both = isinstance(value, Mapping) and isinstance(merged.get(key), Mapping)
         merged[key] = _merge(merged[key], value) if both else value
     return merged
+
+
+def _differing(below: Mapping[str, Any], above: Mapping[str, Any]) -> list[tuple[str, ...]]:
+    """The keys that both set, to different values; a variable's number is still a text."""
+    keys: list[tuple[str, ...]] = []
+    for key in below.keys() & above.keys():
+        one, other = below[key], above[key]
+        if isinstance(one, Mapping) and isinstance(other, Mapping):
+            keys += [(key, *rest) for rest in _differing(one, other)]
+        elif str(one).casefold() != str(other).casefold():
+            keys.append((key,))
+    return sorted(keys)
 
 
 def _refuse_password(in_file: Mapping[str, Any], place: Callable[[Key], str]) -> None:

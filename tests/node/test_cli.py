@@ -120,6 +120,15 @@ def test_check_passes_when_everything_is_there(tmp_path: Path, free_port: int, p
     assert not (tmp_path / "overread-data").exists()
 
 
+def test_check_names_what_the_file_says_in_vain_and_passes(
+    tmp_path: Path, free_port: int, pacs: StandInPacs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OVERREAD_DICOM__PORT", "0")
+    result = overread("check", "-c", ready(tmp_path, free_port, pacs=peer(pacs.port)))
+    assert result.exit_code == 0, result.output
+    assert "OVERREAD_DICOM__PORT" in result.stdout
+
+
 def test_check_names_a_destination_that_does_not_answer(tmp_path: Path, free_port: int) -> None:
     with StandInPacs(tmp_path / "gone") as gone:
         port = gone.port

@@ -9,7 +9,7 @@ import pytest
 from pydantic import ValidationError
 
 from node.settings import Settings, SettingsError
-from node.settings.file import line_of, load_settings
+from node.settings.file import line_of, load_settings, overridden
 from node.settings.printing import print_config
 from node.settings.routes import DEFAULT_ROUTES
 
@@ -103,6 +103,15 @@ def test_the_environment_overrides_the_file(tmp_path: Path, monkeypatch: pytest.
     settings = load_settings(written(tmp_path, "[dicom]\nport = 4\nquiet_seconds = 3"))
     assert (settings.dicom.port, settings.dicom.quiet_seconds) == (104, 3)
     assert [caller.text for caller in settings.dicom.allowed_callers] == ["CT1"]
+
+
+def test_what_the_file_says_in_vain_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OVERREAD_DICOM__PORT", "104")
+    monkeypatch.setenv("OVERREAD_DICOM__DURABLE", "true")
+    monkeypatch.setenv("OVERREAD_WEB__PROXIES", "[]")
+    file = written(tmp_path, '[dicom]\nport = 104\ndurable = true\n[web]\nport = 9\nproxies = ["10.0.0.1"]')
+    (sentence,) = overridden(file)
+    assert sentence.startswith(f"web.proxies of {file}, line 6, has no effect: OVERREAD_WEB__PROXIES")
 
 
 def test_settings_are_frozen() -> None:
