@@ -27,6 +27,20 @@ def still_missing(session: Session, study: Study) -> int:
     return sum(len(set(series.deleted_uids) - _held(session, series)) for series in wanted)
 
 
+def is_whole(session: Session, series_uid: str) -> bool:
+    """Whether all images of a series are here, whatever became of others of its study. Of those deleted
+    before 0008 no names were kept: a series is not whole then while its study is not."""
+    whose = select(Series.study_pk).where(Series.uid == series_uid).scalar_subquery()
+    study = session.scalars(select(Study).where(Study.id == whose)).one_or_none()
+    if study is None:
+        return False
+    every = _series(session, study)
+    names_kept = study.images_deleted_at is None or any(series.deleted_uids for series in every)
+    (series,) = (series for series in every if series.uid == series_uid)
+    held = _held(session, series)
+    return bool(held) and names_kept and held.issuperset(series.deleted_uids)
+
+
 def was_read(session: Session, study: Study) -> bool:
     """Whether a reading of the study is kept."""
     return bool(_series_read(session, study))

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 
+from sqlalchemy.orm import Session
+
 from node.intake.ledger import LedgerStoppedError
 from node.peers.archive import ArchiveAnswerError
 from node.priors.search import ChosenSeries, RemoteStudy, choose, search, seconds_left
@@ -18,6 +20,7 @@ from node.reading_room import ReadingRoom
 from node.routing.select import SeriesDescription, describe, select
 from storage import priors
 from storage.database import now
+from storage.deleted_images import is_whole
 from storage.priors import KnownStudy, PatientIdentity
 
 log = logging.getLogger(__name__)
@@ -136,18 +139,22 @@ class _Hunt:
             else:
                 ids = rules.ids_of(self.patient.patient_id)
                 studies = priors.studies_of(session, ids, self.patient.issuer)
-            read = {
-                s.uid for s in studies if s.fetched and priors.newest_reading(session, s.uid, self.reader)
-            }
-        for study in studies:
+            here = [study for study in studies if self._is_here(session, study)]
+        for study in here:
             births = {study.birth_date, self.patient.birth_date} - {""}
             if study.uid == self.current.uid or (named is None and len(births) > 1):
                 continue
-            if not study.has_images or (study.fetched and study.uid not in read):
-                continue  # deleted, or perhaps fetched in part: its archive is asked again
             day = valid_date(study.date, study.received)
             at = StudyTime.of(study.date, study.time, study.uid, study.received)
             yield _Candidate(at, study.date if day else "", study, None)
+
+    def _is_here(self, session: Session, study: KnownStudy) -> bool:
+        """Whether the images that the reader compares with are; of a study that was deleted, or perhaps
+        fetched in part, those of the series it has read. Else the archive is asked again."""
+        if study.has_images and not study.fetched:
+            return True
+        reading = priors.newest_reading(session, study.uid, self.reader)
+        return reading is not None and is_whole(session, str(reading.body["series_uid"]))
 
     def _elsewhere(self, result: Search) -> Iterator[_Candidate]:
         ids = self.room.settings.priors.ids_of(self.patient.patient_id)

@@ -1,0 +1,86 @@
+"""What of an earlier study is here, and what its archive has to be asked for."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sqlalchemy import select
+
+from inference.catalogue import Catalogue
+from inference.engine.embedded import EmbeddedEngine
+from node.intake.files import received_file
+from node.offline import _take_in
+from node.peers.archive import DicomArchive
+from node.priors.find import find_priors
+from node.reading_room import ReadingRoom
+from node.settings import ArchiveSettings, Settings
+from storage import priors
+from storage.archive import Archive
+from storage.database import Database, now
+from storage.intake import record
+from storage.readings import save_reading
+from storage.retention import release
+from storage.tables import Revision
+from training.phantoms.dicom import Series, Study, write_ct_series
+
+READ_BY = {"lung-nodules": "a" * 64, "ct-lesions": "b" * 64}
+
+
+def series_in(folder: Path, date: str, number: int = 2) -> list[Path]:
+    voxels = np.full((3, 8, 8), -800, np.int16)
+    series = Series(number=number)
+    return write_ct_series(folder / str(number), voxels, np.eye(4), study=Study(date=date), series=series)
+
+
+@pytest.fixture
+def room(tmp_path: Path, free_port: int) -> Iterator[ReadingRoom]:
+    """One whose archive is away."""
+    database = Database(f"sqlite:///{tmp_path / 'overread.db'}")
+    database.upgrade()
+    catalogue = Catalogue()
+    away = DicomArchive(ArchiveSettings(name="pacs", ae_title="PACS", host="127.0.0.1", port=free_port), "ME")
+    archive = Archive(tmp_path / "data", durable=False)
+    engine = EmbeddedEngine(catalogue)
+    yield ReadingRoom(Settings(), database, archive, catalogue, engine, archives=(away,))
+    database.close()
+
+
+def test_of_two_series_that_were_deleted_the_one_that_is_back_is_compared_with(
+    room: ReadingRoom, tmp_path: Path
+) -> None:
+    back, gone = (series_in(tmp_path / "prior", "20230101", number) for number in (2, 3))
+    images = [received_file(path, now()) for path in back]
+    absent = received_file(gone[0], now()).series_uid
+    current = _take_in(room.database, series_in(tmp_path / "current", "20240101")[0].parent)
+    with room.database.snapshot() as session:
+        (series_uid,) = priors.images_of(session, current)
+    prior = _take_in(room.database, tmp_path / "prior")
+    of_series = zip(READ_BY.items(), (images[0].series_uid, absent), strict=True)
+    with room.database.session() as session:
+        for (reader, identity), uid in of_series:
+            body = {"reader": reader, "series_uid": uid}
+            save_reading(session, prior, 1, identity, body, [], [], [])
+            room.archive.reading_folder(identity).mkdir(parents=True)
+            (room.archive.reading_folder(identity) / "reading.json").write_text(json.dumps(body))
+        for revision in session.scalars(select(Revision)):
+            revision.state = "delivered"
+    with room.database.session() as session:
+        assert release(session, prior, "old") is not None
+    with room.database.session() as session:
+        priors.expect(session, prior, priors.PatientIdentity("P"), "", "", "", now() + timedelta(minutes=1))
+        record(session, [replace(image, received_at=now(), fetched=True) for image in images[:-1]])
+    assert find_priors(room, current, "lung-nodules", series_uid).found == []  # a part of it is no series
+
+    with room.database.session() as session:
+        record(session, [replace(images[-1], fetched=True)])
+    outcome = find_priors(room, current, "lung-nodules", series_uid)
+    assert [(found.series_uid, found.identity) for found in outcome.found] == [
+        (images[0].series_uid, READ_BY["lung-nodules"])
+    ]
+    assert find_priors(room, current, "ct-lesions", series_uid).found == []
