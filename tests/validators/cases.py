@@ -25,6 +25,7 @@ from node.results import codes
 from node.results.identity import tracking_uid
 from tests.inference.pictures import DX, ENDOSCOPIC, chest, write_picture
 from tests.node.results.phantoms import ORIENTATIONS, Case, phantom
+from training.phantoms.dicom import uid
 
 GROWN = Change(
     "1.2.3.4",
@@ -79,6 +80,7 @@ def radiograph(folder: Path) -> Case:
         Laterality="",
         WindowCenter=2048,
         WindowWidth=4096,
+        **_uids(folder),
     )
     pictures = load_pictures([path])
     lungs = []
@@ -102,7 +104,13 @@ def endoscopy(folder: Path) -> Case:
     rng = np.random.default_rng(3)
     pixels = rng.normal((150, 80, 70), 10, (160, 200, 3)).clip(0, 255).astype(np.uint8)
     path = write_picture(
-        folder / "1.dcm", pixels, "ES", ENDOSCOPIC, PatientOrientation="", LossyImageCompression="00"
+        folder / "1.dcm",
+        pixels,
+        "ES",
+        ENDOSCOPIC,
+        PatientOrientation="",
+        LossyImageCompression="00",
+        **_uids(folder),
     )
     pictures = load_pictures([path])
     rows, columns = np.indices((31, 41))
@@ -134,6 +142,12 @@ def in_pixels(
         in_pixels=True,
         mask=mask,
     )
+
+
+def _uids(folder: Path) -> dict[str, str]:
+    """Of a picture in a folder of this name, the same each time."""
+    levels = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")
+    return {level: uid(folder.name, level) for level in levels}
 
 
 def _case(
