@@ -58,8 +58,8 @@ class Repeats:
         return cls(tuple(mm for mm, _ in known), tuple(cv for _, cv in known)) if known else None
 
     def volume_cv(self, diameter_mm: float) -> float:
-        """In patients. Below the smallest size measured it rises as what is published does; beyond the largest
-        it goes on as there, never above what is published."""
+        """In patients. Below the smallest size measured it rises as what is published does; beyond the
+        largest it goes on as there, never above what is published."""
         smallest, largest = self.sizes_mm[0], self.sizes_mm[-1]
         own = float(np.hypot(np.interp(diameter_mm, self.sizes_mm, self.cvs), _PATIENTS_CV))
         if diameter_mm < smallest:
