@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, cast
 
-from sqlalchemy import ColumnElement, CursorResult, and_, delete, exists, func, or_, select
+from sqlalchemy import ColumnElement, CursorResult, Select, and_, delete, exists, func, or_, select
 from sqlalchemy.orm import Session, aliased
 
 from storage.database import now
@@ -47,8 +47,9 @@ def release(
 ) -> Released | None:
     """Forget a study's images, if they may still be deleted. The files are to be deleted before the session
     commits: what is sent again meanwhile waits for that, and is new."""
-    wanted = (Study.uid == study_uid, *_done_with(session, merged))
-    study = session.scalar(select(Study).where(*wanted).with_for_update(of=Study))
+    session.execute(select(Study.id).where(Study.uid == study_uid).with_for_update())
+    wanted = (Study.uid == study_uid, *_done_with(session, merged))  # as it is once nobody else has the row
+    study = session.scalar(select(Study).where(*wanted))
     if study is None:
         return None
     of_study = Instance.series_pk.in_(select(Series.id).where(Series.study_pk == study.id))
@@ -80,11 +81,17 @@ def _deleted(session: Session, table: Any, old: Sequence[ColumnElement[bool]], a
     return int(cast("CursorResult[Any]", session.execute(gone)).rowcount)
 
 
-def _being_read(session: Session, merged: Sequence[Sequence[str]]) -> set[str]:
-    """The patient IDs, under any name, of studies that are being read."""
-    query = select(Patient.patient_id).join(Study).join(Revision).where(Revision.state.in_(BEING_READ))
-    found = set(session.scalars(query)) - {""}
-    return found.union(*(group for group in merged if found & set(group)))
+def _being_read() -> Select[str]:
+    """The patient IDs of studies that are being read."""
+    query = select(Patient.patient_id).join(Study).join(Revision)
+    return query.where(Revision.state.in_(BEING_READ), Patient.patient_id != "")
+
+
+def _merged_with_one_being_read(session: Session, merged: Sequence[Sequence[str]]) -> set[str]:
+    if not merged:
+        return set()
+    found = set(session.scalars(_being_read()))
+    return set().union(*(group for group in merged if found & set(group)))
 
 
 def _done_with(session: Session, merged: Sequence[Sequence[str]]) -> tuple[ColumnElement[bool], ...]:
@@ -95,7 +102,9 @@ def _done_with(session: Session, merged: Sequence[Sequence[str]]) -> tuple[Colum
         revision.study_pk == Study.id,
         or_(delivery.state == "waiting", delivery.commit_due.is_not(None)),
     )
-    patients_under_way = select(Patient.id).where(Patient.patient_id.in_(_being_read(session, merged)))
+    also = _merged_with_one_being_read(session, merged)
+    same_patient = or_(Patient.patient_id.in_(_being_read()), Patient.patient_id.in_(also))
+    patients_under_way = select(Patient.id).where(same_patient)
     return (
         _has_images(),
         Study.is_open.is_(False),

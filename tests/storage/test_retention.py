@@ -7,7 +7,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import event, func, select
 
 from storage import priors, quarantine
 from storage.actions import ActionRefusedError, read_again, read_now
@@ -81,6 +81,27 @@ def test_a_prior_under_a_merged_id_or_of_another_issuer_is_kept_too(
         assert releasable(session, moment, 10) == [merged.uid, unrelated.uid]
         assert release(session, merged.uid, "old", kept_by) is None
         assert release(session, merged.uid, "old") is not None
+
+
+@pytest.mark.parametrize("merged", [(), (("A", "B"),)])
+def test_a_prior_is_kept_for_a_study_that_was_queued_while_its_row_was_waited_for(
+    merged: tuple[tuple[str, str], ...], database: Database, tmp_path: Path
+) -> None:
+    if database.is_sqlite:
+        pytest.skip("SQLite has one writer at a time")
+    with database.session() as session:
+        prior = rows.add_study(session, patient_id="A")
+        rows.read_and_deliver(session, prior, tmp_path)
+        current = rows.add_study(session, patient_id="B" if merged else "A")
+
+    def queue(_connection: object, _cursor: object, statement: str, *_: object) -> None:
+        if "FOR UPDATE" in statement:
+            with database.session() as another:
+                rows.close(another, another.merge(current))
+
+    event.listen(database.engine, "before_cursor_execute", queue)
+    with database.session() as session:
+        assert release(session, prior.uid, "old", merged) is None
 
 
 def test_a_released_study_keeps_its_findings_and_says_what_became_of_it(
