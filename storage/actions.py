@@ -9,8 +9,7 @@ from sqlalchemy.orm import Session
 
 from storage.database import now
 from storage.deleted_images import note_whole, still_missing
-from storage.events import log_event
-from storage.intake import count_of
+from storage.events import count_of, log_event
 from storage.tables import Delivery, Instance, Revision, Series, Study
 
 

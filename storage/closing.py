@@ -10,7 +10,7 @@ from sqlalchemy import func, or_, select, update
 from sqlalchemy.orm import Session
 
 from storage.deleted_images import still_missing, was_read
-from storage.intake import count_of
+from storage.events import count_of
 from storage.tables import Event, Instance, Revision, Series, Study
 
 

@@ -25,3 +25,8 @@ def log_event(
     session.add(
         Event(at=now(), study_uid=study_uid, revision=revision, stage=stage, level=level, text=text[:2000])
     )
+
+
+def count_of(number: int, noun: str) -> str:
+    """Such as "1 image" or "2 images"."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

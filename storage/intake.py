@@ -12,6 +12,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session, joinedload
 
 from storage.deleted_images import note_whole, still_missing
+from storage.events import count_of
 from storage.tables import Base, Event, Instance, Patient, Refusal, Revision, Series, Study
 
 
@@ -293,10 +294,6 @@ def _prolong(session: Session, studies: dict[str, Study], known: Iterable[Receiv
         if study.is_open:
             study.last_image_at = image.received_at
     session.flush()
-
-
-def count_of(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def _studies_by_uid(session: Session, uids: Iterable[str]) -> dict[str, Study]:

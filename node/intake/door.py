@@ -14,6 +14,7 @@ from node.intake.notes import RefusalNotes
 from node.settings import DicomSettings
 from storage.audit import AuditEntry
 from storage.database import now
+from storage.events import count_of
 from storage.intake import Refused
 
 NOT_AUTHORIZED = 0x0124
@@ -42,25 +43,29 @@ class Door:
         self._settings = settings
         self._notes = notes
         self._lock = threading.Lock()
-        self._waiting: dict[Guest, None] = {}  # in the order of their coming
+        self._waiting: dict[Guest, bool] = {}  # in the order of their coming; True once told to go
         self._inside: dict[Guest, str] = {}
         self._by_address: Counter[str] = Counter()
         self._names: dict[str, set[str]] = {}  # of those refused, by address
 
     def knock(self, guest: Guest) -> None:
         """Somebody connects. Where too many wait already, the one who has waited longest, of the address with
-        the most of them, is sent away."""
+        the most of them, is sent away; who was rejected, and is only heard out, was noted then."""
         with self._lock:
-            self._waiting[guest] = None
-            crowd = len(self._waiting) > PLACES_TO_WAIT
-            longest = self._longest_waiting() if crowd else None
-        if longest is not None:
-            longest.cut()
+            self._waiting[guest] = False
+            if len(self._waiting) <= PLACES_TO_WAIT:
+                return
+            longest = self._longest_waiting()
+            rejected = self._waiting.pop(longest)
+        longest.cut()
+        if not rejected:
             self.distrust(longest.address, "it kept silent, and others waited for its place")
 
     def admit(self, guest: Guest, caller: Caller) -> Rejection | None:
-        """Somebody asks for an association. None: it is granted."""
+        """Somebody asks for an association. None: it is granted; else the guest keeps its place among those
+        who wait until it leaves."""
         if not self.is_welcome(caller):
+            self._told_to_go(guest)
             return CALLER_NOT_RECOGNISED
         with self._lock:
             full = (
@@ -72,6 +77,7 @@ class Door:
                 self._inside[guest] = guest.address
                 self._by_address[guest.address] += 1
         if full:
+            self._told_to_go(guest)
             reason = f"too many senders are connected; {caller} was told to come back"
             self._turn_away(caller, reason, OUT_OF_RESOURCES)
             return LIMIT_EXCEEDED
@@ -107,10 +113,10 @@ class Door:
         that were not accepted."""
         who = f"{caller.ae_title} ({caller.certificate.subject})" if caller.certificate else caller.ae_title
         for study_uid, count in objects.items():
-            text = f"sent {_count(count, 'object')}"
+            text = f"sent {count_of(count, 'object')}"
             self._notes.enter(AuditEntry(now(), "received", who, caller.address, text, study_uid))
         if refused:
-            text = f"sent {_count(refused, 'object')} that could not be accepted"
+            text = f"sent {count_of(refused, 'object')} that could not be accepted"
             self._notes.enter(AuditEntry(now(), "received", who, caller.address, text))
 
     def _turn_away(self, caller: Caller, reason: str, status: int) -> None:
@@ -130,12 +136,11 @@ class Door:
                 names.add(caller.ae_title)
             return caller.ae_title if caller.ae_title in names else "another"
 
+    def _told_to_go(self, guest: Guest) -> None:
+        with self._lock:
+            if guest in self._waiting:  # else it was cut meanwhile
+                self._waiting[guest] = True
+
     def _longest_waiting(self) -> Guest:
         most, _ = Counter(guest.address for guest in self._waiting).most_common(1)[0]
-        longest = next(guest for guest in self._waiting if guest.address == most)
-        del self._waiting[longest]
-        return longest
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+        return next(guest for guest in self._waiting if guest.address == most)

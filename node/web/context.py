@@ -19,7 +19,7 @@ from node.web.queries import StudyQuery
 from storage import actions, audit
 from storage.changes import ChangeMark
 from storage.database import Database
-from storage.intake import count_of
+from storage.events import count_of
 from storage.overview import (
     SourceLine,
     StudyLine,

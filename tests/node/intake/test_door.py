@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import ExitStack
+from dataclasses import dataclass
 from functools import partial
 
 import pytest
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
 
 from node.intake import tally, transport
-from node.intake.door import MOST_NAMES, PLACES_TO_WAIT
+from node.intake.callers import Caller
+from node.intake.door import MOST_NAMES, PLACES_TO_WAIT, Door
+from node.intake.negotiation import CALLER_NOT_RECOGNISED
+from node.intake.notes import RefusalNotes
+from node.settings import AllowedCaller, DicomSettings
 from storage.audit import AuditFilter, newest
 from tests.node.intake.conftest import Intake
 from tests.node.intake.raw_sender import (
@@ -37,6 +42,36 @@ def test_a_crowd_that_says_nothing_takes_nobodys_place(start_intake: StartIntake
         assert crowd[-1].associate() == ASSOCIATE_AC
     (refusal,) = intake.refusals()
     assert "kept silent" in refusal.reason
+
+
+@dataclass(eq=False)
+class Connection:
+    address: str = "10.0.0.1"
+    is_cut: bool = False
+
+    def cut(self) -> None:
+        self.is_cut = True
+
+
+def test_who_was_rejected_and_is_cut_for_a_crowd_is_not_said_to_have_kept_silent(
+    start_intake: StartIntake,
+) -> None:
+    intake = start_intake("fast")
+    door = Door(
+        DicomSettings(allowed_callers=(AllowedCaller(ae_title="CT1"),)), RefusalNotes(intake.receiver._ledger)
+    )
+    rejected, silent = Connection(), Connection()
+    door.knock(rejected)
+    door.knock(silent)
+    assert door.admit(rejected, Caller("STRANGER", rejected.address)) == CALLER_NOT_RECOGNISED
+    for _ in range(PLACES_TO_WAIT - 1):
+        door.knock(Connection())
+    assert (rejected.is_cut, silent.is_cut) == (True, False)
+    (refusal,) = intake.refusals()
+    assert "STRANGER@10.0.0.1 is not among dicom.allowed_callers" in refusal.reason
+    door.knock(Connection())
+    assert silent.is_cut
+    assert "kept silent" in intake.refusals()[-1].reason
 
 
 def test_a_stranger_under_many_names_fills_nothing(start_intake: StartIntake) -> None:
