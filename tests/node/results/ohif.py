@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from io import BytesIO
@@ -117,16 +117,20 @@ def served(pacs: str) -> Iterator[str]:
 
 
 @contextmanager
-def opened(address: str, study_uid: str) -> Iterator[Page]:
-    """A browser page with the study open and its thumbnails there."""
+def browser(address: str) -> Iterator[Callable[[str], Page]]:
+    """Opens studies, each on a page of its own, their thumbnails there."""
     chromium = require("chromium")
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=str(chromium), args=BROWSER_FLAGS)
-        page = browser.new_page(viewport={"width": 1400, "height": 900})
-        page.goto(f"{address}/viewer?StudyInstanceUIDs={study_uid}", timeout=120_000)
-        page.wait_for_selector(THUMBNAIL, timeout=120_000)
-        yield page
-        browser.close()
+        started = playwright.chromium.launch(executable_path=str(chromium), args=BROWSER_FLAGS)
+
+        def opened(study_uid: str) -> Page:
+            page = started.new_page(viewport={"width": 1400, "height": 900})
+            page.goto(f"{address}/viewer?StudyInstanceUIDs={study_uid}", timeout=120_000)
+            page.wait_for_selector(THUMBNAIL, timeout=120_000)
+            return page
+
+        yield opened
+        started.close()
 
 
 def pixels(page: Page) -> npt.NDArray[np.uint8]:

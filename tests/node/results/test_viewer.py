@@ -92,9 +92,10 @@ def chest_xray(tmp_path_factory: pytest.TempPathFactory) -> Case:
 
 
 @pytest.fixture(scope="module")
-def page(
+def opened(
     study: Case, negative: Case, chest_xray: Case, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Page]:
+) -> Iterator[Callable[[str], Page]]:
+    """Opens a study in the viewer, by its UID."""
     folder = tmp_path_factory.mktemp("pacs")
     pacs = Orthanc(folder / "orthanc")
     pacs.start()
@@ -105,10 +106,15 @@ def page(
         made = [file.path for each in (results, nothing, classes) for file in each.values()]
         for path in [*study.paths, *negative.paths, *chest_xray.paths, *made]:
             pacs.upload(path)
-        with ohif.served(pacs.url) as address, ohif.opened(address, uid_of(study)) as opened:
+        with ohif.served(pacs.url) as address, ohif.browser(address) as opened:
             yield opened
     finally:
         pacs.stop()
+
+
+@pytest.fixture(scope="module")
+def page(opened: Callable[[str], Page], study: Case) -> Page:
+    return opened(uid_of(study))
 
 
 def uid_of(case: Case) -> str:
@@ -202,18 +208,19 @@ def test_series_can_be_told_apart_in_the_list(page: Page) -> None:
         assert sum(what in text for text in beginnings) == 1
 
 
-def test_the_classes_of_a_radiograph_are_shown_as_text(page: Page, study: Case, chest_xray: Case) -> None:
-    page.goto(page.url.replace(uid_of(study), uid_of(chest_xray)), timeout=PATIENCE_MS)
+def test_the_classes_of_a_radiograph_are_shown_as_text(
+    opened: Callable[[str], Page], chest_xray: Case
+) -> None:
+    page = opened(uid_of(chest_xray))
     show(page, "AI classes")
     page.get_by_text("Pneumothorax").first.wait_for(timeout=PATIENCE_MS)
     seen(page, "ohif-classes", lambda _: True)
     for said in ("Pleural effusion", "Present", "Absent", "Undetermined"):
         assert page.get_by_text(said).count() > 0
-    page.goto(page.url.replace(uid_of(chest_xray), uid_of(study)), timeout=PATIENCE_MS)
 
 
-def test_a_negative_report_is_shown_as_text(page: Page, study: Case, negative: Case) -> None:
-    page.goto(page.url.replace(uid_of(study), uid_of(negative)), timeout=PATIENCE_MS)
+def test_a_negative_report_is_shown_as_text(opened: Callable[[str], Page], negative: Case) -> None:
+    page = opened(uid_of(negative))
     show(page, "measurements")
     page.get_by_text("No pulmonary nodule").first.wait_for(timeout=PATIENCE_MS)
     seen(page, "ohif-negative", lambda _: True)
