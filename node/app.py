@@ -42,6 +42,7 @@ from storage.database import Database, now
 log = logging.getLogger(__name__)
 
 ECHO_SECONDS = 5
+SETTLE_SECONDS = 10  # that a study to be closed waits at a time for all that came of it to be entered
 
 
 class Node:
@@ -99,7 +100,8 @@ class Node:
         }
         outbox = Outbox(database, archive.root, destinations)
         queue = DurableQueue(_queue_url(settings), _executor_id(archive.root), _reading(room, outbox))
-        completion = Completion(database, settings.dicom, partial(_enqueue, room, queue))
+        settle = partial(receiver.settle, SETTLE_SECONDS)
+        completion = Completion(database, settings.dicom, partial(_enqueue, room, queue), settle)
         to_archives = _echoes(settings.archives, title, identity)
         echoes = {f"archive {name}": echo for name, echo in to_archives.items()}
         echoes |= {
@@ -119,7 +121,7 @@ class Node:
             [retention.probe, *_certificates(identity, page_identity)],
         )
         recall = Recall(database, settings.priors, to_archives)
-        page = create_app(settings, database, archive.root, health)
+        page = create_app(settings, database, archive.root, health, settle)
         web = WebServer(page, settings.web.host, settings.web.port, page_identity, settings.web.proxies)
 
         with database.session() as session:

@@ -33,6 +33,7 @@ from inference.errors import UnreadableSeriesError
 from inference.segmentation import load_frames
 from inference.series import load_series
 from inference.volume import Volume
+from node.quoting import silence_quotes
 from node.stopping import Stopping
 
 log = logging.getLogger(__name__)
@@ -275,6 +276,7 @@ def main(fd: int, memory: int, seconds: float) -> None:
     """Serve until the other end of the socket ``fd`` is closed."""
     for number in (signal.SIGINT, signal.SIGTERM):  # meant for the node, which closes the socket in the end
         signal.signal(number, signal.SIG_IGN)
+    silence_quotes()
     _cap(memory)
     with socket.socket(fileno=fd) as connection:
         while True:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import logging
-import warnings
 from pathlib import Path
 
+from node.quoting import silence_quotes
 from node.settings import LogSettings
+from storage.events import events_into_log
 
-# Libraries that quote what they meet in a data set; from them only what has gone wrong is wanted.
-QUOTING = {"pydicom": logging.ERROR, "pynetdicom": logging.WARNING, "highdicom": logging.WARNING}
 REPEATING = "pynetdicom.transport"  # that a peer cannot be reached; who asked it says so, and says which
 TALKATIVE = ("dbos", "alembic", "uvicorn", "asyncio", "PIL", "matplotlib")
 
@@ -36,9 +35,8 @@ def set_up_logging(settings: LogSettings, file: Path | None = None) -> None:
     plain = logging.Formatter("%(asctime)s %(levelname)-7s %(name)s: %(message)s", "%Y-%m-%d %H:%M:%S")
     handler.setFormatter(JsonLines() if settings.format == "json" else plain)
     logging.basicConfig(level=settings.level.upper(), handlers=[handler], force=True)
-    for name, level in QUOTING.items():
-        logging.getLogger(name).setLevel(level)
+    silence_quotes()
+    events_into_log()
     logging.getLogger(REPEATING).setLevel(logging.CRITICAL)
     for name in TALKATIVE:
         logging.getLogger(name).setLevel(logging.WARNING)
-    warnings.filterwarnings("ignore", module="pydicom")  # they quote values, names among them

@@ -43,7 +43,7 @@ class ReadingRoom:
     load_frames: LoadFrames = load_frames
     archives: tuple[DicomArchive, ...] = ()
     take: Take | None = None
-    settle: Callable[[], None] | None = None
+    settle: Callable[[], object] | None = None
     named_priors: tuple[str, ...] | None = None
     wanted: frozenset[str] = frozenset()
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from node.commands.findings_table import findings_table
 from node.commands.terminal import console, progress
 from node.offline import read_study
+from node.quoting import silence_quotes
 from node.settings import Settings
 
 
@@ -23,6 +24,7 @@ def read(study: Path, priors: Sequence[Path], out: Path, settings: Settings) -> 
     Raises:
         OutputError: ``out`` cannot be written to; nothing was read.
     """
+    silence_quotes()
     _make_writable(out)
     with progress() as bar:
         task = bar.add_task("reading", total=1.0)

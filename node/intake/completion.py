@@ -48,15 +48,21 @@ class Completion:
     """A thread that closes quiet studies and hands each to ``on_closed``.
 
     A closed study has its queued revision in the database before ``on_closed`` is called; should that
-    fail or the node die in between, enqueueing every queued revision on start makes up for it.
+    fail or the node die in between, enqueueing every queued revision on start makes up for it. ``settle``
+    waits for the rows of what was received and tells whether all are there: until then, none is closed.
     """
 
     def __init__(
-        self, database: Database, settings: DicomSettings, on_closed: Callable[[ClosedStudy], None]
+        self,
+        database: Database,
+        settings: DicomSettings,
+        on_closed: Callable[[ClosedStudy], None],
+        settle: Callable[[], bool] = lambda: True,
     ) -> None:
         self._database = database
         self._settings = settings
         self._on_closed = on_closed
+        self._settle = settle
         self._unclaimed: list[ClosedStudy] = []
         self._quiet = QuietClock()
         self._wake = threading.Event()
@@ -94,7 +100,7 @@ class Completion:
         with self._database.snapshot() as session:
             waiting = open_studies(session)
         self._quiet.look(waiting, now())
-        if any(study.read_now or self._is_quiet(study) for study in waiting):
+        if any(study.read_now or self._is_quiet(study) for study in waiting) and self._settle():
             with self._database.session() as session:
                 closed = close_quiet(session, now(), self._is_quiet)
             self._unclaimed += closed

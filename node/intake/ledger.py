@@ -7,6 +7,7 @@ node die meanwhile, their names in the archive's ``incoming`` bring them back on
 from __future__ import annotations
 
 import logging
+import math
 import queue
 import threading
 import time
@@ -85,11 +86,6 @@ class Ledger:
         self._waiting.put(threading.Event())
         self._thread.join(seconds)
 
-    @property
-    def backlog(self) -> int:
-        """How many of them wait to be written."""
-        return self._waiting.qsize()
-
     def enter(self, entry: Item, timeout: float = 5) -> None:
         """Have an image, a refusal or a line of the audit trail written soon.
 
@@ -104,8 +100,8 @@ class Ledger:
             time.sleep(0.02)
         self._waiting.put(entry)
 
-    def settle(self) -> None:
-        """Wait until everything entered so far is written.
+    def settle(self, seconds: float = math.inf) -> bool:
+        """Wait until everything entered so far is written, or for ``seconds``; returns whether it is.
 
         Raises:
             LedgerStoppedError: it will not be before the next start.
@@ -113,9 +109,13 @@ class Ledger:
         reached = threading.Event()
         self._waiting.put(reached)
         self._hurry.set()
+        until = time.monotonic() + seconds
         while not reached.wait(SECONDS_BETWEEN_LOOKS):
             if not self._thread.is_alive() and not reached.is_set():
                 raise LedgerStoppedError("the node is stopping; what came in is entered on its next start")
+            if time.monotonic() > until:
+                return False
+        return True
 
     def _run(self) -> None:
         while True:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import logging
+import math
 import socket
 from dataclasses import replace
 from functools import partial
@@ -89,13 +90,13 @@ class Receiver:
         self._ledger.stop()
         self._archive.release()
 
-    def settle(self) -> None:
-        """Wait until every image answered so far has its row.
+    def settle(self, seconds: float = math.inf) -> bool:
+        """Wait until every image answered so far has its row, or for ``seconds``; returns whether it has.
 
         Raises:
             LedgerStoppedError: the receiver was stopped before that.
         """
-        self._ledger.settle()
+        return self._ledger.settle(seconds)
 
     def take(self, announced: Announcement, data_set: bytes) -> int:
         """Keep an object that we fetched: it did not come to our port. Returns the status to answer."""

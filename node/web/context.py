@@ -62,10 +62,16 @@ class Board:
 
 
 class Context:
-    """The node as the status page sees it; ``health`` is looked at anew after a few seconds."""
+    """The node as the status page sees it; ``health`` is looked at anew after a few seconds. ``settle`` waits
+    until what was received has its rows."""
 
     def __init__(
-        self, settings: Settings, database: Database, data_dir: Path, probes: Callable[[], Sequence[Probe]]
+        self,
+        settings: Settings,
+        database: Database,
+        data_dir: Path,
+        probes: Callable[[], Sequence[Probe]],
+        settle: Callable[[], object],
     ) -> None:
         self.settings = settings
         self.database = database
@@ -75,6 +81,7 @@ class Context:
         self.health = Lasting(lambda: tuple(probes()), seconds=5.0)
         self.looks = Looks(database)
         self.logins = Logins(settings.web, database)
+        self._settle = settle
         self._situation = SinceChange(self._sum, self.mark)
 
     def board(self, query: StudyQuery) -> Board:
@@ -97,6 +104,8 @@ class Context:
             LookupError: the study never came in.
             ActionRefusedError: it cannot be done as the study stands.
         """
+        if action == "read-now":
+            self._settle()
         with self.database.session() as session:
             missing = 0
             match action:

@@ -95,6 +95,25 @@ def test_a_quiet_study_is_closed_and_handed_over_once(
     assert closings.studies == [ClosedStudy("1.1", 1)]
 
 
+def test_a_study_is_not_closed_before_all_that_was_received_of_it_has_its_rows(
+    database: Database, closings: Closings
+) -> None:
+    closed_when_asked: list[list[ClosedStudy]] = []
+
+    def settle() -> bool:
+        closed_when_asked.append(list(closings.studies))
+        return len(closed_when_asked) > 1
+
+    take_in(database, "1.1", seconds_ago=60)
+    completion = Completion(database, DicomSettings(quiet_seconds=0.3), closings, settle)
+    completion.start()
+    try:
+        assert closings.wait_for(1) == [ClosedStudy("1.1", 1)]
+    finally:
+        completion.stop()
+    assert closed_when_asked == [[], []]
+
+
 def test_each_source_is_given_its_own_time(
     database: Database, closings: Closings, start: Callable[[DicomSettings], Completion]
 ) -> None:

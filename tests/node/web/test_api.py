@@ -8,12 +8,15 @@ from fastapi.testclient import TestClient
 from sqlalchemy import select
 
 from node.health import Probe
+from node.settings import Settings
+from node.web.app import create_app
 from storage.audit import AuditFilter, newest
 from storage.database import Database, now
 from storage.overview import STATES
 from storage.retention import release
 from storage.tables import Series
 from tests.node.web import rows
+from tests.node.web.conftest import WELL
 
 
 def test_the_list_has_every_state_and_the_sums(
@@ -137,6 +140,18 @@ def test_an_action_is_carried_out_once_and_then_refused(
     )
     assert client.post("/api/studies/1.2.3/read-now").status_code == 404
     assert client.post(f"/api/studies/{study.uid}/forget").status_code == 422
+
+
+def test_a_study_is_read_now_with_what_was_received_and_had_no_row_yet(
+    database: Database, data_dir: Path
+) -> None:
+    def settle() -> None:
+        with database.session() as session:
+            rows.add_study(session, uid="2.25.7")
+
+    app = create_app(Settings(), database, data_dir, lambda: WELL, settle)
+    with TestClient(app, base_url="http://127.0.0.1:8080") as client:
+        assert client.post("/api/studies/2.25.7/read-now").status_code == 202
 
 
 def test_the_audit_trail_tells_without_how_many_deleted_images_a_study_was_to_be_read(
