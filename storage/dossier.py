@@ -11,6 +11,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session, selectinload
 
 from storage.choices import SeriesChoice, choices_of
+from storage.contents import Content
 from storage.overview import StudyLine, one_study
 from storage.tables import Delivery, Event, FindingRow, Instance, ReadingRow, Revision, Series, Study
 
@@ -51,9 +52,12 @@ class FindingRecord:
 
 @dataclass(frozen=True)
 class ObjectRecord:
+    """``content``: what it holds in a word, empty where its file does not tell."""
+
     kind: str
     sop_class: str
     uid: str
+    content: str
 
 
 @dataclass(frozen=True)
@@ -73,10 +77,13 @@ class ReadingRecord:
 
 @dataclass(frozen=True)
 class DeliveryRecord:
-    """``next_at`` is when the next attempt is due, None once there is none to come."""
+    """``content``: what the object holds in a word, made of the reading of ``reader``; each empty where its
+    file does not tell. ``next_at`` is when the next attempt is due, None once there is none to come."""
 
     destination: str
     kind: str
+    content: str
+    reader: str
     object_uid: str
     state: str
     attempts: int
@@ -225,7 +232,10 @@ def _reading(row: ReadingRow) -> ReadingRecord:
         classes=tuple(row.body.get("classes", ())),
         segments=tuple(row.body.get("segments", ())),
         seconds=row.body.get("seconds", {}),
-        objects=tuple(ObjectRecord(item.kind, item.sop_class, item.uid) for item in row.objects),
+        objects=tuple(
+            ObjectRecord(item.kind, item.sop_class, item.uid, Content.of(item.path).words)
+            for item in row.objects
+        ),
     )
 
 
@@ -248,9 +258,12 @@ def _finding(row: FindingRow, body: Mapping[str, Any]) -> FindingRecord:
 
 
 def _delivery(row: Delivery) -> DeliveryRecord:
+    content = Content.of(row.path)
     return DeliveryRecord(
         destination=row.destination,
         kind=row.kind,
+        content=content.words,
+        reader=content.reader,
         object_uid=row.object_uid,
         state=row.state,
         attempts=row.attempts,

@@ -17,6 +17,7 @@ from node.peers import commitment
 from node.peers.sending import DeliveryError, Destination, Receipt
 from node.settings import DestinationSettings
 from storage import audit, deliveries
+from storage.contents import name_of
 from storage.database import Database, now
 from storage.deliveries import DueDelivery
 from storage.events import log_event
@@ -160,22 +161,22 @@ def _record(session: Session, settings: DestinationSettings, delivery: DueDelive
     log_here = partial(
         log_event, session, "deliver", study_uid=delivery.study_uid, revision=delivery.revision
     )
+    name = name_of(delivery.kind, delivery.path)
     if receipt.outcome == "sent":
         deliveries.record_sent(session, delivery.id, confirm=settings.confirm)
-        log_here(f"{delivery.kind.upper()} is in {settings.name}")
+        log_here(f"{name} is in {settings.name}")
     elif receipt.is_kind_refused and _replaced(session, delivery):
-        what, instead = delivery.kind.upper(), FALLBACKS[delivery.kind].upper()
-        log_here(f"{what} is replaced by {instead}: {receipt.reason}", level="warning")
+        instead = FALLBACKS[delivery.kind].upper()
+        log_here(f"{name} is replaced by {instead}: {receipt.reason}", level="warning")
     elif receipt.outcome == "refused":
         deliveries.record_refused(session, delivery.id, receipt.reason)
-        log_here(f"{delivery.kind.upper()} was refused: {receipt.reason}", level="error")
+        log_here(f"{name} was refused: {receipt.reason}", level="error")
     else:
         pause = timedelta(seconds=settings.retry_seconds)
         next_at = deliveries.record_failed(session, delivery.id, receipt.reason, pause)
         if delivery.attempts == 0:
             log_here(
-                f"{delivery.kind.upper()} could not be sent, "
-                f"next try at {next_at:%H:%M:%S} UTC: {receipt.reason}",
+                f"{name} could not be sent, next try at {next_at:%H:%M:%S} UTC: {receipt.reason}",
                 level="warning",
             )
     deliveries.settle(session, delivery.study_uid, delivery.revision)

@@ -19,6 +19,7 @@ from inference.volume import Volume
 from node.results import codes
 from node.results.identity import SOFTWARE_VERSION, result_uid
 from node.results.source import Sources, middle_image_uid
+from storage.contents import CONTENTS
 
 MANUFACTURER = "Overread"
 DISCLAIMER = "AI result, not verified"
@@ -34,20 +35,21 @@ _ALWAYS_DATED = ("InstanceCreation", "Series")
 _REPORT_CLASS = "1.2.840.10008.5.1.4.1.1.88.34"
 KINDS = ("seg", "sr", "pr", "sc", "ko", "reg")
 REPORTS = ("sr", "sr-outlines", "sr-classes", "sr-changes")
-SERIES = {
-    "seg": (9001, "segmentation"),
-    "seg-structures": (9002, "structures"),
-    "sr": (9003, "measurements"),
-    "sr-outlines": (9004, "outlines"),
-    "sr-classes": (9005, "classes"),
-    "sr-changes": (9009, "changes"),
-    "pr": (9006, "presentation"),
-    "sc": (9007, "summary"),
-    "ko": (9008, "key images"),
-    "reg": (9010, "registration"),
-    "reg-deformable": (9011, "deformable registration"),
-    "sr-not-processed": (9012, "not processed"),
+_SERIES_NUMBERS = {
+    "seg": 9001,
+    "seg-structures": 9002,
+    "sr": 9003,
+    "sr-outlines": 9004,
+    "sr-classes": 9005,
+    "sr-changes": 9009,
+    "pr": 9006,
+    "sc": 9007,
+    "ko": 9008,
+    "reg": 9010,
+    "reg-deformable": 9011,
+    "sr-not-processed": 9012,
 }
+SERIES = {role: (number, CONTENTS[role]) for role, number in _SERIES_NUMBERS.items()}
 
 
 @dataclass(frozen=True)

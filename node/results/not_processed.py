@@ -48,7 +48,7 @@ def not_processed(
         udi=udi,
     )
     report = _report(edition, reason)
-    path = out / "not-processed.dcm"
+    path = out / f"{_ROLE}.dcm"
     save(report, path)
     return ResultFile("sr", str(report.SOPClassUID), str(report.SOPInstanceUID), path)
 

@@ -10,7 +10,7 @@ from node.priors.study_time import StudyTime
 from node.reading_room import ReadingRoom
 from node.steps.job import Job, note
 from storage import deliveries, priors, readings
-from storage.events import log_event
+from storage.events import count_of, log_event
 
 
 def deliver(room: ReadingRoom, job: Job, failures: Sequence[tuple[str, str]]) -> None:
@@ -24,7 +24,7 @@ def deliver(room: ReadingRoom, job: Job, failures: Sequence[tuple[str, str]]) ->
         for destination in room.settings.destinations:
             wanted = [o for reading in made for o in reading.objects if o.kind in destination.objects]
             posted = deliveries.post(session, job.study_uid, job.revision, destination.name, wanted)
-            note(session, job, "deliver", f"{posted} objects posted to {destination.name}")
+            note(session, job, "deliver", f"{count_of(posted, 'object')} posted to {destination.name}")
         if made and not room.settings.destinations:
             note(session, job, "deliver", "no destination is set: the results stay here", "warning")
         deliveries.settle(session, job.study_uid, job.revision)

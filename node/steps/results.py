@@ -34,6 +34,7 @@ from node.steps.job import (
 )
 from node.steps.pictures import beside_priors, evidence_of
 from storage import readings
+from storage.contents import Content
 from storage.readings import StoredObject, StoredReading
 
 
@@ -105,7 +106,8 @@ def write_results(
             [room.archive.relative(picture) for picture in pictures],
             objects,
         )
-        note(session, job, "results", f"{task.reader}: {', '.join(o.kind.upper() for o in objects)} written")
+        contents = ", ".join(Content.of(o.path).words for o in objects)
+        note(session, job, "results", f"{task.reader}: {contents} written")
 
 
 def _reported(session: Session, job: Job) -> list[Reading]:

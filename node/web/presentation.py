@@ -12,7 +12,7 @@ from fastapi.templating import Jinja2Templates
 from markupsafe import Markup
 
 from storage.database import now
-from storage.dossier import FindingRecord
+from storage.dossier import DeliveryRecord, FindingRecord, ObjectRecord
 from storage.overview import StudyState
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -40,12 +40,13 @@ STAGE_WORDS = {
     "node": "node",
 }
 
-OBJECT_WORDS = {
-    "seg": "Segmentation (SEG)",
-    "sr": "Structured report (SR)",
-    "pr": "Presentation state (PR)",
-    "sc": "Summary image (SC)",
-    "ko": "Key objects (KO)",
+KIND_WORDS = {
+    "seg": "segmentation",
+    "sr": "structured report",
+    "pr": "presentation state",
+    "sc": "summary image",
+    "ko": "key objects",
+    "reg": "registration",
 }
 
 ROUNDING = ((60, 1, "s"), (3600, 60, "min"), (48 * 3600, 3600, "h"), (float("inf"), 86400, "d"))
@@ -55,12 +56,10 @@ def page_templates() -> Jinja2Templates:
     """The templates, with every value escaped and these words and filters at hand."""
     templates = Jinja2Templates(directory=TEMPLATES)
     templates.env.trim_blocks = templates.env.lstrip_blocks = True
-    templates.env.globals.update(
-        state_meanings=STATE_MEANINGS, stage_words=STAGE_WORDS, object_words=OBJECT_WORDS
-    )
+    templates.env.globals.update(state_meanings=STATE_MEANINGS, stage_words=STAGE_WORDS)
     templates.env.filters.update(
         age=age, moment=moment, dicom_date=dicom_date, axes=axes, volume=volume, percent=percent, size=size,
-        signed_percent=signed_percent, days=days, in_path=in_path,
+        signed_percent=signed_percent, days=days, in_path=in_path, object_name=object_name,
     )  # fmt: skip
     return templates
 
@@ -108,6 +107,12 @@ def signed_percent(value: float) -> str:
 
 def days(value: float) -> str:
     return f"{value:,.0f} days"
+
+
+def object_name(made: ObjectRecord | DeliveryRecord) -> str:
+    """``Changes (SR)``; by its kind alone, ``Structured report (SR)``, where its content is not known."""
+    words = made.content or KIND_WORDS.get(made.kind, made.kind)
+    return f"{words.capitalize()} ({made.kind.upper()})"
 
 
 def in_path(value: str) -> str:

@@ -81,6 +81,23 @@ def test_only_a_waiting_delivery_has_a_next_try(database: Database, tmp_path: Pa
     assert [(d.state, d.next_at is None) for d in shown.deliveries] == [("sent", True), ("waiting", False)]
 
 
+def test_objects_of_one_kind_are_told_apart_by_what_they_hold(database: Database, tmp_path: Path) -> None:
+    with database.session() as session:
+        study = rows.add_study(session)
+        revision = rows.close(session, study)
+        reading = rows.add_reading(session, study, revision, tmp_path, roles=("sr", "sr-changes"))
+        rows.post(session, revision, reading)
+    (shown,) = dossier(database, study.uid).revisions
+    assert [(made.kind, made.content) for made in shown.readings[0].objects] == [
+        ("sr", "measurements"),
+        ("sr", "changes"),
+    ]
+    assert [(d.kind, d.content, d.reader) for d in shown.deliveries] == [
+        ("sr", "measurements", "lung-nodules"),
+        ("sr", "changes", "lung-nodules"),
+    ]
+
+
 def test_the_readings_are_those_of_the_newest_revision(database: Database, tmp_path: Path) -> None:
     with database.session() as session:
         study = rows.add_study(session)

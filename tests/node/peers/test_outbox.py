@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -65,16 +66,19 @@ def files(tmp_path_factory) -> list[Path]:
 
 @pytest.fixture
 def posted(database: Database, files: list[Path]) -> Database:
+    _post(database, [StoredObject("seg", CT, path.stem, str(path)) for path in files])
+    return database
+
+
+def _post(database: Database, objects: list[StoredObject]) -> None:
     with database.session() as session:
         study = Study(uid=STUDY, patient=Patient(patient_id="P"), first_image_at=now(), last_image_at=now())
         session.add(study)
         session.flush()
         session.add(Revision(study_pk=study.id, number=1, state="delivering", closed_at=now()))
         session.flush()
-        objects = [StoredObject("seg", CT, path.stem, str(path)) for path in files]
-        assert deliveries.post(session, STUDY, 1, "pacs", objects) == len(files)
+        assert deliveries.post(session, STUDY, 1, "pacs", objects) == len(objects)
         assert deliveries.post(session, STUDY, 1, "pacs", objects) == 0
-    return database
 
 
 def _destination(port: int, retry_seconds: float = 0.1) -> DestinationSettings:
@@ -121,6 +125,20 @@ def test_every_object_arrives_once_and_the_study_ends_delivered(posted, files):
         (entry,) = newest(session, AuditFilter(kind="delivered"))
     assert (entry.who, entry.address, entry.study_uid) == ("pacs", "127.0.0.1", STUDY)
     assert entry.text == f"was sent {len(files)} result objects"
+
+
+def test_the_timeline_tells_which_report_is_where(database: Database, files: list[Path], tmp_path: Path):
+    reports = [tmp_path / "lung-nodules" / f"{role}.dcm" for role in ("sr", "sr-changes")]
+    reports[0].parent.mkdir()
+    for file, report in zip(files[:2], reports, strict=True):
+        shutil.copyfile(file, report)
+    _post(database, [StoredObject("sr", CT, path.stem, str(path)) for path in reports])
+    with Pacs().listening() as port, _outbox(database, _destination(port)):
+        _wait_for(lambda: _state(database) == "delivered")
+    assert _texts(database) == [
+        "SR (measurements of lung-nodules) is in pacs",
+        "SR (changes of lung-nodules) is in pacs",
+    ]
 
 
 def test_a_destination_that_is_away_gets_everything_when_it_returns(posted, files, free_port):

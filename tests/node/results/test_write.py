@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from dataclasses import replace
 from datetime import timedelta
@@ -11,6 +12,7 @@ import pydicom
 import pytest
 
 from node.results import ResultFile, UnusableSourceError, write
+from storage.contents import Content
 from tests.node.results.phantoms import WHEN, Case
 
 
@@ -48,6 +50,14 @@ def test_what_is_said_of_a_file_is_what_is_in_it(results: dict[str, ResultFile])
     for file in results.values():
         header = pydicom.dcmread(file.path, stop_before_pixels=True)
         assert (header.SOPClassUID, header.SOPInstanceUID) == (file.sop_class, file.sop_instance_uid)
+
+
+def test_a_file_bears_the_name_of_what_it_holds(results: dict[str, ResultFile]) -> None:
+    """A page tells objects apart by it, in the words of the series that a PACS shows."""
+    for file in results.values():
+        content = Content.of(f"results/1/{file.path.parent.name}/{file.path.name}").words
+        described = pydicom.dcmread(file.path, stop_before_pixels=True).SeriesDescription
+        assert re.sub(r" \d+$", "", content) == described.removeprefix("AI ").partition(",")[0]
 
 
 def test_objects_are_dated_with_the_job(results: dict[str, ResultFile]) -> None:

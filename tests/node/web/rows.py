@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from storage.choices import SeriesChoice, keep_choices
+from storage.contents import name_of
 from storage.database import now
 from storage.events import log_event
 from storage.tables import (
@@ -28,8 +30,7 @@ from storage.tables import (
     Study,
 )
 
-SEGMENTATION = "1.2.840.10008.5.1.4.1.1.66.4"
-COMPREHENSIVE_3D_SR = "1.2.840.10008.5.1.4.1.1.88.34"
+SOP_CLASSES = {"seg": "1.2.840.10008.5.1.4.1.1.66.4", "sr": "1.2.840.10008.5.1.4.1.1.88.34"}
 ROOT = "2.25.30177"
 
 _numbers = itertools.count(1)
@@ -132,9 +133,15 @@ def begin_reading(session: Session, study: Study, revision: Revision, stage: str
 
 
 def add_reading(
-    session: Session, study: Study, revision: Revision, data_dir: Path, findings: int = 2, **body: Any
+    session: Session,
+    study: Study,
+    revision: Revision,
+    data_dir: Path,
+    findings: int = 2,
+    roles: Sequence[str] = ("seg", "sr"),
+    **body: Any,
 ) -> ReadingRow:
-    """A reading of series 2 by ``lung-nodules`` with its findings, key images and two result objects."""
+    """A reading of series 2 by ``lung-nodules`` with its findings, key images and result objects."""
     series_uid = f"{study.uid}.2"
     row = ReadingRow(
         revision_pk=revision.id,
@@ -149,12 +156,15 @@ def add_reading(
         finding, as_json = _finding(study, number, data_dir)
         row.findings.append(finding)
         shown.append(as_json)
-    objects = [("seg", SEGMENTATION), ("sr", COMPREHENSIVE_3D_SR)]
+    folder = f"results/{study.uid}/{revision.number}/lung-nodules"
     row.objects = [
         ResultObject(
-            kind=kind, sop_class=sop_class, uid=f"{study.uid}.{revision.number}.9.{i}", path=f"{kind}.dcm"
+            kind=role.partition("-")[0],
+            sop_class=SOP_CLASSES[role.partition("-")[0]],
+            uid=f"{study.uid}.{revision.number}.9.{i}",
+            path=f"{folder}/{role}.dcm",
         )
-        for i, (kind, sop_class) in enumerate(objects)
+        for i, role in enumerate(roles)
     ]
     row.body = {
         "reader": "lung-nodules",
@@ -199,7 +209,7 @@ def post(
 def deliver(session: Session, study: Study, revision: Revision, deliveries: list[Delivery]) -> None:
     for delivery in deliveries:
         delivery.state, delivery.attempts, delivery.sent_at = "sent", 1, now()
-        text = f"{delivery.kind.upper()} is in {delivery.destination}"
+        text = f"{name_of(delivery.kind, delivery.path)} is in {delivery.destination}"
         log_event(session, "deliver", text, study_uid=study.uid, revision=revision.number)
     revision.state, revision.stage, revision.finished_at = "delivered", "", now()
 

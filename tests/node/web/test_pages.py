@@ -92,6 +92,25 @@ def test_a_study_shows_findings_key_images_and_deliveries(
         assert image.content.startswith(b"\x89PNG")
 
 
+def test_reports_are_told_apart_on_the_page_of_their_study(
+    client: TestClient, database: Database, data_dir: Path
+) -> None:
+    with database.session() as session:
+        study = rows.add_study(session)
+        revision = rows.close(session, study)
+        reading = rows.add_reading(session, study, revision, data_dir, roles=("sr", "sr-changes"))
+        rows.deliver(session, study, revision, rows.post(session, revision, reading))
+        untold = rows.add_study(session)
+        revision = rows.close(session, untold)
+        reading = rows.add_reading(session, untold, revision, data_dir, roles=("sr", "sr-of-old"))
+        rows.post(session, revision, reading)
+    page = client.get(f"/studies/{study.uid}").text
+    assert "Measurements (SR)" in page
+    assert "Changes (SR)" in page
+    assert "SR (changes of lung-nodules) is in pacs" in page
+    assert "Structured report (SR)" in client.get(f"/studies/{untold.uid}").text
+
+
 @pytest.mark.parametrize("written", ["../secret.png", "/etc/hostname", "gone.png", "results/secret.txt"])
 def test_no_file_outside_the_data_is_served(
     client: TestClient, database: Database, data_dir: Path, written: str
