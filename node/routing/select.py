@@ -33,7 +33,7 @@ _REPORT = re.compile(r"dose (report|info|record)|patient protocol|dose sheet", r
 class Choice:
     """One series and one reader that might have read it; no reader where none would.
 
-    reason: why it was chosen or not, for an administrator.
+    reason: why it was chosen or not, for an administrator, beside the names of the series and of the reader.
     companion_uid: a second series the reader needs: the CT of a PET.
     """
 
@@ -100,9 +100,7 @@ def _best(
         Choice(other.series_uid, reader, False, _why(criteria, best, other), its_route.priority)
         for other, its_route in others
     ]
-    reason = (
-        f"the only series for {reader}" if not others else f"the best of {len(ranked)} series for {reader}"
-    )
+    reason = "the only one that fits" if not others else f"the best of {len(ranked)} that fit"
     reason = f"{reason}: {_words(best)}"
     if best.problem:
         return [Choice(best.series_uid, reader, True, f"{reason}; {best.problem}", route.priority), *choices]
@@ -115,7 +113,7 @@ def _best(
         if companion is None:
             reason = f"there is no readable CT in the frame of reference of this PET, which {reader} needs"
             return [Choice(best.series_uid, reader, False, reason, route.priority), *choices]
-        reason += f"; with the CT acquired beside it, {_words(companion)}"
+        reason += f"; with the CT acquired beside it, {companion.title!r}: {_words(companion)}"
     elif best.modality == "CT" and any(one.modality == "PT" for one in study):
         reason += "; the CT of a PET/CT study"
     uid = companion.series_uid if companion else ""
@@ -263,10 +261,10 @@ def _why(criteria: Sequence[_Criterion], best: SeriesDescription, other: SeriesD
 
 
 def _words(one: SeriesDescription) -> str:
-    """A series in a few words: what it is called, its plane, slice thickness and number of images."""
-    name = one.description or (f"series {one.number}" if one.number is not None else "an unnamed series")
+    """A series in a few words: its plane, modality, slice thickness and number of images. Who reads them
+    knows what it is called."""
     kind = " ".join(part for part in (one.plane, one.modality) if part)
-    parts = [f"{kind or 'no modality'} {name!r}"]
+    parts = [kind or "no modality"]
     if one.thickness_mm and one.plane:
         parts.append(_mm(one.thickness_mm))
     parts.append(f"{one.images} image{'s' * (one.images != 1)}")

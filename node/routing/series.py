@@ -67,6 +67,12 @@ class SeriesDescription:
         return int(text) if text.lstrip("-").isdigit() else None
 
     @property
+    def title(self) -> str:
+        """What it is called: its description, or its number where it has none."""
+        numbered = "an unnamed series" if self.number is None else f"series {self.number}"
+        return self.description or numbered
+
+    @property
     def name(self) -> str:
         """How a person calls it: by number and description, or by its UID where it has neither."""
         number = "" if self.number is None else f" {self.number}"

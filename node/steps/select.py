@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
@@ -10,7 +10,7 @@ from typing import Any, Literal
 from inference.readers import READERS
 from node.reading_room import ReadingRoom
 from node.routing.select import Choice, describe, select, urgency
-from node.routing.series import header_of, tags_of
+from node.routing.series import SeriesDescription, header_of, tags_of
 from node.steps.job import Assignment, Job, note, series_of
 from storage import readings
 from storage.choices import SeriesChoice, keep_choices
@@ -33,7 +33,7 @@ def select_series(room: ReadingRoom, job: Job) -> list[dict[str, Any]]:
         for choice in choices:
             note(session, job, "select", f"{described[choice.series_uid].name} {_said(choice)}")
         if not assignments:
-            reason = "nothing to read: " + "; ".join(dict.fromkeys(choice.reason for choice in choices))
+            reason = _nothing_to_read(choices, described)
             readings.finish(session, job.study_uid, job.revision, "skipped", stage="select", reason=reason)
     return [asdict(assignment) for assignment in assignments]
 
@@ -61,6 +61,14 @@ def urgency_of(room: ReadingRoom, job: Job) -> Literal["routine", "stat"]:
         next(filter(None, map(header_of, paths)), None) for paths in series_of(room, job).values() if paths
     )
     return urgency((tags_of(header) for header in headers if header is not None), room.routes)
+
+
+def _nothing_to_read(choices: Sequence[Choice], described: Mapping[str, SeriesDescription]) -> str:
+    """Each reason once, with the series that it is of."""
+    titles: dict[str, dict[str, None]] = {}
+    for choice in choices:
+        titles.setdefault(choice.reason, {})[described[choice.series_uid].title] = None
+    return "nothing to read: " + "; ".join(f"{why} ({', '.join(which)})" for why, which in titles.items())
 
 
 def _said(choice: Choice) -> str:
