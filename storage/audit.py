@@ -22,7 +22,8 @@ ROWS_AT_ONCE = 1000
 
 @dataclass(frozen=True)
 class AuditEntry:
-    """``who`` is an account, or an AE title with its certificate's subject; ``address`` where they are."""
+    """``who`` is an account, "somebody at" an address where nobody has to log in, or an AE title with its
+    certificate's subject; ``address`` is where they are."""
 
     at: datetime
     kind: AuditKind

@@ -12,8 +12,6 @@ from fastapi import HTTPException, Query, Request
 from node.web.queries import day, midnight
 from storage.audit import KINDS, AuditFilter, AuditKind
 
-NOBODY_ASKED = "an administrator"
-
 
 @dataclass(frozen=True)
 class AuditQuery:
@@ -59,9 +57,11 @@ def audit_query(
 
 
 def visitor(request: Request) -> str:
-    """The person asking, as timelines and the audit trail name them."""
+    """Who asks, as timelines and the audit trail name them: by login, or by address where there is none."""
     login = getattr(request.state, "login", None)
-    return login.name if login is not None else NOBODY_ASKED
+    if login is not None:
+        return str(login.name)
+    return f"somebody at {address_of(request) or 'an unknown address'}"
 
 
 def address_of(request: Request) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from sqlalchemy import select
 
@@ -140,6 +141,21 @@ def test_an_action_is_carried_out_once_and_then_refused(
     )
     assert client.post("/api/studies/1.2.3/read-now").status_code == 404
     assert client.post(f"/api/studies/{study.uid}/forget").status_code == 422
+
+
+def test_where_nobody_logs_in_the_address_says_who_asked(
+    app: FastAPI, database: Database, data_dir: Path
+) -> None:
+    with database.session() as session:
+        study = rows.add_study(session)
+        rows.fail(session, study, "infer", "The lamp was out.")
+    with TestClient(app, base_url="http://127.0.0.1:8080", client=("10.0.0.7", 50000)) as client:
+        assert client.post(f"/api/studies/{study.uid}/read-again").status_code == 202
+        told = [event["text"] for event in client.get(f"/api/studies/{study.uid}").json()["events"]]
+    assert "Reading again was asked for by somebody at 10.0.0.7." in told
+    with database.snapshot() as session:
+        (entry,) = newest(session, AuditFilter(kind="action"))
+    assert (entry.who, entry.address) == ("somebody at 10.0.0.7", "10.0.0.7")
 
 
 def test_a_study_is_read_now_with_what_was_received_and_had_no_row_yet(

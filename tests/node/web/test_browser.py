@@ -177,7 +177,7 @@ def test_a_button_reads_a_failed_study_again(new_page: NewPage, database: Databa
     expect(page.get_by_role("heading", name="Failed at inference")).to_be_visible()
     page.get_by_role("button", name="Read again").click()
     expect(page.get_by_role("status")).to_contain_text("queued")
-    expect(page.get_by_text("Reading again was asked for by an administrator.")).to_be_visible()
+    expect(page.get_by_text("Reading again was asked for by somebody at 127.0.0.1.")).to_be_visible()
     with database.snapshot() as session:
         assert session.scalars(select(Study.read_now)).one() is True
 
