@@ -154,16 +154,22 @@ def study_dossier(session: Session, uid: str, event_limit: int = 500) -> Dossier
     )
 
 
-def reading_bodies(session: Session, uid: str) -> list[dict[str, Any]] | None:
-    """The readings of the study's newest revision as in ``reading.json``; None if the study never came in."""
+def reading_bodies(session: Session, uid: str, revision: int | None = None) -> list[dict[str, Any]] | None:
+    """The readings of a revision of the study, the newest if not told, as in ``reading.json``; None if the
+    study never came in.
+
+    Raises:
+        LookupError: it has no such revision.
+    """
     study_key = session.scalar(select(Study.id).where(Study.uid == uid))
     if study_key is None:
         return None
-    newest = select(func.max(Revision.number)).where(Revision.study_pk == study_key).scalar_subquery()
-    rows = session.scalars(
-        select(ReadingRow).join(Revision)
-        .where(Revision.study_pk == study_key, Revision.number == newest).order_by(ReadingRow.id)
-    )  # fmt: skip
+    newest = session.scalar(select(func.max(Revision.number)).where(Revision.study_pk == study_key)) or 0
+    wanted = newest if revision is None else revision
+    of_it = Revision.study_pk == study_key, Revision.number == wanted
+    if revision is not None and session.scalar(select(Revision.id).where(*of_it)) is None:
+        raise LookupError(f"Study {uid} has no revision {revision}; its newest is {newest}.")
+    rows = session.scalars(select(ReadingRow).join(Revision).where(*of_it).order_by(ReadingRow.id))
     return [row.body for row in rows]
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, HTTPException, Request, Response
+from fastapi import APIRouter, Depends, HTTPException, Query, Request, Response
 
 from node.health import Probe
 from node.web.context import Action, Context, context
-from node.web.queries import StudyQuery, as_text, study_query
+from node.web.queries import LARGEST_KEY, StudyQuery, as_text, study_query
 from node.web.trail import AuditQuery, address_of, audit_query, visitor
 from storage.actions import ActionRefusedError
 from storage.audit import AuditEntry, newest
@@ -75,6 +75,16 @@ class DoneBody:
     done: Action
 
 
+@dataclass(frozen=True)
+class Problem:
+    """``detail`` says in a sentence why it was not done."""
+
+    detail: str
+
+
+NOT_THERE: dict[int | str, dict[str, Any]] = {404: {"description": "There is none", "model": Problem}}
+
+
 @router.get("/studies", summary="Studies, those with the newest image first")
 def studies(request: Request, node: Node, query: Annotated[StudyQuery, Depends(study_query)]) -> StudiesBody:
     node.looks.at_list(request, query)
@@ -84,7 +94,11 @@ def studies(request: Request, node: Node, query: Annotated[StudyQuery, Depends(s
     return StudiesBody(board.studies, older, situation.counts, situation.waiting, situation.sources)
 
 
-@router.get("/studies/{uid}", summary="One study: series, revisions, findings, deliveries, timeline")
+@router.get(
+    "/studies/{uid}",
+    summary="One study: series, revisions, findings, deliveries, timeline",
+    responses=NOT_THERE,
+)
 def study(request: Request, node: Node, uid: str) -> Dossier:
     with node.database.snapshot() as session:
         dossier = study_dossier(session, uid)
@@ -94,17 +108,36 @@ def study(request: Request, node: Node, uid: str) -> Dossier:
     return dossier
 
 
-@router.get("/studies/{uid}/readings", summary="The newest readings of a study, as in reading.json")
-def readings(request: Request, node: Node, uid: str) -> ReadingsBody:
-    with node.database.snapshot() as session:
-        bodies = reading_bodies(session, uid)
+@router.get(
+    "/studies/{uid}/readings",
+    summary="The readings of a study, as in reading.json",
+    responses=NOT_THERE,
+)
+def readings(
+    request: Request,
+    node: Node,
+    uid: str,
+    revision: Annotated[
+        int | None, Query(ge=1, le=LARGEST_KEY, description="of this revision; the newest if not given")
+    ] = None,
+) -> ReadingsBody:
+    try:
+        with node.database.snapshot() as session:
+            bodies = reading_bodies(session, uid, revision)
+    except LookupError as error:
+        raise HTTPException(404, str(error)) from error
     if bodies is None:
         raise HTTPException(404, f"No study {uid} has come in.")
     node.looks.at_study(request, uid)
     return ReadingsBody(uid, bodies)
 
 
-@router.post("/studies/{uid}/{action}", status_code=202, summary="Read now, read again, or send again")
+@router.post(
+    "/studies/{uid}/{action}",
+    status_code=202,
+    summary="Read now, read again, or send again",
+    responses=NOT_THERE | {409: {"description": "It cannot be done as the study stands", "model": Problem}},
+)
 def act(request: Request, node: Node, uid: str, action: Action, asked_by: Visitor) -> DoneBody:
     try:
         node.carry_out(action, uid, asked_by, address_of(request))

@@ -23,6 +23,7 @@ def test_a_study_that_never_came_in_has_no_dossier(database: Database) -> None:
     with database.snapshot() as session:
         assert study_dossier(session, "1.2.3") is None
         assert reading_bodies(session, "1.2.3") is None
+        assert reading_bodies(session, "1.2.3", 1) is None
 
 
 def test_each_series_says_whether_it_was_read_and_why(database: Database, tmp_path: Path) -> None:
@@ -107,6 +108,23 @@ def test_the_readings_are_those_of_the_newest_revision(database: Database, tmp_p
         bodies = reading_bodies(session, study.uid)
     assert bodies is not None
     assert [len(body["findings"]) for body in bodies] == [2]
+
+
+def test_the_readings_of_an_earlier_revision_are_there_and_none_of_one_that_never_was(
+    database: Database, tmp_path: Path
+) -> None:
+    with database.session() as session:
+        study = rows.add_study(session)
+        assert reading_bodies(session, study.uid) == []
+        rows.read_and_deliver(session, study, tmp_path, findings=1)
+        rows.fail(session, study, "infer", "The lamp was out.")
+    with database.snapshot() as session:
+        first = reading_bodies(session, study.uid, 1)
+        assert first is not None
+        assert [len(body["findings"]) for body in first] == [1]
+        assert reading_bodies(session, study.uid, 2) == reading_bodies(session, study.uid) == []
+        with pytest.raises(LookupError, match=r"has no revision 3; its newest is 2\."):
+            reading_bodies(session, study.uid, 3)
 
 
 def test_a_key_image_is_found_only_through_its_own_study(database: Database, tmp_path: Path) -> None:

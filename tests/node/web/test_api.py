@@ -62,6 +62,29 @@ def test_readings_are_exactly_the_stored_bodies(
     assert answer == {"study_uid": study.uid, "readings": [body]}
 
 
+def test_the_readings_of_each_revision_can_be_had(
+    client: TestClient, database: Database, data_dir: Path
+) -> None:
+    with database.session() as session:
+        study = rows.add_study(session)
+        rows.read_and_deliver(session, study, data_dir, findings=1)
+        rows.read_and_deliver(session, study, data_dir, findings=2)
+    address = f"/api/studies/{study.uid}/readings"
+    told = [client.get(address, params={"revision": number}).json()["readings"] for number in (1, 2)]
+    assert [len(reading["findings"]) for (reading,) in told] == [1, 2]
+    assert client.get(address).json()["readings"] == told[1]
+    gone = client.get(address, params={"revision": 3})
+    sentence = f"Study {study.uid} has no revision 3; its newest is 2."
+    assert (gone.status_code, gone.json()) == (404, {"detail": sentence})
+    for wrong in ("0", "last", str(10**30)):
+        assert client.get(address, params={"revision": wrong}).status_code == 422, wrong
+    page = client.get(f"/studies/{study.uid}").text
+    assert f"{address}?revision=1" in page
+    told = client.get("/api/openapi.json").json()["paths"]["/api/studies/{uid}/readings"]["get"]
+    assert "revision" in [parameter["name"] for parameter in told["parameters"]]
+    assert "404" in told["responses"]
+
+
 def test_one_study_tells_findings_deliveries_and_timeline(
     client: TestClient, database: Database, data_dir: Path
 ) -> None:
