@@ -32,11 +32,12 @@ SECONDS_BETWEEN_LOOKS_AT_THE_DISK = 0.1
 @dataclass(frozen=True)
 class Answer:
     """What the sender is told: a DICOM status (PS3.4 B.2.3) and, unless it is success, why. ``study_uid`` is
-    that of an object that was kept."""
+    that of an object that was kept; ``was_here``: the very same was kept before."""
 
     status: int
     comment: str = ""
     study_uid: str = ""
+    was_here: bool = False
 
 
 class Acceptance:
@@ -127,7 +128,7 @@ class Acceptance:
             self._ledger.enter(Entry(_received(announced, header, kept.path, kept.size), incoming.name))
         except LedgerFullError as error:
             return self.refuse(announced, RefusedError(OUT_OF_RESOURCES, str(error), header.study_uid), None)
-        return Answer(SUCCESS, study_uid=header.study_uid)
+        return Answer(SUCCESS, study_uid=header.study_uid, was_here=not kept.is_new)
 
     def refuse(self, announced: Announcement, refused: RefusedError, incoming: IncomingFile | None) -> Answer:
         """Note why an object is not accepted and keep it in quarantine."""

@@ -16,6 +16,7 @@ from storage.audit import AuditEntry
 from storage.database import now
 from storage.events import count_of
 from storage.intake import Refused
+from storage.resends import Resent
 
 NOT_AUTHORIZED = 0x0124
 PROCESSING_FAILURE = 0x0110
@@ -108,13 +109,17 @@ class Door:
         """Note an association that was aborted because the peer did not keep to the protocol."""
         self._turn_away(caller, f"the association of {caller} was aborted: {why}", PROCESSING_FAILURE)
 
-    def received(self, caller: Caller, objects: Mapping[str, int], refused: int) -> None:
+    def received(
+        self, caller: Caller, objects: Mapping[str, int], were_here: Mapping[str, int], refused: int
+    ) -> None:
         """Note in the audit trail what an association brought: how many objects of each study, and how many
-        that were not accepted."""
+        that were not accepted; and on the timelines, how many were here before."""
         who = f"{caller.ae_title} ({caller.certificate.subject})" if caller.certificate else caller.ae_title
         for study_uid, count in objects.items():
             text = f"sent {count_of(count, 'object')}"
             self._notes.enter(AuditEntry(now(), "received", who, caller.address, text, study_uid))
+        for study_uid, count in were_here.items():
+            self._notes.enter(Resent(now(), study_uid, caller.ae_title, count))
         if refused:
             text = f"sent {count_of(refused, 'object')} that could not be accepted"
             self._notes.enter(AuditEntry(now(), "received", who, caller.address, text))

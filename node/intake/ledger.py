@@ -23,6 +23,7 @@ from storage.archive import Archive
 from storage.audit import AuditEntry
 from storage.database import Database, now
 from storage.intake import Misfit, Received, Refused, note_refusals, record
+from storage.resends import Resent, note_resends
 
 log = logging.getLogger(__name__)
 
@@ -46,11 +47,11 @@ class Entry:
     incoming_name: str
 
 
-Item = Entry | Refused | AuditEntry
+Item = Entry | Refused | Resent | AuditEntry
 
 
 class Ledger:
-    """Takes images, refusals and lines of the audit trail from any thread and writes them with one.
+    """Takes images, refusals, resends and lines of the audit trail from any thread and writes them with one.
 
     A batch is given ``linger`` seconds to grow, so that the database costs a fast sender next to nothing.
     """
@@ -87,7 +88,7 @@ class Ledger:
         self._thread.join(seconds)
 
     def enter(self, entry: Item, timeout: float = 5) -> None:
-        """Have an image, a refusal or a line of the audit trail written soon.
+        """Have an image, a refusal, a resend or a line of the audit trail written soon.
 
         Raises:
             LedgerFullError: there was no room within ``timeout`` seconds.
@@ -168,6 +169,7 @@ class Ledger:
     def _write(self, batch: Sequence[Item]) -> None:
         entries = [one for one in batch if isinstance(one, Entry)]
         refused = [one for one in batch if isinstance(one, Refused)]
+        resent = [one for one in batch if isinstance(one, Resent)]
         names = {entry.received: entry.incoming_name for entry in entries}
         open_session = self._database.durable_session if self._archive.durable else self._database.session
         with open_session() as session:
@@ -175,6 +177,7 @@ class Ledger:
             refused += [self._withdrawn(misfit, names[misfit.received]) for misfit in misfits]
             if refused:
                 note_refusals(session, refused)
+            note_resends(session, resent)
             audit.enter(session, [one for one in batch if isinstance(one, AuditEntry)])
         for entry in entries:
             self._archive.recorded(entry.incoming_name, entry.received.path)

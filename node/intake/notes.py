@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from node.intake.ledger import Ledger, LedgerFullError
 from storage.audit import AuditEntry
 from storage.intake import Refused
+from storage.resends import Resent
 
 log = logging.getLogger(__name__)
 
@@ -25,7 +26,7 @@ class _Trouble:
 
 
 class RefusalNotes:
-    """Enters refusals into the ledger, from any thread."""
+    """Enters refusals and other notes into the ledger, from any thread."""
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
@@ -51,7 +52,7 @@ class RefusalNotes:
         self.note(refused)
         return True
 
-    def enter(self, item: Refused | AuditEntry) -> None:
+    def enter(self, item: Refused | Resent | AuditEntry) -> None:
         try:
             self._ledger.enter(item)
         except LedgerFullError:

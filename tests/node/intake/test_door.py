@@ -9,6 +9,7 @@ from functools import partial
 
 import pytest
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
+from sqlalchemy import select
 
 from node.intake import tally, transport
 from node.intake.callers import Caller
@@ -17,6 +18,9 @@ from node.intake.negotiation import CALLER_NOT_RECOGNISED
 from node.intake.notes import RefusalNotes
 from node.settings import AllowedCaller, DicomSettings
 from storage.audit import AuditFilter, newest
+from storage.closing import close_quiet
+from storage.database import now
+from storage.tables import Event, Revision
 from tests.node.intake.conftest import Intake
 from tests.node.intake.raw_sender import (
     ABORT,
@@ -148,3 +152,29 @@ def test_the_audit_trail_tells_who_sent_how_much_of_which_study(start_intake: St
         ("CT7", "127.0.0.1", images[3].StudyInstanceUID, "sent 1 object"),
         ("CT7", "127.0.0.1", "", "sent 1 object that could not be accepted"),
     }
+
+
+def test_a_study_that_comes_again_leaves_one_line_on_its_timeline_and_opens_nothing(
+    start_intake: StartIntake,
+) -> None:
+    intake = start_intake("fast")
+    images = ct_series(3)
+    for _ in range(2):
+        with RawSender(intake.port) as sender:
+            sender.associate(caller="CT7")
+            for image in images:
+                assert sender.store(encoded(image), image.SOPInstanceUID) == 0x0000
+            sender.release()
+            while sender.receive()[0]:  # what came is told of before the node hangs up
+                pass
+        intake.receiver.settle()
+        with intake.database.session() as session:
+            close_quiet(session, now(), lambda study: True)
+    with intake.database.snapshot() as session:
+        events = session.scalars(select(Event.text).order_by(Event.id)).all()
+        assert [revision.number for revision in session.scalars(select(Revision))] == [1]
+    assert events == [
+        "Receiving from CT7.",
+        "Closed after its quiet period: 3 images in 1 series, 3 of them new.",
+        "3 images came again from CT7 and were already here.",
+    ]
