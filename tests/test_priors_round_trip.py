@@ -29,7 +29,8 @@ from node.settings import (
 )
 from tests.growing_patient import study_uid, visit
 from tests.orthanc import Orthanc
-from tests.test_round_trip import send, wait_for
+from tests.test_round_trip import send
+from tests.waiting import wait_for
 from training.phantoms.dicom import Series
 
 pytestmark = [

@@ -21,6 +21,7 @@ from node.settings import (
     WebSettings,
 )
 from tests.orthanc import Orthanc
+from tests.waiting import wait_for
 from training.phantoms.chest import chest_phantom
 from training.phantoms.dicom import Patient, Series, Study, write_ct_series
 
@@ -174,15 +175,17 @@ def send(node: Node, paths: Sequence[Path]) -> None:
 def ended(node: Node, revision: int = 1, uid: str = "") -> dict:
     """The newest study, or the one with this UID, once this revision of it has ended."""
 
-    deadline = time.monotonic() + 150
-    while True:
-        studies = httpx.get(f"{node.status_url}api/studies").json()["studies"]
-        for study in studies:
+    def studies() -> list[dict]:
+        return httpx.get(f"{node.status_url}api/studies").json()["studies"]
+
+    def look() -> dict | None:
+        for study in studies():
             is_it = study["uid"] == (uid or study["uid"]) and study["revision"] == revision
             if is_it and study["state"] in ENDED:
                 return study
-        assert time.monotonic() < deadline, studies
-        time.sleep(0.1)
+        return None
+
+    return wait_for(look, told=studies)
 
 
 def readings(node: Node, study: dict) -> list[dict]:
