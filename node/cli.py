@@ -22,9 +22,15 @@ app = typer.Typer(
     help="A clinical AI node: reads the studies a PACS routes to it and sends DICOM SEG and SR back.",
 )
 models = typer.Typer(
-    no_args_is_help=True, help="The models: what is installed, and does it answer as recorded?"
+    no_args_is_help=True,
+    help="The models: what is installed, and does it answer as recorded?",
+    epilog="Example: overread models verify",
 )
-users = typer.Typer(no_args_is_help=True, help="Who may log in to the status page.")
+users = typer.Typer(
+    no_args_is_help=True,
+    help="Who may log in to the status page.",
+    epilog="Example: overread users add anna --role viewer",
+)
 app.add_typer(models, name="models")
 app.add_typer(users, name="users")
 app.add_typer(score, name="score")

@@ -7,7 +7,11 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-app = typer.Typer(no_args_is_help=True, help="Score anyone's results by the field's own metrics.")
+app = typer.Typer(
+    no_args_is_help=True,
+    help="Score anyone's results by the field's own metrics.",
+    epilog="Example: overread score auroc --truth labels.csv --results results.csv",
+)
 
 Json = Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write every figure here, too.")]
 Pictures = Annotated[Path | None, typer.Option(metavar="DIR", help="Draw the curves into this folder.")]

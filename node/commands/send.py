@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -14,6 +15,8 @@ from node.commands.terminal import console, progress
 from node.peers.sending import DicomDestination, Receipt
 from node.settings import Peer, Settings
 from node.tls import Identity
+
+MOST_NAMED = 5  # of the files that are not sent
 
 
 class SendError(RuntimeError):
@@ -29,7 +32,7 @@ def send(paths: Sequence[Path], peer: Peer, calling_ae_title: str, identity: Ide
     files, skipped = _dicom_files(paths)
     out = console()
     if skipped:
-        out.print(f"Skipped {_files(len(skipped))} that cannot be sent; the first: {skipped[0]}")
+        out.print(_told(skipped))
     if not files:
         raise SendError(f"there is no DICOM file in {', '.join(map(str, paths))}; nothing was sent.")
     receipts = list(_with_bar(files, DicomDestination(peer, calling_ae_title, identity=identity)))
@@ -37,8 +40,11 @@ def send(paths: Sequence[Path], peer: Peer, calling_ae_title: str, identity: Ide
     for (outcome, reason), count in tally.most_common():
         out.print(f"{outcome:>8} {count:>6}" + (f"  {reason}" if reason else ""))
     if lost := sum(count for (outcome, _), count in tally.items() if outcome != "sent"):
-        first = next(receipt.path for receipt in receipts if receipt.outcome != "sent")
-        raise SendError(f"{lost} of {_files(len(files))} did not arrive; the first: {first}")
+        first = next(receipt for receipt in receipts if receipt.outcome != "sent")
+        sentence = f"{lost} of {_files(len(files))} did not arrive; the first: {first.path}"
+        if first.is_caller_unknown:
+            sentence += f". {_how_to_be_known(peer, calling_ae_title)}"
+        raise SendError(sentence)
 
 
 def peer_at(address: str | None, ae_title: str | None, settings: Settings, tls_name: str = "") -> Peer:
@@ -65,6 +71,29 @@ def peer_at(address: str | None, ae_title: str | None, settings: Settings, tls_n
         tls=settings.dicom.tls.enabled,
         tls_name=tls_name,
     )
+
+
+def _how_to_be_known(peer: Peer, calling_ae_title: str) -> str:
+    return (
+        f"They were sent as {calling_ae_title!r}, which the node does not allow. In its settings, add "
+        f'"{calling_ae_title}@{_own_address_towards(peer)}" to dicom.allowed_callers, or send with --aet '
+        "under an AE title that it allows."
+    )
+
+
+def _own_address_towards(peer: Peer) -> str:
+    """The address that ``peer`` sees us come from, unless it is translated on the way. Nothing is sent."""
+    family, kind, _, _, address = socket.getaddrinfo(peer.host, peer.port, type=socket.SOCK_DGRAM)[0]
+    with socket.socket(family, kind) as there:
+        there.connect(address)
+        return str(there.getsockname()[0])
+
+
+def _told(skipped: Sequence[str]) -> str:
+    """The first of what is not sent, and how many there are."""
+    told = [f"Skipped {_files(len(skipped))} that cannot be sent:", *skipped[:MOST_NAMED]]
+    more = len(skipped) - MOST_NAMED
+    return "\n  ".join([*told, f"and {more} more"] if more > 0 else told)
 
 
 def _dicom_files(paths: Sequence[Path]) -> tuple[list[Path], list[str]]:

@@ -34,6 +34,7 @@ from node.tls import Identity, TlsError
 from node.wire.association import (
     Association,
     BrokenDataError,
+    CallerRejectedError,
     RejectedError,
     UnknownHostError,
     UnreachableError,
@@ -53,15 +54,21 @@ class DeliveryError(RuntimeError):
     """The peer cannot be talked to; the message says why and what to look at."""
 
 
+class CallerUnknownError(DeliveryError):
+    """The peer takes nothing under our AE title."""
+
+
 @dataclass(frozen=True)
 class Receipt:
     """What became of one file. ``failed`` may be tried again, ``refused`` need not be; ``is_kind_refused``:
-    the peer takes no object of this class and syntax, so this one was not even offered."""
+    the peer takes no object of this class and syntax, so this one was not even offered;
+    ``is_caller_unknown``: it takes none at all under our AE title."""
 
     path: Path
     outcome: Outcome
     reason: str = ""
     is_kind_refused: bool = False
+    is_caller_unknown: bool = False
 
 
 class Destination(Protocol):
@@ -157,7 +164,8 @@ class DicomDestination:
         try:
             association = self._associate(contexts(batch))
         except DeliveryError as error:
-            yield from (Receipt(each.path, "failed", str(error)) for each in batch)
+            unknown = isinstance(error, CallerUnknownError)
+            yield from (Receipt(each.path, "failed", str(error), is_caller_unknown=unknown) for each in batch)
             return
         lost = ""
         try:
@@ -222,6 +230,8 @@ class DicomDestination:
             raise DeliveryError(_unreachable(peer)) from error
         except TlsError as error:
             raise DeliveryError(f"{self._name} cannot be spoken to over TLS: {error}") from error
+        except CallerRejectedError as error:
+            raise CallerUnknownError(_rejected(peer, self.calling_ae_title, str(error))) from error
         except RejectedError as error:
             raise DeliveryError(_rejected(peer, self.calling_ae_title, str(error))) from error
         except (PeerGoneError, ProtocolError) as error:

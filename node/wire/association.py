@@ -27,7 +27,14 @@ from node.wire.command import (
     encode_response,
     encode_store_request,
 )
-from node.wire.negotiation import MAXIMUM_CONTEXTS, Accepted, Kind, decode_acceptance, encode_request
+from node.wire.negotiation import (
+    CALLER_NOT_RECOGNISED,
+    MAXIMUM_CONTEXTS,
+    Accepted,
+    Kind,
+    decode_acceptance,
+    encode_request,
+)
 from node.wire.pdu import (
     ABORT,
     ASSOCIATE_AC,
@@ -64,6 +71,10 @@ class UnknownHostError(UnreachableError):
 
 class RejectedError(RuntimeError):
     """The peer rejects the association; the message is its reason."""
+
+
+class CallerRejectedError(RejectedError):
+    """It does not know the calling AE title."""
 
 
 class BrokenDataError(RuntimeError):
@@ -257,7 +268,7 @@ def request_association(
     Raises:
         UnreachableError: nobody listens there, or the name is not known.
         TlsError: the peer speaks no TLS, or one side does not accept the other's certificate.
-        RejectedError: the peer does not want the association.
+        RejectedError: the peer does not want the association; CallerRejectedError: not from this caller.
         PeerGoneError: it gave no answer.
         ProtocolError: what listens there does not speak DICOM, or aborted.
     """
@@ -276,7 +287,8 @@ def request_association(
         wire.send_pdu(encode_request(calling, called, proposed))
         kind, body = wire.receive(MAXIMUM_ACCEPTANCE)
         if kind == ASSOCIATE_RJ and len(body) == 4:
-            raise RejectedError(_reason(*body[1:4]))
+            rejected = CallerRejectedError if tuple(body[1:4]) == CALLER_NOT_RECOGNISED else RejectedError
+            raise rejected(_reason(*body[1:4]))
         if kind != ASSOCIATE_AC:
             raise _ended(kind, bytes(body))
         return Association(wire, decode_acceptance(bytes(body), proposed))

@@ -20,6 +20,7 @@ from node.wire.pdu import ASSOCIATE_AC, MAXIMUM_PDU, PDU_HEAD, ProtocolError
 from storage.part10 import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION
 
 APPLICATION_CONTEXT = UID("1.2.840.10008.3.1.1.1")
+CALLER_NOT_RECOGNISED = (1, 1, 3)  # result, source, reason (PS3.8 Table 9-21)
 MAXIMUM_CONTEXTS = 128  # their IDs are the odd numbers up to 255 (PS3.8 9.3.2.2)
 
 Kind = tuple[str, str]

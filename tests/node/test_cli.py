@@ -13,11 +13,22 @@ from typer.testing import CliRunner, Result
 
 from node.cli import app
 from node.demo.pacs import StandInPacs
+from node.intake.receiver import Receiver
+from node.settings import DicomSettings
+from storage.archive import Archive
+from storage.database import Database
 from tests.tiny_models import make_repository
 from training.phantoms.dicom import write_ct_series
 from training.phantoms.fields import Grid
 
-COMMANDS = ["serve", "check", "read", "send", "demo", "models list", "models verify"]
+COMMANDS = [
+    "serve",
+    "check",
+    "read",
+    "send",
+    "demo",
+    *(f"models {c}" for c in ("list", "verify", "build", "roll-back")),
+]
 
 
 @pytest.fixture(autouse=True)
@@ -52,6 +63,11 @@ def test_every_command_has_help_with_an_example(command: str) -> None:
     shown = overread(*command.split(), "--help")
     assert shown.exit_code == 0
     assert f"Example: overread {command}" in " ".join(shown.output.split())
+
+
+@pytest.mark.parametrize("group", ["users", "models", "score"])
+def test_every_group_of_commands_has_help_with_an_example(group: str) -> None:
+    assert f"Example: overread {group} " in " ".join(overread(group, "--help").output.split())
 
 
 def test_the_version_is_shown() -> None:
@@ -176,8 +192,7 @@ def test_a_model_that_cannot_be_verified_is_named(tmp_path: Path, free_port: int
     (tmp_path / "models" / "grades" / "parity.npz").unlink()
     result = overread("models", "verify", "-c", config)
     assert is_one_sentence(result)
-    assert "grades" in result.stderr
-    assert "spots" not in result.stderr
+    assert "not as recorded: grades.\n" in result.stderr
 
 
 # send
@@ -191,8 +206,42 @@ def test_a_folder_is_sent_and_what_is_not_dicom_is_named(tmp_path: Path, pacs: S
     assert result.exit_code == 0, result.output
     assert len(pacs.objects()) == 3
     assert "Skipped 2 files" in result.stdout
-    assert "a.dcm (not a DICOM file)" in result.stdout
+    assert re.search(r"a\.dcm\s+\(not a DICOM file\)", result.stdout)
+    assert "b.txt" in result.stdout
+    assert " more" not in result.stdout
     assert re.search(r"sent +3", result.stdout)
+
+
+def test_of_many_files_that_are_skipped_five_are_named(tmp_path: Path, pacs: StandInPacs) -> None:
+    written(tmp_path / "study")
+    for number in range(7):
+        (tmp_path / "study" / f"letter-{number}.txt").write_text("a letter")
+    result = overread("send", tmp_path / "study", "--to", f"127.0.0.1:{pacs.port}", "--aec", "PACS")
+    assert result.exit_code == 0, result.output
+    named = re.findall(r"letter-(\d)\.txt", result.stdout)
+    assert named == ["0", "1", "2", "3", "4"]
+    assert "and 2 more" in result.stdout
+
+
+def test_a_node_that_rejects_the_caller_is_answered_by_how_to_be_let_in(tmp_path: Path) -> None:
+    settings = DicomSettings.model_validate(
+        {"port": 0, "allowed_callers": ["PACS"], "minimum_free_mb": 0, "durable": False}
+    )
+    database = Database(f"sqlite:///{tmp_path / 'overread.db'}")
+    database.upgrade()
+    receiver = Receiver(settings, "OVERREAD", Archive(tmp_path / "data", durable=False), database)
+    port = receiver.start()
+    try:
+        to = ("--to", f"127.0.0.1:{port}")
+        result = overread("send", *written(tmp_path / "study"), *to)
+        assert is_one_sentence(result)
+        assert "OVERREAD-SEND@127.0.0.1" in result.stderr
+        assert "dicom.allowed_callers" in result.stderr
+        assert "--aet" in result.stderr
+        assert overread("send", tmp_path / "study", *to, "--aet", "PACS").exit_code == 0
+    finally:
+        receiver.stop()
+        database.close()
 
 
 @pytest.mark.parametrize("content", [None, "a letter"])
