@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -26,14 +27,16 @@ from storage.database import Database, now
 from storage.intake import Received, record
 from storage.tables import Study
 
-BEGINS_AT = {
-    "select": 0.05,
-    "priors": 0.1,
-    "infer": 0.4,
-    "compare": 0.7,
-    "results": 0.85,
-    "deliver": 0.95,
-}  # share of the way, by stage
+STAGES = {
+    "select": ("choosing series", 0.05),
+    "priors": ("looking for priors", 0.1),
+    "infer": ("inference", 0.4),
+    "compare": ("comparing with priors", 0.7),
+    "results": ("writing results", 0.85),
+    "deliver": ("sending", 0.95),
+}  # what a person calls each, as on the status page, and the share of the way behind it
+PICTURES = {".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
+MOST_ENDINGS = 5  # that are counted to a person
 
 Progress = Callable[[str, float], None]
 
@@ -48,7 +51,7 @@ def read_study(
     """Read the study in a folder; result objects and ``reading.json`` are written to ``out``.
 
     priors: folders of earlier studies of the same patient.
-    progress: called with a stage's name and the share of the way behind it, from 0 to 1.
+    progress: called with a stage in words and the share of the way behind it, from 0 to 1.
 
     Returns the readings, as in ``reading.json``.
 
@@ -64,7 +67,7 @@ def read_study(
         engine = open_engine(settings.engine, catalogue)
         stack.callback(engine.close)
         alone = settings.model_copy(update={"destinations": ()})
-        progress("looking", 0.0)
+        progress("looking for the study", 0.0)
         named = tuple(dict.fromkeys(_take_in(database, folder) for folder in priors))
         archive = Archive(root, durable=False)
         room = ReadingRoom(
@@ -80,17 +83,16 @@ def read_study(
 def _take_in(database: Database, folder: Path) -> str:
     """Enter the one study in a folder as received and complete; returns its UID."""
     found: dict[str, Received] = {}
-    refused: list[str] = []
+    refused: list[tuple[Path, str]] = []
     for path in files_under([folder]):
         try:
             received = received_file(path, now())
             found.setdefault(received.uid, received)
         except NotReceivableError as error:
-            refused.append(f"{path.name}: {error}")
+            refused.append((path, str(error)))
     studies = sorted({image.study_uid for image in found.values()})
     if not studies:
-        why = f" ({refused[0]})" if refused else ""
-        raise UnreadableStudyError(f"no DICOM image in {folder}{why}; give the folder of one study")
+        raise UnreadableStudyError(_without_images(folder, refused))
     if len(studies) > 1:
         raise UnreadableStudyError(
             f"{folder} holds {len(studies)} studies, {studies[0]} and others; give the folder of one study"
@@ -102,16 +104,34 @@ def _take_in(database: Database, folder: Path) -> str:
     return studies[0]
 
 
+def _without_images(folder: Path, refused: Sequence[tuple[Path, str]]) -> str:
+    """What lies in a folder that holds no image, and what to do."""
+    if not refused:
+        return f"no DICOM image in {folder}: it holds no file; give the folder of one study"
+    endings = Counter(path.suffix.lower() or "without ending" for path, _ in refused)
+    common = endings.most_common(MOST_ENDINGS)
+    counts = [f"{count} {ending}" for ending, count in common]
+    if others := len(refused) - sum(count for _, count in common):
+        counts.append(f"{others} others")
+    there = f"no DICOM image in {folder}, where {', '.join(counts)} lie"
+    if PICTURES & endings.keys():
+        return f"{there}; pictures must be wrapped as DICOM first, for example by DCMTK's img2dcm"
+    path, why = refused[0]
+    return f"{there} ({path.name}: {why}); give the folder of one study"
+
+
 def _read(room: ReadingRoom, study_uid: str, progress: Progress) -> None:
     def step(stage: str, function: Callable[..., Any], *args: Any) -> Any:
-        progress(stage, BEGINS_AT.get(stage, 0.0))
+        progress(*STAGES[stage])
         return plain_step(stage, function, *args)
 
     read(room, step, study_uid, 1)
     with room.database.snapshot() as session:
         revision = readings.find_revision(session, study_uid, 1)
+    if revision.state == "skipped":
+        raise UnreadableStudyError(f"there is {revision.reason}")
     if revision.state != "delivered":
-        raise UnreadableStudyError(f"{revision.stage}: {revision.reason}")
+        raise UnreadableStudyError(f"{STAGES[revision.stage][0]} failed: {revision.reason}")
 
 
 def _hand_over(room: ReadingRoom, study_uid: str, out: Path) -> list[dict[str, Any]]:

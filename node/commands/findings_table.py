@@ -2,49 +2,62 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from rich.table import Table
 
+from node.commands.fitted_table import Heading, Row, fitted_table
+
 Json = Mapping[str, Any]
 
-
-def findings_table(readings: Iterable[Json]) -> Table:
-    """``readings`` as in ``reading.json``: a line for each lesion and each image-level class."""
-    table = Table(
-        "reader", "finding", "where (LPS mm)", "long axis", "volume", "score", "suspicion", "change"
-    )
-    for column in table.columns[3:7]:
-        column.justify = "right"
-    for reading in readings:
-        for finding in reading.get("findings", ()):
-            table.add_row(reading["reader"], *_cells(finding))
-        for found in reading.get("classes", ()):
-            table.add_row(
-                reading["reader"], found["label"], "", "", "", f"{found['probability']:.2f}", "", ""
-            )
-        if not (reading.get("findings") or reading.get("classes")):
-            table.add_row(reading["reader"], "nothing found", "", "", "", "", "", "")
-    return table
+LONG_AXIS = Heading("long axis", number=True)
+VOLUME = Heading("volume", number=True, spare=2)
+SCORE = Heading("score", number=True, spare=1)
+SUSPICION = Heading("suspicion", number=True)
+CHANGE = Heading("change", least=len("increased +100 %"))
+HEADINGS = (
+    Heading("reader"),
+    Heading("finding"),
+    Heading("where (LPS mm)", number=True, spare=3),
+    LONG_AXIS,
+    VOLUME,
+    SCORE,
+    SUSPICION,
+    CHANGE,
+)
 
 
-def _cells(finding: Json) -> tuple[str, ...]:
+def findings_table(readings: Iterable[Json], width: int) -> Table:
+    """``readings`` as in ``reading.json``, a line for each lesion and each image-level class, in ``width``
+    characters."""
+    return fitted_table(HEADINGS, [row for reading in readings for row in _rows(reading)], width)
+
+
+def _rows(reading: Json) -> Iterator[Row]:
+    reader = reading["reader"]
+    findings, classes = reading.get("findings", ()), reading.get("classes", ())
+    for finding in findings:
+        yield reader, finding["label"], _place(finding), *_size(finding), *judgement(finding)
+    for found in classes:
+        yield reader, found["label"], "", "", "", percent(found["probability"]), "", ""
+    if not (findings or classes):
+        yield reader, "nothing found", "", "", "", "", "", ""
+
+
+def judgement(finding: Json) -> tuple[str, str, str]:
+    """Score, suspicion of malignancy, and how it changed."""
     malignancy = finding.get("malignancy")
     return (
-        finding["label"],
-        _place(finding),
-        *_size(finding),
-        f"{finding['score']:.2f}",
-        "" if malignancy is None else f"{malignancy:.2f}",
+        percent(finding["score"]),
+        "" if malignancy is None else percent(malignancy),
         change_in_words(finding.get("change")),
     )
 
 
-def _size(finding: Json) -> tuple[str, str]:
-    if (pixels := finding.get("long_axis_px")) is not None:
-        return f"{pixels:.0f} px", f"{finding['area_px']:.0f} px²"
-    return f"{finding['long_axis_mm']:.1f} mm", f"{finding['volume_mm3']:.0f} mm³"
+def percent(share: float) -> str:
+    """As on the status page: "46 %"."""
+    return f"{100 * share:.0f} %"
 
 
 def change_in_words(change: Json | None) -> str:
@@ -57,6 +70,12 @@ def change_in_words(change: Json | None) -> str:
     if (doubling := change.get("doubling_time_days")) is not None and doubling > 0:
         words += f", doubling time {doubling:.0f} days"
     return words
+
+
+def _size(finding: Json) -> tuple[str, str]:
+    if (pixels := finding.get("long_axis_px")) is not None:
+        return f"{pixels:.0f} px", f"{finding['area_px']:.0f} px²"
+    return f"{finding['long_axis_mm']:.1f} mm", f"{finding['volume_mm3']:.0f} mm³"
 
 
 def _place(finding: Json) -> str:

@@ -27,7 +27,7 @@ def read(study: Path, priors: Sequence[Path], out: Path, settings: Settings) -> 
     silence_quotes()
     _make_writable(out)
     with progress() as bar:
-        task = bar.add_task("reading", total=1.0)
+        task = bar.add_task("looking for the study", total=1.0)
         readings = read_study(
             study,
             priors,
@@ -36,7 +36,7 @@ def read(study: Path, priors: Sequence[Path], out: Path, settings: Settings) -> 
             lambda stage, done: bar.update(task, description=stage, completed=done),
         )
     terminal = console()
-    terminal.print(findings_table(readings))
+    terminal.print(findings_table(readings, terminal.width))
     for reading in readings:
         for written in reading["objects"]:
             terminal.print(f"  {out / written['path']}")

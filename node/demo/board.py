@@ -2,16 +2,49 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 
 from pydicom import Dataset
-from rich.table import Column, Table
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
 
-from node.commands.findings_table import change_in_words
+from node.commands.findings_table import CHANGE, LONG_AXIS, SCORE, SUSPICION, VOLUME, judgement
+from node.commands.fitted_table import Heading, Row, fitted_table
+from node.commands.terminal import say_on_the_way
 from node.demo.course import Sight
 from node.demo.truth import Match, compare
 
 STYLES = {"delivered": "green", "skipped": "yellow", "failed": "bold red"}
+PATIENT = Heading("patient")
+TRUTH = (PATIENT, Heading("true"), Heading("found"), LONG_AXIS, VOLUME, SCORE, SUSPICION, CHANGE)
+ARRIVALS = (PATIENT, Heading("object"), Heading("series"), Heading("SOP Instance UID", spare=1))
+
+
+@contextmanager
+def way_shown(terminal: Console) -> Iterator[Callable[[Sequence[Sight]], None]]:
+    """Gives what shows how far the studies are: a table that is drawn anew, or lines where there is no
+    terminal."""
+    if terminal.is_terminal:
+        with Live(console=terminal) as live:
+            yield lambda sights: live.update(way_table(sights))
+    else:
+        yield WayLines()
+
+
+class WayLines:
+    """Says in a line on standard error whenever a study is a stage further."""
+
+    def __init__(self) -> None:
+        self._told: dict[str, str] = {}
+
+    def __call__(self, sights: Sequence[Sight]) -> None:
+        for sight in sights:
+            who = sight.recipe.patient.patient_id
+            if self._told.get(who) != sight.in_words:
+                self._told[who] = sight.in_words
+                say_on_the_way(f"{who} {sight.in_words}")
 
 
 def way_table(sights: Iterable[Sight]) -> Table:
@@ -22,7 +55,7 @@ def way_table(sights: Iterable[Sight]) -> Table:
             sight.recipe.patient.patient_id,
             sight.recipe.about,
             str(sight.images or ""),
-            f"{sight.state}: {sight.reason}" if sight.reason else sight.state,
+            sight.in_words,
             "" if sight.findings is None else str(sight.findings),
             ", ".join(str(header.get("Modality", "?")) for header in sight.arrived),
             style=STYLES.get(sight.state),
@@ -30,34 +63,31 @@ def way_table(sights: Iterable[Sight]) -> Table:
     return table
 
 
-def truth_table(sights: Iterable[Sight]) -> Table:
+def truth_table(sights: Iterable[Sight], width: int) -> Table:
     """A line for each true lesion and each finding, and for each study without either."""
-    columns = ("patient", "true", "found", "long axis", "volume", "score", "suspicion", "change")
-    table = Table(*columns, title="Findings", title_justify="left")
-    for column in table.columns[3:7]:
-        column.justify = "right"
+    rows: list[Row] = []
     for sight in sights:
+        who = sight.recipe.patient.patient_id
         matches = compare(sight.lesions, sight.readings)
-        for match in matches:
-            table.add_row(sight.recipe.patient.patient_id, *_cells(match))
+        rows += [(who, *_cells(match)) for match in matches]
         if not matches:
-            found = f"not read: {sight.reason}" if sight.state != "delivered" else "nothing"
-            table.add_row(sight.recipe.patient.patient_id, "nothing", found)
-    return table
+            found = "nothing" if sight.state == "delivered" else sight.in_words
+            rows.append((who, "nothing", found, "", "", "", "", ""))
+    return fitted_table(TRUTH, rows, width, "Findings")
 
 
-def arrival_table(headers: Sequence[Dataset]) -> Table:
+def arrival_table(headers: Sequence[Dataset], width: int) -> Table:
     """A line for each result object that the PACS holds."""
-    uid = Column("SOP Instance UID", no_wrap=True)
-    table = Table("patient", "object", "series", uid, title="Arrived", title_justify="left")
-    for header in headers:
-        table.add_row(
+    rows = [
+        (
             str(header.get("PatientID", "")),
             f"{header.get('Modality', '')} ({header.SOPClassUID.name.removesuffix(' Storage')})",
             str(header.get("SeriesDescription", "")),
             str(header.SOPInstanceUID),
         )
-    return table
+        for header in headers
+    ]
+    return fitted_table(ARRIVALS, rows, width, "Arrived")
 
 
 def _cells(match: Match) -> tuple[str, ...]:
@@ -65,13 +95,10 @@ def _cells(match: Match) -> tuple[str, ...]:
     true = f"{lesion.kind} nodule, {lesion.diameter_mm:.1f} mm" if lesion else "nothing"
     if finding is None:
         return true, "missed", "", "", "", "", ""
-    malignancy = finding.get("malignancy")
     return (
         true,
         str(finding["label"]),
         f"{finding['long_axis_mm']:.1f} mm",
         f"{finding['volume_mm3']:.0f} mm³",
-        f"{finding['score']:.2f}",
-        "" if malignancy is None else f"{malignancy:.2f}",
-        change_in_words(finding.get("change")),
+        *judgement(finding),
     )

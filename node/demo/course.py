@@ -43,6 +43,11 @@ class Sight:
     arrived: tuple[Dataset, ...] = ()
 
     @property
+    def in_words(self) -> str:
+        """How far it is, with the reason why it goes no further."""
+        return f"{self.state}: {self.reason}" if self.reason else self.state
+
+    @property
     def missing(self) -> str:
         """What is not as the recipe expects, empty when all is."""
         kinds = {str(header.get("Modality", "")) for header in self.arrived}
@@ -50,7 +55,7 @@ class Sight:
         if not self.recipe.expects:
             return "" if self.state == "skipped" else f"{who} should have been skipped, and is {self.state}"
         if absent := sorted(self.recipe.expects - kinds):
-            return f"{' and '.join(absent)} of {who} did not arrive ({self.state} {self.reason}".strip() + ")"
+            return f"{' and '.join(absent)} of {who} did not arrive ({self.in_words})"
         return ""
 
 

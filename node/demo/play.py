@@ -14,11 +14,10 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from rich.console import Console
-from rich.live import Live
 
 from node.app import Node
 from node.commands.terminal import console
-from node.demo.board import arrival_table, truth_table, way_table
+from node.demo.board import arrival_table, truth_table, way_shown, way_table
 from node.demo.course import Course, DemoError, Sight, follow, send
 from node.demo.pacs import StandInPacs
 from node.demo.patients import RECIPES, MadeStudy, Recipe, make
@@ -58,12 +57,17 @@ def play(exit_after: bool, keep: bool, recipes: Sequence[Recipe] = RECIPES) -> N
         terminal.print(f"PACS        {pacs.ae_title} at {HOST}:{pacs.port}")
         terminal.print(f"status page {node.status_url}")
         sights = _travel(rendering, node, pacs, terminal)
-        _report(sights, pacs, terminal)
-        terminal.print(f"{time.monotonic() - started:.0f} s. The status page: {node.status_url}")
+        _report(sights, terminal)
+        terminal.print(f"{time.monotonic() - started:.0f} s.")
         missing = [sight.missing for sight in sights if sight.missing]
         if not exit_after:
-            terminal.print("\n".join([*missing, "Ctrl-C ends the demo."]))
+            stays = "" if keep else ", and deletes its data"
+            terminal.print("\n".join([*missing, f"The status page: {node.status_url}"]))
+            terminal.print(f"The PACS keeps its files in {pacs.folder}")
+            terminal.print(f"Ctrl-C ends the demo{stays}.")
             _wait_for_ctrl_c()
+    if keep:
+        terminal.print(f"All data lies in {folder}, what the PACS holds in {pacs.folder}")
     if missing:
         raise DemoError("; ".join(missing) + ".")
 
@@ -103,21 +107,23 @@ def _travel(
     scanner = DicomDestination(ourselves, "DEMO")
     keeper = DicomDestination(Peer(name="PACS", ae_title=pacs.ae_title, host=HOST, port=pacs.port), "DEMO")
     database = Database(node.settings.database.url)
-    with ThreadPoolExecutor(max_workers=len(rendering)) as senders, Live(console=terminal) as live:
+    with ThreadPoolExecutor(max_workers=len(rendering)) as senders, way_shown(terminal) as show:
         courses = [
             Course(r, made, senders.submit(send, made, scanner, keeper)) for r, made in rendering.items()
         ]
         try:
-            return follow(courses, database, pacs, lambda sights: live.update(way_table(sights)))
+            return follow(courses, database, pacs, show)
         finally:
             database.close()
 
 
-def _report(sights: Sequence[Sight], pacs: StandInPacs, terminal: Console) -> None:
+def _report(sights: Sequence[Sight], terminal: Console) -> None:
+    if not terminal.is_terminal:
+        terminal.print(way_table(sights))
     terminal.print()
-    terminal.print(truth_table(sights))
-    terminal.print(arrival_table([header for sight in sights for header in sight.arrived]))
-    terminal.print(f"The PACS keeps its files in {pacs.folder}")
+    terminal.print(truth_table(sights, terminal.width))
+    arrived = [header for sight in sights for header in sight.arrived]
+    terminal.print(arrival_table(arrived, terminal.width))
 
 
 def _wait_for_ctrl_c() -> None:

@@ -15,6 +15,8 @@ from inference.readers import READERS
 from node.cli import app
 from node.demo.patients import RECIPES, make
 from node.demo.truth import compare
+from node.offline import STAGES
+from node.web.presentation import STAGE_WORDS
 from tests.programs import absent
 from tests.tiny_models import make_repository
 from training.phantoms.dicom import write_ct_series
@@ -61,6 +63,12 @@ def a_letter(folder: Path) -> None:
     (folder / "image.dcm").write_text("Dear colleague")
 
 
+def pictures(folder: Path) -> None:
+    folder.mkdir()
+    for name in ("a.jpg", "b.JPG", "c.jpg", "notes.txt", "README"):
+        (folder / name).write_text("no DICOM")
+
+
 def one_slice(folder: Path) -> None:
     written(folder, slices=1)
 
@@ -94,7 +102,8 @@ def two_studies(folder: Path) -> None:
     [
         (no_files, "no DICOM image in"),
         (a_letter, "image.dcm: it is not a DICOM file"),
-        (one_slice, "1 image; a volume needs at least"),
+        (pictures, "3 .jpg, 1 without ending, 1 .txt lie; pictures must be wrapped as DICOM first"),
+        (one_slice, "overread: there is nothing to read: 1 image; a volume needs at least"),
         (two_studies, "holds 2 studies"),
     ],
 )
@@ -109,7 +118,8 @@ def test_a_folder_without_a_study_to_read_is_said_in_a_sentence(
 
 
 @pytest.mark.parametrize(
-    ("make", "said"), [(no_pixels, "no pixel data"), (absurd_spacing, "PixelSpacing of 0 x")]
+    ("make", "said"),
+    [(no_pixels, "overread: inference failed: "), (absurd_spacing, "PixelSpacing of 0 x")],
 )
 def test_a_series_that_cannot_be_read_is_said_in_a_sentence(
     tmp_path: Path, shipped_models: None, make: Callable[[Path], None], said: str
@@ -119,6 +129,11 @@ def test_a_series_that_cannot_be_read_is_said_in_a_sentence(
     assert is_one_sentence(result), result.output
     assert said in result.stderr
     assert not list((tmp_path / "out").rglob("*.dcm"))
+
+
+def test_stages_are_called_as_on_the_status_page() -> None:
+    words = {stage: word for stage, (word, _) in STAGES.items()}
+    assert words == {stage: STAGE_WORDS[stage] for stage in STAGES}
 
 
 def test_a_chest_ct_is_read_to_objects_and_json(tmp_path: Path, shipped_models: None) -> None:
@@ -132,6 +147,9 @@ def test_a_chest_ct_is_read_to_objects_and_json(tmp_path: Path, shipped_models: 
     assert {o.StudyInstanceUID for o in objects} == {NODULES.study_uid}
     assert any(match.lesion and match.finding for match in compare(made.lesions, body["readings"]))
     assert "lung-nodules" in result.stdout
+    told = result.stderr.splitlines()
+    assert told[:2] == ["  0 % looking for the study", "  5 % choosing series"]
+    assert told[-1] == "100 % done"
 
 
 def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:

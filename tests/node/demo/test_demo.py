@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from pydicom import Dataset, dcmread
 
 from inference.catalogue import Catalogue
@@ -84,17 +85,39 @@ def play(expression: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=280)
 
 
-def test_a_demo_whose_study_has_to_be_skipped_ends_well() -> None:
-    ended = play("[r for r in RECIPES if r.scout_only]")
+@pytest.fixture(scope="module")
+def ended() -> subprocess.CompletedProcess[str]:
+    """A demo that has ended, of a study that has to be skipped."""
+    return play("[r for r in RECIPES if r.scout_only]")
+
+
+def test_a_demo_whose_study_has_to_be_skipped_ends_well(ended: subprocess.CompletedProcess[str]) -> None:
     assert ended.returncode == 0, ended.stderr
-    assert "not read: nothing to read: a localizer" in " ".join(ended.stdout.split())
+    assert "skipped: nothing to read: a localizer" in " ".join(ended.stdout.split())
     assert "status page http://127.0.0.1:" in ended.stdout
+
+
+def test_at_its_end_a_demo_names_neither_a_page_nor_a_folder_that_is_gone(
+    ended: subprocess.CompletedProcess[str],
+) -> None:
+    after = ended.stdout.split("Arrived")[1]
+    assert "http://" not in after
+    assert "overread-demo-" not in after
+
+
+def test_without_a_terminal_a_demo_tells_in_lines_how_far_it_is(
+    ended: subprocess.CompletedProcess[str],
+) -> None:
+    told = ended.stderr.splitlines()
+    assert told[0] == "DEMO-3 rendering"
+    assert told[-1].startswith("DEMO-3 skipped: nothing to read: a localizer")
+    assert "\x1b" not in ended.stdout + ended.stderr
 
 
 def test_a_demo_whose_result_does_not_arrive_fails_and_says_so() -> None:
     ended = play("[replace(r, expects=frozenset({'SR'})) for r in RECIPES if r.scout_only]")
     assert ended.returncode != 0
-    assert "SR of DEMO-3 did not arrive (skipped" in ended.stderr
+    assert "SR of DEMO-3 did not arrive (skipped: nothing to read" in ended.stderr
 
 
 def test_every_patient_has_a_study_of_its_own() -> None:
@@ -116,3 +139,4 @@ def test_the_whole_demo_ends_with_every_expected_object_at_the_pacs(tmp_path: Pa
         assert recipe.expects <= came
         assert recipe.expects or not came
     assert "Arrived" in ended.stdout
+    assert f"All data lies in {tmp_path / 'overread-demo'}" in ended.stdout
