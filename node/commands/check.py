@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from rich.table import Column, Table
@@ -115,15 +118,37 @@ def _ports(settings: Settings) -> Iterator[Probe]:
         check_port("dicom", settings.dicom.host, settings.dicom.port),
         check_port("web", settings.web.host, settings.web.port),
     ]
-    if not all(probe.ok for probe in ports) and (page := _running_node(settings)):
+    page = None if all(probe.ok for probe in ports) else _running_node(settings)
+    if page is None:
+        yield from ports
+    elif _is_received_into(settings.node.data_dir):
         yield Probe("ports", True, f"a node is running; its status page is {page}")
     else:
-        yield from ports
+        other = f"another Overread, with other data than {settings.node.data_dir}, shows its page at {page}"
+        for probe in ports:
+            yield probe if probe.ok else replace(probe, detail=f"{probe.detail}; {other}")
 
 
 def _running_node(settings: Settings) -> str | None:
     """The address of the status page, if it is an Overread that answers there."""
     return address(settings.web) if "probes" in answer(settings.web, "/api/health") else None
+
+
+def _is_received_into(data_dir: Path) -> bool:
+    """Whether a node holds the archive there, or may do so where this user may not look."""
+    try:
+        lock = os.open(data_dir / "incoming.lock", os.O_RDONLY)
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
+    try:
+        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(lock)
+    return False
 
 
 def _echo(peer: Peer, settings: Settings, identity: Identity | None) -> Callable[[], None]:

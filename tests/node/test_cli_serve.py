@@ -82,17 +82,22 @@ def test_it_answers_where_it_says_stops_cleanly_and_starts_again(tmp_path: Path,
             assert node.wait(timeout=60) == 0
 
 
-def test_check_tells_a_running_node_from_a_stranger_on_its_ports(
+def test_check_tells_the_running_node_from_one_with_other_data_on_its_ports(
     tmp_path: Path, config: Path, free_port: int
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         web_port = other.getsockname()[1]
     ports = f"[dicom]\nport = {free_port}\n[web]\nport = {web_port}\n"
     config.write_text(ports + config.read_text()[config.read_text().index("[log]") :])
+    other = tmp_path / "other.toml"
+    other.write_text(f"[node]\ndata_dir = 'other-data'\n{config.read_text()}")
     with serving(config, tmp_path / "log"):
-        checked = CliRunner().invoke(app, ["check", "--config", str(config)])
-    assert checked.exit_code == 0, checked.output
-    assert "a node is running" in checked.stdout
+        ours, others = (CliRunner().invoke(app, ["check", "--config", str(file)]) for file in (config, other))
+    assert ours.exit_code == 0, ours.output
+    assert "a node is running" in ours.stdout
+    assert others.exit_code == 1
+    assert "not ready: dicom port, web port" in others.stderr
+    assert "another Overread" in " ".join(others.stdout.replace("│", " ").split())
 
 
 def test_the_log_is_json_and_names_no_patient(tmp_path: Path, config: Path) -> None:
