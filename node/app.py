@@ -130,7 +130,7 @@ class Node:
             running.callback(worker.stop)
             worker.start()
         _take_up(room, queue)
-        self.dicom_port = receiver.start()
+        self.dicom_port = page.state.context.dicom_port = receiver.start()
         running.callback(receiver.stop)
         for part in (completion, web, recall, retention):
             running.callback(part.stop)

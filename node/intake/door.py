@@ -119,7 +119,7 @@ class Door:
             text = f"sent {count_of(count, 'object')}"
             self._notes.enter(AuditEntry(now(), "received", who, caller.address, text, study_uid))
         for study_uid, count in were_here.items():
-            self._notes.enter(Resent(now(), study_uid, caller.ae_title, count))
+            self._notes.enter(Resent(now(), study_uid, caller.ae_title or "an unknown sender", count))
         if refused:
             text = f"sent {count_of(refused, 'object')} that could not be accepted"
             self._notes.enter(AuditEntry(now(), "received", who, caller.address, text))

@@ -34,6 +34,7 @@ from storage.overview import (
 
 Action = Literal["read-now", "read-again", "send-again"]
 LONGEST_PAUSE = 10.0  # seconds
+EVERY_ADDRESS = ("", "0.0.0.0", "::")  # of this machine
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,8 @@ class Board:
 
 class Context:
     """The node as the status page sees it; ``health`` is looked at anew after a few seconds. ``settle`` waits
-    until what was received has its rows."""
+    until what was received has its rows. ``dicom_port`` is where the receiver listens: another than that of
+    the settings, where these leave it free."""
 
     def __init__(
         self,
@@ -76,6 +78,7 @@ class Context:
         self.settings = settings
         self.database = database
         self.data_dir = data_dir.resolve()
+        self.dicom_port = settings.dicom.port
         self.mark = ChangeMark(database)
         self.stopping = Event()
         self.health = Lasting(lambda: tuple(probes()), seconds=5.0)
@@ -88,6 +91,13 @@ class Context:
         with self.database.snapshot() as session:
             page = list_studies(session, query.filter, query.older, query.limit)
         return Board(page, self._situation())
+
+    def dicom_address(self, asked_for: str) -> str:
+        """Where senders reach the node: where it listens at every address, by the name its page is
+        ``asked_for`` by."""
+        host = self.settings.dicom.host
+        named = asked_for if host in EVERY_ADDRESS else host
+        return f"{f'[{named}]' if ':' in named else named}:{self.dicom_port}"
 
     def pause(self) -> float:
         """Seconds between two updates of a page: the sums over all rows take a tenth of the time at most,

@@ -9,12 +9,13 @@ from fastapi.responses import FileResponse, RedirectResponse, StreamingResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from node.web.api import Node, Visitor
-from node.web.context import Action
+from node.web.context import Action, Context
 from node.web.gate import token_in
 from node.web.live import changes
 from node.web.presentation import page_templates
 from node.web.queries import LARGEST_KEY, StudyQuery, as_text, study_query
 from node.web.trail import AuditQuery, address_of, audit_query
+from node.web.way import stuck_deliveries, way_of, what_to_do
 from storage.actions import ActionRefusedError
 from storage.audit import KINDS, newest
 from storage.dossier import key_image_path, study_dossier
@@ -122,18 +123,28 @@ def _study_page(request: Request, node: Node, uid: str, notice: str = "", status
     if dossier is None:
         raise HTTPException(404, f"No study {uid} has come in.")
     node.looks.at_study(request, uid)
-    shown = next((revision for revision in dossier.revisions if revision.readings), None)
-    sent = next((revision for revision in dossier.revisions if revision.deliveries), None)
+    revisions = dossier.revisions
+    shown = next((revision for revision in revisions if revision.readings), None)
+    sent = next((revision for revision in revisions if revision.deliveries), None)
+    made = any(reading.objects for revision in revisions for reading in revision.readings)
     return show(
         request, "study", mark=mark, dossier=dossier, study=dossier.study, shown=shown, sent=sent,
-        notice=notice, status_code=status_code,
+        has_objects=made or sent, way=way_of(dossier), all_stuck=stuck_deliveries(dossier),
+        advice=what_to_do(dossier.study), notice=notice, status_code=status_code,
     )  # fmt: skip
 
 
 def show(request: Request, page: str, *, status_code: int = 200, **values: Any) -> Response:
     """The page ``page``, or only the part of it that lives when the script asks for that part."""
     login = getattr(request.state, "login", None)
-    values |= {"settings": request.app.state.context.settings, "page": page, "login": login}
+    node: Context = request.app.state.context
+    values |= {
+        "settings": node.settings,
+        "page": page,
+        "login": login,
+        "may_act": login is None or login.role == "admin",
+    }
+    values["dicom_address"] = node.dicom_address(request.url.hostname or "")
     if page in LIVING and _wants_part(request):
         return templates.TemplateResponse(request, f"_{page}.html", values)
     return templates.TemplateResponse(request, f"{page}.html", values, status_code=status_code)

@@ -26,7 +26,7 @@ STATE_MEANINGS: Mapping[StudyState, str] = {
     "failed": "Something went wrong; the reason is given.",
     "skipped": "No reader reads this; the rule is given.",
     "superseded": "A newer revision took its place.",
-    "stored": "Kept, without a reading asked for.",
+    "stored": "Kept to be compared with; nothing of it is sent.",
 }
 
 STAGE_WORDS = {
@@ -56,10 +56,11 @@ def page_templates() -> Jinja2Templates:
     """The templates, with every value escaped and these words and filters at hand."""
     templates = Jinja2Templates(directory=TEMPLATES)
     templates.env.trim_blocks = templates.env.lstrip_blocks = True
-    templates.env.globals.update(state_meanings=STATE_MEANINGS, stage_words=STAGE_WORDS)
+    templates.env.globals.update(state_meanings=STATE_MEANINGS, stage_words=STAGE_WORDS, plural=plural)
     templates.env.filters.update(
         age=age, moment=moment, dicom_date=dicom_date, axes=axes, volume=volume, percent=percent, size=size,
         signed_percent=signed_percent, days=days, in_path=in_path, object_name=object_name,
+        hounsfield=hounsfield,
     )  # fmt: skip
     return templates
 
@@ -78,6 +79,11 @@ def span(seconds: float) -> str:
     """``42 s``, ``7 min``, ``26 h``, ``3 d``; a moment to come counts as now."""
     seconds = max(0.0, seconds)
     return next(f"{int(seconds / unit)} {word}" for below, unit, word in ROUNDING if seconds < below)
+
+
+def plural(count: int, one: str, many: str) -> str:
+    """``1 image``, ``12,345 images``."""
+    return f"{count:,} {one if count == 1 else many}"
 
 
 def dicom_date(value: str) -> str:
@@ -103,6 +109,10 @@ def percent(probability: float) -> str:
 
 def signed_percent(value: float) -> str:
     return f"{value:+.0f} %".replace("-", "\N{MINUS SIGN}")
+
+
+def hounsfield(value: float) -> str:
+    return f"{value:.0f} HU".replace("-", "\N{MINUS SIGN}")
 
 
 def days(value: float) -> str:

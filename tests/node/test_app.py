@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
+from urllib.request import urlopen
 
 import pytest
 from pydicom import dcmwrite
@@ -18,6 +19,7 @@ from storage.closing import ClosedStudy, close_quiet
 from storage.database import Database, now
 from storage.intake import record
 from tests.node.intake.senders import ct_slice
+from tests.tiny_models import make_repository
 
 
 class Queued:
@@ -82,3 +84,22 @@ def test_a_study_is_queued_with_the_priority_of_its_route(closed, priorities, ex
     assert at_once.priorities == wanted
     assert after_a_crash.priorities == wanted
     database.close()
+
+
+def test_the_status_page_tells_the_port_that_the_receiver_took(tmp_path: Path) -> None:
+    settings = Settings.model_validate(
+        {
+            "node": {"data_dir": tmp_path / "data"},
+            "database": {"url": f"sqlite:///{tmp_path / 'overread.db'}"},
+            "dicom": {"port": 0},
+            "web": {"port": 0},
+            "engine": {"models": make_repository(tmp_path / "models")},
+        }
+    )
+    node = app.Node(settings).start()
+    try:
+        with urlopen(node.status_url) as answer:
+            page = answer.read().decode()
+    finally:
+        node.stop()
+    assert f"OVERREAD@127.0.0.1:{node.dicom_port}" in page

@@ -12,6 +12,8 @@ from sqlalchemy import select
 
 from node.health import Probe
 from node.results import codes
+from node.settings import Settings
+from node.web.app import create_app
 from storage.database import Database, now
 from storage.tables import FindingRow, Study
 from tests.node.web import rows
@@ -24,6 +26,52 @@ def test_an_empty_node_says_what_to_do(client: TestClient) -> None:
     assert "No study yet" in page
     assert "OVERREAD@127.0.0.1:11112" in page
     assert "overread send FOLDER" in page
+
+
+def test_pages_tell_where_senders_reach_the_node(database: Database, data_dir: Path) -> None:
+    settings = Settings.model_validate({"dicom": {"port": 0, "host": "0.0.0.0"}})
+    app = create_app(settings, database, data_dir, lambda: ())
+    app.state.context.dicom_port = 40111  # the free one that the receiver took
+    with TestClient(app, base_url="http://localhost:8080") as client:
+        assert "OVERREAD@localhost:40111" in client.get("/").text
+        assert "listens at localhost:40111" in client.get("/health").text
+
+
+def test_a_study_page_says_what_is_stuck_why_and_what_to_press(
+    client: TestClient, database: Database, data_dir: Path
+) -> None:
+    with database.session() as session:
+        studies = rows.one_in_every_state(session, data_dir)
+    stuck = client.get(f"/studies/{studies['delivering'].uid}").text
+    assert "1 result waits to be sent to pacs" in stuck
+    assert "4 attempts, the last: pacs (PACS at 127.0.0.1:4242) cannot be reached" in stuck
+    assert "or at once with “Send again”" in stuck
+    failed = client.get(f"/studies/{studies['failed'].uid}").text
+    assert "Once that is mended, press “Read again”." in failed
+    assert "to be sent to" not in client.get(f"/studies/{studies['delivered'].uid}").text
+
+
+def test_the_list_says_how_long_a_study_has_been_where_it_is(
+    client: TestClient, database: Database, data_dir: Path
+) -> None:
+    with database.session() as session:
+        study = rows.add_study(session)
+        revision = rows.close(session, study)
+        rows.begin_reading(session, study, revision)
+        revision.started_at = now() - timedelta(minutes=42)
+    assert re.search(r"inference, <time [^>]*>42 min</time>", client.get("/studies").text)
+
+
+def test_a_study_without_result_objects_shows_no_table_of_them(
+    client: TestClient, database: Database, data_dir: Path
+) -> None:
+    with database.session() as session:
+        study = rows.add_study(session)
+        revision = rows.close(session, study, state="stored", image_count=0)
+        rows.add_reading(session, study, revision, data_dir, roles=())
+    page = client.get(f"/studies/{study.uid}").text
+    assert "Results and deliveries" not in page
+    assert "0 images" not in page
 
 
 def test_a_failed_study_shows_its_stage_and_reason_on_the_list(
