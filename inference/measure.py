@@ -9,8 +9,10 @@ import numpy.typing as npt
 from scipy.spatial import ConvexHull
 from scipy.spatial.distance import pdist, squareform
 
-from inference.findings import Axis, Box, Mask, Point
+from inference.findings import Axis, Box, Code, Finding, Mask, Point
 from inference.volume import Floats, Volume
+
+_DECIMALS = 6  # of a mm; lengths that differ by less are one length, and the first of them is taken
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,23 @@ class Measured:
     mean_hu: float
     std_hu: float
 
+    def finding(self, label: str, code: Code, score: float, mask: Mask) -> Finding:
+        """The lesion that was measured; what more is known of it is put in by ``replace``."""
+        return Finding(
+            label=label,
+            code=code,
+            center_mm=self.center_mm,
+            box_mm=self.box_mm,
+            image_uid=self.image_uid,
+            frame=self.frame,
+            score=score,
+            long_axis=self.long_axis,
+            short_axis=self.short_axis,
+            volume_mm3=self.volume_mm3,
+            mean_hu=self.mean_hu,
+            mask=mask,
+        )
+
 
 def measure(mask: Mask, volume: Volume) -> Measured:
     """Measures a lesion as RECIST 1.1 asks: the longest diameter in an acquired plane, and the longest
@@ -59,7 +78,7 @@ def measure(mask: Mask, volume: Volume) -> Measured:
     drawn = [int(number) for number in np.unique(index[:, 0])]
     acquired = [number for number in drawn if volume.images[number] is not None]
     axes = {number: _axes(mask, number, volume.spacing_mm[1:]) for number in acquired or drawn}
-    longest = max(axes, key=lambda number: axes[number][0])
+    longest = max(axes, key=lambda number: round(axes[number][0], _DECIMALS))
     key = _nearest_image(volume, longest)
     ends = [volume.to_patient((key, *end)) for end in axes[longest][1]]
     long_start, long_end, short_start, short_end = map(_point, ends)
@@ -83,7 +102,7 @@ def _axes(mask: Mask, number: int, spacing: tuple[float, float]) -> tuple[float,
     outline = _outline(mask.voxels[number - mask.origin[0]]) * spacing
     hull = outline[ConvexHull(outline).vertices]
     lengths = squareform(pdist(hull))
-    start, end = np.unravel_index(np.argmax(lengths), lengths.shape)
+    start, end = np.unravel_index(np.argmax(lengths.round(_DECIMALS)), lengths.shape)
     hull = np.roll(hull, -int(start), axis=0)
     opposite = int(end - start) % len(hull)
     ends = np.array([hull[0], hull[opposite], *_widest_across(hull, opposite)])
@@ -111,7 +130,7 @@ def _widest_across(hull: Floats, opposite: int) -> Floats:
     one = np.interp(place, place[: opposite + 1], height[: opposite + 1])
     back = [0, *range(len(hull) - 1, opposite - 1, -1)]
     other = np.interp(place, place[back], height[back])
-    widest = int(np.argmax(np.abs(other - one)))
+    widest = int(np.argmax(np.abs(other - one).round(_DECIMALS)))
     return np.array([place[widest] * along + side[widest] * across for side in (one, other)])
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cc3d
 import numpy as np
@@ -170,22 +170,11 @@ def drawn(spotted: Sequence[Spotted], volume: Volume, card: ModelCard, threshold
         taken.append(mask)
         site = labels[int(np.argmax(one.sites))]
         findings.append(
-            Finding(
-                label="Lesion",
-                code=LESION,
-                center_mm=measured.center_mm,
-                box_mm=measured.box_mm,
-                image_uid=measured.image_uid,
-                frame=measured.frame,
-                score=one.score,
-                long_axis=measured.long_axis,
-                short_axis=measured.short_axis,
-                volume_mm3=measured.volume_mm3,
-                mean_hu=measured.mean_hu,
+            replace(
+                measured.finding("Lesion", LESION, one.score, mask),
                 malignancy=one.malignancy,
                 kind=site.label,
                 site=Code(site.scheme, site.value, site.meaning),
-                mask=mask,
             )
         )
     return findings

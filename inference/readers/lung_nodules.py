@@ -217,24 +217,8 @@ def drawn(judged: Sequence[Judged], volume: Volume, card: ModelCard, threshold: 
         if measured.long_axis.length_mm < card.postprocess["least_long_axis_mm"]:
             continue
         taken.append(mask)
-        findings.append(
-            Finding(
-                label="Nodule",
-                code=PULMONARY_NODULE,
-                center_mm=measured.center_mm,
-                box_mm=measured.box_mm,
-                image_uid=measured.image_uid,
-                frame=measured.frame,
-                score=one.score,
-                long_axis=measured.long_axis,
-                short_axis=measured.short_axis,
-                volume_mm3=measured.volume_mm3,
-                mean_hu=measured.mean_hu,
-                malignancy=one.malignancy,
-                kind=one.kind,
-                mask=mask,
-            )
-        )
+        nodule = measured.finding("Nodule", PULMONARY_NODULE, one.score, mask)
+        findings.append(replace(nodule, malignancy=one.malignancy, kind=one.kind))
     return findings
 
 

@@ -194,23 +194,13 @@ def _peak(spot: HotSpot, pet: Volume) -> float:
 def _finding(one: Judged, pet: PetCt, ct: Volume, site: CodedLabel) -> Finding:
     measured = measure(one.spot.mask, pet)
     inside = pet.to_patient(np.argwhere(one.spot.mask.voxels) + one.spot.mask.origin)
-    return Finding(
-        label="Hypermetabolic lesion",
-        code=HYPERMETABOLIC,
-        center_mm=measured.center_mm,
-        box_mm=measured.box_mm,
-        image_uid=measured.image_uid,
-        frame=measured.frame,
-        score=one.lesion,
-        long_axis=measured.long_axis,
-        short_axis=measured.short_axis,
-        volume_mm3=measured.volume_mm3,
+    return replace(
+        measured.finding("Hypermetabolic lesion", HYPERMETABOLIC, one.lesion, one.spot.mask),
         mean_hu=float(sampled(ct, inside, AIR_HU).mean()),
         malignancy=one.malignancy,
         kind=one.site,
         site=Code(site.scheme, site.value, site.meaning),
         uptake=uptake(one.spot, pet, pet.lean_factor),
-        mask=one.spot.mask,
     )
 
 

@@ -95,19 +95,14 @@ def _finding(inside: npt.NDArray[np.bool_], score: float, index: int, pictures: 
     mask = Mask((index, int(high[0]), int(wide[0])), cropped[None])
     measured = measure(mask, replace(pictures, voxels=pictures.voxels[..., 0]))
     low, top = measured.box_mm
-    return Finding(
-        label="Polyp",
-        code=POLYP_OF_COLON,
+    return replace(
+        measured.finding("Polyp", POLYP_OF_COLON, score, mask),
         center_mm=_flat(measured.center_mm),
         box_mm=(_flat(low), _flat(top)),
-        image_uid=measured.image_uid,
-        frame=measured.frame,
-        score=score,
         long_axis=Axis(_flat(measured.long_axis.start), _flat(measured.long_axis.end)),
         short_axis=Axis(_flat(measured.short_axis.start), _flat(measured.short_axis.end)),
-        volume_mm3=measured.volume_mm3,
+        mean_hu=None,
         in_pixels=True,
-        mask=mask,
     )
 
 

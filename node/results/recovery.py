@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -203,30 +203,19 @@ def _finding(group: _Group, segmentations: Mapping[str, _Segmentation], volume: 
     mask = _mask(held, group.segment, volume) if held is not None else None
     if mask is None or not group.tracking_uid:
         return None
-    measured = measure(mask, volume)
     code = group.finding or codes.LESION.code
     implied = codes.site_of(code)
     malignancy = _value(group, codes.SUSPICION)
     if malignancy is None:
         malignancy = _value(group, codes.PROBABILITY_OF_CANCER)
-    return Finding(
-        label=group.label,
-        code=code,
-        center_mm=measured.center_mm,
-        box_mm=measured.box_mm,
-        image_uid=measured.image_uid,
-        frame=measured.frame,
-        score=(_value(group, codes.CERTAINTY_OF_FINDING) or 100.0) / 100,
-        long_axis=measured.long_axis,
-        short_axis=measured.short_axis,
-        volume_mm3=measured.volume_mm3,
-        mean_hu=measured.mean_hu,
+    score = (_value(group, codes.CERTAINTY_OF_FINDING) or 100.0) / 100
+    return replace(
+        measure(mask, volume).finding(group.label, code, score, mask),
         malignancy=None if malignancy is None else malignancy / 100,
         kind=group.kind,
         site=None if implied and group.site == implied.code else group.site,
         side=group.side,
         tracking_uid=group.tracking_uid,
-        mask=mask,
     )
 
 

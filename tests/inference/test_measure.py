@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
@@ -49,7 +49,7 @@ def test_a_sphere_is_measured_at_its_diameter(angles, offset, spacing, radius) -
     pixel = max(spacing[1:])
     assert measured.long_axis.length_mm == pytest.approx(2 * radius, abs=1.2 * pixel)
     assert measured.short_axis.length_mm == pytest.approx(2 * radius, abs=1.6 * pixel)
-    assert measured.volume_mm3 == pytest.approx(4 / 3 * np.pi * radius**3, rel=0.06)
+    assert measured.volume_mm3 == pytest.approx(4 / 3 * np.pi * radius**3, rel=0.1)
     assert np.linalg.norm(np.subtract(measured.center_mm, center)) < 0.3
 
 
@@ -93,6 +93,7 @@ def test_both_axes_lie_on_the_key_slice_and_cross_at_right_angles(angles, flips,
 
 @settings(max_examples=20, deadline=None)
 @given(anywhere, st.tuples(*[st.sampled_from([-1, 1])] * 3), st.integers(0, 99))
+@example((0.0, 1.0, 0.0), (-1, -1, -1), 78)  # two slices with axes of one length
 def test_a_lesion_measures_the_same_in_any_position_of_the_patient(angles, flips, seed) -> None:
     shape = (8, 20, 20)
     rng = np.random.default_rng(seed)

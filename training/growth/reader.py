@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import ndimage
@@ -42,22 +42,8 @@ def read(visit: Visit, faults: Faults, rng: np.random.Generator) -> Reading:
 def outlined(truth: Truth, volume: Volume, faults: Faults, rng: np.random.Generator) -> Finding:
     """One lesion as this reader draws and measures it."""
     mask = degraded(truth.mask, volume.spacing_mm, faults, rng)
-    measured = measure(mask, volume)
-    return Finding(
-        label="Nodule",
-        code=NODULE,
-        center_mm=measured.center_mm,
-        box_mm=measured.box_mm,
-        image_uid=measured.image_uid,
-        score=0.9,
-        long_axis=measured.long_axis,
-        short_axis=measured.short_axis,
-        volume_mm3=measured.volume_mm3,
-        mean_hu=measured.mean_hu,
-        kind=truth.kind,
-        tracking_uid=f"{volume.series_uid}.{truth.number}",
-        mask=mask,
-    )
+    nodule = measure(mask, volume).finding("Nodule", NODULE, 0.9, mask)
+    return replace(nodule, kind=truth.kind, tracking_uid=f"{volume.series_uid}.{truth.number}")
 
 
 def degraded(

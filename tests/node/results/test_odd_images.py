@@ -52,21 +52,7 @@ def finding_in(volume: Volume) -> Finding:
         finding = in_pixels(volume, codes.POLYP_OF_COLON, (columns * 5 / 16, rows * 5 / 16), mask)
         image_uid, frame = volume.images[index] or ("", None)
         return replace(finding, image_uid=image_uid, frame=frame)
-    measured = measure(mask, volume)
-    return Finding(
-        label="Nodule",
-        code=codes.PULMONARY_NODULE.code,
-        center_mm=measured.center_mm,
-        box_mm=measured.box_mm,
-        image_uid=measured.image_uid,
-        frame=measured.frame,
-        score=0.5,
-        long_axis=measured.long_axis,
-        short_axis=measured.short_axis,
-        volume_mm3=measured.volume_mm3,
-        mean_hu=measured.mean_hu,
-        mask=mask,
-    )
+    return measure(mask, volume).finding("Nodule", codes.PULMONARY_NODULE.code, 0.5, mask)
 
 
 def errors_of(case: Case, out: Path) -> list[str]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -67,23 +68,8 @@ def negative(tmp_path_factory: pytest.TempPathFactory) -> Case:
 
 
 def found(lesion: Lesion, volume: Volume) -> Finding:
-    measured = measure(lesion.mask, volume)
-    return Finding(
-        label="Nodule",
-        code=codes.PULMONARY_NODULE.code,
-        center_mm=measured.center_mm,
-        box_mm=measured.box_mm,
-        image_uid=measured.image_uid,
-        score=0.97,
-        long_axis=measured.long_axis,
-        short_axis=measured.short_axis,
-        volume_mm3=measured.volume_mm3,
-        mean_hu=measured.mean_hu,
-        malignancy=0.71,
-        kind="solid",
-        side="right",
-        mask=lesion.mask,
-    )
+    nodule = measure(lesion.mask, volume).finding("Nodule", codes.PULMONARY_NODULE.code, 0.97, lesion.mask)
+    return replace(nodule, malignancy=0.71, kind="solid", side="right")
 
 
 @pytest.fixture(scope="module")

@@ -42,20 +42,7 @@ def bright_spots(volume: Volume, engine: Engine, catalogue: Catalogue) -> Readin
 
 def _spot(voxels: np.ndarray, volume: Volume) -> Finding:
     mask = cropped(voxels)
-    measured = measure(mask, volume)
-    return Finding(
-        label="nodule",
-        code=codes.PULMONARY_NODULE.code,
-        center_mm=measured.center_mm,
-        box_mm=measured.box_mm,
-        image_uid=measured.image_uid,
-        score=0.9,
-        long_axis=measured.long_axis,
-        short_axis=measured.short_axis,
-        volume_mm3=measured.volume_mm3,
-        mean_hu=measured.mean_hu,
-        mask=mask,
-    )
+    return measure(mask, volume).finding("nodule", codes.PULMONARY_NODULE.code, 0.9, mask)
 
 
 @contextmanager
