@@ -65,6 +65,17 @@ def test_every_command_that_is_named_exists_with_its_options(page: Path) -> None
             assert option in said.output, f"{page.name} names `overread {command} {option}`"
 
 
+def test_the_readme_names_every_command() -> None:
+    table = (ROOT / "README.md").read_text().split("| command |")[1].split("\n\n")[0]
+    groups = [
+        app,
+        *(g.typer_instance for g in app.registered_groups if g.typer_instance and g.name != "score"),
+    ]
+    for command in (command for group in groups for command in group.registered_commands):
+        name = command.name or getattr(command.callback, "__name__", "")
+        assert re.search(rf"`(overread )?([a-z]+ )?{name}\b", table), f"README's table lacks {name}"
+
+
 def test_every_test_that_the_threat_model_names_exists() -> None:
     named = set(re.findall(r"`(test_\w+)`", (ROOT / "docs/security.md").read_text()))
     there = {

@@ -124,7 +124,7 @@ def _ports(settings: Settings) -> Iterator[Probe]:
     elif _is_received_into(settings.node.data_dir):
         yield Probe("ports", True, f"a node is running; its status page is {page}")
     else:
-        other = f"another Overread, with other data than {settings.node.data_dir}, shows its page at {page}"
+        other = f"another Overread, with a data folder of its own, shows its page at {page}"
         for probe in ports:
             yield probe if probe.ok else replace(probe, detail=f"{probe.detail}; {other}")
 
