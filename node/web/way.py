@@ -51,7 +51,10 @@ def what_to_do(study: StudyLine) -> str:
     if study.state == "failed":
         return "Once that is mended, press “Read again”. Images that were missing are read when they come."
     if study.state == "skipped" and study.stage == "select":
-        return "If it should be read, give it a route in the settings, restart, and press “Read again”."
+        return (
+            "Nothing, unless a series should have been read. One that no route matches can be given one in the "
+            "settings; then restart the node and press “Read again”."
+        )
     return ""
 
 
