@@ -42,7 +42,7 @@ def scene(mm: Floats) -> npt.NDArray[np.int16]:
     """A blob at ``CENTER`` over a slope along each axis, so that no flip or shift goes unseen."""
     x, y, z = np.moveaxis(mm - CENTER, -1, 0)
     blob = 900 * np.exp(-(x**2 + y**2 + z**2) / (2 * 4.0**2))
-    return np.rint(-500 + 3 * x + 5 * y + 7 * z + blob).astype(np.int16)
+    return np.rint(-400 + 3 * x + 5 * y + 7 * z + blob).astype(np.int16)
 
 
 def write_scene(
