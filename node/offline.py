@@ -56,7 +56,8 @@ def read_study(
     Returns the readings, as in ``reading.json``.
 
     Raises:
-        UnreadableStudyError: there is no study, or several; no series of it can be read; a reading failed.
+        UnreadableStudyError: there is no study, or several; no series of it can be read; a reader failed, and
+            only the results of the others were written.
     """
     with ExitStack() as stack:
         root = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="overread-")))
@@ -75,7 +76,15 @@ def read_study(
         )
         study_uid = _take_in(database, study)
         _read(room, study_uid, progress)
+        with database.snapshot() as session:
+            revision = readings.find_revision(session, study_uid, 1)
+        if revision.state == "skipped":
+            raise UnreadableStudyError(f"there is {revision.reason}")
         made = _hand_over(room, study_uid, out)
+        if revision.state != "delivered":
+            others = ", ".join(body["reader"] for body in made)
+            kept = f"; the results of {others} are in {out}" if made else ""
+            raise UnreadableStudyError(f"{STAGES[revision.stage][0]} failed: {revision.reason}{kept}")
         progress("done", 1.0)
         return made
 
@@ -126,18 +135,15 @@ def _read(room: ReadingRoom, study_uid: str, progress: Progress) -> None:
         return plain_step(stage, function, *args)
 
     read(room, step, study_uid, 1)
-    with room.database.snapshot() as session:
-        revision = readings.find_revision(session, study_uid, 1)
-    if revision.state == "skipped":
-        raise UnreadableStudyError(f"there is {revision.reason}")
-    if revision.state != "delivered":
-        raise UnreadableStudyError(f"{STAGES[revision.stage][0]} failed: {revision.reason}")
 
 
 def _hand_over(room: ReadingRoom, study_uid: str, out: Path) -> list[dict[str, Any]]:
-    out.mkdir(parents=True, exist_ok=True)
+    """Copy to ``out`` what was made of the study, where anything was."""
     with room.database.snapshot() as session:
         made = [dict(reading.body) for reading in readings.readings_of(session, study_uid, 1)]
+    if not made:
+        return []
+    out.mkdir(parents=True, exist_ok=True)
     for body in made:
         for written in body["objects"]:
             source = room.archive.path(written["path"])

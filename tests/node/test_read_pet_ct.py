@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -88,15 +89,20 @@ def test_a_tumour_arrives_with_its_suv(phantom: PetCtPhantom, study: Path, tmp_p
 
 
 @needs_weights
-def test_a_pet_without_the_injected_dose_fails_with_what_is_missing(study: Path, tmp_path: Path) -> None:
+def test_a_pet_without_the_injected_dose_fails_with_what_is_missing_and_keeps_back_no_other_result(
+    study: Path, tmp_path: Path
+) -> None:
     folder = tmp_path / "study"
     shutil.copytree(study, folder)
     for path in (folder / "pet").iterdir():
         image = pydicom.dcmread(path)
         del image.RadiopharmaceuticalInformationSequence[0].RadionuclideTotalDose
         image.save_as(path)
-    with pytest.raises(UnreadableStudyError, match="RadionuclideTotalDose is missing"):
+    with pytest.raises(UnreadableStudyError, match="RadionuclideTotalDose is missing") as error:
         read(folder, tmp_path / "out")
+    (other,) = json.loads((tmp_path / "out" / "reading.json").read_text())["readings"]
+    assert f"the results of {other['reader']} are in {tmp_path / 'out'}" in str(error.value)
+    assert all((tmp_path / "out" / made["path"]).is_file() for made in other["objects"])
 
 
 def test_an_uncorrected_pet_is_left_alone(phantom: PetCtPhantom, tmp_path: Path) -> None:
