@@ -138,7 +138,7 @@ def send(
         list[Path], typer.Argument(metavar="PATH…", exists=True, help="DICOM files, or folders.")
     ],
     to: Annotated[
-        str | None, typer.Option(metavar="HOST:PORT", help="Else the node of the settings.")
+        str | None, typer.Option(metavar="[AET@]HOST:PORT", help="Else the node of the settings.")
     ] = None,
     aec: Annotated[str | None, typer.Option(help="AE title to call; else that of the settings.")] = None,
     aet: Annotated[str, typer.Option(help="AE title to call with.")] = "OVERREAD-SEND",

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from pydantic import ValidationError
 from pydicom.errors import InvalidDicomError
 from pydicom.filereader import read_file_meta_info
 from pydicom.uid import MediaStorageDirectoryStorage
@@ -14,6 +15,7 @@ from pydicom.uid import MediaStorageDirectoryStorage
 from node.commands.terminal import console, progress
 from node.peers.sending import DicomDestination, Receipt
 from node.settings import Peer, Settings
+from node.settings.words import allowed
 from node.tls import Identity
 
 MOST_NAMED = 5  # of the files that are not sent
@@ -48,29 +50,37 @@ def send(paths: Sequence[Path], peer: Peer, calling_ae_title: str, identity: Ide
 
 
 def peer_at(address: str | None, ae_title: str | None, settings: Settings, tls_name: str = "") -> Peer:
-    """``host:port`` as a peer; without one, the node that these settings describe. Where that speaks TLS, so
-    does this.
+    """``host:port``, or ``title@host:port``, as a peer; without one, the node that these settings describe.
+    Where that speaks TLS, so does this.
 
     Raises:
-        SendError: not a host and a port.
+        SendError: not a host and a port, or no AE title.
     """
+    titled = ""
     if address is None:
         host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.dicom.host, settings.dicom.host)
         port = settings.dicom.port
     else:
-        host, _, number = address.rpartition(":")
+        titled, _, place = address.rpartition("@")
+        host, _, number = place.rpartition(":")
         host = host.strip("[]")
         port = int(number) if number.isascii() and number.isdigit() else 0
         if not host or not 0 < port < 65536:
-            raise SendError(f"--to {address!r} is not HOST:PORT, for instance 127.0.0.1:11112.")
-    return Peer(
-        name="receiver",
-        ae_title=ae_title or settings.node.ae_title,
-        host=host,
-        port=port,
-        tls=settings.dicom.tls.enabled,
-        tls_name=tls_name,
-    )
+            raise SendError(f"--to {address!r} is not [AET@]HOST:PORT, for instance 127.0.0.1:11112.")
+    try:
+        return Peer(
+            name="receiver",
+            ae_title=ae_title or titled or settings.node.ae_title,
+            host=host,
+            port=port,
+            tls=settings.dicom.tls.enabled,
+            tls_name=tls_name,
+        )
+    except ValidationError as error:
+        wrong, schema = error.errors()[0], Peer.model_json_schema()
+        field = str(wrong["loc"][0])
+        must = allowed(schema["properties"][field], schema)
+        raise SendError(f"{field} {wrong['input']!r} must be {must}.") from None
 
 
 def _how_to_be_known(peer: Peer, calling_ae_title: str) -> str:

@@ -7,6 +7,7 @@ from typing import cast
 
 from pydicom import Dataset
 from pynetdicom import AE, evt, register_uid
+from pynetdicom.association import Association
 from pynetdicom.dimse_primitives import C_STORE
 from pynetdicom.events import Event
 from pynetdicom.service_class import StorageServiceClass
@@ -18,6 +19,7 @@ from node.intake.callers import Caller
 from node.intake.contexts import RETIRED_STORAGE_CLASSES, supported_contexts
 from node.intake.door import Door
 from node.intake.examination import Announcement
+from node.intake.tally import Tally
 from node.settings import DicomSettings
 from storage.part10 import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION
 
@@ -32,6 +34,7 @@ class StockListener:
         self._door = door
         self._acceptance = acceptance
         self._server: ThreadedAssociationServer | None = None
+        self._tallies: dict[Association, Tally] = {}
         self._ae = AE(ae_title)
         self._ae.implementation_class_uid = IMPLEMENTATION_CLASS_UID
         self._ae.implementation_version_name = IMPLEMENTATION_VERSION
@@ -54,6 +57,8 @@ class StockListener:
             contexts=supported_contexts(self._settings.private_sop_classes),
             evt_handlers=[
                 (evt.EVT_REQUESTED, self._on_request),
+                (evt.EVT_ACCEPTED, self._on_accepted),
+                (evt.EVT_CONN_CLOSE, self._on_close),
                 (evt.EVT_C_ECHO, self._on_echo),
                 (evt.EVT_C_STORE, self._on_store),
             ],
@@ -71,30 +76,38 @@ class StockListener:
                 association.join(timeout=5)
 
     def _on_request(self, event: Event) -> None:
-        caller, address = _caller(event)
-        if not self._door.is_welcome(Caller(caller, address)):
+        if not self._door.is_welcome(_caller(event)):
             event.assoc.acse.send_reject(*_REJECT_CALLER)
             event.assoc.kill()
+
+    def _on_accepted(self, event: Event) -> None:
+        self._tallies[event.assoc] = Tally(self._door, _caller(event))
+
+    def _on_close(self, event: Event) -> None:
+        tally = self._tallies.pop(event.assoc, None)
+        if tally is not None:
+            tally.tell()
 
     @staticmethod
     def _on_echo(_event: Event) -> int:
         return 0x0000
 
     def _on_store(self, event: Event) -> Dataset:
-        caller, address = _caller(event)
+        caller = _caller(event)
         request = cast(C_STORE, event.request)
         announced = Announcement(
             sop_class=str(request.AffectedSOPClassUID or ""),
             uid=str(request.AffectedSOPInstanceUID or ""),
             transfer_syntax=str(event.context.transfer_syntax),
-            caller=caller,
-            address=address,
+            caller=caller.ae_title,
+            address=caller.address,
             fetched=str(request.MoveOriginatorApplicationEntityTitle or "").strip()
-            in (self._ae.ae_title, caller),
+            in (self._ae.ae_title, caller.ae_title),
         )
         arrival = self._acceptance.begin(announced)
         arrival.write(cast(BytesIO, request.DataSet).getbuffer())
         answer = arrival.finish()
+        self._tallies[event.assoc].add(answer)
         response = Dataset()
         response.Status = answer.status
         if answer.comment:
@@ -102,8 +115,8 @@ class StockListener:
         return response
 
 
-def _caller(event: Event) -> tuple[str, str]:
+def _caller(event: Event) -> Caller:
     requestor = event.assoc.requestor
     primitive = requestor.primitive
     title = primitive.calling_ae_title if primitive else requestor.ae_title
-    return str(title).strip(), str(requestor.address)
+    return Caller(str(title).strip(), str(requestor.address))

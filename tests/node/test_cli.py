@@ -12,9 +12,10 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from node.cli import app
+from node.commands.send import peer_at
 from node.demo.pacs import StandInPacs
 from node.intake.receiver import Receiver
-from node.settings import DicomSettings
+from node.settings import DicomSettings, Settings
 from storage.archive import Archive
 from storage.database import Database
 from tests.tiny_models import make_repository
@@ -266,6 +267,28 @@ def test_an_address_that_is_none_is_refused(tmp_path: Path, address: str) -> Non
     result = overread("send", *written(tmp_path / "study"), "--to", address)
     assert is_one_sentence(result)
     assert "HOST:PORT" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--to", "A@B@127.0.0.1:104"), "ae_title 'A@B' must be 1 to 16 characters"),
+        (("--to", "127.0.0.1:104", "--aec", "A" * 17), "must be 1 to 16 characters"),
+        (("--to", "a b:104"), "host 'a b' must be a host name or an address"),
+    ],
+)
+def test_a_title_or_a_host_that_is_none_is_refused(
+    tmp_path: Path, options: tuple[str, ...], said: str
+) -> None:
+    result = overread("send", *written(tmp_path / "study"), *options)
+    assert is_one_sentence(result)
+    assert said in result.stderr
+
+
+def test_a_node_can_be_named_with_its_title(free_port: int) -> None:
+    peer = peer_at(f"READER@127.0.0.1:{free_port}", None, Settings())
+    assert (peer.ae_title, peer.host, peer.port) == ("READER", "127.0.0.1", free_port)
+    assert peer_at("READER@127.0.0.1:104", "OTHER", Settings()).ae_title == "OTHER"
 
 
 def test_what_is_not_there_cannot_be_sent(tmp_path: Path) -> None:

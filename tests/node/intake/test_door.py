@@ -133,8 +133,7 @@ def test_the_audit_trail_tells_of_an_association_that_does_not_end(
     assert told() == ["sent 1 object", "sent 4 objects"]
 
 
-def test_the_audit_trail_tells_who_sent_how_much_of_which_study(start_intake: StartIntake) -> None:
-    intake = start_intake("fast")
+def test_the_audit_trail_tells_who_sent_how_much_of_which_study(intake: Intake) -> None:
     images = [*ct_series(3), *ct_series(1)]
     damaged = ct_slice()
     with RawSender(intake.port) as sender:
@@ -143,7 +142,7 @@ def test_the_audit_trail_tells_who_sent_how_much_of_which_study(start_intake: St
             assert sender.store(encoded(image), image.SOPInstanceUID) == 0x0000
         assert sender.store(b"nonsense", damaged.SOPInstanceUID) != 0x0000
         sender.release()
-        sender.receive()
+        hung_up(sender)
     with intake.database.snapshot() as session:
         intake.receiver.settle()
         entries = newest(session, AuditFilter(kind="received"))
@@ -154,10 +153,7 @@ def test_the_audit_trail_tells_who_sent_how_much_of_which_study(start_intake: St
     }
 
 
-def test_a_study_that_comes_again_leaves_one_line_on_its_timeline_and_opens_nothing(
-    start_intake: StartIntake,
-) -> None:
-    intake = start_intake("fast")
+def test_a_study_that_comes_again_leaves_one_line_on_its_timeline_and_opens_nothing(intake: Intake) -> None:
     images = ct_series(3)
     for _ in range(2):
         with RawSender(intake.port) as sender:
@@ -165,8 +161,7 @@ def test_a_study_that_comes_again_leaves_one_line_on_its_timeline_and_opens_noth
             for image in images:
                 assert sender.store(encoded(image), image.SOPInstanceUID) == 0x0000
             sender.release()
-            while sender.receive()[0]:  # what came is told of before the node hangs up
-                pass
+            hung_up(sender)
         intake.receiver.settle()
         with intake.database.session() as session:
             close_quiet(session, now(), lambda study: True)
@@ -178,3 +173,9 @@ def test_a_study_that_comes_again_leaves_one_line_on_its_timeline_and_opens_noth
         "Closed after its quiet period: 3 images in 1 series, 3 of them new.",
         "3 images came again from CT7 and were already here.",
     ]
+
+
+def hung_up(sender: RawSender) -> None:
+    """What came is told of before the receiver hangs up."""
+    while sender.receive()[0]:
+        pass
