@@ -91,7 +91,8 @@ def _close(session: Session, study: Study, now: datetime) -> int | None:
     )
     revision = Revision(study_pk=study.id, number=number, state="queued", image_count=total, closed_at=now)
     session.add(revision)
-    why = "to be read now" if asked else "after its quiet period"
+    again = "now" if new else "again"
+    why = f"to be read {again}" if asked else "after its quiet period"
     text = f"Closed {why}: {count_of(total, 'image')} in {series} series, {new} of them new."
     session.add(Event(at=now, study_uid=study.uid, revision=number, stage="receive", text=text))
     if study.images_deleted_at is not None:
