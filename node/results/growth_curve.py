@@ -15,7 +15,7 @@ from node.results.edition import DISCLAIMER
 from node.results.layout import AMBER, BLUE, GREY, Rgb, captioned, font
 
 _SIDE, _CURVE = 384, 384
-_LEFT, _RIGHT, _TOP, _BOTTOM = 76, 24, 52, 44  # margins of the curve
+_LEFT, _RIGHT, _TOP, _BOTTOM = 76, 24, 52, 72  # margins of the curve
 _LINE, _FORECAST = AMBER, BLUE
 
 
@@ -40,7 +40,7 @@ def growth_picture(prior: Rgb, current: Rgb, course: Sequence[Dated], change: Ch
         tile.thumbnail((_SIDE - 2, _SIDE))
         image.paste(captioned(tile, caption), (left, 0))
     notice = f"{DISCLAIMER}. For research, not for diagnosis."
-    draw.text((8, 6), notice, _LINE, font(16), stroke_width=2, stroke_fill=(0, 0, 0))
+    draw.text((_SIDE, _SIDE + _CURVE - 10), notice, _LINE, font(16), anchor="md")
     _draw_curve(draw, _points(course, change), change)
     return np.asarray(image)
 

@@ -88,10 +88,12 @@ def stacked(blocks: Sequence[Image.Image]) -> Image.Image:
 
 
 def captioned(picture: Image.Image, caption: str) -> Image.Image:
-    """The picture with words in its lower left corner that can be read on any background."""
+    """The picture with words in its lower left corner, on black, so that they can be read."""
     image = picture.copy()
-    at = (6, image.height - SMALL - 8)
-    ImageDraw.Draw(image).text(at, caption, WHITE, font(SMALL), stroke_width=2, stroke_fill=(0, 0, 0))
+    draw, at = ImageDraw.Draw(image), (6, image.height - 6)
+    left, top, right, bottom = draw.textbbox(at, caption, font(SMALL), anchor="ld")
+    draw.rectangle((left - 6, top - 4, right + 6, bottom + 6), fill=(0, 0, 0))
+    draw.text(at, caption, WHITE, font(SMALL), anchor="ld")
     return image
 
 

@@ -15,7 +15,7 @@ from node.results.identity import FORMAT
 from tests.node.results.phantoms import Case
 from tests.validators.cases import cases
 
-WRITTEN = {3: "935b167d0d62f569f83754b6e4c442f1b35bbca4888e897ae59468bb13fb4c51"}
+WRITTEN = {4: "e0b8747e77906cc79c96dde8ed5432d99de1cdc2e82199af73550f182ce510de"}
 """The digest of what the present format writes of ``cases``, by its number."""
 KINDS = ("seg", "sr", "pr", "ko")
 
