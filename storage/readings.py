@@ -29,10 +29,11 @@ class StoredObject:
 
 @dataclass(frozen=True)
 class StoredReading:
-    """A reading as remembered: what it depended on, and the objects made of it."""
+    """A reading as remembered: what it and the objects made of it depended on, and which these are."""
 
     id: int
     identity: str
+    edition: str
     body: Mapping[str, Any]
     objects: tuple[StoredObject, ...]
 
@@ -94,10 +95,12 @@ def save_reading(
     findings: Sequence[Finding],
     key_images: Sequence[str],
     objects: Sequence[StoredObject],
+    edition: str = "",
 ) -> None:
-    """Remember one reader's reading of one series; saving it again replaces it."""
+    """Remember one reader's reading of one series; saving it again replaces it. ``edition``: what the objects
+    depend on, where there are any."""
     row = _reading_row(session, study_uid, number, body["reader"], body["series_uid"])
-    row.identity = identity
+    row.identity, row.edition = identity, edition
     row.body = dict(body)
     row.created_at = now()
     row.findings = [
@@ -110,7 +113,8 @@ def repeat_reading(session: Session, study_uid: str, number: int, earlier: Store
     """Let an earlier reading, with its findings and objects, stand for this revision too."""
     source = session.get_one(ReadingRow, earlier.id)
     row = _reading_row(session, study_uid, number, source.reader, source.series_uid)
-    row.identity, row.body, row.created_at = source.identity, source.body, source.created_at
+    row.identity, row.edition = source.identity, source.edition
+    row.body, row.created_at = source.body, source.created_at
     row.findings = [FindingRow(**_values(finding)) for finding in source.findings]
     row.objects = [ResultObject(**_values(made)) for made in source.objects]
 
@@ -169,7 +173,7 @@ def _values(row: FindingRow | ResultObject) -> dict[str, Any]:
 def stored(row: ReadingRow) -> StoredReading:
     """A reading's row, with its objects loaded, as a value."""
     objects = tuple(StoredObject(o.kind, o.sop_class, o.uid, o.path) for o in row.objects)
-    return StoredReading(row.id, row.identity, row.body, objects)
+    return StoredReading(row.id, row.identity, row.edition, row.body, objects)
 
 
 def _finding_row(finding: Finding, key_image: str) -> FindingRow:

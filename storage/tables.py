@@ -149,7 +149,8 @@ class Revision(Base):
 
 class ReadingRow(Base):
     """One reader on one series. ``identity`` is the hash of everything the result depends on;
-    ``body`` is the reading as in ``reading.json``."""
+    ``edition`` that of what its result objects depend on besides the objects they succeed, empty where none
+    were made; ``body`` is the reading as in ``reading.json``."""
 
     __tablename__ = "readings"
     __table_args__ = (UniqueConstraint("revision_pk", "reader", "series_uid"),)
@@ -159,6 +160,7 @@ class ReadingRow(Base):
     reader: Mapped[str] = mapped_column(String(64))
     series_uid: Mapped[str] = mapped_column(String(64))
     identity: Mapped[str] = mapped_column(String(64), index=True)
+    edition: Mapped[str] = mapped_column(String(64), default="", server_default="")
     body: Mapped[dict[str, Any]]
     created_at: Mapped[datetime]
 

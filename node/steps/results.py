@@ -45,9 +45,9 @@ def write_results(
     found: Sequence[Mapping[str, Any]],
     identity: str,
 ) -> None:
-    """Turn the reading with this identity into DICOM objects and key images, and remember it; one that was
-    remembered before, and still stands, gives no new ones. What another reader has reported of this revision
-    is left to it."""
+    """Turn the reading with this identity into DICOM objects and key images, and remember it; where the very
+    same would be written as was before, those objects stand. What another reader has reported of this
+    revision is left to it."""
     task = Assignment.of(assignment)
     enter(room, job, "results")
     whole = kept_reading(room, identity)
@@ -56,11 +56,12 @@ def write_results(
         earlier = readings.earlier_reading(
             session, job.study_uid, job.revision, task.reader, with_objects=True
         )
-        if earlier is not None and earlier.identity == identity and _tells(earlier, reading):
+        reported = identity if reading is whole else lesser_identity(identity, _tracked(reading))
+        edition = edition_identity(reported, room.kinds, (), room.settings.results.udi)
+        if earlier is not None and earlier.edition == edition:
             readings.repeat_reading(session, job.study_uid, job.revision, earlier)
             note(session, job, "results", f"{task.reader}: nothing changed, the earlier results stand")
             return
-    reported = identity if reading is whole else lesser_identity(identity, _tracked(reading))
     started = time.perf_counter()
     folder = room.archive.results_folder(job.study_uid, job.revision) / task.reader
     paths = files_of(room, job, task)
@@ -75,7 +76,7 @@ def write_results(
         kinds=room.kinds,
         when=acquired_at(paths[0]),
         identity=reported,
-        predecessors=_predecessors(room, job, task, reported, earlier),
+        predecessors=_predecessors(room, job, task, edition, earlier),
         prior_images=compared.prior_images,
         courses=compared.pictures,
         evidence=evidence_of(room, reading, series),
@@ -105,6 +106,7 @@ def write_results(
             reading.findings,
             [room.archive.relative(picture) for picture in pictures],
             objects,
+            edition,
         )
         contents = ", ".join(Content.of(o.path).words for o in objects)
         note(session, job, "results", f"{task.reader}: {contents} written")
@@ -116,19 +118,12 @@ def _reported(session: Session, job: Job) -> list[Reading]:
     return [reading_json.from_json(one.body) for one in made]
 
 
-def _tells(earlier: StoredReading, reading: Reading) -> bool:
-    """Whether an earlier reading of one identity reported the same lesions: another reader that failed then,
-    or fails now, changes what is left to it."""
-    before = reading_json.from_json(earlier.body)
-    return _tracked(before) == _tracked(reading)
-
-
 def _tracked(reading: Reading) -> list[str]:
     return sorted(finding.tracking_uid for finding in (*reading.findings, *reading.resolved))
 
 
 def _predecessors(
-    room: ReadingRoom, job: Job, task: Assignment, identity: str, earlier: StoredReading | None
+    room: ReadingRoom, job: Job, task: Assignment, edition: str, earlier: StoredReading | None
 ) -> list[results.Predecessor]:
     """The objects of the reading that this one replaces, as far as they are still here. Objects fetched back
     from an archive are replaced too, unless they are the very ones that are about to be made."""
@@ -137,6 +132,5 @@ def _predecessors(
         return [results.Predecessor.from_file(path) for path in paths if path.exists()]
     known = kept_results(own_results_folder(room, job, task))
     found = [results.Predecessor.from_file(path) for path in known]
-    edition = edition_identity(identity, room.kinds, (), room.settings.results.udi)
     again = {result_uid(role, edition) for role in REPORTS}
     return [] if again & {one.sop_instance_uid for one in found} else found
