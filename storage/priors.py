@@ -6,12 +6,12 @@ remembered.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Select, and_, func, or_, select
+from sqlalchemy import Select, and_, func, or_, select, true
 from sqlalchemy.orm import Session, selectinload
 
 from inference.findings import Finding
@@ -92,20 +92,29 @@ def study_and_patient(session: Session, study_uid: str) -> tuple[KnownStudy, Pat
     return _known(study), PatientIdentity(patient.patient_id, issuer, study.birth_date)
 
 
-def studies_of(session: Session, patient_ids: Sequence[str], issuer: str) -> list[KnownStudy]:
-    """The patient's studies, those of the newest date first. An ID of another issuer is another patient's;
-    one without issuer may be anybody's who has it."""
+def studies_of(
+    session: Session, patient_ids: Sequence[str], issuer: str, modalities: Collection[str] = ()
+) -> list[KnownStudy]:
+    """The patient's studies, those of the newest date first; of ``modalities``, where given, those with a
+    series of one of them. An ID of another issuer is another patient's; one without issuer may be anybody's
+    who has it."""
     if not any(patient_ids):
         return []
     issuers = or_(Patient.issuer == issuer, Patient.issuer == "") if issuer else Patient.issuer == ""
     patients = select(Patient.id).where(Patient.patient_id.in_(patient_ids), issuers)
+    wanted = Study.series.any(Series.modality.in_(modalities)) if modalities else true()
     rows = session.scalars(
         select(Study)
-        .where(Study.patient_pk.in_(patients))
+        .where(Study.patient_pk.in_(patients), wanted)
         .order_by(Study.study_date.desc(), Study.study_time.desc(), Study.uid)
         .limit(MOST_STUDIES)
     )
     return [_known(study) for study in rows]
+
+
+def modality_of(session: Session, series_uid: str) -> str:
+    """The modality of a series; empty where it names none, or never came in."""
+    return session.scalar(select(Series.modality).where(Series.uid == series_uid)) or ""
 
 
 def images_of(session: Session, study_uid: str) -> dict[str, list[str]]:

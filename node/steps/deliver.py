@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import islice
 
 from sqlalchemy.orm import Session
 
+from node.priors.find import COMPARED_MODALITIES
 from node.priors.study_time import StudyTime
 from node.reading_room import ReadingRoom
 from node.steps.job import Job, note
@@ -28,7 +30,7 @@ def deliver(room: ReadingRoom, job: Job, failures: Sequence[tuple[str, str]]) ->
         if made and not room.settings.destinations:
             note(session, job, "deliver", "no destination is set: the results stay here", "warning")
         deliveries.settle(session, job.study_uid, job.revision)
-        if room.settings.priors.enabled and any(_is_new(session, job, r) for r in made):
+        if room.settings.priors.enabled and any(_matters_later(session, job, r) for r in made):
             _tell_later_studies(session, room, job)
 
 
@@ -39,23 +41,29 @@ def fail(room: ReadingRoom, job: Job, stage: str, reason: str) -> None:
         note(session, job, stage, reason, "error")
 
 
-def _is_new(session: Session, job: Job, reading: readings.StoredReading) -> bool:
+def _matters_later(session: Session, job: Job, reading: readings.StoredReading) -> bool:
+    """Whether later studies may be set against it, and were not set against the like of it before."""
+    if priors.modality_of(session, str(reading.body["series_uid"])) not in COMPARED_MODALITIES:
+        return False
     before = readings.earlier_reading(session, job.study_uid, job.revision, str(reading.body["reader"]))
     return before is None or before.identity != reading.identity
 
 
 def _tell_later_studies(session: Session, room: ReadingRoom, job: Job) -> None:
-    """Have the patient's later studies compared again, as many as may have this one among their priors."""
+    """Have the patient's later studies compared again, the next ones first, as many as a study has priors.
+    What is not compared at all, such as a radiograph, and what is not read for results of its own, such as a
+    study that was fetched, does not count."""
     rules = room.settings.priors
     study, patient = priors.study_and_patient(session, job.study_uid)
     here = StudyTime.of(study.date, study.time, study.uid, study.received)
-    others = priors.studies_of(session, rules.ids_of(patient.patient_id), patient.issuer)
+    ids = rules.ids_of(patient.patient_id)
+    others = priors.studies_of(session, ids, patient.issuer, COMPARED_MODALITIES)
     later = sorted(
         (at, other.uid)
         for other in others
         if (at := StudyTime.of(other.date, other.time, other.uid, other.received)) > here
     )
-    for _, uid in later[: rules.at_most]:
-        if priors.compare_again(session, uid):
-            text = "An earlier study of the patient was read: this one is compared again."
-            log_event(session, "priors", text, study_uid=uid)
+    again = (uid for _, uid in later if priors.compare_again(session, uid))
+    for uid in islice(again, rules.at_most):
+        text = "An earlier study of the patient was read: this one is compared again."
+        log_event(session, "priors", text, study_uid=uid)

@@ -1,0 +1,81 @@
+"""A study that comes late has those compared again that it is a prior of."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import pytest
+from sqlalchemy import select
+
+from inference.catalogue import Catalogue
+from inference.engine.embedded import EmbeddedEngine
+from node.reading_room import ReadingRoom
+from node.settings import PriorsSettings, Settings
+from node.steps import Job, deliver
+from storage.archive import Archive
+from storage.database import Database, now
+from storage.tables import Series, Study
+from tests.node.web import rows
+
+MONTH = timedelta(days=30)
+LONG_AGO = now() - 20 * MONTH
+
+
+@pytest.fixture
+def room(tmp_path: Path) -> Iterator[ReadingRoom]:
+    database = Database(f"sqlite:///{tmp_path / 'overread.db'}")
+    database.upgrade()
+    catalogue = Catalogue()
+    archive = Archive(tmp_path / "data", durable=False)
+    settings = Settings(priors=PriorsSettings(at_most=2))
+    yield ReadingRoom(settings, database, archive, catalogue, EmbeddedEngine(catalogue))
+    database.close()
+
+
+def add(room: ReadingRoom, at: datetime, modality: str = "CT", state: str = "delivered") -> str:
+    """A study of the one patient, in a state; with a reading, unless it was skipped."""
+    with room.database.session() as session:
+        study = rows.add_study(session, patient_id="P1", at=at)
+        for series in session.scalars(select(Series).where(Series.study_pk == study.id)):
+            series.modality = modality
+        revision = rows.close(session, study, state=state)
+        if state != "skipped":
+            rows.add_reading(session, study, revision, room.archive.root)
+        if state == "stored":
+            study.fetched_until = at
+        return study.uid
+
+
+def compared_again(room: ReadingRoom) -> list[str]:
+    with room.database.snapshot() as session:
+        return list(session.scalars(select(Study.uid).where(Study.read_now).order_by(Study.study_date)))
+
+
+@pytest.mark.parametrize(
+    ("modality", "state"), [("CR", "skipped"), ("CR", "delivered"), ("CT", "skipped"), ("CT", "stored")]
+)
+def test_what_is_not_compared_again_keeps_a_late_prior_from_no_study_that_is(
+    room: ReadingRoom, modality: str, state: str
+) -> None:
+    late = add(room, LONG_AGO, state="reading")
+    for months in (1, 2, 3):
+        add(room, LONG_AGO + months * MONTH, modality, state)
+    later = [add(room, LONG_AGO + months * MONTH) for months in (4, 5, 6)]
+    deliver(room, Job(late, 1), [])
+    assert compared_again(room) == later[:2]
+
+
+def test_a_late_radiograph_has_nothing_compared_again(room: ReadingRoom) -> None:
+    late = add(room, LONG_AGO, "CR", state="reading")
+    add(room, LONG_AGO + MONTH)
+    deliver(room, Job(late, 1), [])
+    assert compared_again(room) == []
+
+
+def test_a_study_that_comes_last_has_no_earlier_one_compared_again(room: ReadingRoom) -> None:
+    add(room, LONG_AGO)
+    last = add(room, LONG_AGO + MONTH, state="reading")
+    deliver(room, Job(last, 1), [])
+    assert compared_again(room) == []
