@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import resource
 import signal
 import threading
 
@@ -13,10 +14,13 @@ from node.settings import Settings
 
 log = logging.getLogger(__name__)
 
+FILES = 65536  # open at once, at most: each association and each page that follows the node takes some
+
 
 def serve(settings: Settings) -> None:
     """Run a node until SIGTERM or SIGINT, then stop it cleanly."""
     set_up_logging(settings.log)
+    _allow_many_files()
     told_to_stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: told_to_stop.set())
@@ -33,3 +37,11 @@ def serve(settings: Settings) -> None:
     finally:
         node.stop()
     log.info("stopped")
+
+
+def _allow_many_files() -> None:
+    """Lift the limit that a shell sets, often 1024, as far as the system allows."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = FILES if hard == resource.RLIM_INFINITY else min(hard, FILES)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))

@@ -13,6 +13,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from node.tls import Identity
+from node.web.deadline import DeadlineProtocol
 
 log = logging.getLogger(__name__)
 
@@ -58,6 +59,7 @@ class WebServer:
         self.port = listener.getsockname()[1]
         config = uvicorn.Config(
             self._app,
+            http=DeadlineProtocol,
             log_config=None,
             access_log=False,
             server_header=False,

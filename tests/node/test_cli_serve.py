@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import resource
 import signal
 import socket
 import subprocess
@@ -78,6 +79,8 @@ def test_it_answers_where_it_says_stops_cleanly_and_starts_again(tmp_path: Path,
             DicomDestination(peer, "TEST").echo()
             with urlopen(status + "api/studies") as answer:
                 assert json.load(answer)["studies"] == []
+            soft, hard = resource.prlimit(node.pid, resource.RLIMIT_NOFILE)
+            assert soft >= min(hard, 65536) or hard == resource.RLIM_INFINITY
             node.send_signal(told)
             assert node.wait(timeout=60) == 0
 

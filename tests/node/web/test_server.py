@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import socket
 import ssl
+import time
+from contextlib import ExitStack
 from pathlib import Path
 
 import httpx
@@ -12,6 +14,7 @@ from fastapi import FastAPI
 
 from node.settings import Settings
 from node.tls import Files, Identity
+from node.web import deadline
 from node.web.app import create_app
 from node.web.server import WebServer, WebServerError
 from storage.audit import AuditFilter, newest
@@ -19,6 +22,7 @@ from storage.database import Database
 from tests.certificates import Authority
 from tests.node.web import rows
 from tests.node.web.conftest import WELL
+from tests.waiting import wait_for
 
 
 def test_a_free_port_is_taken_named_and_given_back(app: FastAPI) -> None:
@@ -115,3 +119,60 @@ def test_stopping_does_not_wait_for_pages_that_listen(app: FastAPI) -> None:
 def _next_mark(lines: object) -> str:
     assert hasattr(lines, "__next__")
     return next(line for line in lines if line.startswith("data: "))  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        pytest.param(b"", id="nothing"),
+        pytest.param(b"GET /api/alive HTTP/1.1\r\nHost: 127", id="half a head"),
+        pytest.param(
+            b"POST /login HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 9\r\n\r\na", id="half a body"
+        ),
+        pytest.param(b"GET /api/alive HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\nGET /", id="half of the next"),
+    ],
+)
+def test_who_does_not_end_a_request_is_hung_up_on(
+    app: FastAPI, monkeypatch: pytest.MonkeyPatch, said: bytes
+) -> None:
+    monkeypatch.setattr(deadline, "REQUEST_SECONDS", 0.3)
+    server = WebServer(app, "127.0.0.1", 0)
+    server.start()
+    with socket.create_connection(("127.0.0.1", server.port), timeout=20) as silent:
+        silent.sendall(said)
+        while silent.recv(65536):
+            pass
+    server.stop()
+
+
+def test_a_page_that_listens_is_not_hung_up_on(
+    address: str, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(deadline, "REQUEST_SECONDS", 0.1)
+    with httpx.stream("GET", f"{address}live", timeout=20) as stream:
+        lines = stream.iter_lines()
+        first = _next_mark(lines)
+        time.sleep(0.5)
+        with database.session() as session:
+            rows.add_study(session)
+        assert _next_mark(lines) != first
+
+
+def test_a_crowd_is_hung_up_on_and_leaves_room_when_it_goes(
+    address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(deadline, "MOST_CONNECTIONS", 3)
+    port = httpx.URL(address).port
+    with ExitStack() as stack:
+        crowd = [
+            stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=20)) for _ in range(4)
+        ]
+        assert crowd[-1].recv(1) == b""
+    wait_for(lambda: _answers(address))
+
+
+def _answers(address: str) -> bool:
+    try:
+        return httpx.get(f"{address}api/alive").status_code == 200
+    except httpx.HTTPError:
+        return False
