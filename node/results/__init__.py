@@ -77,7 +77,9 @@ def write(
         reading=reading,
         volume=volume,
         sources=_sources(reading, volume, sources),
-        identity=edition_identity(identity, kinds, [p.sop_instance_uid for p in predecessors], udi),
+        identity=edition_identity(
+            identity, kinds, [p.sop_instance_uid for p in predecessors], udi, evidence.uids
+        ),
         when=when,
         predecessors=tuple(predecessors),
         udi=udi,

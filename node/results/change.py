@@ -24,7 +24,7 @@ from node.results.report import document, reader_algorithm
 @dataclass(frozen=True, eq=False)
 class PriorEvidence:
     """What a report of change refers to. ``images``: headers of the priors' key images, by SOP Instance UID.
-    ``reports``: what was reported of those studies."""
+    ``reports``: what was reported of those studies; no other object is a prior report."""
 
     images: Mapping[str, Dataset]
     reports: tuple[Predecessor, ...] = ()
@@ -32,10 +32,15 @@ class PriorEvidence:
     @classmethod
     def read(cls, images: Sequence[Path], reports: Sequence[Path]) -> PriorEvidence:
         headers = [dcmread(path, stop_before_pixels=True) for path in images]
+        told = (Predecessor.from_file(path) for path in reports)
         return cls(
             {str(header.SOPInstanceUID): header for header in headers},
-            tuple(Predecessor.from_file(path) for path in reports),
+            tuple(one for one in told if one.is_report),
         )
+
+    @property
+    def uids(self) -> list[str]:
+        return [*self.images, *(report.sop_instance_uid for report in self.reports)]
 
 
 NO_EVIDENCE: Final = PriorEvidence({})

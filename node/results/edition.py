@@ -71,6 +71,10 @@ class Predecessor:
             str(header.SOPInstanceUID),
         )
 
+    @property
+    def is_report(self) -> bool:
+        return self.sop_class == _REPORT_CLASS
+
 
 @dataclass(frozen=True)
 class ResultFile:
@@ -135,7 +139,7 @@ class Edition:
         """Items that name the reports among the predecessors, by study and by series (PS3.3 10.5)."""
         studies: dict[str, dict[str, list[Dataset]]] = {}
         for predecessor in self.predecessors:
-            if predecessor.sop_class != _REPORT_CLASS:
+            if not predecessor.is_report:
                 continue
             item = Dataset()
             item.ReferencedSOPClassUID = predecessor.sop_class

@@ -49,11 +49,18 @@ def reading_identity(
     return _sha256(json.dumps(seed, sort_keys=True, separators=(",", ":"), default=str))
 
 
-def edition_identity(identity: str, kinds: Iterable[str], predecessors: Iterable[str], udi: str = "") -> str:
+def edition_identity(
+    identity: str,
+    kinds: Iterable[str],
+    predecessors: Iterable[str] = (),
+    udi: str = "",
+    evidence: Iterable[str] = (),
+) -> str:
     """The identity of one set of result objects: their bytes depend on ``FORMAT``, on which kinds refer to
-    each other, on the SOP Instance UIDs of the objects they succeed, and on the device they name."""
-    seed = [FORMAT, identity, sorted(set(kinds)), sorted(set(predecessors))]
-    return _sha256(json.dumps([*seed, udi] if udi else seed))
+    each other, on the SOP Instance UIDs of the objects they succeed, on the device they name, and on the SOP
+    Instance UIDs of what they refer to of prior studies."""
+    uids = [sorted(set(some)) for some in (kinds, predecessors, evidence)]
+    return _sha256(json.dumps([FORMAT, identity, *uids, udi]))
 
 
 def lesser_identity(identity: str, tracking_uids: Iterable[str]) -> str:

@@ -13,7 +13,7 @@ from inference.findings import Model, Reading
 from inference.picture import PLANE, Pictures
 from node.results import codes
 from node.results.edition import Edition, ResultFile, save
-from node.results.identity import SOFTWARE_VERSION
+from node.results.identity import SOFTWARE_VERSION, edition_identity, reading_identity
 from node.results.report import device_observer
 from node.results.source import read_sources
 
@@ -21,29 +21,30 @@ _ROLE = "sr-not-processed"
 _CONTAINS = sr.RelationshipTypeValues.CONTAINS
 
 
-def not_processed(
-    image: Path, reason: str, out: Path, *, when: datetime, identity: str, udi: str = ""
-) -> ResultFile:
-    """Writes the report into ``out``. ``image``: any object of the study; nothing but its header is read.
+def not_processed(image: Path, reason: str, out: Path, *, when: datetime, udi: str = "") -> ResultFile:
+    """Writes the report into ``out``; the same arguments give the same bytes. ``image``: any object of the
+    study; nothing but its header is read.
 
     Raises:
         UnusableSourceError: it has no Study Instance UID.
         InvalidDicomError, OSError: it cannot be read.
     """
     header = dcmread(image, stop_before_pixels=True)
+    uid = str(header.SOPInstanceUID)
     alone = Pictures(
         voxels=np.zeros((1, 1, 1), np.uint8),  # type: ignore[arg-type]  # as in load_pictures
         affine=PLANE,
         series_uid=str(header.SeriesInstanceUID),
         frame_of_reference_uid="",
-        images=((str(header.SOPInstanceUID), None),),
+        images=((uid, None),),
     )
     node = Model("overread", SOFTWARE_VERSION, "")
+    identity = reading_identity("node", alone.series_uid, [uid], [node], {"not processed": reason})
     edition = Edition(
         reading=Reading("node", alone.series_uid, (node,)),
         volume=alone,
         sources=read_sources([image], alone),
-        identity=identity,
+        identity=edition_identity(identity, {"sr"}, udi=udi),
         when=when,
         udi=udi,
     )

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-
 from pydicom.errors import InvalidDicomError
 
 from node.reading_room import ReadingRoom
@@ -23,14 +21,12 @@ def say_if_not_processed(room: ReadingRoom, job: Job) -> None:
     files = sorted(path for paths in series_of(room, job).values() for path in paths)
     if ended.state not in ("failed", "skipped") or not files:
         return
-    seed = f"not processed|{job.study_uid}|{files[0].stem}|{ended.reason}"
     try:
         made = not_processed(
             files[0],
             ended.reason,
             room.archive.results_folder(job.study_uid, job.revision),
             when=acquired_at(files[0]),
-            identity=hashlib.sha256(seed.encode()).hexdigest(),
             udi=room.settings.results.udi,
         )
     except (UnusableSourceError, InvalidDicomError, OSError) as error:

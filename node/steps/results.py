@@ -51,22 +51,25 @@ def write_results(
     task = Assignment.of(assignment)
     enter(room, job, "results")
     whole = kept_reading(room, identity)
-    with room.database.session() as session:
+    with room.database.snapshot() as session:
         reading = left_to(_reported(session, job), whole)
         earlier = readings.earlier_reading(
             session, job.study_uid, job.revision, task.reader, with_objects=True
         )
-        reported = identity if reading is whole else lesser_identity(identity, _tracked(reading))
-        edition = edition_identity(reported, room.kinds, (), room.settings.results.udi)
-        if earlier is not None and earlier.edition == edition:
+    series = [PriorSeries(**prior) for prior in found]
+    evidence = evidence_of(room, reading, series)
+    udi = room.settings.results.udi
+    reported = identity if reading is whole else lesser_identity(identity, _tracked(reading))
+    edition = edition_identity(reported, room.kinds, udi=udi, evidence=evidence.uids)
+    if earlier is not None and earlier.edition == edition:
+        with room.database.session() as session:
             readings.repeat_reading(session, job.study_uid, job.revision, earlier)
             note(session, job, "results", f"{task.reader}: nothing changed, the earlier results stand")
-            return
+        return
     started = time.perf_counter()
     folder = room.archive.results_folder(job.study_uid, job.revision) / task.reader
     paths = files_of(room, job, task)
     volume = room.volume(paths)
-    series = [PriorSeries(**prior) for prior in found]
     compared = beside_priors(room, reading, volume, series, identity)
     written = results.write(
         reading,
@@ -79,9 +82,9 @@ def write_results(
         predecessors=_predecessors(room, job, task, edition, earlier),
         prior_images=compared.prior_images,
         courses=compared.pictures,
-        evidence=evidence_of(room, reading, series),
+        evidence=evidence,
         frames=kept_frames(room, identity),
-        udi=room.settings.results.udi,
+        udi=udi,
     )
     folder.mkdir(parents=True, exist_ok=True)
     pictures = [folder / f"key-{number}.png" for number, _ in enumerate(reading.findings, 1)]

@@ -14,6 +14,8 @@ from inference.engine import open_engine
 from node.intake.files import received_file
 from node.reading import read_study
 from node.reading_room import ReadingRoom
+from node.results import identity
+from node.results.not_processed import not_processed
 from node.settings import DestinationSettings, Settings
 from node.settings.results import ResultsSettings
 from node.workflow import plain_step
@@ -61,3 +63,16 @@ def test_a_localizer_is_answered_with_the_reason_only_where_that_is_wanted(
     for path in posted:
         assert dciodvfy(path) == [] and dsrdump(path) == []
         assert b"Not processed: nothing to read" in path.read_bytes()
+
+
+def test_the_report_of_another_release_device_or_reason_has_another_uid(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (image,) = write_ct_series(tmp_path / "ct", np.zeros((1, 64, 64), np.int16), np.eye(4))
+
+    def uid(reason: str = "a localizer", udi: str = "") -> str:
+        return not_processed(image, reason, tmp_path / "out", when=now(), udi=udi).sop_instance_uid
+
+    uids = {uid(), uid("a localizer"), uid(udi="(01)123"), uid("no route")}
+    monkeypatch.setattr(identity, "FORMAT", identity.FORMAT + 1)
+    assert len(uids) == 3 and uid() not in uids

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import NoReturn
@@ -214,7 +214,25 @@ def test_studies_of_one_day_or_without_date_are_pictured_without_a_curve() -> No
         assert growth_picture(then, now, [Dated(change.prior_date, 5.0), Dated("", 6.0)], change).any()
 
 
-def written(compared: Case, prior: Case, prior_results: dict[str, Path], out: Path) -> dict[str, Path]:
+def test_what_is_told_of_the_priors_has_a_say_in_the_uids(
+    compared: Case, prior: Case, prior_results: dict[str, Path], report: Path, tmp_path: Path
+) -> None:
+    more = written(compared, prior, prior_results, tmp_path, told=("sr", "sr-outlines"))["sr-changes"]
+    assert dcmread(more).SOPInstanceUID != dcmread(report).SOPInstanceUID
+
+
+def test_a_segmentation_is_no_prior_report(prior_results: dict[str, Path]) -> None:
+    (report,) = PriorEvidence.read([], [prior_results["seg"], prior_results["sr"]]).reports
+    assert report.sop_instance_uid == dcmread(prior_results["sr"]).SOPInstanceUID
+
+
+def written(
+    compared: Case,
+    prior: Case,
+    prior_results: dict[str, Path],
+    out: Path,
+    told: Sequence[str] = ("sr",),
+) -> dict[str, Path]:
     keys = {finding.image_uid for finding in prior.reading.findings}
     images = [path for path in prior.paths if dcmread(path).SOPInstanceUID in keys]
     files = write(
@@ -225,7 +243,7 @@ def written(compared: Case, prior: Case, prior_results: dict[str, Path], out: Pa
         kinds=("seg", "sr"),
         when=WHEN,
         identity=compared.identity,
-        evidence=PriorEvidence.read(images, [prior_results["sr"]]),
+        evidence=PriorEvidence.read(images, [prior_results[role] for role in told]),
     )
     return {file.path.stem: file.path for file in files}
 
