@@ -24,8 +24,9 @@ from node.peers.archive import DicomArchive, FetchedObject
 from node.peers.outbox import Outbox
 from node.peers.sending import DicomDestination
 from node.priors.recall import Recall
-from node.reading import read_study
+from node.reading import give_up, read_study
 from node.reading_room import ReadingRoom
+from node.resumption import Resumption
 from node.retention import Retention
 from node.settings import Peer, Settings
 from node.steps.job import Job
@@ -120,6 +121,7 @@ class Node:
             echoes,
             [retention.probe, *_certificates(identity, page_identity)],
         )
+        resumption = Resumption(partial(_take_up, room, queue))
         recall = Recall(database, settings.priors, to_archives)
         page = create_app(settings, database, archive.root, health, settle)
         web = WebServer(page, settings.web.host, settings.web.port, page_identity, settings.web.proxies)
@@ -132,7 +134,7 @@ class Node:
         _take_up(room, queue)
         self.dicom_port = page.state.context.dicom_port = receiver.start()
         running.callback(receiver.stop)
-        for part in (completion, web, recall, retention):
+        for part in (completion, web, recall, resumption, retention):
             running.callback(part.stop)
             part.start()
         self.web_port = web.port
@@ -193,11 +195,13 @@ def _enqueue(room: ReadingRoom, queue: DurableQueue, closed: ClosedStudy) -> Non
 
 
 def _take_up(room: ReadingRoom, queue: DurableQueue) -> None:
-    """Queue again what was closed before a crash, and is not on its way already."""
+    """Queue again what was closed and is not on its way; what takes the node down each time is given up."""
     with room.database.snapshot() as session:
         unfinished = readings.unfinished(session)
     for uid, revision in unfinished:
-        queue.take_up(_key(uid, revision), uid, revision, priority=urgency_of(room, Job(uid, revision)))
+        priority = partial(urgency_of, room, Job(uid, revision))
+        if not queue.take_up(_key(uid, revision), uid, revision, priority=priority):
+            give_up(room, uid, revision)
 
 
 def _key(study_uid: str, revision: int) -> str:

@@ -12,7 +12,13 @@ from typing import Any
 
 from node import steps
 from node.reading_room import ReadingRoom
-from node.workflow import Step, StepFailedError
+from node.workflow import MOST_LIVES, Step, StepFailedError
+from storage.readings import find_revision
+
+TAKES_THE_NODE_DOWN = (
+    f"the node ended {MOST_LIVES} times while it read this study, most likely because memory ran out: see "
+    "the system's log; give the node more memory, then press “Read again”"
+)
 
 
 def read_study(room: ReadingRoom, step: Step, study_uid: str, revision: int) -> None:
@@ -41,6 +47,16 @@ def read_study(room: ReadingRoom, step: Step, study_uid: str, revision: int) -> 
         room.forget_volumes()
     if room.settings.results.not_processed:
         step("deliver", steps.say_if_not_processed, room, job)
+
+
+def give_up(room: ReadingRoom, study_uid: str, revision: int) -> None:
+    """End a revision failed during whose reading the node itself ended, time and again."""
+    job = steps.Job(study_uid, revision)
+    with room.database.snapshot() as session:
+        stage = find_revision(session, study_uid, revision).stage
+    steps.fail(room, job, stage, TAKES_THE_NODE_DOWN)
+    if room.settings.results.not_processed:
+        steps.say_if_not_processed(room, job)
 
 
 def _read_priors(room: ReadingRoom, step: Step, job: steps.Job, assignment: Any) -> list[Any]:

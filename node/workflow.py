@@ -24,9 +24,14 @@ from node.stopping import Stopping
 log = logging.getLogger(__name__)
 
 APPLICATION_VERSION = "1"  # constant, so that an upgrade finishes what the older version began
-ENDED = ("SUCCESS", "ERROR", "CANCELLED", "MAX_RECOVERY_ATTEMPTS_EXCEEDED")
+GIVEN_UP = "MAX_RECOVERY_ATTEMPTS_EXCEEDED"
+ENDED = ("SUCCESS", "ERROR", "CANCELLED", GIVEN_UP)
 ON_ITS_WAY = ("PENDING", "ENQUEUED", "DELAYED")
 PRIORITY = {"stat": 1, "routine": 10}  # the lower number goes first
+MOST_LIVES = 10
+"""How many lives of the node may end while a run is under way, until it is given up: one that takes the node
+down would else be the first at every start, and nothing behind it would ever be run. Where power or memory fails
+often, three ends in a row hit a healthy run now and then; ten do not. A stop in good order counts too."""
 
 
 class StepFailedError(Exception):
@@ -85,7 +90,7 @@ class DurableQueue:
         }
         DBOS(config=config)
 
-        @DBOS.workflow(name="run", max_recovery_attempts=None)
+        @DBOS.workflow(name="run", max_recovery_attempts=MOST_LIVES - 1)
         def run(*args: Any) -> None:
             self._body(self._step, *args)
 
@@ -98,15 +103,21 @@ class DurableQueue:
         with SetWorkflowID(key), SetEnqueueOptions(priority=PRIORITY[priority]):
             DBOS.enqueue_workflow("runs", self._run, *args)
 
-    def take_up(self, key: str, *args: Any, priority: str = "routine") -> None:
-        """Enqueue what an earlier life of the node left; a run that has ended without doing its work, or is
-        no longer known, is begun anew, and one that is on its way is left alone."""
+    def take_up(self, key: str, *args: Any, priority: Callable[[], str] = lambda: "routine") -> bool:
+        """Enqueue what was left behind; a run that has ended without doing its work, or is no longer known,
+        is begun anew, and one that is on its way is left alone. ``priority`` is asked for where one is begun.
+
+        Returns False for a run that was given up after ``MOST_LIVES``: it is not begun again.
+        """
         for attempt in itertools.count():
             name = f"{key}#{attempt}" if attempt else key
-            status = DBOS.get_workflow_status(name)
-            if status is None or status.status in ON_ITS_WAY:
-                self.enqueue(name, *args, priority=priority)
-                return
+            run = DBOS.get_workflow_status(name)
+            if run is None:
+                self.enqueue(name, *args, priority=priority())
+                return True
+            if run.status in ON_ITS_WAY or run.status == GIVEN_UP:
+                return run.status != GIVEN_UP
+        raise AssertionError("there is always another attempt")
 
     def forget(self, before: datetime, at_once: int = 500) -> int:
         """Delete runs that ended and were enqueued before a moment, the oldest first; returns how many."""

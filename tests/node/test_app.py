@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
@@ -14,6 +15,7 @@ from node import app
 from node.intake.files import received_file
 from node.reading_room import ReadingRoom
 from node.settings import RouteSettings, Settings
+from storage import actions, readings
 from storage.archive import Archive
 from storage.closing import ClosedStudy, close_quiet
 from storage.database import Database, now
@@ -31,7 +33,9 @@ class Queued:
     def enqueue(self, key: str, *_args: Any, priority: str = "routine") -> None:
         self.priorities[key] = priority
 
-    take_up = enqueue
+    def take_up(self, key: str, *_args: Any, priority: Callable[[], str]) -> bool:
+        self.priorities[key] = priority()
+        return True
 
 
 def routes(*priorities: str) -> tuple[RouteSettings, ...]:
@@ -83,6 +87,31 @@ def test_a_study_is_queued_with_the_priority_of_its_route(closed, priorities, ex
     wanted = {f"{studies[name].study_uid}/1": priority for name, priority in expected.items()}
     assert at_once.priorities == wanted
     assert after_a_crash.priorities == wanted
+    database.close()
+
+
+def test_a_study_that_takes_the_node_down_each_time_ends_failed_and_can_be_read_again(closed) -> None:
+    database, archive, studies = closed
+    room = ReadingRoom(Settings(), database, archive, Catalogue(None), engine=None)  # type: ignore[arg-type]
+    uid = studies["follow-up"].study_uid
+    with database.session() as session:
+        readings.begin(session, uid, 1)
+        readings.enter_stage(session, uid, 1, "infer")
+
+    class GivenUp(Queued):
+        def take_up(self, key: str, *_args: Any, priority: Callable[[], str]) -> bool:
+            return uid not in key
+
+    app._take_up(room, GivenUp())  # type: ignore[arg-type]
+    with database.snapshot() as session:
+        ended = readings.find_revision(session, uid, 1)
+        assert (ended.state, ended.stage) == ("failed", "infer")
+        assert "the node ended 10 times while it read this study" in ended.reason
+        assert uid not in dict(readings.unfinished(session))
+    with database.session() as session:
+        actions.read_again(session, uid, "a tester")
+        (again,) = close_quiet(session, now(), lambda study: True)
+    assert again == ClosedStudy(uid, 2)
     database.close()
 
 

@@ -142,6 +142,42 @@ def test_a_killed_run_goes_on_behind_its_last_finished_step(tmp_path):
     assert (tmp_path / "notes").read_text().split() == ["first", "second"]
 
 
+def test_a_run_that_takes_the_node_down_each_time_is_given_up_and_the_next_is_run(tmp_path):
+    script = textwrap.dedent(
+        """
+        import os, sys, threading
+        from pathlib import Path
+        from node import workflow
+
+        folder = Path(sys.argv[1])
+        workflow.MOST_LIVES = 2
+        done = threading.Event()
+
+        def body(step, name):
+            with open(folder / "notes", "a") as notes:
+                notes.write(name + "\\n")
+            if name == "bad":
+                os._exit(137)
+            done.set()
+
+        queue = workflow.DurableQueue(f"sqlite:///{folder / 'queue.db'}", "here", body)
+        queue.start()
+        queue.enqueue("bad/1", "bad")
+        queue.enqueue("good/1", "good")
+        assert done.wait(30)
+        assert not queue.take_up("bad/1", "bad")
+        assert queue.take_up("bad/2", "good")
+        queue.stop()
+        """
+    )
+    lives = [
+        subprocess.run([sys.executable, "-c", script, str(tmp_path)], cwd=ROOT, timeout=60).returncode
+        for _ in range(3)
+    ]
+    assert lives == [137, 137, 0]
+    assert (tmp_path / "notes").read_text().split()[:3] == ["bad", "bad", "good"]
+
+
 def test_a_run_that_ended_without_its_work_is_taken_up_anew(tmp_path):
     runs: list[str] = []
     broken, done = threading.Event(), threading.Event()
