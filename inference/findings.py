@@ -99,7 +99,8 @@ class Change:
 
     ``limit_percent``: the change of volume that repeatability asks for, up or down. ``prior_…``: the same
     finding there, its key slice and its centre, in the prior's own LPS mm; ``aligned_center_mm`` is that
-    centre in the current scan. ``solid``, ``prior_solid``: of a part-solid lesion, now and there.
+    centre in the current scan. ``solid``: of a lesion that is part-solid now; ``prior_solid``: of the same
+    there, where it was part-solid or ground glass; ``prior_kind``: its type there.
     ``forecast``: see ``inference.growth.forecast``.
     """
 
@@ -124,6 +125,7 @@ class Change:
     assessments: tuple[Assessment, ...] = ()
     solid: SolidPart | None = None
     prior_solid: SolidPart | None = None
+    prior_kind: str | None = None
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import Self
 
 from inference.findings import Assessment, Change, Finding, Reading, Response, SolidPart
 from inference.growth import fleischner, lung_rads, nelson, recist
@@ -44,8 +45,11 @@ def _fleischner(finding: Finding, change: Change) -> Assessment:
 
 
 def solid_part(finding: Finding, volume: Volume) -> SolidPart | None:
-    """What is solid of a part-solid lesion; None of any other, and of one without a mask."""
-    if finding.kind != "part-solid" or finding.mask is None:
+    """What is solid of a lesion that is part-solid or ground glass; None of any other, and of one that is
+    part-solid and has no mask."""
+    if finding.mask is None:
+        return SolidPart(0.0, None) if finding.kind == "ground-glass" else None
+    if finding.kind not in ("part-solid", "ground-glass"):
         return None
     box = tuple(slice(o, o + n) for o, n in zip(finding.mask.origin, finding.mask.voxels.shape, strict=True))
     hu = volume.voxels[box][finding.mask.voxels]
@@ -60,13 +64,34 @@ def _lung_rads(finding: Finding, change: Change) -> Assessment:
     course: lung_rads.Course = "new"
     if before is not None:
         course = lung_rads.course(lung_rads.mean_diameter_mm(*before), now, change.days)
-    kind = _kind(finding)
-    category = lung_rads.category(kind, now, course, change.solid.diameter_mm if change.solid else 0.0)
-    if course == "stable":
+    kind = _kind(finding.kind)
+    part = _SolidCourse.of(change)
+    category = lung_rads.category(kind, now, course, part.now_mm, part.course)
+    same_kind = kind == _kind(change.prior_kind)
+    if course == "stable" and same_kind and (kind != "part-solid" or part.course == "stable"):
         category = lung_rads.stepped_down(category, change.days)
-    solid = f" (solid part {change.solid.diameter_mm:.1f} mm)" if change.solid else ""
-    said = f"{kind.capitalize()}, {now:.1f} mm{solid}, {course}: category {category}."
+    said = f"{kind.capitalize()}, {now:.1f} mm{part.words}, {course}: category {category}."
     return Assessment("Lung-RADS 2022", category, said)
+
+
+@dataclass(frozen=True)
+class _SolidCourse:
+    """What became of the solid part of a part-solid nodule; ``course``: None where that is not known."""
+
+    now_mm: float = 0.0
+    course: lung_rads.Course | None = None
+    words: str = ""
+
+    @classmethod
+    def of(cls, change: Change) -> Self:
+        if change.solid is None:
+            return cls()
+        now = lung_rads.rounded_mm(change.solid.diameter_mm)
+        if change.prior_solid is None:
+            return cls(now, None, f" (solid part {now:.1f} mm)")
+        before = lung_rads.rounded_mm(change.prior_solid.diameter_mm)
+        course = lung_rads.solid_course(before, now, change.days)
+        return cls(now, course, f" (solid part {before:.1f} mm, now {now:.1f} mm: {course})")
 
 
 def _volumetric(percent: float, change: Change) -> list[Assessment]:
@@ -148,8 +173,8 @@ def _axes(change: Change) -> tuple[float, float] | None:
     return change.prior_long_axis_mm, change.prior_short_axis_mm
 
 
-def _kind(finding: Finding) -> lung_rads.Kind:
-    match finding.kind:
+def _kind(words: str | None) -> lung_rads.Kind:
+    match words:
         case "part-solid" | "ground-glass" | "calcified" as kind:
             return kind
         case _:

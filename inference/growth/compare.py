@@ -158,7 +158,8 @@ class _Changes:
             change, uid = self._new(partners.new[number]), finding.tracking_uid
         else:
             return finding
-        change = replace(change, solid=solid_part(finding, self.volume))
+        if finding.kind == "part-solid":
+            change = replace(change, solid=solid_part(finding, self.volume))
         return finding.tracked_as(
             uid, replace(change, assessments=assess(self.current.reader, finding, change))
         )
@@ -209,7 +210,8 @@ class _Changes:
             prior_short_axis_mm=before.short_axis_mm,
             prior_volume_mm3=match.prior_volume_mm3,
             mean_hu_change=judged.mean_hu_change,
-            prior_solid=solid_part(before, prior.volume()) if before.kind == "part-solid" else None,
+            prior_solid=solid_part(before, prior.volume()) if finding.kind == "part-solid" else None,
+            prior_kind=before.kind,
         )
 
     def _new(self, confidence: float) -> Change:

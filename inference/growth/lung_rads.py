@@ -1,6 +1,6 @@
 """ACR Lung-RADS 2022: category of a nodule on a screening CT, by its type, size and change.
 
-Sizes are mean diameters, the mean of long and short axis to one decimal. The modifier S and category 4X are
+Sizes are mean diameters, the mean of long and short axis, to one decimal. The modifier S and category 4X are
 a radiologist's and are not given here.
 """
 
@@ -27,7 +27,12 @@ Course = Literal[
 
 
 def mean_diameter_mm(long_axis_mm: float, short_axis_mm: float) -> float:
-    return floor((long_axis_mm + short_axis_mm) / 2 * 10 + 0.5) / 10
+    return rounded_mm((long_axis_mm + short_axis_mm) / 2)
+
+
+def rounded_mm(size_mm: float) -> float:
+    """To one decimal, halves upwards."""
+    return floor(size_mm * 10 + 0.5) / 10
 
 
 def course(prior_mm: float, current_mm: float, days: int | None) -> Course:
@@ -44,7 +49,20 @@ def course(prior_mm: float, current_mm: float, days: int | None) -> Course:
     return "growing" if yearly > GROWTH_MM else "growing slowly"
 
 
-def category(kind: Kind, diameter_mm: float, course: Course, solid_mm: float = 0.0) -> Category:
+def solid_course(prior_mm: float, current_mm: float, days: int | None) -> Course:
+    """The course of the solid part of a nodule that was seen before: new where there was none."""
+    if current_mm > 0 and prior_mm == 0:
+        return "new"
+    return course(prior_mm, current_mm, days)
+
+
+def category(
+    kind: Kind,
+    diameter_mm: float,
+    course: Course,
+    solid_mm: float = 0.0,
+    solid_course: Course | None = None,
+) -> Category:
     """The category by size. A nodule that was ``stable`` is classed by its size as at baseline; see
     ``stepped_down`` for what a follow-up without growth makes of it. Growth over an unknown time is given the
     higher category of growth and slow growth. Calcium alone is no benign pattern: a calcified nodule is
@@ -52,16 +70,20 @@ def category(kind: Kind, diameter_mm: float, course: Course, solid_mm: float = 0
 
     Args:
         diameter_mm: mean diameter of the whole nodule.
+        course: of the whole nodule.
         solid_mm: mean diameter of the solid part of a part-solid nodule.
+        solid_course: of that part, None where it is not known. One that is new or grows is judged as such
+            whatever the whole does.
     """
     if kind == "calcified" and course == "stable":
         return "1"
     if kind == "ground-glass":
         return "3" if diameter_mm >= 30 and course not in ("stable", "growing slowly") else "2"
-    if course in ("growing slowly", "growing over unknown time"):
+    courses = {course, solid_course} if kind == "part-solid" else {course}
+    if courses & {"growing slowly", "growing over unknown time"}:
         return "4B"
     if kind == "part-solid":
-        return _part_solid(diameter_mm, solid_mm, course)
+        return _part_solid(diameter_mm, solid_mm, course, solid_course)
     if course == "growing":
         return "4A" if diameter_mm < 8 else "4B"
     limits = (4, 6, 8) if course == "new" else (6, 8, 15)
@@ -74,10 +96,10 @@ def category(kind: Kind, diameter_mm: float, course: Course, solid_mm: float = 0
 _STEPS: Final[tuple[Category, ...]] = ("2", "3", "4A")
 
 
-def _part_solid(diameter_mm: float, solid_mm: float, course: Course) -> Category:
+def _part_solid(diameter_mm: float, solid_mm: float, course: Course, solid_course: Course | None) -> Category:
     if course == "new" and diameter_mm < 6:
         return "3"
-    if course in ("new", "growing"):
+    if {course, solid_course} & {"new", "growing"}:
         return "4A" if solid_mm < 4 else "4B"
     if diameter_mm < 6:
         return "2"

@@ -37,3 +37,10 @@ def test_a_part_solid_lesion_that_shows_nothing_solid_has_a_part_of_0_mm():
 
 def test_other_lesions_have_no_solid_part():
     assert solid_part(*nodule("solid", 35)) is None
+
+
+def test_ground_glass_is_measured_for_what_is_solid_in_it_and_has_nothing_solid_without_a_mask():
+    glass, volume = nodule("ground-glass", 35)
+    assert solid_part(glass, volume).diameter_mm == pytest.approx(sphere_diameter_mm(64 * 0.5))
+    assert solid_part(replace(glass, mask=None), volume).diameter_mm == 0
+    assert solid_part(replace(glass, mask=None, kind="part-solid"), volume) is None

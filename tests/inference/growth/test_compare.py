@@ -12,7 +12,7 @@ from inference.growth import partners
 from inference.growth.align import align_anatomies
 from inference.growth.compare import Prior, chain, compare, days_between
 from inference.growth.look import look_of
-from tests.inference.growth.chest import finding, moved_by, reading, scan
+from tests.inference.growth.chest import drawn_on, finding, moved_by, reading, scan
 
 STAYS, GROWS, COMES, GOES = (50.0, 0.0, 20.0), (-55.0, 10.0, 0.0), (-50.0, -20.0, 40.0), (60.0, 15.0, -10.0)
 BREATH, SHIFT = 15.0, (8.0, 4.0, -12.0)
@@ -95,6 +95,32 @@ def test_targets_the_current_study_does_not_share_are_not_evaluable():
     found = compare(reading(*CURRENT.findings[:2]), VOLUME, [oldest, PRIOR], date="20240701")
     assert found.reference is PRIOR
     assert found.reading.response is None
+
+
+def _painted(volume, mask, hu):
+    voxels = volume.voxels.copy()
+    box = tuple(slice(o, o + n) for o, n in zip(mask.origin, mask.voxels.shape, strict=True))
+    voxels[box][mask.voxels] = hu
+    return replace(volume, voxels=voxels)
+
+
+def test_a_solid_part_that_came_into_ground_glass_is_new_and_category_4b():
+    glass, whole, core = (
+        drawn_on(volume, center, mm)
+        for volume, center, mm in ((PRIOR_VOLUME, _then(STAYS), 14), (VOLUME, STAYS, 14), (VOLUME, STAYS, 9))
+    )
+    then = replace(finding(_then(STAYS), 14, "A"), kind="ground-glass", mask=glass)
+    now = replace(finding(STAYS, 14, "a"), kind="part-solid", mask=whole)
+    volume = _painted(_painted(VOLUME, whole, -600), core, 30)
+    prior = Prior("1.9", "20240101", reading(then), lambda: _painted(PRIOR_VOLUME, glass, -600))
+    change = compare(reading(now), volume, [prior], date="20240701").reading.findings[0].change
+    assert (change.category, change.prior_kind, change.prior_solid.diameter_mm) == (
+        "stable",
+        "ground-glass",
+        0.0,
+    )
+    assert change.solid.diameter_mm > 4
+    assert {each.guideline: each.result for each in change.assessments}["Lung-RADS 2022"] == "4B"
 
 
 def test_the_parts_of_a_target_that_split_count_together():

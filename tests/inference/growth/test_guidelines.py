@@ -1,8 +1,11 @@
 """Published thresholds and their edges: Fleischner, Lung-RADS 2022, NELSON and BTS."""
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 import pytest
 
-from inference.findings import Change
+from inference.findings import Assessment, Change, SolidPart
 from inference.growth import fleischner, lung_rads, nelson
 from inference.growth.assess import assess
 from tests.inference.growth.chest import finding
@@ -100,6 +103,41 @@ def test_lung_rads_categories(kind, mm, course, solid, category):
 
 
 @pytest.mark.parametrize(
+    ("mm", "course", "solid", "of_solid", "category"),
+    [
+        (12.0, "stable", 3.9, "growing", "4A"),
+        (12.0, "stable", 4.0, "growing", "4B"),
+        (12.0, "stable", 3.9, "new", "4A"),
+        (12.0, "stable", 4.0, "new", "4B"),
+        (5.9, "stable", 4.0, "growing", "4B"),
+        (12.0, "stable", 3.0, "growing slowly", "4B"),
+        (12.0, "stable", 3.0, "growing over unknown time", "4B"),
+        (12.0, "stable", 5.9, "stable", "3"),
+        (12.0, "stable", 6.0, None, "4A"),
+        (12.0, "growing", 4.0, "stable", "4B"),
+    ],
+)
+def test_lung_rads_judges_the_solid_part_by_its_own_course(mm, course, solid, of_solid, category):
+    assert lung_rads.category("part-solid", mm, course, solid, of_solid) == category
+
+
+@pytest.mark.parametrize(
+    ("prior", "current", "days", "course"),
+    [
+        (0.0, 0.5, 180, "new"),
+        (0.0, 4.0, 0, "new"),
+        (2.0, 3.5, 180, "stable"),
+        (2.0, 3.6, 180, "growing"),
+        (2.0, 3.6, 800, "growing slowly"),
+        (2.0, 3.6, None, "growing over unknown time"),
+        (0.0, 0.0, 180, "stable"),
+    ],
+)
+def test_lung_rads_course_of_a_solid_part(prior, current, days, course):
+    assert lung_rads.solid_course(prior, current, days) == course
+
+
+@pytest.mark.parametrize(
     ("earlier", "days", "now"),
     [("3", 180, "2"), ("3", 179, "3"), ("4A", 90, "3"), ("4A", 89, "4A"), ("4B", 400, "4B")],
 )
@@ -150,3 +188,41 @@ def test_growth_without_a_doubling_time_is_never_called_negative(days, significa
     volumetric = [each for each in said if each.guideline in ("BTS 2015", "NELSON")]
     assert [each.result for each in volumetric] == ["indeterminate", "indeterminate"]
     assert all(reason in each.statement for each in volumetric)
+
+
+@pytest.mark.parametrize(
+    ("before", "prior_mm", "now_mm", "days", "category", "words"),
+    [
+        ("part-solid", 2.0, 7.0, 180, "4B", "(solid part 2.0 mm, now 7.0 mm: growing), stable"),
+        ("part-solid", 2.0, 3.9, 180, "4A", "now 3.9 mm: growing"),
+        ("part-solid", 2.5, 4.0, 180, "2", "now 4.0 mm: stable"),
+        ("ground-glass", 0.0, 5.97, 180, "4B", "(solid part 0.0 mm, now 6.0 mm: new)"),
+        ("ground-glass", 0.0, 3.0, 180, "4A", "now 3.0 mm: new"),
+        ("part-solid", 5.0, 5.94, 179, "3", "now 5.9 mm: stable"),
+        ("part-solid", 5.0, 5.97, 89, "4A", "now 6.0 mm: stable"),
+        ("part-solid", 5.0, 5.97, 90, "3", "now 6.0 mm: stable"),
+        ("part-solid", None, 5.0, 400, "3", "(solid part 5.0 mm), stable"),
+        ("ground-glass", 5.0, 5.0, 400, "3", "now 5.0 mm: stable"),
+        ("solid", None, 5.0, 400, "3", "(solid part 5.0 mm), stable"),
+    ],
+)
+def test_a_nodule_of_which_only_the_solid_part_grows_is_not_stable(
+    before, prior_mm, now_mm, days, category, words
+):
+    """And is a step lower for its stability only where it is known to be of one kind with a stable part."""
+    nodule = replace(finding((0, 0, 0), 12), kind="part-solid")
+    change = replace(
+        _changed(2.0, days, significant=False),
+        prior_long_axis_mm=12.0,
+        prior_short_axis_mm=12.0,
+        solid=SolidPart(now_mm, 0.0),
+        prior_solid=None if prior_mm is None else SolidPart(prior_mm, 0.0),
+        prior_kind=before,
+    )
+    said = _said("Lung-RADS 2022", assess("lung-nodules", nodule, change))
+    assert said.result == category
+    assert words in said.statement
+
+
+def _said(guideline: str, assessments: Sequence[Assessment]) -> Assessment:
+    return next(each for each in assessments if each.guideline == guideline)
