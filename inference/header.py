@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -86,6 +86,12 @@ class Slice:
     @property
     def is_localizer(self) -> bool:
         return bool({"LOCALIZER", "SCOUT", "TOPOGRAM"} & set(self.image_type))
+
+
+Headers = Mapping[Path, tuple[Slice, ...]]
+"""The slices of files, as ``read_slices`` gives them."""
+
+NO_HEADERS: Headers = {}
 
 
 def read_slices(path: Path) -> tuple[Slice, ...]:

@@ -11,6 +11,7 @@ import pydicom
 from pydicom.errors import InvalidDicomError
 
 from inference.errors import UnreadableSeriesError
+from inference.header import NO_HEADERS, Headers
 from inference.suv import Normalisation, SuvScale, suv_scale
 from inference.volume import Volume, load_volume
 
@@ -32,7 +33,7 @@ class PetCt(Volume):
         return lean / factors[Normalisation.BODY_WEIGHT] if lean else None
 
 
-def load_pet_ct(paths: Sequence[Path], threads: int = 0) -> PetCt:
+def load_pet_ct(paths: Sequence[Path], threads: int = 0, headers: Headers = NO_HEADERS) -> PetCt:
     """The PET and the CT among ``paths``, in any order.
 
     Raises:
@@ -45,8 +46,8 @@ def load_pet_ct(paths: Sequence[Path], threads: int = 0) -> PetCt:
     if not by_modality["PT"] or not by_modality["CT"]:
         missing = "PET" if not by_modality["PT"] else "CT"
         raise UnreadableSeriesError(f"There is no {missing} among the files; a PET is read with its CT.")
-    pet = load_volume(by_modality["PT"], threads)
-    ct = load_volume(by_modality["CT"], threads)
+    pet = load_volume(by_modality["PT"], threads, headers)
+    ct = load_volume(by_modality["CT"], threads, headers)
     if pet.frame_of_reference_uid != ct.frame_of_reference_uid:
         raise UnreadableSeriesError(
             "PET and CT lie in different frames of reference, so nothing says where one is in the other; "

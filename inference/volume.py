@@ -16,7 +16,7 @@ import numpy.typing as npt
 from inference.decode import Voxels, digest, rescale, room, stored_frames
 from inference.errors import UnreadableSeriesError
 from inference.geometry import repeated, stack
-from inference.header import Slice, read_slices
+from inference.header import NO_HEADERS, Headers, Slice, read_slices
 
 __all__ = ["UnreadableSeriesError", "Volume", "load_volume"]
 
@@ -77,7 +77,7 @@ class Volume:
         return (np.asarray(mm, np.float64) - self.affine[:3, 3]) @ np.linalg.inv(self.affine[:3, :3]).T
 
 
-def load_volume(paths: Sequence[Path], threads: int = 0) -> Volume:
+def load_volume(paths: Sequence[Path], threads: int = 0, headers: Headers = NO_HEADERS) -> Volume:
     """One CT or PET series, from its files in any order.
 
     What is corrected and what is refused: ``inference.geometry.stack``. Values are rescaled per slice: CT
@@ -85,6 +85,7 @@ def load_volume(paths: Sequence[Path], threads: int = 0) -> Volume:
 
     Args:
         threads: that decode; 0 for as many as the machine has cores.
+        headers: of files that were looked at already.
 
     Raises:
         UnreadableSeriesError: the files are no sound volume; says why and what to do.
@@ -93,7 +94,11 @@ def load_volume(paths: Sequence[Path], threads: int = 0) -> Volume:
         raise UnreadableSeriesError("There are no files to read.")
     with ThreadPoolExecutor(threads or os.cpu_count() or 1) as pool:
         slices = sorted(
-            (item for part in pool.map(read_slices, paths) for item in part),
+            (
+                item
+                for part in pool.map(lambda path: headers.get(path) or read_slices(path), paths)
+                for item in part
+            ),
             key=lambda item: (item.sop_uid, item.frame or 0),
         )
         distinct = _distinct(slices, pool)

@@ -30,6 +30,7 @@ import numpy as np
 import numpy.typing as npt
 
 from inference.errors import UnreadableSeriesError
+from inference.header import NO_HEADERS, Headers, read_slices
 from inference.segmentation import load_frames
 from inference.series import load_series
 from inference.volume import Volume
@@ -43,8 +44,9 @@ Kind = Literal["series", "segmentation"]
 _HEAD = struct.Struct("!QB")  # bytes that follow; whether arrays follow in a file
 _LONGEST_ANSWER = 1 << 28  # bytes, without the arrays
 _ALIGNMENT = 64
-_ARRAYS = frozenset(
+_EXPECTED = frozenset(
     {
+        ("pathlib", "PosixPath"),
         ("numpy", "dtype"),
         ("numpy", "ndarray"),
         ("numpy._core.multiarray", "_reconstruct"),
@@ -93,7 +95,7 @@ class DecodingProcess:
             UnreadableSeriesError: as that says; or the process died of the files, or passed its cap.
             Stopping: the process was stopped.
         """
-        answer = self._ask("series", paths)
+        answer = self._ask("series", paths, _headers(paths))
         if not isinstance(answer, Volume):
             raise UnreadableSeriesError("The process that decodes pixels gave no volume.")
         return answer
@@ -110,14 +112,14 @@ class DecodingProcess:
             raise UnreadableSeriesError("The process that decodes pixels gave no frames.")
         return answer
 
-    def _ask(self, kind: Kind, paths: Sequence[Path]) -> Any:
+    def _ask(self, kind: Kind, paths: Sequence[Path], headers: Headers = NO_HEADERS) -> Any:
         with self._one_at_a_time:
             connection = None if self._stopping else self._start()
             if connection is None or self._stopping:  # also since it was started
                 self._end()
                 raise Stopping
             try:
-                _send(connection, pickle.dumps([kind, *(str(path) for path in paths)]))
+                _send(connection, pickle.dumps([kind, [str(path) for path in paths], dict(headers)]))
                 answer = _receive(connection, time.monotonic() + self._seconds)
             except TimeoutError:
                 self._end()
@@ -172,12 +174,20 @@ class DecodingProcess:
         return f"signal {signal.Signals(-process.returncode).name}"
 
 
+def _headers(paths: Sequence[Path]) -> Headers:
+    """Of CT and PET, which were read to choose the series and are remembered; none of what is not sound."""
+    try:
+        return {path: read_slices(path) for path in paths}
+    except UnreadableSeriesError:
+        return NO_HEADERS
+
+
 class _Unpickler(pickle.Unpickler):
-    """Takes arrays and what ``inference`` defines, and nothing else: the bytes come from a process that
+    """Takes arrays, paths and what ``inference`` defines, nothing else: the bytes come from a process that
     files of ill will may have taken over."""
 
     def find_class(self, module: str, name: str) -> Any:
-        if (module, name) in _ARRAYS:
+        if (module, name) in _EXPECTED:
             return super().find_class(module, name)
         found = super().find_class(module, name) if module.startswith("inference.") else None
         if isinstance(found, type) and found.__module__ == module:
@@ -281,13 +291,13 @@ def main(fd: int, memory: int, seconds: float) -> None:
     with socket.socket(fileno=fd) as connection:
         while True:
             try:
-                kind, *names = _receive(connection)
+                kind, names, headers = _receive(connection)
             except (EOFError, OSError):
                 return
             signal.setitimer(signal.ITIMER_REAL, 2 * seconds)  # should the node be gone by then
             try:
                 paths = [Path(name) for name in names]
-                loaded = load_series(paths) if kind == "series" else load_frames(paths[0])
+                loaded = load_series(paths, headers) if kind == "series" else load_frames(paths[0])
             except UnreadableSeriesError as error:
                 _send(connection, pickle.dumps(str(error)))
             except MemoryError:
