@@ -36,6 +36,7 @@ from training.phantoms.dicom import Patient, Study, write_ct_series
 READER = "lung-nodules"
 MATRIX, PIXEL_MM, SLICE_MM = 512, 0.7, 1.0
 PATIENCE = 300.0
+REPORTS = 2  # SRs of a study without a prior: measurements and outlines
 
 
 class TimedEngine:
@@ -93,12 +94,17 @@ class Site:
         _await(lambda: self.api.post(f"/studies/{uid}/read-now").is_success, f"study {uid} cannot be read")
 
     def await_report(self, uid: str) -> None:
-        _await(lambda: self.state(uid) == "delivered", f"the report of {uid} does not arrive")
-        found = {instance["Modality"] for instance in self.pacs.instances(StudyInstanceUID=uid)}
-        if "SR" not in found:
-            raise SystemExit(f"study {uid} is delivered, yet its report is not in the PACS")
+        """Until the PACS has all of it. The PACS is asked, so that the node is left to its work."""
+        _await(lambda: self._is_reported(uid), f"the report of {uid} does not arrive", pause=0.1)
 
-    def state(self, uid: str) -> str:
+    def await_end(self, uid: str) -> None:
+        _await(lambda: self._state(uid) == "delivered", f"study {uid} does not end")
+
+    def _is_reported(self, uid: str) -> bool:
+        there = [instance["Modality"] for instance in self.pacs.instances(StudyInstanceUID=uid)]
+        return "SEG" in there and there.count("SR") == REPORTS
+
+    def _state(self, uid: str) -> str:
         study = self.api.get(f"/studies/{uid}").json()["study"]
         if study["state"] in ("failed", "skipped"):
             raise SystemExit(f"study {uid} ended {study['state']}: {study['reason']}")
@@ -138,6 +144,7 @@ def main(
             site.read_now(uid)
             site.await_report(uid)
             seconds = time.perf_counter() - started
+            site.await_end(uid)
             if number == 0:
                 continue  # the first one loads the networks
             whole.append(seconds)
@@ -199,12 +206,12 @@ def _answers(api: httpx.Client) -> bool:
         return False
 
 
-def _await(true: Callable[[], bool], otherwise: str) -> None:
+def _await(true: Callable[[], bool], otherwise: str, pause: float = 0.02) -> None:
     deadline = time.monotonic() + PATIENCE
     while not true():
         if time.monotonic() > deadline:
             raise SystemExit(otherwise)
-        time.sleep(0.02)
+        time.sleep(pause)
 
 
 def _seconds(moment: str) -> float:
