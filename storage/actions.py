@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from sqlalchemy import select
+from sqlalchemy import exists, or_, select
 from sqlalchemy.orm import Session
 
 from storage.database import now
 from storage.deleted_images import note_whole, still_missing
+from storage.deliveries import stood_for
 from storage.events import count_of, log_event
-from storage.tables import Delivery, Instance, Revision, Series, Study
+from storage.readings import UNFINISHED
+from storage.tables import Delivery, Instance, ReadingRow, Revision, Series, Study
 
 
 class ActionRefusedError(Exception):
@@ -52,35 +54,32 @@ def read_again(session: Session, study_uid: str, asked_by: str) -> int:
 
 def send_again(session: Session, study_uid: str, asked_by: str, destinations: Collection[str]) -> int:
     """Put every delivery of the newest results to one of ``destinations``, those of the settings, back into
-    the outbox, due at once; returns how many.
+    the outbox, due at once; returns how many. What an earlier revision posted of the same objects is among
+    them. A revision that ended without a reading stays as it ended, though its report of that is sent.
 
     Raises:
         LookupError: the study never came in.
         ActionRefusedError: the study has no result to send, or none to a destination that is still set.
     """
     study = _study(session, study_uid)
-    sent = session.scalars(
-        select(Revision)
-        .where(Revision.study_pk == study.id, Revision.id.in_(select(Delivery.revision_pk)))
-        .order_by(Revision.number.desc())
-        .limit(1)
-    ).one_or_none()
+    sent = _newest_with_results(session, study)
     if sent is None:
         raise ActionRefusedError("This study has no result to send. Use “Read again” to make one.")
-    to_those = Delivery.revision_pk == sent.id, Delivery.destination.in_(destinations)
+    to_those = stood_for(sent.id), Delivery.destination.in_(destinations)
     deliveries = session.scalars(select(Delivery).where(*to_those)).all()
     if not deliveries:
         raise ActionRefusedError(
-            "The destinations this study was sent to are no longer in the settings. Use “Read again” to "
-            "send it to those that are."
+            "The newest results of this study were sent to none of the destinations in the settings. Use "
+            "“Read again” to send them there."
         )
     for delivery in deliveries:
         delivery.state, delivery.attempts, delivery.next_at = "waiting", 0, now()
         delivery.sent_at, delivery.last_error = None, ""
         delivery.commit_requests, delivery.commit_due, delivery.transaction_uid = 0, None, ""
-    sent.state = "delivering"
-    if sent.stage in ("", "deliver"):  # what failed before is not mended by sending
-        sent.stage, sent.reason = "deliver", ""
+    if any(reading.objects for reading in sent.readings):
+        sent.state = "delivering"
+        if sent.stage in ("", "deliver"):  # what failed before is not mended by sending
+            sent.stage, sent.reason = "deliver", ""
     text = f"Sending again was asked for by {asked_by}."
     log_event(session, "deliver", text, study_uid=study_uid, revision=sent.number)
     return len(deliveries)
@@ -111,4 +110,17 @@ def _study(session: Session, uid: str) -> Study:
 
 def _newest_revision(session: Session, study: Study) -> Revision | None:
     query = select(Revision).where(Revision.study_pk == study.id).order_by(Revision.number.desc()).limit(1)
+    return session.scalars(query).one_or_none()
+
+
+def _newest_with_results(session: Session, study: Study) -> Revision | None:
+    """The newest revision that has ended with anything to send: what was read, or why nothing was."""
+    posted = exists().where(Delivery.revision_pk == Revision.id)
+    query = (
+        select(Revision)
+        .where(Revision.study_pk == study.id, Revision.state.not_in(UNFINISHED))
+        .where(or_(posted, Revision.readings.any(ReadingRow.objects.any())))
+        .order_by(Revision.number.desc())
+        .limit(1)
+    )
     return session.scalars(query).one_or_none()

@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import Select, false, func, or_, select
+from sqlalchemy import ColumnElement, Select, false, func, or_, select
 from sqlalchemy.orm import Session
 
 from storage.database import now
@@ -225,17 +225,18 @@ def settle(session: Session, study_uid: str, number: int) -> str | None:
     return ended.get(number)
 
 
-def _settle(session: Session, revision: Revision) -> str | None:
+def stood_for(revision_pk: int) -> ColumnElement[bool]:
+    """Of a delivery: that it is of what this revision posted, or of an object it has that another posted."""
     made = (
         select(ResultObject.uid)
         .join(ReadingRow, ResultObject.reading_pk == ReadingRow.id)
-        .where(ReadingRow.revision_pk == revision.id)
+        .where(ReadingRow.revision_pk == revision_pk)
     )
-    rows = session.execute(
-        select(Delivery.state, Delivery.commit_due).where(
-            or_(Delivery.revision_pk == revision.id, Delivery.object_uid.in_(made))
-        )
-    ).all()
+    return or_(Delivery.revision_pk == revision_pk, Delivery.object_uid.in_(made))
+
+
+def _settle(session: Session, revision: Revision) -> str | None:
+    rows = session.execute(select(Delivery.state, Delivery.commit_due).where(stood_for(revision.id))).all()
     states = [state for state, _ in rows]
     if any(state == "waiting" or (state == "sent" and due) for state, due in rows):
         return None

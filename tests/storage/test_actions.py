@@ -8,10 +8,12 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select
 
+from storage import readings
 from storage.actions import ActionRefusedError, read_again, read_now, send_again
 from storage.closing import OpenStudy, close_quiet
 from storage.database import Database, now
-from storage.deliveries import due, record_sent, settle
+from storage.deliveries import due, post, record_refused, record_sent, settle
+from storage.readings import StoredObject
 from storage.tables import Delivery, Event, Revision
 from tests.node.web import rows
 
@@ -98,6 +100,79 @@ def test_sending_again_mends_a_refusal_but_not_a_failed_reading(database: Databa
     assert outcomes == ["delivered", "failed"]
 
 
+def test_results_that_stand_for_a_later_revision_are_sent_again_for_it(
+    database: Database, tmp_path: Path
+) -> None:
+    with database.session() as session:
+        study = rows.add_study(session)
+        rows.read_and_deliver(session, study, tmp_path)
+        for delivery in session.scalars(select(Delivery)):
+            record_refused(session, delivery.id, "class not supported")
+        rows.close(session, study)
+    with database.session() as session:
+        (made,) = readings.readings_of(session, study.uid, 1)
+        readings.repeat_reading(session, study.uid, 2, made)
+        readings.finish(session, study.uid, 2, "delivering", stage="deliver")
+        assert post(session, study.uid, 2, "pacs", made.objects) == 0
+        assert settle(session, study.uid, 2) == "failed"
+    with database.session() as session:
+        send_again(session, study.uid, "Ann", ["pacs"])
+    with database.session() as session:
+        for waiting in due(session, "pacs"):
+            record_sent(session, waiting.id)
+        settle(session, study.uid, 1)  # whose objects they are
+    with database.snapshot() as session:
+        assert readings.find_revision(session, study.uid, 2).state == "delivered"
+
+
+def test_what_all_readers_made_is_sent_again_whichever_revision_posted_it(
+    database: Database, tmp_path: Path
+) -> None:
+    with database.session() as session:
+        study = rows.add_study(session)
+        rows.read_and_deliver(session, study, tmp_path)
+        later = rows.close(session, study)
+        other = rows.add_reading(session, study, later, tmp_path, findings=1)
+        other.reader = "ct-lesions"
+        rows.deliver(session, study, later, rows.post(session, later, other))
+    with database.session() as session:
+        (made,) = readings.readings_of(session, study.uid, 1)
+        readings.repeat_reading(session, study.uid, 2, made)
+    with database.session() as session:
+        assert send_again(session, study.uid, "Ann", ["pacs"]) == 4
+        assert len(due(session, "pacs")) == 4
+
+
+def test_results_of_a_reading_under_way_are_not_sent(database: Database, tmp_path: Path) -> None:
+    with database.session() as session:
+        study = rows.add_study(session)
+        rows.read_and_deliver(session, study, tmp_path)
+        later = rows.close(session, study)
+        rows.begin_reading(session, study, later)
+        rows.add_reading(session, study, later, tmp_path)
+    with database.session() as session:
+        assert send_again(session, study.uid, "Ann", ["pacs"]) == 2
+        assert readings.find_revision(session, study.uid, 2).state == "reading"
+
+
+@pytest.mark.parametrize(("state", "stage"), [("skipped", "select"), ("failed", "infer")])
+def test_a_study_that_was_not_read_stays_so_while_the_report_of_it_is_sent_again(
+    state: str, stage: str, database: Database
+) -> None:
+    with database.session() as session:
+        study = rows.add_study(session)
+        rows.fail(session, study, stage, "nothing to read: a localizer", state)
+        post(session, study.uid, 1, "pacs", [StoredObject("sr", "1.2", "1.2.3.4", "1/sr-not-processed.dcm")])
+    with database.session() as session:
+        for _ in ("posted", "sent again"):
+            for waiting in due(session, "pacs"):
+                record_sent(session, waiting.id)
+                settle(session, study.uid, 1)
+            ended = readings.find_revision(session, study.uid, 1)
+            assert (ended.state, ended.stage, ended.reason) == (state, stage, "nothing to read: a localizer")
+            assert send_again(session, study.uid, "Ann", ["pacs"]) == 1
+
+
 def test_send_again_leaves_a_destination_alone_that_is_no_longer_set(
     database: Database, tmp_path: Path
 ) -> None:
@@ -109,7 +184,7 @@ def test_send_again_leaves_a_destination_alone_that_is_no_longer_set(
             delivery.destination = "old"
         assert send_again(session, study.uid, "Ann", ["pacs"]) == 1
         assert due(session, "old") == []
-        with pytest.raises(ActionRefusedError, match="no longer in the settings"):
+        with pytest.raises(ActionRefusedError, match="none of the destinations"):
             send_again(session, study.uid, "Ann", ["new"])
 
 
