@@ -123,7 +123,12 @@ class Node:
         )
         resumption = Resumption(partial(_take_up, room, queue))
         recall = Recall(database, settings.priors, to_archives)
-        page = create_app(settings, database, archive.root, health, settle)
+
+        def wake() -> None:
+            completion.look_now()
+            outbox.wake()
+
+        page = create_app(settings, database, archive.root, health, settle, wake)
         web = WebServer(page, settings.web.host, settings.web.port, page_identity, settings.web.proxies)
 
         with database.session() as session:

@@ -34,12 +34,14 @@ def create_app(
     data_dir: Path,
     probes: Callable[[], Sequence[Probe]],
     settle: Callable[[], object] = lambda: None,
+    wake: Callable[[], object] = lambda: None,
 ) -> FastAPI:
     """The status page of a node.
 
     data_dir: what the paths of key images are relative to; nothing outside it is ever shown.
     probes: looks at every part the node stands on; called again when its last answer is some seconds old.
     settle: waits until what was received has its rows.
+    wake: has what a person asked for begun at once.
     """
 
     @asynccontextmanager
@@ -56,7 +58,7 @@ def create_app(
         openapi_url="/api/openapi.json",
         lifespan=lifespan,
     )
-    node = Context(settings, database, data_dir, probes, settle)
+    node = Context(settings, database, data_dir, probes, settle, wake)
     app.state.context = node
     app.state.stopping = node.stopping
     app.state.metrics = metrics_registry(database, node.data_dir)

@@ -64,8 +64,8 @@ class Board:
 
 class Context:
     """The node as the status page sees it; ``health`` is looked at anew after a few seconds. ``settle`` waits
-    until what was received has its rows. ``dicom_port`` is where the receiver listens: another than that of
-    the settings, where these leave it free."""
+    until what was received has its rows; ``wake`` has what a person asked for begun at once. ``dicom_port``
+    is where the receiver listens: another than that of the settings, where these leave it free."""
 
     def __init__(
         self,
@@ -74,6 +74,7 @@ class Context:
         data_dir: Path,
         probes: Callable[[], Sequence[Probe]],
         settle: Callable[[], object],
+        wake: Callable[[], object],
     ) -> None:
         self.settings = settings
         self.database = database
@@ -85,6 +86,7 @@ class Context:
         self.looks = Looks(database)
         self.logins = Logins(settings.web, database)
         self._settle = settle
+        self._wake = wake
         self._situation = SinceChange(self._sum, self.mark)
 
     def board(self, query: StudyQuery) -> Board:
@@ -130,6 +132,7 @@ class Context:
             if missing:
                 text += f", without {count_of(missing, 'image')} that were deleted"
             audit.note(session, "action", asked_by, text, address=address, study_uid=study_uid)
+        self._wake()
 
     def key_image(self, written: str) -> Path | None:
         """The picture at a path as written in the database; None if it is gone or lies elsewhere."""

@@ -188,9 +188,11 @@ def test_a_study_is_read_now_with_what_was_received_and_had_no_row_yet(
         with database.session() as session:
             rows.add_study(session, uid="2.25.7")
 
-    app = create_app(Settings(), database, data_dir, lambda: WELL, settle)
+    begun = []
+    app = create_app(Settings(), database, data_dir, lambda: WELL, settle, lambda: begun.append(True))
     with TestClient(app, base_url="http://127.0.0.1:8080") as client:
         assert client.post("/api/studies/2.25.7/read-now").status_code == 202
+    assert begun
 
 
 def test_the_audit_trail_tells_without_how_many_deleted_images_a_study_was_to_be_read(
