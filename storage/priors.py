@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Select, and_, func, or_, select, true
+from sqlalchemy import Select, and_, func, select, true
 from sqlalchemy.orm import Session, selectinload
 
 from inference.findings import Finding
@@ -92,16 +92,37 @@ def study_and_patient(session: Session, study_uid: str) -> tuple[KnownStudy, Pat
     return _known(study), PatientIdentity(patient.patient_id, issuer, study.birth_date)
 
 
+def known_issuers(session: Session, patient_ids: Collection[str]) -> set[str]:
+    """Who has given out one of the IDs, as far as studies that came in tell; "" where one names nobody."""
+    return set(
+        session.scalars(select(Patient.issuer).where(Patient.patient_id.in_(filter(None, patient_ids))))
+    )
+
+
+def issuers_of_one(issuer: str, known: Iterable[str]) -> frozenset[str]:
+    """Under which issuers an ID is taken for that of a patient whom ``issuer`` ("" for none) gave it;
+    ``known``: all who gave it out, here and in archives.
+
+    Two issuers are two patients (Issuer of Patient ID, PS3.3 10.14). A study that names none is taken for
+    the patient's as long as there is but one issuer it can be of: a scanner or an archive leaves out what
+    another writes. Once two have given out the same ID it may be of either, and comparing it with one would
+    mix patients: then those that name an issuer go with it alone, and those that name none, which come from
+    the one house that needs no issuer, with each other.
+    """
+    named = {issuer, *known} - {""}
+    return frozenset({issuer}) if len(named) > 1 else frozenset({*named, ""})
+
+
 def studies_of(
-    session: Session, patient_ids: Sequence[str], issuer: str, modalities: Collection[str] = ()
+    session: Session,
+    patient_ids: Collection[str],
+    issuers: Collection[str],
+    modalities: Collection[str] = (),
 ) -> list[KnownStudy]:
-    """The patient's studies, those of the newest date first; of ``modalities``, where given, those with a
-    series of one of them. An ID of another issuer is another patient's; one without issuer may be anybody's
-    who has it."""
-    if not any(patient_ids):
-        return []
-    issuers = or_(Patient.issuer == issuer, Patient.issuer == "") if issuer else Patient.issuer == ""
-    patients = select(Patient.id).where(Patient.patient_id.in_(patient_ids), issuers)
+    """The studies under one of the IDs and one of the issuers, those of the newest date first; of
+    ``modalities``, where given, those with a series of one of them."""
+    given = [one for one in patient_ids if one]
+    patients = select(Patient.id).where(Patient.patient_id.in_(given), Patient.issuer.in_(issuers))
     wanted = Study.series.any(Series.modality.in_(modalities)) if modalities else true()
     rows = session.scalars(
         select(Study)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import re
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -60,12 +60,18 @@ class Search:
 
 @dataclass(frozen=True)
 class _Candidate:
-    """An earlier study, newest and best first when sorted; here, or in an archive."""
+    """An earlier study, here or in an archive."""
 
     at: StudyTime
     date: str
     known: KnownStudy | None
     remote: RemoteStudy | None
+
+    @property
+    def birth_date(self) -> str:
+        if self.known is not None:
+            return self.known.birth_date
+        return self.remote.patient.birth_date if self.remote is not None else ""
 
 
 def find_priors(room: ReadingRoom, study_uid: str, reader: str, series_uid: str) -> Search:
@@ -103,15 +109,28 @@ class _Hunt:
 
     def candidates(self, result: Search) -> list[_Candidate]:
         """All earlier studies that may do, the newest first; those here before those that are elsewhere."""
-        here = {candidate.at.uid: candidate for candidate in self._here()}
         if self.room.named_priors is not None:
-            return sorted(here.values(), key=lambda candidate: candidate.at, reverse=True)
-        elsewhere = (c for c in self._elsewhere(result) if c.at.uid not in here)
-        every = [c for c in (*here.values(), *elsewhere) if self._is_earlier(c)]
-        return sorted(every, key=lambda candidate: candidate.at, reverse=True)
+            return sorted(self._named(self.room.named_priors), key=lambda one: one.at, reverse=True)
+        ids = self.room.settings.priors.ids_of(self.patient.patient_id)
+        told = self._told(ids, result)
+        with self.room.database.snapshot() as session:
+            known = priors.known_issuers(session, ids) | {study.patient.issuer for study in told}
+            issuers = priors.issuers_of_one(self.patient.issuer, known)
+            studies = priors.studies_of(session, ids, issuers)
+            here = [_candidate(study) for study in studies if self._is_here(session, study)]
+        uids = {self.current.uid, *(candidate.at.uid for candidate in here)}
+        of_patient = [s for s in told if s.patient.issuer in issuers and s.uid not in uids]
+        dated = [study for study in of_patient if valid_date(study.date, now())]
+        earlier = [c for c in (*here, *map(_remote_candidate, dated)) if self._is_earlier(c)]
+        alike = [candidate for candidate in earlier if self._is_born_alike(candidate)]
+        result.notes += self._left_out(known, issuers)
+        return sorted(alike, key=lambda candidate: candidate.at, reverse=True)
 
     def bring(self, candidate: _Candidate, result: Search) -> None:
-        """Add the candidate's series to what was found, fetched if need be; or note why not."""
+        """Add the candidate's series to what was found, fetched if need be; or note why not. Of a study in
+        two archives the second is not asked for what the first gave."""
+        if any(found.study_uid == candidate.at.uid for found in result.found):
+            return
         if candidate.known is not None:
             prior = self._kept(candidate)
             if prior is not None:
@@ -131,22 +150,11 @@ class _Hunt:
                 f"what the archive tells of it makes no sense ({type(error).__name__})"
             )
 
-    def _here(self) -> Iterator[_Candidate]:
-        named, rules = self.room.named_priors, self.room.settings.priors
+    def _named(self, uids: Sequence[str]) -> list[_Candidate]:
         with self.room.database.snapshot() as session:
-            if named is not None:
-                studies = [priors.study_and_patient(session, uid)[0] for uid in named]
-            else:
-                ids = rules.ids_of(self.patient.patient_id)
-                studies = priors.studies_of(session, ids, self.patient.issuer)
+            studies = [priors.study_and_patient(session, uid)[0] for uid in uids]
             here = [study for study in studies if self._is_here(session, study)]
-        for study in here:
-            births = {study.birth_date, self.patient.birth_date} - {""}
-            if study.uid == self.current.uid or (named is None and len(births) > 1):
-                continue
-            day = valid_date(study.date, study.received)
-            at = StudyTime.of(study.date, study.time, study.uid, study.received)
-            yield _Candidate(at, study.date if day else "", study, None)
+        return [_candidate(study) for study in here if study.uid != self.current.uid]
 
     def _is_here(self, session: Session, study: KnownStudy) -> bool:
         """Whether the images that the reader compares with are; of a study that was deleted, or perhaps
@@ -156,22 +164,32 @@ class _Hunt:
         reading = priors.newest_reading(session, study.uid, self.reader)
         return reading is not None and is_whole(session, str(reading.body["series_uid"]))
 
-    def _elsewhere(self, result: Search) -> Iterator[_Candidate]:
-        ids = self.room.settings.priors.ids_of(self.patient.patient_id)
+    def _told(self, ids: Sequence[str], result: Search) -> list[RemoteStudy]:
+        """What archives hold under the IDs and may be of the series' modality."""
+        told: list[RemoteStudy] = []
         for archive in self.room.archives:
             try:
-                studies = search(archive, self.patient, ids, self.until)
+                studies = search(archive, ids, self.until)
             except ArchiveAnswerError as error:
                 result.unanswered[archive.name] = error
                 continue
             result.answered.append(archive.name)
-            for study in studies:
-                if study.modalities and self.series.modality not in study.modalities:
-                    continue
-                if study.uid == self.current.uid or not valid_date(study.date, now()):
-                    continue
-                at = StudyTime.of(study.date, study.time, study.uid, now())
-                yield _Candidate(at, study.date, None, study)
+            told += (s for s in studies if not s.modalities or self.series.modality in s.modalities)
+        return told
+
+    def _left_out(self, known: Collection[str], issuers: Collection[str]) -> list[str]:
+        """What to say where studies are left because nobody knows who gave out their ID, or this one's."""
+        if not self.patient.issuer and set(known) - set(issuers):
+            who = "name an issuer of the patient ID are left out: this one names none"
+        elif "" in set(known) - set(issuers):
+            who = "name no issuer of the patient ID are left out"
+        else:
+            return []
+        return [f"studies that {who}, and more than one has given out that ID"]
+
+    def _is_born_alike(self, candidate: _Candidate) -> bool:
+        """Whether both dates of birth are the same, or one is not told: an ID may have been given twice."""
+        return len({candidate.birth_date, self.patient.birth_date} - {""}) < 2
 
     def _is_earlier(self, candidate: _Candidate) -> bool:
         here = self.current
@@ -238,6 +256,15 @@ class _Hunt:
         if not self.room.settings.priors.same_body_part or self.room.named_priors is not None:
             return True
         return same_body_part(self.series.tag("BodyPartExamined"), series.tag("BodyPartExamined"))
+
+
+def _candidate(study: KnownStudy) -> _Candidate:
+    at = StudyTime.of(study.date, study.time, study.uid, study.received)
+    return _Candidate(at, study.date if valid_date(study.date, study.received) else "", study, None)
+
+
+def _remote_candidate(study: RemoteStudy) -> _Candidate:
+    return _Candidate(StudyTime.of(study.date, study.time, study.uid, now()), study.date, None, study)
 
 
 def same_body_part(one: str, other: str) -> bool:

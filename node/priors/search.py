@@ -74,12 +74,9 @@ class ChosenSeries:
     results: tuple[str, ...]
 
 
-def search(
-    archive: DicomArchive, patient: PatientIdentity, patient_ids: Sequence[str], until: float
-) -> list[RemoteStudy]:
-    """The patient's studies in an archive, asked ``until`` then by ``time.monotonic``. Answers that are about
-    somebody else, or that lack their UID, are left out; so is whoever has the ID from another issuer, or
-    another date of birth.
+def search(archive: DicomArchive, patient_ids: Sequence[str], until: float) -> list[RemoteStudy]:
+    """The studies under one of the IDs in an archive, asked ``until`` then by ``time.monotonic``. Answers
+    that are about another ID, or that lack their UID, are left out.
 
     Raises:
         ArchiveAnswerError: see ``DicomArchive.find``.
@@ -89,7 +86,7 @@ def search(
         keys = _keys(_STUDY_KEYS, PatientID=patient_id)
         for answer in archive.find("STUDY", keys, seconds_left(archive, until)):
             study = _study(archive, answer)
-            if study is not None and _is_same(patient, patient_ids, study.patient):
+            if study is not None and study.patient.patient_id in patient_ids:
                 found.setdefault(study.uid, study)
     return list(found.values())
 
@@ -165,13 +162,6 @@ def _study(archive: DicomArchive, answer: Dataset) -> RemoteStudy | None:
     )
     date, time, description = (_text(answer, f"Study{word}") for word in ("Date", "Time", "Description"))
     return RemoteStudy(archive, uid, date, time, description, modalities, patient)
-
-
-def _is_same(patient: PatientIdentity, patient_ids: Sequence[str], other: PatientIdentity) -> bool:
-    if other.patient_id not in patient_ids:
-        return False
-    issuers, births = {patient.issuer, other.issuer} - {""}, {patient.birth_date, other.birth_date} - {""}
-    return len(issuers) < 2 and len(births) < 2
 
 
 def _described(uid: str, series: Dataset, images: Sequence[Dataset]) -> SeriesDescription:

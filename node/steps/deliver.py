@@ -57,7 +57,8 @@ def _tell_later_studies(session: Session, room: ReadingRoom, job: Job) -> None:
     study, patient = priors.study_and_patient(session, job.study_uid)
     here = StudyTime.of(study.date, study.time, study.uid, study.received)
     ids = rules.ids_of(patient.patient_id)
-    others = priors.studies_of(session, ids, patient.issuer, COMPARED_MODALITIES)
+    issuers = priors.issuers_of_one(patient.issuer, priors.known_issuers(session, ids))
+    others = priors.studies_of(session, ids, issuers, COMPARED_MODALITIES)
     later = sorted(
         (at, other.uid)
         for other in others

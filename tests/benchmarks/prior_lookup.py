@@ -90,7 +90,7 @@ def main(few: int = 1_000, many: int = 1_000_000, rounds: int = 300) -> None:
 def find(database: Database, patient: int) -> None:
     """What a study's workflow asks before it goes to the archives."""
     with database.snapshot() as session:
-        found = priors.studies_of(session, [f"P{patient}"], "")
+        found = priors.studies_of(session, ids := [f"P{patient}"], priors.known_issuers(session, ids))
         assert len(found) == STUDIES_OF_A_PATIENT
         for study in found[1:]:
             assert priors.newest_reading(session, study.uid, READER)

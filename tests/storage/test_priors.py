@@ -97,6 +97,24 @@ def test_a_study_that_was_sent_stays_so_when_more_of_it_is_fetched(database: Dat
     assert state(database) == (True, False)
 
 
+@pytest.mark.parametrize(
+    ("issuer", "known", "taken"),
+    [
+        ("", {""}, {""}),
+        ("", {"A"}, {"", "A"}),
+        ("A", {""}, {"", "A"}),
+        ("A", {"", "A"}, {"", "A"}),
+        ("A", {"B"}, {"A"}),
+        ("A", {"", "A", "B"}, {"A"}),
+        ("", {"", "A", "B"}, {""}),
+    ],
+)
+def test_an_id_without_issuer_is_the_patients_while_only_one_has_given_it_out(
+    issuer: str, known: set[str], taken: set[str]
+) -> None:
+    assert priors.issuers_of_one(issuer, known) == taken
+
+
 def test_an_id_of_another_issuer_is_another_patient(database: Database) -> None:
     take_in(
         database,
@@ -104,18 +122,20 @@ def test_an_id_of_another_issuer_is_another_patient(database: Database) -> None:
         coming(2, "1.2", study_date="20240101", issuer="B"),
         coming(3, "1.3", study_date="20220101"),
         coming(4, "1.4", study_date="20210101", patient_id="OLD", issuer="A"),
+        coming(5, "1.5", study_date="20200101", patient_id=""),
     )
     with database.snapshot() as session:
-        assert [s.uid for s in priors.studies_of(session, ["P1"], "A")] == ["1.1", "1.3"]
-        assert [s.uid for s in priors.studies_of(session, ["P1", "OLD"], "A")] == ["1.1", "1.3", "1.4"]
-        assert [s.uid for s in priors.studies_of(session, ["P1"], "")] == ["1.3"]
-        assert priors.studies_of(session, [""], "") == []
+        assert priors.known_issuers(session, ["P1"]) == {"A", "B", ""}
+        assert [s.uid for s in priors.studies_of(session, ["P1"], ["A"])] == ["1.1"]
+        assert [s.uid for s in priors.studies_of(session, ["P1", "OLD"], ["A", ""])] == ["1.1", "1.3", "1.4"]
+        assert priors.known_issuers(session, [""]) == set()
+        assert priors.studies_of(session, [""], ["", "1.5"]) == []
 
 
 def test_each_study_keeps_the_birth_date_of_its_own_images(database: Database) -> None:
     take_in(database, coming(1, "1.1", birth_date="19500101"), coming(2, "1.2", birth_date="19770707"))
     with database.snapshot() as session:
-        known = {study.uid: study.birth_date for study in priors.studies_of(session, ["P1"], "")}
+        known = {study.uid: study.birth_date for study in priors.studies_of(session, ["P1"], [""])}
         study, patient = priors.study_and_patient(session, "1.2")
     assert known == {"1.1": "19500101", "1.2": "19770707"}
     assert study.birth_date == patient.birth_date == "19770707"

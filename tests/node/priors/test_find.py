@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
 import pytest
+from pydicom import Dataset
+from pynetdicom import evt
 from sqlalchemy import select
 
 from inference.catalogue import Catalogue
@@ -17,17 +20,19 @@ from inference.engine.embedded import EmbeddedEngine
 from node.intake.files import received_file
 from node.offline import _take_in
 from node.peers.archive import DicomArchive
-from node.priors.find import find_priors
+from node.priors.find import Search, find_priors
 from node.reading_room import ReadingRoom
 from node.settings import ArchiveSettings, Settings
 from storage import priors
 from storage.archive import Archive
+from storage.closing import close_quiet
 from storage.database import Database, now
 from storage.intake import record
 from storage.readings import save_reading
 from storage.retention import release
 from storage.tables import Revision
-from training.phantoms.dicom import Series, Study, write_ct_series
+from tests.node.peers.test_archive import answering
+from training.phantoms.dicom import Patient, Series, Study, write_ct_series
 
 READ_BY = {"lung-nodules": "a" * 64, "ct-lesions": "b" * 64}
 
@@ -84,3 +89,77 @@ def test_of_two_series_that_were_deleted_the_one_that_is_back_is_compared_with(
         (images[0].series_uid, READ_BY["lung-nodules"])
     ]
     assert find_priors(room, current, "ct-lesions", series_uid).found == []
+
+
+CURRENT, EARLIER = "20240101", "20230101"
+
+
+def take_in(room: ReadingRoom, folder: Path, date: str, issuer: str = "", birth: str = "19500101") -> str:
+    """A chest of ANN-1 that came in; returns its UID."""
+    affine = np.array([[0, 0, 2.0, -40], [0, 2.0, 0, -40], [5.0, 0, 0, 0], [0, 0, 0, 1]])
+    study = Study(date=date, accession_number=f"{date}{issuer}")
+    patient = Patient("ANN-1", "Ann^A", birth)
+    voxels = np.full((12, 8, 8), -800, np.int16)
+    paths = write_ct_series(folder / f"{date}{issuer}", voxels, affine, patient=patient, study=study)
+    with room.database.session() as session:
+        images = [replace(received_file(path, now()), issuer=issuer) for path in paths]
+        record(session, images)
+        close_quiet(session, now(), lambda study: True)
+    return images[0].study_uid
+
+
+def found(room: ReadingRoom, study_uid: str) -> Search:
+    """What is found for the one series of a study."""
+    with room.database.snapshot() as session:
+        (series_uid,) = priors.images_of(session, study_uid)
+    return find_priors(room, study_uid, "lung-nodules", series_uid)
+
+
+def uids(outcome: Search) -> list[str]:
+    return [prior.study_uid for prior in outcome.found]
+
+
+@contextmanager
+def holding(room: ReadingRoom, *studies: dict[str, str]) -> Iterator[ReadingRoom]:
+    """A room whose archive tells of studies of ANN-1, and has no image of any."""
+
+    def answers(event: evt.Event) -> Iterator[tuple[int, Dataset | None]]:
+        if event.identifier.QueryRetrieveLevel == "STUDY":
+            for number, told in enumerate(studies):
+                answer = Dataset()
+                answer.StudyInstanceUID, answer.PatientID = f"1.9.{number}", "ANN-1"
+                for keyword, value in told.items():
+                    setattr(answer, keyword, value)
+                yield 0xFF00, answer
+        yield 0x0000, None
+
+    with answering(answers) as archive:
+        yield replace(room, archives=(archive,))
+
+
+@pytest.mark.parametrize(("issuer", "of_prior"), [("", ""), ("", "HOSP"), ("HOSP", ""), ("HOSP", "HOSP")])
+def test_a_prior_that_is_here_is_found_where_one_of_both_names_no_issuer(
+    room: ReadingRoom, tmp_path: Path, issuer: str, of_prior: str
+) -> None:
+    prior = take_in(room, tmp_path / "prior", EARLIER, of_prior)
+    assert uids(found(room, take_in(room, tmp_path, CURRENT, issuer))) == [prior]
+
+
+def test_an_id_that_two_issuers_gave_out_mixes_no_patients(room: ReadingRoom, tmp_path: Path) -> None:
+    of_a, of_b = (take_in(room, tmp_path, EARLIER, issuer) for issuer in ("A", "B"))
+    unnamed = take_in(room, tmp_path, EARLIER)
+    outcome = found(room, take_in(room, tmp_path, CURRENT, "A"))
+    assert uids(outcome) == [of_a]
+    assert any("name no issuer" in said for said in outcome.notes)
+    outcome = found(room, take_in(room, tmp_path, CURRENT))
+    assert uids(outcome) == [unnamed]
+    assert any("this one names none" in said for said in outcome.notes)
+    assert uids(found(room, take_in(room, tmp_path, CURRENT, "B"))) == [of_b]
+
+
+def test_an_issuer_that_only_the_archive_tells_of_counts_as_well(room: ReadingRoom, tmp_path: Path) -> None:
+    prior = take_in(room, tmp_path, EARLIER)
+    current = take_in(room, tmp_path, CURRENT, "A")
+    assert uids(found(room, current)) == [prior]
+    with holding(room, {"StudyDate": EARLIER, "IssuerOfPatientID": "B"}) as asking:
+        assert uids(found(asking, current)) == []
