@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import re
 import time
+from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -124,6 +125,12 @@ class _Hunt:
         earlier = [c for c in (*here, *map(_remote_candidate, dated)) if self._is_earlier(c)]
         alike = [candidate for candidate in earlier if self._is_born_alike(candidate)]
         result.notes += self._left_out(known, issuers)
+        result.notes += _undated(of_patient)
+        if others := {c.at.uid for c in earlier} - {c.at.uid for c in alike}:
+            result.notes.append(
+                f"{len(others)} of the earlier studies with the same patient ID left out: "
+                "the date of birth is another"
+            )
         return sorted(alike, key=lambda candidate: candidate.at, reverse=True)
 
     def bring(self, candidate: _Candidate, result: Search) -> None:
@@ -265,6 +272,15 @@ def _candidate(study: KnownStudy) -> _Candidate:
 
 def _remote_candidate(study: RemoteStudy) -> _Candidate:
     return _Candidate(StudyTime.of(study.date, study.time, study.uid, now()), study.date, None, study)
+
+
+def _undated(studies: Sequence[RemoteStudy]) -> list[str]:
+    """For each archive, how many of its studies are left out because nobody knows if they are earlier."""
+    counts = Counter(study.archive.name for study in studies if not valid_date(study.date, now()))
+    return [
+        f"{count} of the patient's studies in {name} left out: without a date, or one that can be"
+        for name, count in counts.items()
+    ]
 
 
 def same_body_part(one: str, other: str) -> bool:

@@ -163,3 +163,29 @@ def test_an_issuer_that_only_the_archive_tells_of_counts_as_well(room: ReadingRo
     assert uids(found(room, current)) == [prior]
     with holding(room, {"StudyDate": EARLIER, "IssuerOfPatientID": "B"}) as asking:
         assert uids(found(asking, current)) == []
+
+
+def test_a_study_without_a_date_in_an_archive_is_said_to_be_left_out(
+    room: ReadingRoom, tmp_path: Path
+) -> None:
+    current = take_in(room, tmp_path, CURRENT)
+    studies = {"StudyDate": ""}, {"StudyDate": "18990101"}, {"StudyDate": "", "ModalitiesInStudy": "CR"}
+    with holding(room, *studies) as asking:
+        outcome = found(asking, current)
+    assert outcome.notes == [
+        "2 of the patient's studies in pacs left out: without a date, or one that can be"
+    ]
+
+
+def test_an_earlier_study_of_somebody_born_on_another_day_is_said_to_be_left_out(
+    room: ReadingRoom, tmp_path: Path
+) -> None:
+    take_in(room, tmp_path, EARLIER, birth="19770707")
+    current = take_in(room, tmp_path, CURRENT)
+    told = ("19620202", "20230202"), ("19620202", "20250202"), ("", "20230303"), ("19500101", "20230404")
+    with holding(room, *({"PatientBirthDate": born, "StudyDate": date} for born, date in told)) as asking:
+        outcome = found(asking, current)
+    assert outcome.found == []
+    assert outcome.notes == [
+        "2 of the earlier studies with the same patient ID left out: the date of birth is another"
+    ]
