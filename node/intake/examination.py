@@ -59,6 +59,7 @@ _WANTED = frozenset(
     {*_HEADER, SOP_CLASS, SOP_INSTANCE}
     | {SAMPLES, PHOTOMETRIC, FRAMES, ROWS, COLUMNS, BITS_ALLOCATED, PIXEL_URL}
 )
+_INTEGER = re.compile(rb"[+-]?[0-9]{1,11}")
 _PIXEL_TAGS = (PIXEL_DATA, 0x7FE00008, 0x7FE00009)  # PixelData, FloatPixelData, DoubleFloatPixelData
 _VIDEO = frozenset(VIDEO)
 _DELIMITERS = {ord(character) for character in "\\^="}  # after each, a text's first character set holds again
@@ -77,9 +78,10 @@ class RefusedError(ValueError):
 
 @dataclass(frozen=True)
 class Announcement:
-    """What the C-STORE command and its association say of the object that follows. ``fetched``: it comes by
-    our C-GET or C-MOVE, nobody sent it of their own accord. Some archives name themselves as a C-MOVE's
-    originator, where PS3.7 9.1.1.1 asks for the one who moves."""
+    """What the C-STORE command and its association say of the object that follows. ``abstract_syntax``: that
+    of the context it comes in, empty where none is known. ``fetched``: it comes by our C-GET or C-MOVE,
+    nobody sent it of their own accord. Some archives name themselves as a C-MOVE's originator, where PS3.7
+    9.1.1.1 asks for the one who moves."""
 
     sop_class: str
     uid: str
@@ -87,6 +89,7 @@ class Announcement:
     caller: str
     address: str
     fetched: bool = False
+    abstract_syntax: str = ""
 
 
 @dataclass(frozen=True)
@@ -152,6 +155,13 @@ def _examine(data: Buffer, start: int, end: int, announced: Announcement) -> Hea
 
 
 def _check_identity(found: Walk, announced: Announcement) -> None:
+    agreed = announced.abstract_syntax
+    if agreed and announced.sop_class != agreed:
+        raise RefusedError(
+            MISMATCH,
+            f"the command announced the SOP Class UID {announced.sop_class[:80]!r} in a presentation context "
+            f"for {agreed!r}",
+        )
     for tag, name, said in (
         (SOP_CLASS, "SOP Class UID", announced.sop_class),
         (SOP_INSTANCE, "SOP Instance UID", announced.uid),
@@ -182,6 +192,9 @@ def _check_pixels(found: Walk, encoding: Encoding, transfer_syntax: str) -> None
             raise RefusedError(CANNOT_UNDERSTAND, "it is an image without rows or columns")
         return
     frames = _frames(found)
+    bits = _number(found, BITS_ALLOCATED, encoding)
+    if not bits:
+        raise RefusedError(CANNOT_UNDERSTAND, "it does not say how many bits a pixel has (Bits Allocated)")
     if found.fragments is not None:
         filled = sum(length > 0 for length in found.fragments[1:])
         needed = 1 if transfer_syntax in _VIDEO else frames
@@ -194,25 +207,29 @@ def _check_pixels(found: Walk, encoding: Encoding, transfer_syntax: str) -> None
     arrived = next((found.pixel_bytes[tag] for tag in _PIXEL_TAGS if tag in found.pixel_bytes), None)
     if arrived is None:
         raise RefusedError(CANNOT_UNDERSTAND, f"it is an image of {columns} x {rows} without pixel data")
-    expected = _native_bytes(found, encoding, rows * columns * frames)
+    expected = _native_bytes(found, encoding, rows * columns * frames, bits)
     if arrived < expected:
         raise RefusedError(
             CANNOT_UNDERSTAND, f"its pixel data is incomplete: {arrived} of {expected} bytes have arrived"
         )
 
 
-def _native_bytes(found: Walk, encoding: Encoding, pixels: int) -> int:
+def _native_bytes(found: Walk, encoding: Encoding, pixels: int, bits: int) -> int:
     """The length of native pixel data (PS3.5 8.1.1), in bytes, without a padding byte."""
     samples = _number(found, SAMPLES, encoding) or 1
-    bits = _number(found, BITS_ALLOCATED, encoding) or 0
     if found.values.get(PHOTOMETRIC, b"").startswith(b"YBR_FULL_422"):
         samples = 2  # two pixels share their colour
     return math.ceil(pixels * samples * bits / 8)
 
 
 def _frames(found: Walk) -> int:
+    """Number of Frames, an IS (PS3.5 6.2); where it is empty or 0, as some modalities write it, one."""
     text = found.values.get(FRAMES, b"").strip(b" \0")
-    return int(text) if text.isdigit() and int(text) > 0 else 1
+    if not text:
+        return 1
+    if not _INTEGER.fullmatch(text) or int(text) < 0:
+        raise RefusedError(CANNOT_UNDERSTAND, f"its Number of Frames is none: {text[:20]!r}")
+    return int(text) or 1
 
 
 def _number(found: Walk, tag: int, encoding: Encoding) -> int | None:

@@ -16,9 +16,8 @@ from pynetdicom.pdu_primitives import (
 )
 from pynetdicom.presentation import PresentationContext, negotiate_as_acceptor
 
+from node.wire.negotiation import APPLICATION_CONTEXT, Kind
 from storage.part10 import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION
-
-APPLICATION_CONTEXT = UID("1.2.840.10008.3.1.1.1")
 
 CALLER_NOT_RECOGNISED = (1, 1, 3)  # result, source, reason (PS3.8 Table 9-21)
 LIMIT_EXCEEDED = (2, 3, 2)
@@ -38,10 +37,10 @@ class Request:
 
 @dataclass(frozen=True)
 class Agreement:
-    """``contexts``: the transfer syntax agreed on for each accepted context ID. ``answer``: the
-    A-ASSOCIATE-AC that says so."""
+    """``contexts``: the abstract syntax and the transfer syntax of each accepted context, by its ID.
+    ``answer``: the A-ASSOCIATE-AC that says so."""
 
-    contexts: Mapping[int, str]
+    contexts: Mapping[int, Kind]
     answer: bytes
 
 
@@ -86,7 +85,7 @@ def agree(request: Request, supported: Sequence[PresentationContext], maximum_pd
     version.implementation_version_name = IMPLEMENTATION_VERSION
     answer.user_information = [length, implementation, version, *agreed_roles]
     contexts = {
-        context.context_id: str(context.transfer_syntax[0])
+        context.context_id: (str(context.abstract_syntax), str(context.transfer_syntax[0]))
         for context in results
         if context.result == 0 and context.context_id is not None
     }

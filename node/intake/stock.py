@@ -103,6 +103,7 @@ class StockListener:
             address=caller.address,
             fetched=str(request.MoveOriginatorApplicationEntityTitle or "").strip()
             in (self._ae.ae_title, caller.ae_title),
+            abstract_syntax=str(event.context.abstract_syntax),
         )
         arrival = self._acceptance.begin(announced)
         arrival.write(cast(BytesIO, request.DataSet).getbuffer())

@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from pynetdicom import build_context
 from pynetdicom.presentation import PresentationContext
+from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
 
 from node.intake.acceptance import SUCCESS, Acceptance, Answer, Arrival
 from node.intake.callers import Caller
@@ -38,6 +39,7 @@ from node.wire.command import (
     decode_command,
     encode_response,
 )
+from node.wire.negotiation import Kind
 from node.wire.pdu import (
     ABORT,
     ASSOCIATE_RJ,
@@ -65,6 +67,7 @@ MAXIMUM_EVENT = 16 << 20  # bytes of an event report's information
 PROCESSING_FAILURE, UNRECOGNISED_OPERATION = 0x0110, 0x0211
 SECONDS_TO_INTRODUCE = 30.0  # from connecting to the last byte of the request (ARTIM, PS3.8 9.1.5)
 SECONDS_TO_FINISH = 5.0  # an object under way when the listener stops
+_NOT_STORED = frozenset({str(Verification), PUSH_MODEL})  # what is agreed on for other things than objects
 
 
 class FastListener:
@@ -201,7 +204,7 @@ class _Association(threading.Thread):
         self._connection = connection
         self._wire: Wire = Wire(connection)
         self._caller: Caller | None = None  # once it is let in
-        self._contexts: Mapping[int, str] = {}
+        self._contexts: Mapping[int, Kind] = {}
         self._command = bytearray()
         self._request: Command | None = None  # whose data set is being received
         self._context_id = 0
@@ -346,16 +349,18 @@ class _Association(threading.Thread):
             return
         self._request, self._context_id = command, context_id
         self._event.clear()
-        if command.field == STORE_REQUEST:
+        abstract_syntax, transfer_syntax = self._contexts[context_id]
+        if command.field == STORE_REQUEST and abstract_syntax not in _NOT_STORED:
             assert self._caller is not None  # or no context would have been accepted
             title = self._caller.ae_title
             announced = Announcement(
                 command.sop_class,
                 command.uid,
-                self._contexts[context_id],
+                transfer_syntax,
                 title,
                 self.address,
                 fetched=command.move_originator in (self._listener.ae_title, title),
+                abstract_syntax=abstract_syntax,
             )
             self._arrival = self._listener.acceptance.begin(announced)
         if not command.has_data_set:
@@ -375,7 +380,7 @@ class _Association(threading.Thread):
 
     def _take_event(self) -> Answer:
         try:
-            report = decode_report(bytes(self._event), self._contexts[self._context_id])
+            report = decode_report(bytes(self._event), self._contexts[self._context_id][1])
         except MalformedReportError as error:
             return Answer(PROCESSING_FAILURE, str(error))
         if not self._listener.take_report(report):

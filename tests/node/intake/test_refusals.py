@@ -17,6 +17,7 @@ from pydicom.uid import (
     JPEGLSLossless,
     MRImageStorage,
 )
+from pynetdicom.sop_class import Verification
 
 from node.intake.contexts import TRANSFER_SYNTAXES, storage_classes
 from storage.tables import Event
@@ -64,6 +65,27 @@ def test_another_class_than_announced_is_a_mismatch(intake: Intake) -> None:
     assert "SOP Class UID" in reason
 
 
+def test_another_class_than_its_context_was_agreed_on_for_is_a_mismatch(intake: Intake) -> None:
+    image = ct_slice()
+    image.SOPClassUID = MRImageStorage
+    with RawSender(intake.port) as sender:
+        sender.associate([(CTImageStorage, ExplicitVRLittleEndian)])
+        assert sender.store(encoded(image), image.SOPInstanceUID, MRImageStorage) == 0xA900
+        sender.release()
+    assert intake.instances() == []
+    assert f"a presentation context for '{CTImageStorage}'" in intake.refusals()[0].reason
+
+
+def test_a_context_for_echoes_takes_no_objects(start_intake: StartIntake) -> None:
+    intake = start_intake("fast")
+    image = ct_slice()
+    image.SOPClassUID = Verification
+    with RawSender(intake.port) as sender:
+        sender.associate([(Verification, ExplicitVRLittleEndian)])
+        assert sender.store(encoded(image), image.SOPInstanceUID, Verification) == 0x0211
+    assert intake.instances() == []
+
+
 @pytest.mark.parametrize("keyword", ["StudyInstanceUID", "SeriesInstanceUID"])
 def test_an_image_without_its_uids_is_refused(intake: Intake, keyword: str) -> None:
     image = ct_slice()
@@ -104,6 +126,40 @@ def test_pixel_data_shorter_than_rows_and_columns_say_is_refused(intake: Intake)
     status, reason = refused(intake, encoded(image), image.SOPInstanceUID)
     assert status == 0xC000
     assert "2046 of 2048 bytes" in reason
+
+
+@pytest.mark.parametrize("instead", [b"", b"\x28\0\0\x01US\2\0\0\0"])
+def test_pixels_of_no_bits_are_refused(intake: Intake, instead: bytes) -> None:
+    image = ct_slice()
+    image.PixelData = b""
+    data = encoded(image).replace(b"\x28\0\0\x01US\2\0\x10\0", instead)
+    status, reason = refused(intake, data, image.SOPInstanceUID)
+    assert status == 0xC000
+    assert "how many bits" in reason
+
+
+@pytest.mark.parametrize(
+    ("frames", "expected"),
+    [(b"+300", "2048 of 614400 bytes"), (b"-300", "Number of Frames is none"), (b"3.00", "b'3.00'")],
+)
+def test_a_number_of_frames_is_read_as_it_may_be_written(
+    intake: Intake, frames: bytes, expected: str
+) -> None:
+    image = ct_slice()
+    image.NumberOfFrames = 1234
+    data = encoded(image).replace(b"1234", frames)
+    status, reason = refused(intake, data, image.SOPInstanceUID)
+    assert status == 0xC000
+    assert expected in reason
+
+
+@pytest.mark.parametrize("frames", [b"    ", b"0   ", b" +1 "])
+def test_an_image_of_one_frame_may_say_so_in_several_ways(intake: Intake, frames: bytes) -> None:
+    image = ct_slice()
+    image.NumberOfFrames = 1234
+    with RawSender(intake.port) as sender:
+        sender.associate()
+        assert sender.store(encoded(image).replace(b"1234", frames), image.SOPInstanceUID) == 0x0000
 
 
 def test_an_image_without_pixel_data_is_refused(intake: Intake) -> None:
