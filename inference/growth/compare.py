@@ -68,6 +68,7 @@ def compare(
     stay as they are and the notes say why. The forecast needs an engine, and its model in the catalogue.
 
     Args:
+        priors: in any order of dates; of those of one date, and those without, the newest first.
         date: of the current study, YYYYMMDD; where it or a prior's is missing or absurd, that prior's days
             are 0 and neither doubling time nor forecast rests on it.
         look: how to look again for a lesion that was missed; by default as the reader does.
@@ -117,15 +118,16 @@ def chain(
     look: Look | None = None,
 ) -> list[Comparison]:
     """Follow lesions through studies of one patient whose findings do not share tracking UIDs yet: each is
-    compared with all before it. Returned oldest first, studies without a date before all others."""
+    compared with all before it. ``studies``: as the priors of ``compare``. Returned oldest first, studies
+    without a date before all others."""
     done: list[Prior] = []
     found = []
-    for study in sorted(studies, key=lambda each: (each.date, each.study_uid)):
+    for study in sorted(studies, key=lambda each: each.date, reverse=True)[::-1]:
         comparison = compare(
             study.reading, study.volume(), done, engine, catalogue, date=study.date, look=look
         )
         found.append(comparison)
-        done.append(replace(study, reading=comparison.reading))
+        done.insert(0, replace(study, reading=comparison.reading))
     return found
 
 
@@ -240,10 +242,11 @@ def _repeats(reading: Reading, catalogue: Catalogue | None) -> Repeats | None:
 
 
 def _newest_first(reader: str, priors: Sequence[Prior], date: str) -> tuple[list[Prior], tuple[str, ...]]:
-    """Priors of the same reader, newest first, undated ones last; and what was left out."""
+    """Priors of the same reader, newest first, undated ones last, those of one date in the order given; and
+    what was left out."""
     notes = []
     kept = []
-    for prior in sorted(priors, key=lambda each: (each.date, each.study_uid), reverse=True):
+    for prior in sorted(priors, key=lambda each: each.date, reverse=True):
         days = days_between(prior.date, date)
         if prior.reading.reader != reader:
             notes.append(f"The study of {prior.date or 'unknown date'} was read by another reader.")

@@ -231,6 +231,27 @@ def test_priors_that_are_not_needed_are_not_opened():
     assert compare(reading(CURRENT.findings[0]), VOLUME, both, date="20240701").reference is PRIOR
 
 
+@pytest.mark.parametrize("uids", [("1.1", "1.9"), ("1.9", "1.1")])
+def test_of_two_priors_of_one_day_the_first_given_is_the_newest(uids):
+    newer, older = (replace(PRIOR, study_uid=uid) for uid in uids)
+    assert compare(CURRENT, VOLUME, [newer, older], date="20240701").reference is newer
+    undated = [replace(each, date="") for each in (newer, older)]
+    assert compare(CURRENT, VOLUME, undated, date="20240701").reference is undated[0]
+
+
+@pytest.mark.parametrize("uids", [("1.1", "1.9"), ("1.9", "1.1")])
+def test_a_chain_takes_studies_of_one_day_in_their_order(uids):
+    newer, older = (
+        Prior(uid, "20240101", reading(finding(STAYS, mm, uid)), lambda: VOLUME)
+        for uid, mm in zip(uids, (10, 9), strict=True)
+    )
+    current = Prior("1.5", "20240701", reading(finding(STAYS, 10, "now")), lambda: VOLUME)
+    first, second, third = chain([current, newer, older])
+    assert first.reading.findings[0].tracking_uid == older.study_uid
+    assert second.reference.study_uid == older.study_uid
+    assert third.reference.study_uid == newer.study_uid
+
+
 def test_no_prior_no_change():
     found = compare(CURRENT, VOLUME, [], date="20240701")
     assert found.reading.findings == CURRENT.findings
