@@ -23,6 +23,7 @@ from node.web.server import WebServer
 from storage.database import Database
 from tests.certificates import Authority
 from tests.orthanc import free_port as any_free_port
+from tests.programs import require
 
 ROOT = Path(__file__).parents[1]
 LOCKS = {name: ROOT / "requirements" / f"{name}.txt" for name in ("runtime", "develop")}
@@ -136,6 +137,13 @@ def test_programs_that_cannot_be_installed_are_listed_and_in_ci_that_is_an_error
     assert "the tests that need them are skipped" in done.stderr
     assert re.search(r"dcmtk +sends, prints and checks DICOM objects", done.stderr)
     assert "apt-get install gcc dcmtk" in done.stderr
+
+
+@pytest.mark.needs("hadolint")
+def test_the_dockerfile_is_written_as_its_linter_asks() -> None:
+    command = [str(require("hadolint")), str(ROOT / "deploy/Dockerfile")]
+    linted = subprocess.run(command, capture_output=True, text=True)
+    assert linted.returncode == 0, linted.stdout
 
 
 def test_the_settings_of_the_containers_are_accepted(monkeypatch: pytest.MonkeyPatch) -> None:
