@@ -216,7 +216,8 @@ class DestinationSettings(Peer):
 
     objects: Annotated[tuple[ObjectKind, ...], Field(min_length=1)] = ("seg", "sr")
     """Which result objects it can show: segmentation, structured report, presentation state,
-    secondary capture, key object selection, spatial registration of the prior."""
+    secondary capture, key object selection, spatial registration of the prior. Once sc is among those of any
+    destination, its pictures take the place of a seg, sr or pr that a destination does not take."""
     confirm: bool = False
     """Ask for storage commitment."""
     retry_seconds: Seconds = 30
