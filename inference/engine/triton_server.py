@@ -104,7 +104,7 @@ class TritonServer:
         started again since, nothing is left to do.
 
         Raises:
-            ServerUnavailableError, ServerSlowError: the server itself has gone.
+            ServerUnavailableError: the server itself has gone.
             ServerUnfitError: it cannot load the model.
         """
         with self._reviving:
@@ -112,14 +112,14 @@ class TritonServer:
                 return
             with contextlib.suppress(InferenceServerException):  # not loaded, or unloading already
                 self._client.unload_model(card.name, headers=self._headers, client_timeout=CONTROL_SECONDS)
-            with self._translated(card.name):
+            with self._asking(card.name):
                 self._client.load_model(card.name, headers=self._headers, client_timeout=LOAD_SECONDS)
             self._revived[card.name] = time.monotonic()
 
     def problem(self, card: ModelCard) -> str | None:
         """None when the model can be run here, else why not."""
         try:
-            with self._translated(card.name):
+            with self._asking(card.name):
                 if self._client.is_model_ready(
                     card.name, str(card.version), headers=self._headers, client_timeout=CONTROL_SECONDS
                 ):
@@ -187,7 +187,7 @@ class TritonServer:
         """Once for each weights: the server was given the same as this catalogue."""
         if (key := (card.name, card.sha256)) in self._proven:
             return
-        with self._translated(card.name):
+        with self._asking(card.name):
             found = self._client.get_model_config(
                 card.name, str(card.version), headers=self._headers, client_timeout=CONTROL_SECONDS
             )
@@ -200,16 +200,26 @@ class TritonServer:
         self._proven.add(key)
 
     def _register(self, region: Region) -> None:
-        with self._translated("shared memory"):
+        with self._asking("shared memory"):
             self._client.register_system_shared_memory(
                 region.name, region.key, region.size, headers=self._headers, client_timeout=CONTROL_SECONDS
             )
 
     def _unregister(self, region: Region) -> None:
-        with self._translated("shared memory"):
+        with self._asking("shared memory"):
             self._client.unregister_system_shared_memory(
                 region.name, headers=self._headers, client_timeout=CONTROL_SECONDS
             )
+
+    @contextlib.contextmanager
+    def _asking(self, subject: str) -> Iterator[None]:
+        """What needs no volume to be computed: a server that does not answer it in time has gone, as one
+        has that is frozen, or that lies behind a firewall which drops what is sent to it."""
+        try:
+            with self._translated(subject):
+                yield
+        except ServerSlowError as error:
+            raise ServerUnavailableError(str(error)) from error
 
     @contextlib.contextmanager
     def _translated(self, subject: str) -> Iterator[None]:

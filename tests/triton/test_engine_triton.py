@@ -16,7 +16,7 @@ import yaml
 from tritonclient.grpc import InferenceServerClient
 
 from inference.catalogue import Catalogue
-from inference.engine import EngineError
+from inference.engine import EngineError, triton_server
 from inference.engine.embedded import EmbeddedEngine
 from inference.engine.regions import GRANULE
 from inference.engine.triton import TritonEngine
@@ -195,6 +195,24 @@ def test_calls_wait_for_a_server_that_was_killed_and_comes_back(
         start(grpc_port=served.grpc_port)
         for answer in answers:
             assert_same_bits(answer.result(60), expected)
+
+
+def test_calls_wait_for_a_server_that_is_frozen_and_thaws(
+    start: Callable[..., Served],
+    open_triton: Open,
+    embedded: EmbeddedEngine,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(triton_server, "CONTROL_SECONDS", 0.5)
+    served = start()
+    engine = open_triton(served)
+    image = random_image(VOLUME)
+    os.kill(served.process.pid, signal.SIGSTOP)
+    with ThreadPoolExecutor(1) as pool:
+        answer = pool.submit(engine.infer, "spots", {"image": image})
+        time.sleep(3)
+        os.kill(served.process.pid, signal.SIGCONT)
+        assert_same_bits(answer.result(60), embedded.infer("spots", {"image": image}))
 
 
 def test_a_call_goes_to_the_idle_server_and_one_that_ends_leaves_its_calls_to_the_other(
