@@ -8,6 +8,8 @@ from dataclasses import dataclass
 IMPLEMENTATION_CLASS_UID = "2.25.116485158830220271650962450356240138667"
 IMPLEMENTATION_VERSION = "OVERREAD_1"
 
+LONGEST_VALUE = 64  # a UID's (PS3.5 6.2)
+
 _PREFIX = b"\0" * 128 + b"DICM"
 _START = len(_PREFIX) + 12  # after the group length element
 
@@ -28,7 +30,8 @@ class FileHead:
 
 
 def encode_head(sop_class: str, uid: str, transfer_syntax: str, source: str) -> bytes:
-    """Preamble and File Meta Information for a data set that arrived from ``source``."""
+    """Preamble and File Meta Information for a data set that arrived from ``source``. What is longer than a
+    UID can be is cut: an object that is refused may have been announced with anything."""
     meta = b"".join(
         (
             b"\x02\x00\x01\x00OB\x00\x00\x02\x00\x00\x00\x00\x01",
@@ -79,7 +82,7 @@ def decode_head(head: bytes) -> FileHead:
 
 
 def _element(number: int, vr: str, value: str) -> bytes:
-    data = value.encode("ascii", "replace")
+    data = value.encode("ascii", "replace")[:LONGEST_VALUE]
     if len(data) % 2:
         data += b"\0" if vr == "UI" else b" "
     return struct.pack("<HH2sH", 0x0002, number, vr.encode(), len(data)) + data

@@ -146,6 +146,7 @@ def _examine(data: Buffer, start: int, end: int, announced: Announcement) -> Hea
         raise RefusedError(CANNOT_UNDERSTAND, f"not a readable data set: {error}") from error
     study_uid = _uid(found, STUDY_UID)
     try:
+        _check_announcement(announced)
         _check_identity(found, announced)
         _check_pixels(found, encoding, announced.transfer_syntax)
         return _header(found)
@@ -154,7 +155,11 @@ def _examine(data: Buffer, start: int, end: int, announced: Announcement) -> Hea
         raise
 
 
-def _check_identity(found: Walk, announced: Announcement) -> None:
+def _check_announcement(announced: Announcement) -> None:
+    try:
+        checked_uid(announced.uid)
+    except UnsafeUidError as error:
+        raise RefusedError(CANNOT_UNDERSTAND, f"the command's SOP Instance UID is none: {error}") from error
     agreed = announced.abstract_syntax
     if agreed and announced.sop_class != agreed:
         raise RefusedError(
@@ -162,6 +167,9 @@ def _check_identity(found: Walk, announced: Announcement) -> None:
             f"the command announced the SOP Class UID {announced.sop_class[:80]!r} in a presentation context "
             f"for {agreed!r}",
         )
+
+
+def _check_identity(found: Walk, announced: Announcement) -> None:
     for tag, name, said in (
         (SOP_CLASS, "SOP Class UID", announced.sop_class),
         (SOP_INSTANCE, "SOP Instance UID", announced.uid),
@@ -172,7 +180,6 @@ def _check_identity(found: Walk, announced: Announcement) -> None:
                 MISMATCH, f"its {name} is {uid[:80]!r}, but the command announced {said[:80]!r}"
             )
     for tag, name in (
-        (SOP_INSTANCE, "SOP Instance UID"),
         (STUDY_UID, "Study Instance UID"),
         (SERIES_UID, "Series Instance UID"),
     ):

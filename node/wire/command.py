@@ -10,6 +10,7 @@ EVENT_REPORT_REQUEST, ACTION_REQUEST = 0x0100, 0x0130
 RESPONSE = 0x8000  # bit of the command field
 WITH_DATA_SET, NO_DATA_SET = 0x0001, 0x0101
 MAXIMUM_COMMAND = 64 * 1024  # bytes
+LONGEST_UID = 64
 
 _SOP_CLASS, _COMMAND_FIELD, _MESSAGE_ID, _ANSWERED_ID = 0x0002, 0x0100, 0x0110, 0x0120
 _PRIORITY, _DATA_SET_TYPE, _STATUS, _COMMENT, _SOP_INSTANCE = 0x0700, 0x0800, 0x0900, 0x0902, 0x1000
@@ -162,7 +163,8 @@ def _uid(values: dict[int, bytes], number: int) -> str:
 
 
 def _uid_element(number: int, uid: str) -> bytes:
-    return _element(number, _padded(uid.encode("ascii", "replace"), b"\0")) if uid else b""
+    is_one = 0 < len(uid) <= LONGEST_UID  # an answer does not send back what is none
+    return _element(number, _padded(uid.encode("ascii", "replace"), b"\0")) if is_one else b""
 
 
 def _short_element(number: int, value: int) -> bytes:

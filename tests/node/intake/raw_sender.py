@@ -111,7 +111,12 @@ def pdu(kind: int, body: bytes) -> bytes:
 
 
 def store_pdus(
-    data: bytes, uid: str, sop_class: str, context_id: int = 1, fragment: int = 16_000, originator: str = ""
+    data: bytes,
+    uid: str | bytes,
+    sop_class: str,
+    context_id: int = 1,
+    fragment: int = 16_000,
+    originator: str = "",
 ) -> bytes:
     """A C-STORE request and its data set as P-DATA-TF PDUs with one fragment each."""
     pieces = [pdu(P_DATA, pdv(context_id, 0x03, store_command(uid, sop_class, originator=originator)))]
@@ -125,7 +130,7 @@ def pdv(context_id: int, control: int, data: bytes) -> bytes:
     return struct.pack(">IBB", len(data) + 2, context_id, control) + data
 
 
-def store_command(uid: str, sop_class: str, message_id: int = 1, originator: str = "") -> bytes:
+def store_command(uid: str | bytes, sop_class: str, message_id: int = 1, originator: str = "") -> bytes:
     """``originator``: the AE title whose C-MOVE has the object sent."""
     elements = (
         command_element(0x0002, padded(sop_class)),
@@ -144,6 +149,6 @@ def command_element(number: int, value: bytes) -> bytes:
     return struct.pack("<HHI", 0, number, len(value)) + value
 
 
-def padded(uid: str) -> bytes:
-    data = uid.encode()
+def padded(uid: str | bytes) -> bytes:
+    data = uid if isinstance(uid, bytes) else uid.encode()
     return data + b"\0" * (len(data) % 2)

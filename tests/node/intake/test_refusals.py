@@ -22,7 +22,7 @@ from pynetdicom.sop_class import Verification
 from node.intake.contexts import TRANSFER_SYNTAXES, storage_classes
 from storage.tables import Event
 from tests.node.intake.conftest import Intake
-from tests.node.intake.raw_sender import RawSender
+from tests.node.intake.raw_sender import RawSender, store_pdus
 from tests.node.intake.senders import connect, ct_series, ct_slice, encoded, send
 
 StartIntake = Callable[..., Intake]
@@ -107,6 +107,24 @@ def test_a_uid_never_becomes_a_path_unchecked(intake: Intake, uid: str) -> None:
     everything = intake.files(intake.archive.root.parent)
     assert all(intake.archive.root in path.parents or "overread.db" in path.name for path in everything)
     assert all("is not a UID" in refusal.reason for refusal in intake.refusals())
+
+
+@pytest.mark.parametrize("uid", [b"\xff" * 30_000, b"1.2." + b"3" * 61, b"1.2.\n3"])
+def test_a_command_with_a_uid_that_is_none_is_answered_and_the_next_is_welcome(
+    start_intake: StartIntake, caplog: pytest.LogCaptureFixture, uid: bytes
+) -> None:
+    intake = start_intake("fast")
+    image = ct_slice()
+    with RawSender(intake.port) as sender:
+        sender.associate()
+        sender.socket.sendall(store_pdus(encoded(image), uid, CTImageStorage))
+        assert sender.status() == 0xC000
+        assert sender.store(encoded(image), image.SOPInstanceUID) == 0x0000
+    [refusal] = intake.refusals()
+    assert "is not a UID" in refusal.reason
+    assert refusal.study_uid == image.StudyInstanceUID
+    assert intake.archive.path(refusal.path).read_bytes().endswith(encoded(image))
+    assert "error of ours" not in caplog.text
 
 
 def test_an_image_cut_short_is_refused_wherever_it_is_cut(intake: Intake) -> None:
