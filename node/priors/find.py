@@ -83,7 +83,11 @@ def find_priors(room: ReadingRoom, study_uid: str, reader: str, series_uid: str)
         current, patient = priors.study_and_patient(session, study_uid)
         series = {uid: room.files(paths) for uid, paths in priors.images_of(session, study_uid).items()}
     described = describe(series_uid, series[series_uid])
-    if not rules.enabled or described.modality not in COMPARED_MODALITIES:
+    if not rules.enabled:
+        return result
+    if described.modality not in COMPARED_MODALITIES:
+        name = "PET" if described.modality == "PT" else described.modality
+        result.notes.append(f"{name} is not compared with earlier studies")
         return result
     if room.named_priors is None and not patient.patient_id:
         result.notes.append("no priors were looked for: the images carry no patient ID")

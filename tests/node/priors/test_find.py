@@ -11,12 +11,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from pydicom import Dataset
+from pydicom import Dataset, dcmread
 from pynetdicom import evt
 from sqlalchemy import select
 
 from inference.catalogue import Catalogue
 from inference.engine.embedded import EmbeddedEngine
+from node.demo.pacs import StandInPacs
 from node.intake.files import received_file
 from node.offline import _take_in
 from node.peers.archive import DicomArchive
@@ -94,13 +95,22 @@ def test_of_two_series_that_were_deleted_the_one_that_is_back_is_compared_with(
 CURRENT, EARLIER = "20240101", "20230101"
 
 
-def take_in(room: ReadingRoom, folder: Path, date: str, issuer: str = "", birth: str = "19500101") -> str:
-    """A chest of ANN-1 that came in; returns its UID."""
+def chest(folder: Path, date: str, birth: str = "19500101", modality: str = "CT") -> list[Path]:
+    """The images of a study of ANN-1."""
     affine = np.array([[0, 0, 2.0, -40], [0, 2.0, 0, -40], [5.0, 0, 0, 0], [0, 0, 0, 1]])
-    study = Study(date=date, accession_number=f"{date}{issuer}")
-    patient = Patient("ANN-1", "Ann^A", birth)
+    study, patient = Study(date=date, accession_number=folder.name), Patient("ANN-1", "Ann^A", birth)
     voxels = np.full((12, 8, 8), -800, np.int16)
-    paths = write_ct_series(folder / f"{date}{issuer}", voxels, affine, patient=patient, study=study)
+    paths = write_ct_series(folder, voxels, affine, patient=patient, study=study)
+    for path in paths:
+        image = dcmread(path)
+        image.Modality = modality
+        image.save_as(path)
+    return paths
+
+
+def take_in(room: ReadingRoom, folder: Path, date: str, issuer: str = "", **facts: str) -> str:
+    """Such a study that came in; returns its UID."""
+    paths = chest(folder / f"{date}{issuer}", date, **facts)
     with room.database.session() as session:
         images = [replace(received_file(path, now()), issuer=issuer) for path in paths]
         record(session, images)
@@ -189,3 +199,35 @@ def test_an_earlier_study_of_somebody_born_on_another_day_is_said_to_be_left_out
     assert outcome.notes == [
         "2 of the earlier studies with the same patient ID left out: the date of birth is another"
     ]
+
+
+@pytest.mark.parametrize(("modality", "name"), [("PT", "PET"), ("CR", "CR")])
+def test_what_is_never_compared_is_said_not_to_be(
+    room: ReadingRoom, tmp_path: Path, modality: str, name: str
+) -> None:
+    take_in(room, tmp_path, EARLIER, modality=modality)
+    outcome = found(room, take_in(room, tmp_path, CURRENT, modality=modality))
+    assert outcome.found == []
+    assert outcome.notes == [f"{name} is not compared with earlier studies"]
+
+
+def test_a_study_that_two_archives_hold_is_fetched_once(
+    room: ReadingRoom, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths = chest(tmp_path / "pacs", EARLIER)
+    fetched: list[str] = []
+
+    def fetch(room: ReadingRoom, archive: DicomArchive, *_: object) -> None:
+        fetched.append(archive.name)
+        with room.database.session() as session:
+            record(session, [replace(received_file(path, now()), fetched=True) for path in paths])
+
+    monkeypatch.setattr(ReadingRoom, "fetch", fetch)
+    current = take_in(room, tmp_path, CURRENT)
+    with StandInPacs(tmp_path / "pacs") as one, StandInPacs(tmp_path / "pacs") as two:
+        archives = tuple(
+            DicomArchive(ArchiveSettings(name=name, ae_title="PACS", host="127.0.0.1", port=pacs.port), "ME")
+            for name, pacs in (("one", one), ("two", two))
+        )
+        outcome = found(replace(room, archives=archives), current)
+    assert (len(outcome.found), fetched) == (1, ["one"])
