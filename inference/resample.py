@@ -6,6 +6,7 @@ in that order. The source may lie as it likes, oblique or sheared: its affine is
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -14,10 +15,13 @@ import numpy.typing as npt
 import SimpleITK as sitk  # noqa: N813
 
 from inference.decode import Voxels
+from inference.errors import UnreadableSeriesError
 from inference.findings import Mask, Point
 from inference.volume import Floats, Volume
 
 AIR_HU = -1024.0
+MOST_VOXELS = 1_000_000_000
+"""Of a grid: 2 GB of HU. A spacing that was sent wrong makes a grid of any size out of a few images."""
 
 Spacing = float | tuple[float, float, float]
 Size = tuple[int, int, int]
@@ -34,11 +38,20 @@ def resample(volume: Volume, spacing_mm: Spacing, *, fill: float = AIR_HU, threa
         spacing_mm: one spacing, or three along z, y, x.
         fill: the value of grid points outside the source (for PET give 0).
         threads: 0 for all cores.
+
+    Raises:
+        UnreadableSeriesError: the grid would have more than ``MOST_VOXELS``.
     """
     spacing = _three(spacing_mm)
     corners = volume.to_patient(_corners(volume.shape))
     low, high = corners.min(axis=0)[::-1], corners.max(axis=0)[::-1]
     size = tuple(int(n) for n in np.floor((high - low) / spacing + 1e-4) + 1)
+    if math.prod(size) > MOST_VOXELS:
+        reach = " × ".join(f"{mm / 1000:.1f}" for mm in high - low)
+        raise UnreadableSeriesError(
+            f"The series reaches over {reach} m, more than can be searched. Send it again with the pixel "
+            "spacing and positions the scanner gave, or in parts."
+        )
     affine = _aligned(low, spacing)
     voxels = _sampled(volume.voxels, volume.affine, affine, size, fill, threads)
     return replace(volume, voxels=voxels, affine=affine, images=(None,) * size[0])

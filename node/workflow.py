@@ -30,8 +30,8 @@ ON_ITS_WAY = ("PENDING", "ENQUEUED", "DELAYED")
 PRIORITY = {"stat": 1, "routine": 10}  # the lower number goes first
 MOST_LIVES = 10
 """How many lives of the node may end while a run is under way, until it is given up: one that takes the node
-down would else be the first at every start, and nothing behind it would ever be run. Where power or memory fails
-often, three ends in a row hit a healthy run now and then; ten do not. A stop in good order counts too."""
+down would else be the first at every start, and nothing behind it would ever be run. Where power or memory
+fails often, three ends in a row hit a healthy run now and then; ten do not. An orderly stop counts too."""
 
 
 class StepFailedError(Exception):

@@ -19,6 +19,7 @@ from inference.hot_spots import HotSpot, hot_spots
 from inference.measure import measure
 from inference.pet_ct import PetCt
 from inference.readers.sides import with_sides
+from inference.readers.whole_volume import check_extent
 from inference.registration.estimate import MODEL as REGISTRATION
 from inference.registration.estimate import register_pet_to_ct
 from inference.registration.transform import Registration, grid_points, sampled
@@ -65,7 +66,7 @@ def read(volume: Volume, engine: Engine, catalogue: Catalogue) -> Reading:
     Masks lie on the PET.
 
     Raises:
-        UnreadableSeriesError: no CT beside the PET, or too few slices.
+        UnreadableSeriesError: no CT beside the PET, too few slices, or an extent no body has.
         EngineError: a network cannot be run.
     """
     pet = _checked(volume)
@@ -232,4 +233,6 @@ def _checked(volume: Volume) -> PetCt:
         raise UnreadableSeriesError(
             f"The PET holds {volume.shape[0]} slices; at least {_LEAST_SLICES} are needed."
         )
+    check_extent(volume, "hot spots")
+    check_extent(volume.ct, "hot spots")
     return volume

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 
@@ -18,6 +19,7 @@ from inference.volume import Floats, Volume
 _DENSE_HU = -500.0
 _LEAST_EXTENT_MM = 24.0
 _MOST_EXTENT_MM = 2500.0
+_MOST_M3 = 1.5  # a tall patient and the widest field of view
 _LEAST_SLICES = 3
 _MARGIN = 4
 
@@ -37,9 +39,10 @@ def check_extent(volume: Volume, sought: str) -> None:
             f"The series holds {volume.shape[0]} images over {extent.min():.0f} mm; the search for "
             f"{sought} needs {_LEAST_SLICES} images and {_LEAST_EXTENT_MM:.0f} mm in every direction."
         )
-    if extent.max() > _MOST_EXTENT_MM:
+    if extent.max() > _MOST_EXTENT_MM or math.prod(extent / 1000) > _MOST_M3:
+        reach = " × ".join(f"{mm / 1000:.1f}" for mm in extent)
         raise UnreadableSeriesError(
-            f"The series reaches over {extent.max() / 1000:.1f} m: its spacing cannot be right. "
+            f"The series reaches over {reach} m: its spacing cannot be right. "
             "Send it again with the pixel spacing and positions the scanner gave."
         )
 
