@@ -137,7 +137,7 @@ def _response(edition: Edition, response: Response) -> sr.MeasurementsAndQualita
     ]
     return sr.MeasurementsAndQualitativeEvaluations(
         tracking_identifier=sr.TrackingIdentifier(
-            uid=edition.uid("tracking-response"), identifier="Response of the target lesions"
+            uid=edition.tracking_uid("response"), identifier="Response of the target lesions"
         ),
         algorithm_id=reader_algorithm(edition),
         method=codes.RECIST.concept,

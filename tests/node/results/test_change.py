@@ -86,6 +86,15 @@ def test_the_response_is_told_by_recist(report: Path) -> None:
     assert told["Overall response of the patient"] == "Progressive disease"
 
 
+def test_the_response_is_tracked_under_one_uid_when_the_study_is_read_again(
+    compared: Case, prior: Case, prior_results: dict[str, Path], report: Path, tmp_path: Path
+) -> None:
+    other_weights = replace(compared.reading, models=(replace(compared.reading.model, sha256="cd" * 32),))
+    again = written(replace(compared, reading=other_weights), prior, prior_results, tmp_path)["sr-changes"]
+    assert dcmread(again).SOPInstanceUID != dcmread(report).SOPInstanceUID
+    assert uid_of_response(again) == uid_of_response(report)
+
+
 @pytest.mark.parametrize(
     ("targets", "target", "told_of_targets"),
     [(("2.25.1",), "SD", "Target Lesion Stable Disease"), ((), None, None)],
@@ -280,8 +289,17 @@ def group_of(report: Dataset, tracking_uid: str) -> Dataset:
 
 def told_responses(report: Path) -> dict[str, str]:
     """What the one group that tells a response says."""
-    (told,) = (said(g) for g in groups(dcmread(report)) if "Overall response of the patient" in said(g))
+    return said(group_of_response(report))
+
+
+def group_of_response(report: Path) -> Dataset:
+    (told,) = (g for g in groups(dcmread(report)) if "Overall response of the patient" in said(g))
     return told
+
+
+def uid_of_response(report: Path) -> str:
+    (uid,) = (str(item.UID) for item in group_of_response(report).ContentSequence if "UID" in item)
+    return uid
 
 
 def numbers(group: Dataset) -> dict[str, float]:
