@@ -55,9 +55,7 @@ def test_an_aligned_grid_shows_the_same_patient_whatever_the_source(
     assert aligned.spacing_mm == pytest.approx(np.broadcast_to(grid, 3))
     assert np.count_nonzero(np.abs(aligned.affine[:3, :3]) > 1e-9) == 3
     mm = places(aligned.affine, aligned.shape)
-    sound = inside(
-        volume, mm, margin=4.5 / min(spacing)
-    )  # the last bin may be part edge, and reaches so far in
+    sound = inside(volume, mm, margin=4.5 / min(spacing))  # so far in reaches a last bin half full
     assert np.abs(aligned.voxels - slope(mm))[sound].max(initial=0) < 0.01
 
 
