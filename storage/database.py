@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from alembic import command
 from alembic.config import Config
-from sqlalchemy import create_engine, event, make_url
-from sqlalchemy.orm import Session, sessionmaker
+from sqlalchemy import ColumnElement, create_engine, event, make_url, or_
+from sqlalchemy.orm import InstrumentedAttribute, Session, sessionmaker
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 
@@ -80,6 +80,16 @@ class Database:
 
 def now() -> datetime:
     return datetime.now(UTC)
+
+
+def has_come(
+    moment: InstrumentedAttribute[datetime] | InstrumentedAttribute[datetime | None],
+    at: datetime,
+    longest: timedelta,
+) -> ColumnElement[bool]:
+    """Whether a moment that was set at most ``longest`` ahead has come ``at`` a time. One that lies further
+    ahead was set by a clock that has been put back since, and counts as come."""
+    return or_(moment <= at, moment > at + longest)
 
 
 def _sqlite_pragmas(connection: Any, _record: Any) -> None:

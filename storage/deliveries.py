@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import ColumnElement, Select, false, func, or_, select
 from sqlalchemy.orm import Session
 
-from storage.database import now
+from storage.database import has_come, now
 from storage.readings import StoredObject, find_revision, readings_of
 from storage.tables import Delivery, ReadingRow, ResultObject, Revision, Study
 
@@ -68,7 +68,9 @@ def due(session: Session, destination: str, limit: int = 500) -> list[DueDeliver
     return _deliveries(
         session,
         _DELIVERIES.where(
-            Delivery.destination == destination, Delivery.state == "waiting", Delivery.next_at <= now()
+            Delivery.destination == destination,
+            Delivery.state == "waiting",
+            has_come(Delivery.next_at, now(), LONGEST_PAUSE),
         ).limit(limit),
     )
 
@@ -83,7 +85,7 @@ def to_be_confirmed(session: Session, destination: str) -> list[DueDelivery]:
         _DELIVERIES.where(
             Delivery.destination == destination,
             Delivery.state == "sent",
-            Delivery.commit_due <= now(),
+            has_come(Delivery.commit_due, now(), LONGEST_PAUSE),
             Delivery.revision_pk.not_in(waiting),
         ),
     )

@@ -15,7 +15,7 @@ from sqlalchemy import Select, and_, func, select, true
 from sqlalchemy.orm import Session, selectinload
 
 from inference.findings import Finding
-from storage.database import now
+from storage.database import has_come, now
 from storage.readings import StoredReading, save_reading, stored
 from storage.tables import (
     FindingRow,
@@ -342,9 +342,9 @@ def note_unanswered(
 
 
 def ask_later(session: Session, study_uid: str, archive: str, pause: timedelta) -> None:
-    """Ask ``archive`` after ``pause``, which counts as no attempt."""
+    """Ask ``archive`` after ``pause``, an hour at most, which counts as no attempt."""
     for row in session.scalars(_unanswered(study_uid, archive)):
-        row.next_at = now() + pause
+        row.next_at = now() + min(pause, LONGEST_PAUSE)
 
 
 def note_answered(session: Session, study_uid: str, archive: str) -> None:
@@ -362,7 +362,7 @@ def due_again(session: Session) -> list[Due]:
     rows = session.execute(
         select(Unanswered, Study.uid)
         .join(Study, Study.id == Unanswered.study_pk)
-        .where(Unanswered.next_at <= now())
+        .where(has_come(Unanswered.next_at, now(), LONGEST_PAUSE_AFTER_AN_ERROR))
         .order_by(Unanswered.next_at)
         .limit(MOST_STUDIES)
     )
