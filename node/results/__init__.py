@@ -81,7 +81,7 @@ def write(
             identity, kinds, [p.sop_instance_uid for p in predecessors], udi, evidence.uids
         ),
         when=when,
-        predecessors=tuple(predecessors),
+        predecessors=tuple(sorted(predecessors)),
         udi=udi,
     )
     written: list[ResultFile] = []

@@ -35,7 +35,7 @@ class PriorEvidence:
         told = (Predecessor.from_file(path) for path in reports)
         return cls(
             {str(header.SOPInstanceUID): header for header in headers},
-            tuple(one for one in told if one.is_report),
+            tuple(sorted(one for one in told if one.is_report)),
         )
 
     @property

@@ -52,7 +52,7 @@ _SERIES_NUMBERS = {
 SERIES = {role: (number, CONTENTS[role]) for role, number in _SERIES_NUMBERS.items()}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, order=True)
 class Predecessor:
     """A result object of an earlier edition, which a new one succeeds."""
 

@@ -230,6 +230,20 @@ def test_what_is_told_of_the_priors_has_a_say_in_the_uids(
     assert dcmread(more).SOPInstanceUID != dcmread(report).SOPInstanceUID
 
 
+def test_the_order_in_which_priors_and_predecessors_were_found_does_not_matter(
+    compared: Case, prior: Case, prior_results: dict[str, Path], tmp_path: Path
+) -> None:
+    earlier = [Predecessor.from_file(file.path) for file in compared.write(tmp_path / "earlier").values()]
+    made = [
+        written(compared, prior, prior_results, tmp_path / name, told, succeeding)["sr-changes"].read_bytes()
+        for name, told, succeeding in (
+            ("one", ("sr", "sr-outlines"), earlier),
+            ("other", ("sr-outlines", "sr"), earlier[::-1]),
+        )
+    ]
+    assert made[0] == made[1]
+
+
 def test_a_segmentation_is_no_prior_report(prior_results: dict[str, Path]) -> None:
     (report,) = PriorEvidence.read([], [prior_results["seg"], prior_results["sr"]]).reports
     assert report.sop_instance_uid == dcmread(prior_results["sr"]).SOPInstanceUID
@@ -241,6 +255,7 @@ def written(
     prior_results: dict[str, Path],
     out: Path,
     told: Sequence[str] = ("sr",),
+    predecessors: Sequence[Predecessor] = (),
 ) -> dict[str, Path]:
     keys = {finding.image_uid for finding in prior.reading.findings}
     images = [path for path in prior.paths if dcmread(path).SOPInstanceUID in keys]
@@ -252,6 +267,7 @@ def written(
         kinds=("seg", "sr"),
         when=WHEN,
         identity=compared.identity,
+        predecessors=predecessors,
         evidence=PriorEvidence.read(images, [prior_results[role] for role in told]),
     )
     return {file.path.stem: file.path for file in files}
