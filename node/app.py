@@ -84,14 +84,15 @@ class Node:
         settings.node.data_dir.mkdir(parents=True, exist_ok=True)
         archive = Archive(settings.node.data_dir, durable=settings.dicom.durable).claim()
         running.callback(archive.release)
-        database = Database(settings.database.url)
+        database = Database(settings.database.url, durable=settings.dicom.durable)
         running.callback(database.close)
         database.upgrade()
         catalogue = Catalogue(settings.engine.models)
         engine = open_engine(settings.engine, catalogue)
         running.callback(engine.close)
         identity, page_identity = dicom_identity(settings.dicom.tls), web_identity(settings.web.tls)
-        receiver = Receiver(settings.dicom, settings.node.ae_title, archive, database, identity)
+        merged = settings.priors.merged
+        receiver = Receiver(settings.dicom, settings.node.ae_title, archive, database, identity, merged)
         pixels = DecodingProcess(settings.pixels.memory_mb << 20, settings.pixels.seconds)
         room = _reading_room(settings, database, archive, catalogue, engine, receiver, pixels, identity)
 
@@ -110,7 +111,6 @@ class Node:
             for name, echo in _echoes(settings.destinations, title, identity).items()
         }
         forget = partial(_forget_who_did_what, settings, database)
-        merged = settings.priors.merged
         retention = Retention(settings.retention, database, archive, queue.forget, [forget], merged)
         health = NodeHealth(
             settings,

@@ -79,8 +79,9 @@ class Refused:
     path: str = ""
 
 
-def record(session: Session, received: Sequence[Received]) -> Recorded:
-    """Enter a batch of images; entering an image twice changes nothing.
+def record(session: Session, received: Sequence[Received], merged: Sequence[Sequence[str]] = ()) -> Recorded:
+    """Enter a batch of images; entering an image twice changes nothing. ``merged``: patient IDs of one
+    person, any of which images of a study may have; the study stays with the ID it came under first.
 
     An image that is new to its study opens it, which will close with the next revision; a known one
     only prolongs the quiet period of a study that is still open. Images fetched as a prior's open nothing;
@@ -101,7 +102,7 @@ def record(session: Session, received: Sequence[Received]) -> Recorded:
             misfits.append(Misfit(image, "its SOP Instance UID belongs to an image of another study"))
         elif image.uid in held or image is not first:
             known.append(image)
-        elif reason := _contradiction(image, studies[image.study_uid], series[image.series_uid]):
+        elif reason := _contradiction(image, studies[image.study_uid], series[image.series_uid], merged):
             misfits.append(Misfit(image, reason))
         else:
             new.append(image)
@@ -180,12 +181,16 @@ def instances_of(session: Session, study_uid: str, revision: int) -> dict[str, l
     return files
 
 
-def _contradiction(image: Received, study: Study, series: Series) -> str:
+def _contradiction(image: Received, study: Study, series: Series, merged: Sequence[Sequence[str]]) -> str:
     if series.study_pk != study.id:
         return "its Series Instance UID belongs to a series of another study"
     known, said = study.patient.patient_id, image.patient_id
-    if known and said and known != said and known != _clip(Patient.patient_id, said):
-        return "its Patient ID is not that of the study it names"
+    one_person = any(known in group and said in group for group in merged)
+    if known and said and not one_person and known not in (said, _clip(Patient.patient_id, said)):
+        return (
+            "its Patient ID is not that of the study it names; where the PACS has merged the two, "
+            "enter both in priors.merged and send it again"
+        )
     return ""
 
 

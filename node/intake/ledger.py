@@ -54,12 +54,14 @@ class Ledger:
     """Takes images, refusals, resends and lines of the audit trail from any thread and writes them with one.
 
     A batch is given ``linger`` seconds to grow, so that the database costs a fast sender next to nothing.
+    ``merged``: patient IDs that are one patient's.
     """
 
     def __init__(
         self,
         database: Database,
         archive: Archive,
+        merged: Sequence[Sequence[str]] = (),
         *,
         batch: int = 512,
         linger: float = 0.25,
@@ -67,6 +69,7 @@ class Ledger:
     ) -> None:
         self._database = database
         self._archive = archive
+        self._merged = merged
         self._batch = batch
         self._linger = linger
         self._capacity = capacity
@@ -173,7 +176,8 @@ class Ledger:
         names = {entry.received: entry.incoming_name for entry in entries}
         open_session = self._database.durable_session if self._archive.durable else self._database.session
         with open_session() as session:
-            misfits = record(session, [entry.received for entry in entries]).misfits if entries else ()
+            images = [entry.received for entry in entries]
+            misfits = record(session, images, self._merged).misfits if images else ()
             refused += [self._withdrawn(misfit, names[misfit.received]) for misfit in misfits]
             if refused:
                 note_refusals(session, refused)

@@ -6,6 +6,7 @@ import errno
 import logging
 import math
 import socket
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -32,7 +33,8 @@ class ReceiverError(RuntimeError):
 class Receiver:
     """Listens for senders; what they send ends in ``archive`` and, shortly after, in ``database``.
 
-    ``settings.port`` 0 takes a free port. ``identity`` is who the node is where TLS is enabled.
+    ``settings.port`` 0 takes a free port. ``identity`` is who the node is where TLS is enabled. ``merged``:
+    patient IDs that are one patient's.
     """
 
     def __init__(
@@ -42,10 +44,11 @@ class Receiver:
         archive: Archive,
         database: Database,
         identity: Identity | None = None,
+        merged: Sequence[Sequence[str]] = (),
     ) -> None:
         self._settings = settings
         self._archive = archive
-        self._ledger = Ledger(database, archive)
+        self._ledger = Ledger(database, archive, merged)
         notes = RefusalNotes(self._ledger)
         acceptance = Acceptance(
             archive,

@@ -90,6 +90,18 @@ def test_what_contradicts_the_known_is_a_misfit_and_the_rest_is_entered(database
     assert {misfit.received.uid for misfit in recorded.misfits} == {"1.1.1.1", "1.3.7", wrong_patient.uid}
 
 
+def test_late_images_under_an_id_that_was_merged_with_the_studys_own_are_taken(database: Database) -> None:
+    take_in(database, image(1), image(9, "1.2", "1.2.1", patient_id="P3"))
+    late, strange = image(2, patient_id="P2"), image(3, patient_id="P3")
+    with database.session() as session:
+        recorded = record(session, [late, strange], merged=[("P2", "P1"), ("P3", "P4")])
+    assert (recorded.new, [misfit.received for misfit in recorded.misfits]) == (1, [strange])
+    with database.snapshot() as session:
+        study = session.scalars(select(Study).where(Study.uid == "1.1")).one()
+        assert study.patient.patient_id == "P1"
+        assert "priors.merged" in recorded.misfits[0].reason
+
+
 def test_texts_too_long_or_with_nul_are_entered_as_far_as_they_fit(database: Database) -> None:
     take_in(database, image(1, study_description="x" * 1000, patient_name="A\0B", accession_number="9" * 99))
     with database.snapshot() as session:

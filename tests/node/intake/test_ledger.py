@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -47,6 +48,22 @@ def test_what_the_database_can_never_take_is_set_aside_and_the_rest_is_written(
     assert list(archive.incoming.iterdir()) == []
     assert ledger.problem is None
     ledger.stop()
+
+
+def test_images_under_merged_ids_are_of_one_study(
+    archive: Archive, open_database: Callable[[], Database]
+) -> None:
+    database = open_database()
+    ledger = Ledger(database, archive, merged=[("OLD", "NEW")])
+    ledger.start()
+    for number, patient_id in enumerate(("OLD", "NEW", "EVE"), 1):
+        one = entry(archive, number)
+        ledger.enter(replace(one, received=replace(one.received, patient_id=patient_id)))
+    ledger.settle()
+    ledger.stop()
+    with database.snapshot() as session:
+        assert session.scalars(select(Instance.uid).order_by(Instance.uid)).all() == ["1.2.1", "1.2.2"]
+        assert session.scalars(select(Refusal.uid)).all() == ["1.2.3"]
 
 
 def test_who_waits_for_a_ledger_that_stops_is_told(
