@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
@@ -21,6 +23,11 @@ class EngineError(RuntimeError):
 class Engine(Protocol):
     """Where models run. Tensor names and dtypes are those of the model's ``config.pbtxt``."""
 
+    @property
+    def at_once(self) -> int:
+        """How many calls are worth having under way at a time, from as many threads."""
+        ...
+
     def infer(self, model: str, inputs: Tensors) -> Tensors:
         """Run ``model`` once over whole tensors.
 
@@ -34,6 +41,26 @@ class Engine(Protocol):
         ...
 
     def close(self) -> None: ...
+
+
+def infer_each(engine: Engine, model: str, inputs: Iterable[Tensors]) -> Iterator[Tensors]:
+    """``engine.infer`` for each of independent ``inputs``, in their order, which are made as they are needed;
+    as many calls overlap as the engine takes at once.
+
+    Raises:
+        EngineError: see ``Engine.infer``.
+    """
+    if engine.at_once == 1:
+        yield from (engine.infer(model, one) for one in inputs)
+        return
+    with ThreadPoolExecutor(engine.at_once) as pool:
+        under_way: deque[Future[Tensors]] = deque()
+        for one in inputs:
+            under_way.append(pool.submit(engine.infer, model, one))
+            if len(under_way) == engine.at_once:
+                yield under_way.popleft().result()
+        while under_way:
+            yield under_way.popleft().result()
 
 
 class EngineChoice(Protocol):

@@ -25,6 +25,11 @@ class EmbeddedEngine:
         self._networks: dict[str, Network] = {}
         self._loading = threading.Lock()
 
+    @property
+    def at_once(self) -> int:
+        """One: a call has all threads."""
+        return 1
+
     def infer(self, model: str, inputs: Tensors) -> Arrays:
         """Run ``model`` once over whole tensors; see `inference.engine.Engine.infer`."""
         found = self._find(model)

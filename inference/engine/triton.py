@@ -24,6 +24,7 @@ SLOW_ANSWERS = 2
 """How often an answer may be late before the call is given up: it costs the server as much as a good one."""
 
 REVIVALS = 3
+CALLS_OF_A_SERVER = 2
 
 
 class TritonEngine:
@@ -43,6 +44,11 @@ class TritonEngine:
         self._servers = [TritonServer(url, self._options) for url in urls]
         self._counting = Lock()
         self._closed = Event()
+
+    @property
+    def at_once(self) -> int:
+        """Enough that each server computes one call while the next is on its way to it."""
+        return CALLS_OF_A_SERVER * len(self._servers)
 
     def infer(self, model: str, inputs: Tensors) -> Arrays:
         """Run ``model`` once over whole tensors; see `inference.engine.Engine.infer`."""

@@ -19,7 +19,7 @@ from inference.masks import overlap
 from inference.measure import measure
 from inference.readers.candidates import Candidate, peaks
 from inference.readers.sides import with_sides
-from inference.readers.whole_volume import Maps, body_on_grid, check_extent, coarse_affine, over_volume
+from inference.readers.whole_volume import Maps, body_on_grid, check_extent, coarse_affine, over_volumes
 from inference.resample import mask_from_crop
 from inference.volume import Floats, Volume
 
@@ -82,7 +82,7 @@ def read(volume: Volume, engine: Engine, catalogue: Catalogue) -> Reading:
 
 def spot(body: Volume, engine: Engine, card: ModelCard) -> list[Spotted]:
     """Lesions in a volume on the network's own grid, down to the threshold of candidates."""
-    maps = over_volume(body, engine, card)
+    (maps,) = over_volumes([body], engine, card)
     stride = card.output("heatmap").stride
     found = peaks(
         maps["heatmap"][0],

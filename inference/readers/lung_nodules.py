@@ -12,14 +12,14 @@ import numpy.typing as npt
 
 from inference.card import ModelCard
 from inference.catalogue import Catalogue
-from inference.engine import Engine
+from inference.engine import Engine, Tensors, infer_each
 from inference.findings import Code, Finding, Mask, Point, Reading
 from inference.masks import overlap
 from inference.measure import measure
 from inference.readers.candidates import Candidate, peaks
 from inference.readers.lungs import Lungs, find_lungs, part_of
 from inference.readers.sides import sides_of
-from inference.readers.whole_volume import check_extent, coarse_affine, over_volume
+from inference.readers.whole_volume import Maps, check_extent, coarse_affine, over_volumes
 from inference.resample import crop_affine, mask_from_crop, resample, sample_crops
 from inference.volume import Volume
 
@@ -101,17 +101,18 @@ def detect(chest: Volume, lungs: Lungs | None, engine: Engine, card: ModelCard) 
     look half as large; of that second pass, an eighth of the work, only the large ones are taken.
     """
     p = card.postprocess
-    fine = _near(_peaks(chest, engine, card), lungs)[: int(p["most_candidates"])]
+    half = _as_if_half(chest)
+    of_chest, of_half = over_volumes([chest, half], engine, card)
+    fine = _near(_peaks(of_chest, chest, card), lungs)[: int(p["most_candidates"])]
     coarse = [
         replace(c, center_mm=_times(c.center_mm, _COARSER), diameter_mm=_COARSER * c.diameter_mm)
-        for c in _peaks(_as_if_half(chest), engine, card)
+        for c in _peaks(of_half, half, card)
     ]
     large = [c for c in _near(coarse, lungs) if c.diameter_mm >= p["least_large_mm"]]
     return fine + large[: int(p["most_large"])]
 
 
-def _peaks(chest: Volume, engine: Engine, card: ModelCard) -> list[Candidate]:
-    maps = over_volume(chest, engine, card)
+def _peaks(maps: Maps, chest: Volume, card: ModelCard) -> list[Candidate]:
     return peaks(
         maps["heatmap"][0],
         maps["diameter_mm"][0],
@@ -169,24 +170,27 @@ def _look(volume: Volume, candidates: Sequence[Candidate], engine: Engine, card:
     tensor = card.input("crop")
     size = (tensor.dims[2], tensor.dims[3], tensor.dims[4])
     kinds = [label.label for label in card.output("kind").labels]
-    judged: list[Judged] = []
-    for at in range(0, len(candidates), _BATCH):
-        part = candidates[at : at + _BATCH]
-        spacings = [_crop_spacing(c.diameter_mm, card) for c in part]
+    spacings = [_crop_spacing(c.diameter_mm, card) for c in candidates]
+    batches = [slice(at, at + _BATCH) for at in range(0, len(candidates), _BATCH)]
+
+    def fed(batch: slice) -> Tensors:
         crops = np.concatenate(
             [
                 sample_crops(volume, [c.center_mm], size, s, fill=_UNKNOWN_HU)
-                for c, s in zip(part, spacings, strict=True)
+                for c, s in zip(candidates[batch], spacings[batch], strict=True)
             ]
         )
-        fed = np.where(crops < -4000, np.float32(0), tensor.intensity.applied_to(crops))[:, None]
-        pixel = np.array([[s[2]] for s in spacings], np.float32)
-        outputs = engine.infer(card.name, {"crop": fed, "spacing_mm": pixel})
-        for number, candidate in enumerate(part):
+        seen = np.where(crops < -4000, np.float32(0), tensor.intensity.applied_to(crops))[:, None]
+        return {"crop": seen, "spacing_mm": np.array([[s[2]] for s in spacings[batch]], np.float32)}
+
+    judged: list[Judged] = []
+    answers = infer_each(engine, card.name, map(fed, batches))
+    for batch, outputs in zip(batches, answers, strict=True):
+        for number, (candidate, spacing) in enumerate(zip(candidates[batch], spacings[batch], strict=True)):
             judged.append(
                 Judged(
                     candidate,
-                    spacings[number],
+                    spacing,
                     outputs["mask"][number, 0].astype(np.float32),
                     float(outputs["nodule"][number, 0]),
                     float(outputs["malignancy"][number, 0]),

@@ -12,7 +12,7 @@ from scipy import ndimage
 
 from inference.card import CodedLabel, ModelCard
 from inference.catalogue import Catalogue
-from inference.engine import Engine
+from inference.engine import Engine, Tensors, infer_each
 from inference.errors import UnreadableSeriesError
 from inference.findings import Code, Finding, Model, Reading, Uptake
 from inference.hot_spots import HotSpot, hot_spots
@@ -97,15 +97,18 @@ def read(volume: Volume, engine: Engine, catalogue: Catalogue) -> Reading:
 def judge(pet: Volume, ct: Volume, spots: Sequence[HotSpot], engine: Engine, card: ModelCard) -> list[Judged]:
     """A close look at each hot spot. ``ct`` lies on any grid of the PET's own space."""
     sites = [label.label for label in card.output("site").labels]
-    judged: list[Judged] = []
-    for at in range(0, len(spots), _BATCH):
-        part = spots[at : at + _BATCH]
-        fed = {
+    batches = [spots[at : at + _BATCH] for at in range(0, len(spots), _BATCH)]
+
+    def fed(batch: Sequence[HotSpot]) -> Tensors:
+        return {
             name: card.input(name).intensity.applied_to(values)[:, None]
-            for name, values in zip(("pet", "ct", "region"), crops(pet, ct, part), strict=True)
+            for name, values in zip(("pet", "ct", "region"), crops(pet, ct, batch), strict=True)
         }
-        outputs = engine.infer(card.name, fed)
-        for number, spot in enumerate(part):
+
+    judged: list[Judged] = []
+    answers = infer_each(engine, card.name, map(fed, batches))
+    for batch, outputs in zip(batches, answers, strict=True):
+        for number, spot in enumerate(batch):
             kinds = [float(v) for v in outputs["kind"][number]]
             site = sites[int(outputs["site"][number].argmax())]
             judged.append(Judged(spot, kinds[0], kinds[1], kinds[2], site))

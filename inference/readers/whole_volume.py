@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
 
 from inference.card import ModelCard
-from inference.engine import Engine
+from inference.engine import Engine, Tensors, infer_each
 from inference.errors import UnreadableSeriesError
 from inference.readers.candidates import slabs
 from inference.resample import AIR_HU, resample
@@ -66,23 +66,34 @@ def body_on_grid(volume: Volume, card: ModelCard) -> Volume:
     return replace(whole, voxels=voxels, affine=affine, images=(None,) * len(voxels))
 
 
-def over_volume(volume: Volume, engine: Engine, card: ModelCard) -> Maps:
-    """Every output of the network over a volume on its grid: in one call, or for the largest volumes in
+def over_volumes(volumes: Sequence[Volume], engine: Engine, card: ModelCard) -> list[Maps]:
+    """Every output of the network over each volume on its grid: in one call, or for the largest volumes in
     slabs whose answers are joined."""
     tensor = card.inputs[0]
     multiple = max(tensor.multiple_of)
-    parts: dict[str, list[npt.NDArray[np.float32]]] = {output.tensor: [] for output in card.outputs}
-    for taken, kept in slabs(volume.shape, multiple):
-        piece = volume.voxels[taken]
+    cuts = [(k, *cut) for k, volume in enumerate(volumes) for cut in slabs(volume.shape, multiple)]
+
+    def fed(k: int, taken: slice) -> Tensors:
+        piece = volumes[k].voxels[taken]
         room = [(0, -n % multiple) for n in piece.shape]
         padded = np.pad(piece, room, constant_values=np.asarray(AIR_HU, piece.dtype))
-        outputs = engine.infer(card.name, {tensor.tensor: tensor.intensity.applied_to(padded)[None, None]})
+        return {tensor.tensor: tensor.intensity.applied_to(padded)[None, None]}
+
+    answers = infer_each(engine, card.name, (fed(k, taken) for k, taken, _ in cuts))
+    parts: list[dict[str, list[npt.NDArray[np.float32]]]] = [
+        {output.tensor: [] for output in card.outputs} for _ in volumes
+    ]
+    for (k, taken, kept), outputs in zip(cuts, answers, strict=True):
+        _, *plane = volumes[k].voxels[taken].shape
         for output in card.outputs:
             step = output.stride
             slices = slice(kept.start // step, -(-kept.stop // step))
-            rows, columns = (slice(0, -(-n // step)) for n in piece.shape[1:])
-            parts[output.tensor].append(outputs[output.tensor][0][:, slices, rows, columns])
-    return {name: p[0] if len(p) == 1 else np.concatenate(p, axis=1) for name, p in parts.items()}
+            rows, columns = (slice(0, -(-n // step)) for n in plane)
+            parts[k][output.tensor].append(outputs[output.tensor][0][:, slices, rows, columns])
+    return [
+        {name: p[0] if len(p) == 1 else np.concatenate(p, axis=1) for name, p in joined.items()}
+        for joined in parts
+    ]
 
 
 def coarse_affine(affine: Floats, stride: int) -> Floats:

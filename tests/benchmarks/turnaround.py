@@ -45,6 +45,10 @@ class TimedEngine:
     def __init__(self, engine: Engine) -> None:
         self._engine, self.seconds = engine, 0.0
 
+    @property
+    def at_once(self) -> int:
+        return self._engine.at_once
+
     def infer(self, model: str, inputs: Tensors) -> Tensors:
         started = time.perf_counter()
         try:

@@ -47,6 +47,8 @@ class Spheres:
     """Answers as a perfect network would, of spheres that are known: centre in (slice, row, column) of the
     volume it is given, diameter in mm, number of the site."""
 
+    at_once = 1
+
     def __init__(self, spheres: Sequence[tuple[Point, float, int]]) -> None:
         self.spheres = spheres
 

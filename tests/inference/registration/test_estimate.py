@@ -36,6 +36,7 @@ class Answering:
     shifts: Sequence[npt.ArrayLike]
     displacement: npt.NDArray[np.float32]
     looks: int = 0
+    at_once: int = 1
 
     def infer(self, model: str, inputs: Mapping[str, object]) -> dict[str, npt.NDArray[np.float32]]:
         shift = self.shifts[self.looks] if self.looks < len(self.shifts) else (0, 0, 0)
