@@ -28,6 +28,7 @@ def read_study(room: ReadingRoom, step: Step, study_uid: str, revision: int) -> 
     the stage and the reason of the first failure.
     """
     job = steps.Job(study_uid, revision)
+    read: list[str] = []
     failures: list[tuple[str, str]] = []
     try:
         assignments = step("select", steps.select_series, room, job)
@@ -37,10 +38,11 @@ def read_study(room: ReadingRoom, step: Step, study_uid: str, revision: int) -> 
                 step("infer", steps.infer, room, job, assignment)
                 identity = step("compare", steps.compare_with_priors, room, job, assignment, priors)
                 step("results", steps.write_results, room, job, assignment, priors, identity)
+                read.append(assignment["reader"])
             except StepFailedError as failure:
                 failures.append((failure.stage, failure.reason))
         if assignments:
-            step("deliver", steps.deliver, room, job, failures)
+            step("deliver", steps.deliver, room, job, read, failures)
     except StepFailedError as failure:
         step("fail", steps.fail, room, job, failure.stage, failure.reason)
     finally:

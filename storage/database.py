@@ -25,15 +25,19 @@ class Database:
 
     ``with database.session() as s`` writes: it commits on leaving and rolls back on an error.
     ``with database.snapshot() as s`` only reads, and waits for no writer.
+
+    durable: what a session wrote is on the disk when it ends; SQLite else syncs now and then, and a power cut
+    takes the last of it back. PostgreSQL goes by its own settings.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, durable: bool = False) -> None:
         self.url = make_url(url)
+        self._synchronous = "FULL" if durable else "NORMAL"
         self.engine = create_engine(self.url, pool_pre_ping=not self.is_sqlite)
         if self.is_sqlite:
             if self.url.database:
                 Path(self.url.database).parent.mkdir(parents=True, exist_ok=True)
-            event.listen(self.engine, "connect", _sqlite_pragmas)
+            event.listen(self.engine, "connect", self._sqlite_pragmas)
             event.listen(self.engine, "begin", _sqlite_begin)
         self._sessions = sessionmaker(self.engine, expire_on_commit=False)
         self._snapshots = sessionmaker(self.engine.execution_options(snapshot=True), expire_on_commit=False)
@@ -49,7 +53,7 @@ class Database:
 
     @contextmanager
     def durable_session(self) -> Iterator[Session]:
-        """Like ``session``; what it wrote is on the disk when it returns (SQLite else syncs now and then)."""
+        """Like the ``session`` of a database that is durable."""
         with self.engine.connect() as connection:
             raw = connection.connection.dbapi_connection
             if self.is_sqlite and raw is not None:
@@ -59,7 +63,7 @@ class Database:
                     yield session
             finally:
                 if self.is_sqlite and raw is not None:
-                    raw.cursor().execute("PRAGMA synchronous=NORMAL")
+                    raw.cursor().execute(f"PRAGMA synchronous={self._synchronous}")
 
     @contextmanager
     def snapshot(self) -> Iterator[Session]:
@@ -77,6 +81,12 @@ class Database:
     def close(self) -> None:
         self.engine.dispose()
 
+    def _sqlite_pragmas(self, connection: Any, _record: Any) -> None:
+        connection.isolation_level = None  # we begin transactions, so that a writer waits instead of failing
+        synchronous = f"synchronous={self._synchronous}"
+        for pragma in ("journal_mode=WAL", synchronous, "foreign_keys=ON", "busy_timeout=30000"):
+            connection.execute(f"PRAGMA {pragma}")
+
 
 def now() -> datetime:
     return datetime.now(UTC)
@@ -90,12 +100,6 @@ def has_come(
     """Whether a moment that was set at most ``longest`` ahead has come ``at`` a time. One that lies further
     ahead was set by a clock that has been put back since, and counts as come."""
     return or_(moment <= at, moment > at + longest)
-
-
-def _sqlite_pragmas(connection: Any, _record: Any) -> None:
-    connection.isolation_level = None  # we begin transactions, so that a writer waits instead of failing
-    for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON", "busy_timeout=30000"):
-        connection.execute(f"PRAGMA {pragma}")
 
 
 def _sqlite_begin(connection: Any) -> None:

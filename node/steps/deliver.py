@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from itertools import islice
 
@@ -14,11 +15,16 @@ from node.steps.job import Job, note
 from storage import deliveries, priors, readings
 from storage.events import count_of, log_event
 
+_LOST = "the results of {} were written and are not in the database any more: press “Read again”"
 
-def deliver(room: ReadingRoom, job: Job, failures: Sequence[tuple[str, str]]) -> None:
-    """Post every object to every destination that can show it; the outbox does the rest."""
+
+def deliver(room: ReadingRoom, job: Job, read: Sequence[str], failures: Sequence[tuple[str, str]]) -> None:
+    """Post every object to every destination that can show it; the outbox does the rest. What one of the
+    readers in ``read`` had made, and a power cut took back, is a failure too."""
     with room.database.session() as session:
         made = readings.readings_of(session, job.study_uid, job.revision)
+        lost = Counter(read) - Counter(str(reading.body["reader"]) for reading in made)
+        failures = [*failures, *(("results", _LOST.format(reader)) for reader in lost)]
         for stage, reason in failures:
             note(session, job, stage, reason, "error")
         stage, reason = failures[0] if failures else ("deliver", "")

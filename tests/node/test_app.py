@@ -115,6 +115,24 @@ def test_a_study_that_takes_the_node_down_each_time_ends_failed_and_can_be_read_
     database.close()
 
 
+@pytest.mark.parametrize("durable", [True, False])
+def test_the_database_of_a_node_is_as_durable_as_its_images(
+    durable: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    class Seen(Database):
+        def __init__(self, url: str, durable: bool = False) -> None:
+            asked.append(durable)
+            raise RuntimeError("seen")
+
+    monkeypatch.setattr(app, "Database", Seen)
+    settings = Settings.model_validate({"node": {"data_dir": tmp_path}, "dicom": {"durable": durable}})
+    with pytest.raises(RuntimeError, match="seen"):
+        app.Node(settings).start()
+    assert asked == [durable]
+
+
 def test_the_status_page_tells_the_port_that_the_receiver_took(tmp_path: Path) -> None:
     settings = Settings.model_validate(
         {

@@ -1,4 +1,4 @@
-"""A study that comes late has those compared again that it is a prior of."""
+"""What was made leaves, and a study that comes late has those compared again that it is a prior of."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from inference.engine.embedded import EmbeddedEngine
 from node.reading_room import ReadingRoom
 from node.settings import PriorsSettings, Settings
 from node.steps import Job, deliver
+from storage import readings
 from storage.archive import Archive
 from storage.database import Database, now
 from storage.tables import Series, Study
@@ -63,19 +64,31 @@ def test_what_is_not_compared_again_keeps_a_late_prior_from_no_study_that_is(
     for months in (1, 2, 3):
         add(room, LONG_AGO + months * MONTH, modality, state)
     later = [add(room, LONG_AGO + months * MONTH) for months in (4, 5, 6)]
-    deliver(room, Job(late, 1), [])
+    deliver(room, Job(late, 1), ["lung-nodules"], [])
     assert compared_again(room) == later[:2]
 
 
 def test_a_late_radiograph_has_nothing_compared_again(room: ReadingRoom) -> None:
     late = add(room, LONG_AGO, "CR", state="reading")
     add(room, LONG_AGO + MONTH)
-    deliver(room, Job(late, 1), [])
+    deliver(room, Job(late, 1), ["lung-nodules"], [])
     assert compared_again(room) == []
 
 
 def test_a_study_that_comes_last_has_no_earlier_one_compared_again(room: ReadingRoom) -> None:
     add(room, LONG_AGO)
     last = add(room, LONG_AGO + MONTH, state="reading")
-    deliver(room, Job(last, 1), [])
+    deliver(room, Job(last, 1), ["lung-nodules"], [])
     assert compared_again(room) == []
+
+
+def test_results_that_a_power_cut_took_back_are_not_said_to_be_delivered(room: ReadingRoom) -> None:
+    with room.database.session() as session:
+        study = rows.add_study(session)
+        revision = rows.close(session, study, state="reading")
+        rows.add_reading(session, study, revision, room.archive.root)
+    deliver(room, Job(study.uid, 1), ["lung-nodules", "ct-lesions"], [])
+    with room.database.snapshot() as session:
+        ended = readings.find_revision(session, study.uid, 1)
+        assert (ended.state, ended.stage) == ("failed", "results")
+        assert ended.reason.startswith("the results of ct-lesions were written and are not in the database")
