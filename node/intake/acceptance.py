@@ -14,6 +14,7 @@ from node.intake.examination import (
     Announcement,
     Header,
     RefusedError,
+    Scratch,
     examine,
 )
 from node.intake.ledger import Entry, Ledger, LedgerFullError
@@ -63,6 +64,7 @@ class Acceptance:
         self._maximum_object = maximum_object
         self._free = 0
         self._free_known_until = 0.0
+        self._scratch = Scratch(archive.incoming, self.check_room)
 
     def begin(self, announced: Announcement) -> Arrival:
         """Start to receive one object."""
@@ -76,7 +78,7 @@ class Acceptance:
                 try:
                     head = decode_head(file.read(4096))
                     announced = Announcement(head.sop_class, head.uid, head.transfer_syntax, head.source, "")
-                    header = examine(file.fileno(), head.offset, announced)
+                    header = examine(file.fileno(), head.offset, announced, self._scratch)
                     place = self._archive.image_path(header.study_uid, head.uid)
                 except (ValueError, OSError) as error:
                     log.error(
@@ -89,6 +91,10 @@ class Acceptance:
         return adopted
 
     def open(self) -> IncomingFile:
+        self.check_room()
+        return self._archive.receive()
+
+    def check_room(self) -> None:
         if time.monotonic() > self._free_known_until:
             self._free = self._archive.free_bytes()
             self._free_known_until = time.monotonic() + SECONDS_BETWEEN_LOOKS_AT_THE_DISK
@@ -99,7 +105,6 @@ class Acceptance:
                 f"the disk is nearly full: {free >> 20} of the {self._minimum_free >> 20} MiB "
                 "that must stay free are left",
             )
-        return self._archive.receive()
 
     def check_size(self, size: int) -> None:
         if size > self._maximum_object:
@@ -110,9 +115,12 @@ class Acceptance:
     def keep(self, incoming: IncomingFile, offset: int, announced: Announcement) -> Answer:
         """Examine a whole file and keep it or put it into quarantine."""
         try:
-            header = examine(incoming.fd, offset, announced)
+            header = examine(incoming.fd, offset, announced, self._scratch)
             kept = self._archive.keep(incoming, header.study_uid, announced.uid)
         except RefusedError as refused:
+            if refused.status == OUT_OF_RESOURCES:  # it is sent again once there is room
+                incoming.discard()
+                return self.refuse(announced, refused, None)
             return self.refuse(announced, refused, incoming)
         except (ContentConflictError, UnsafeUidError) as error:
             return self.refuse(announced, RefusedError(CONFLICT, str(error), header.study_uid), incoming)

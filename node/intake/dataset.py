@@ -7,17 +7,22 @@ of each top-level element, keeps the few values asked for and proves on the way 
 from __future__ import annotations
 
 import mmap
+import re
 import struct
 from collections.abc import Container
 from dataclasses import dataclass, field
 
 Buffer = bytes | memoryview | mmap.mmap
 
-PIXEL_DATA = 0x7FE00010
+PIXEL_DATA, NUMBER_OF_FRAMES = 0x7FE00010, 0x00280008
 UNDEFINED = 0xFFFFFFFF
 MAXIMUM_DEPTH = 64
+MAXIMUM_ELEMENTS = 4_000_000  # an enhanced object of 40,000 frames has three
+MAXIMUM_FRAGMENTS = 1_000_000
+FRAGMENTS_OF_ANY, FRAGMENTS_OF_A_FRAME = 65_536, 16  # a video is one stream, cut anywhere
 MAXIMUM_VALUE = 16 * 1024  # bytes kept of a wanted value
 
+_INTEGER = re.compile(rb"[+-]?[0-9]{1,11}")
 _ITEM, _ITEM_END, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
 _LONG_VRS = frozenset(
     {b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV"}
@@ -48,12 +53,12 @@ class Encoding:
 class Walk:
     """What a walk found: raw values of the wanted tags, and the lengths in bytes of the pixel data, by tag.
 
-    ``fragments``: the lengths of the fragments of encapsulated pixel data, the offset table first.
+    ``fragments``: how many fragments of encapsulated pixel data hold anything, the offset table left out.
     """
 
     values: dict[int, bytes] = field(default_factory=dict)
     pixel_bytes: dict[int, int] = field(default_factory=dict)
-    fragments: tuple[int, ...] | None = None
+    fragments: int | None = None
 
 
 def walk(data: Buffer, start: int, end: int, encoding: Encoding, wanted: Container[int]) -> Walk:
@@ -61,16 +66,19 @@ def walk(data: Buffer, start: int, end: int, encoding: Encoding, wanted: Contain
     enough when just the pixel data, which is not looked into, reaches beyond.
 
     Raises:
-        MalformedDataSetError: an element reaches beyond the end, or what stands there is no element.
+        MalformedDataSetError: an element reaches beyond the end, what stands there is no element, or there
+            are more of them than any sound object has.
         BeyondHeadError: the first part is not enough.
     """
     steps = _Steps(data, end, encoding)
     values: dict[int, bytes] = {}
     pixel_bytes: dict[int, int] = {}
-    fragments: tuple[int, ...] | None = None
+    fragments: int | None = None
     element, explicit, short = steps.element, encoding.explicit, steps.explicit
     position, given = start, len(data)
-    while position < end:
+    for _ in steps.left:
+        if position >= end:
+            break
         if position + 12 > given and given < end:
             raise BeyondHeadError
         if end - position < 8:
@@ -87,7 +95,8 @@ def walk(data: Buffer, start: int, end: int, encoding: Encoding, wanted: Contain
             tag, vr, length, position = element(position, explicit)
         if length == UNDEFINED:
             if tag == PIXEL_DATA:
-                fragments, position = steps.fragments(position)
+                frames = integer(values.get(NUMBER_OF_FRAMES, b""))
+                fragments, position = steps.fragments(position, _most_fragments(frames or 1))
             else:
                 position = steps.after_sequence(position, explicit and vr != b"UN", 0)
             continue
@@ -103,6 +112,8 @@ def walk(data: Buffer, start: int, end: int, encoding: Encoding, wanted: Contain
         elif tag >> 16 == 0x7FE0:
             pixel_bytes[tag] = length
         position = value_end
+    else:
+        raise _too_many()
     return Walk(values, pixel_bytes, fragments)
 
 
@@ -113,6 +124,7 @@ class _Steps:
         order = ">" if encoding.big_endian else "<"
         self._data = data
         self._end = end
+        self.left = iter(range(MAXIMUM_ELEMENTS))  # shared by every loop, however deep
         self.explicit = struct.Struct(order + "HH2sH").unpack_from
         self._implicit = struct.Struct(order + "HHI").unpack_from
         self._length = struct.Struct(order + "I").unpack_from
@@ -143,18 +155,19 @@ class _Steps:
         """Where a sequence of undefined length ends whose first item is at ``position``."""
         if depth > MAXIMUM_DEPTH:
             raise MalformedDataSetError(f"sequences are nested more than {MAXIMUM_DEPTH} deep")
-        while True:
+        for _ in self.left:
             tag, _, length, position = self.element(position, False)
             if tag == _SEQUENCE_END:
                 return position
             if tag != _ITEM:
                 raise MalformedDataSetError(f"{_name(tag)} stands where a sequence's item should")
             position = self._after_item(position, length, explicit, depth)
+        raise _too_many()
 
     def _after_item(self, position: int, length: int, explicit: bool, depth: int) -> int:
         if length != UNDEFINED:
             return self._inside(position + length)
-        while True:
+        for _ in self.left:
             tag, vr, length, position = self.element(position, explicit)
             if tag == _ITEM_END:
                 return position
@@ -162,23 +175,40 @@ class _Steps:
                 position = self.after_sequence(position, explicit and vr != b"UN", depth + 1)
             else:
                 position = self._inside(position + length)
+        raise _too_many()
 
-    def fragments(self, position: int) -> tuple[tuple[int, ...], int]:
-        """The lengths of encapsulated pixel data's items, and where it ends (PS3.5 A.4)."""
-        lengths: list[int] = []
-        while True:
+    def fragments(self, position: int, most: int) -> tuple[int, int]:
+        """How many fragments of encapsulated pixel data, of ``most``, hold anything, and where it ends (PS3.5
+        A.4)."""
+        filled = 0
+        for number in range(most + 2):  # offset table and end
             tag, _, length, position = self.element(position, False)
             if tag == _SEQUENCE_END:
-                return tuple(lengths), position
+                return filled, position
             if tag != _ITEM or length == UNDEFINED:
                 raise MalformedDataSetError("the fragments of the pixel data do not follow each other")
-            lengths.append(length)
+            filled += length > 0 and number > 0
             position = self._inside(position + length)
+        raise MalformedDataSetError(f"the pixel data is cut into more than {most:,} fragments")
 
     def _inside(self, position: int) -> int:
         if position > self._end:
             raise MalformedDataSetError("the data set is cut short inside a sequence or its pixel data")
         return position
+
+
+def integer(value: bytes) -> int | None:
+    """The number in an IS (PS3.5 6.2); None where there is none."""
+    text = value.strip(b" \0")
+    return int(text) if _INTEGER.fullmatch(text) else None
+
+
+def _most_fragments(frames: int) -> int:
+    return min(FRAGMENTS_OF_ANY + FRAGMENTS_OF_A_FRAME * max(frames, 1), MAXIMUM_FRAGMENTS)
+
+
+def _too_many() -> MalformedDataSetError:
+    return MalformedDataSetError(f"it has more than {MAXIMUM_ELEMENTS:,} elements")
 
 
 def _name(tag: int) -> str:

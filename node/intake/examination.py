@@ -9,22 +9,25 @@ import re
 import struct
 import tempfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 
 from pydicom.charset import convert_encodings, decode_bytes
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, ImplicitVRLittleEndian
 
 from node.intake.contexts import IMAGE_CLASSES, VIDEO
 from node.intake.dataset import (
+    NUMBER_OF_FRAMES,
     PIXEL_DATA,
     BeyondHeadError,
     Buffer,
     Encoding,
     MalformedDataSetError,
     Walk,
+    integer,
     walk,
 )
 from storage.archive import UnsafeUidError, checked_uid
@@ -33,7 +36,8 @@ OUT_OF_RESOURCES = 0xA700
 MISMATCH = 0xA900
 CANNOT_UNDERSTAND = 0xC000
 CONFLICT = 0xC001
-MAXIMUM_INFLATED = 1 << 29  # bytes; deflate makes a thousand of one
+MAXIMUM_INFLATED = 1 << 29  # bytes
+ALWAYS_INFLATED, INFLATED_OF_ONE = 1 << 26, 250  # bytes, whatever was sent, and of each byte that was
 HEAD = 32 * 1024  # bytes looked at first; all but the pixel data mostly lies within
 
 CHARACTER_SET, SOP_CLASS, SOP_INSTANCE = 0x00080005, 0x00080016, 0x00080018
@@ -41,7 +45,7 @@ STUDY_DATE, STUDY_TIME, ACCESSION_NUMBER, MODALITY = 0x00080020, 0x00080030, 0x0
 STUDY_DESCRIPTION, SERIES_DESCRIPTION = 0x00081030, 0x0008103E
 PATIENT_NAME, PATIENT_ID, ISSUER, BIRTH_DATE, SEX = 0x00100010, 0x00100020, 0x00100021, 0x00100030, 0x00100040
 BODY_PART, STUDY_UID, SERIES_UID, SERIES_NUMBER = 0x00180015, 0x0020000D, 0x0020000E, 0x00200011
-SAMPLES, PHOTOMETRIC, FRAMES, ROWS, COLUMNS = 0x00280002, 0x00280004, 0x00280008, 0x00280010, 0x00280011
+SAMPLES, PHOTOMETRIC, ROWS, COLUMNS = 0x00280002, 0x00280004, 0x00280010, 0x00280011
 BITS_ALLOCATED, PIXEL_URL = 0x00280100, 0x00287FE0
 _HEADER = (
     *(
@@ -57,9 +61,8 @@ _HEADER = (
 )
 _WANTED = frozenset(
     {*_HEADER, SOP_CLASS, SOP_INSTANCE}
-    | {SAMPLES, PHOTOMETRIC, FRAMES, ROWS, COLUMNS, BITS_ALLOCATED, PIXEL_URL}
+    | {SAMPLES, PHOTOMETRIC, NUMBER_OF_FRAMES, ROWS, COLUMNS, BITS_ALLOCATED, PIXEL_URL}
 )
-_INTEGER = re.compile(rb"[+-]?[0-9]{1,11}")
 _PIXEL_TAGS = (PIXEL_DATA, 0x7FE00008, 0x7FE00009)  # PixelData, FloatPixelData, DoubleFloatPixelData
 _VIDEO = frozenset(VIDEO)
 _DELIMITERS = {ord(character) for character in "\\^="}  # after each, a text's first character set holds again
@@ -113,7 +116,16 @@ class Header:
     body_part: str
 
 
-def examine(file: int, offset: int, announced: Announcement) -> Header:
+@dataclass(frozen=True)
+class Scratch:
+    """The folder that a deflated data set is inflated in, and what raises ``RefusedError`` once the disk has
+    no room for more of it."""
+
+    folder: Path
+    check_room: Callable[[], None]
+
+
+def examine(file: int, offset: int, announced: Announcement, scratch: Scratch) -> Header:
     """Examine the data set in an open file, from ``offset`` to the file's end.
 
     Raises:
@@ -131,7 +143,7 @@ def examine(file: int, offset: int, announced: Announcement) -> Header:
     with mmap.mmap(file, 0, prot=mmap.PROT_READ) as mapped:
         if announced.transfer_syntax != DeflatedExplicitVRLittleEndian:
             return _examine(mapped, offset, len(mapped), announced)
-        with _inflated(mapped, offset) as inflated:
+        with _inflated(mapped, offset, scratch) as inflated:
             return _examine(inflated, 0, len(inflated), announced)
 
 
@@ -203,12 +215,11 @@ def _check_pixels(found: Walk, encoding: Encoding, transfer_syntax: str) -> None
     if not bits:
         raise RefusedError(CANNOT_UNDERSTAND, "it does not say how many bits a pixel has (Bits Allocated)")
     if found.fragments is not None:
-        filled = sum(length > 0 for length in found.fragments[1:])
         needed = 1 if transfer_syntax in _VIDEO else frames
-        if filled < needed:
+        if found.fragments < needed:
             raise RefusedError(
                 CANNOT_UNDERSTAND,
-                f"its compressed pixel data is incomplete: {filled} fragments for {frames} frames",
+                f"its compressed pixel data is incomplete: {found.fragments} fragments for {frames} frames",
             )
         return
     arrived = next((found.pixel_bytes[tag] for tag in _PIXEL_TAGS if tag in found.pixel_bytes), None)
@@ -231,12 +242,11 @@ def _native_bytes(found: Walk, encoding: Encoding, pixels: int, bits: int) -> in
 
 def _frames(found: Walk) -> int:
     """Number of Frames, an IS (PS3.5 6.2); where it is empty or 0, as some modalities write it, one."""
-    text = found.values.get(FRAMES, b"").strip(b" \0")
-    if not text:
-        return 1
-    if not _INTEGER.fullmatch(text) or int(text) < 0:
-        raise RefusedError(CANNOT_UNDERSTAND, f"its Number of Frames is none: {text[:20]!r}")
-    return int(text) or 1
+    value = found.values.get(NUMBER_OF_FRAMES, b"")
+    number = integer(value) if value.strip(b" \0") else 1
+    if number is None or number < 0:
+        raise RefusedError(CANNOT_UNDERSTAND, f"its Number of Frames is none: {value[:20]!r}")
+    return number or 1
 
 
 def _number(found: Walk, tag: int, encoding: Encoding) -> int | None:
@@ -293,21 +303,24 @@ def _with_character_sets(value: bytes, names: list[str]) -> str:
 
 
 @contextmanager
-def _inflated(data: mmap.mmap, offset: int) -> Iterator[Buffer]:
+def _inflated(data: mmap.mmap, offset: int, scratch: Scratch) -> Iterator[Buffer]:
     """A deflated data set (PS3.5 A.5), inflated into a file that vanishes, so that memory stays flat."""
-    with tempfile.TemporaryFile() as file:
+    most = min(MAXIMUM_INFLATED, max(ALWAYS_INFLATED, INFLATED_OF_ONE * (len(data) - offset)))
+    with tempfile.TemporaryFile(dir=scratch.folder) as file:
         inflater = zlib.decompressobj(-zlib.MAX_WBITS)
         size = 0
         try:
             for position in range(offset, len(data), 1 << 18):
                 rest = data[position : position + (1 << 18)]
                 while rest and not inflater.eof:
+                    scratch.check_room()
                     size += file.write(inflater.decompress(rest, 1 << 20))
                     rest = inflater.unconsumed_tail
-                    if size > MAXIMUM_INFLATED:
+                    if size > most:
                         raise RefusedError(
                             CANNOT_UNDERSTAND,
-                            f"its deflated data set grows beyond {MAXIMUM_INFLATED >> 20} MiB",
+                            f"its deflated data set grows beyond the {most >> 20} MiB that "
+                            f"{len(data) - offset:,} bytes may become",
                         )
             size += file.write(inflater.flush())
         except zlib.error as error:
