@@ -27,7 +27,7 @@ from node.priors.recall import Recall
 from node.reading import give_up, read_study
 from node.reading_room import ReadingRoom
 from node.resumption import Resumption
-from node.retention import Retention
+from node.retention import Retention, check_set_aside
 from node.settings import Peer, Settings
 from node.steps.job import Job
 from node.steps.select import urgency_of
@@ -119,7 +119,7 @@ class Node:
             engine,
             lambda: receiver.problem is None,
             echoes,
-            [retention.probe, *_certificates(identity, page_identity)],
+            [retention.probe, partial(check_set_aside, archive), *_certificates(identity, page_identity)],
         )
         resumption = Resumption(partial(_take_up, room, queue))
         recall = Recall(database, settings.priors, to_archives)

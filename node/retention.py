@@ -22,6 +22,23 @@ STUDIES_AT_ONCE = 50
 RECORDS_AT_ONCE = 10_000
 
 
+def check_set_aside(archive: Archive) -> Probe:
+    """Whether every image that a sender was told is kept is also read. One that contradicts what came before
+    is not: whoever sends the first image of a study can bring that about for all that follow."""
+    count = quarantine.count(archive.set_aside)
+    if not count:
+        return Probe("set aside", True, "every image that was acknowledged is in its study")
+    return Probe(
+        "set aside",
+        False,
+        f"{count:,} images were acknowledged, contradict what had come before, and are not read; the study "
+        "they name may be incomplete, or another patient's",
+        "see under Refusals 'received, then set aside' who sent them and why; name one patient's IDs in "
+        "priors.merged, or mend them at the sender, and have the study sent again; then delete what was seen "
+        f"to from {archive.set_aside}",
+    )
+
+
 class Retention:
     """A thread that looks at the disk twice a minute, and at everything's age once an hour.
 

@@ -1,4 +1,4 @@
-"""The file archive: images as they were sent, results of readings, and what was refused.
+"""The file archive: images as they were sent, results of readings, what was refused and what was set aside.
 
 Files are the truth and rows follow. An image is written under a unique name in ``incoming``, made durable,
 then linked to its place under ``images``; the name in ``incoming`` stays until its row is committed. What
@@ -77,7 +77,7 @@ class IncomingFile:
 
 
 class Archive:
-    """The folders under ``root``: images, results, quarantine, incoming.
+    """The folders under ``root``: images, results, quarantine, set-aside, incoming.
 
     ``durable`` False leaves out every fsync, for a site whose storage survives a power cut by itself.
     """
@@ -88,6 +88,7 @@ class Archive:
         self.images = root / "images"
         self.results = root / "results"
         self.quarantine = root / "quarantine"
+        self.set_aside = root / "set-aside"
         self.incoming = root / "incoming"
         self._root, self._incoming = str(self.root), str(self.incoming)  # Path costs more than a system call
         self._sync = GroupSync()
@@ -96,7 +97,7 @@ class Archive:
         self._lock_fd: int | None = None
         self._known_folders: set[str] = set()
         try:
-            for folder in (self.images, self.results, self.quarantine, self.incoming):
+            for folder in (self.images, self.results, self.quarantine, self.set_aside, self.incoming):
                 folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise ArchiveError(
@@ -196,16 +197,20 @@ class Archive:
 
     def refuse(self, incoming: IncomingFile) -> str:
         """Move a received file into quarantine and close it; return its path relative to the root."""
-        relative = self._quarantine_path(incoming.name)
+        relative = f"quarantine/{_day_and_name(incoming.name)}"
         os.close(incoming.fd)
         self._move(Path(incoming.path), self.root / relative)
         return relative
 
     def withdraw(self, path: str, incoming_name: str) -> str:
-        """Move an image that was kept into quarantine; return where it lies now. Twice is as once."""
-        relative = self._quarantine_path(incoming_name)
+        """Set an image aside that was kept, and that its sender was told is kept, so that nobody but a person
+        deletes it; return where it lies now, empty where the very same was set aside before. Twice is as
+        once."""
+        relative = f"set-aside/{_day_and_name(incoming_name)}"
         if (self.root / path).exists():
             self._move(self.root / path, self.root / relative)
+        elif not (self.root / relative).exists():
+            relative = ""
         self.recorded(incoming_name)
         return relative
 
@@ -299,9 +304,6 @@ class Archive:
             self._known_folders.clear()
         self._known_folders.add(str(folder))
 
-    def _quarantine_path(self, incoming_name: str) -> str:
-        return f"quarantine/{datetime.now(UTC):%Y-%m-%d}/{Path(incoming_name).stem}.dcm"
-
     def _move(self, source: Path, place: Path) -> None:
         place.parent.mkdir(parents=True, exist_ok=True)
         source.rename(place)
@@ -322,6 +324,10 @@ def checked_uid(uid: str) -> str:
 
 def is_disk_full(error: OSError) -> bool:
     return error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+def _day_and_name(incoming_name: str) -> str:
+    return f"{datetime.now(UTC):%Y-%m-%d}/{Path(incoming_name).stem}.dcm"
 
 
 @lru_cache(maxsize=1024)

@@ -48,7 +48,7 @@ class Received:
 
 @dataclass(frozen=True)
 class Misfit:
-    """An image that contradicts what is known: its file belongs in quarantine."""
+    """An image that contradicts what is known: its file is to be set aside."""
 
     received: Received
     reason: str
@@ -66,7 +66,7 @@ class Recorded:
 @dataclass(frozen=True)
 class Refused:
     """An object, or an association, that was not accepted. ``status`` is the DICOM status answered;
-    ``path`` where the object lies in quarantine, relative to the archive's root, if it does."""
+    ``path`` where the object lies in quarantine or set aside, relative to the archive's root, if it does."""
 
     at: datetime
     caller: str
@@ -88,24 +88,25 @@ def record(session: Session, received: Sequence[Received], merged: Sequence[Sequ
     whoever sends a study that is or was fetched opens it, known images or not. A patient without an ID is
     never taken for another: each such study gets a patient of its own, told apart by the study UID as issuer.
     """
-    batch = {image.uid: image for image in reversed(received)}
     studies = _studies(session, received)
     series = _series(session, received, studies)
-    found = session.execute(select(Instance.uid, Instance.path).where(Instance.uid.in_(batch.keys())))
+    found = session.execute(
+        select(Instance.uid, Instance.path).where(Instance.uid.in_({image.uid for image in received}))
+    )
     held = {row.uid: row.path for row in found}
     misfits: list[Misfit] = []
     new: list[Received] = []
     known: list[Received] = []
     for image in received:
-        first = batch[image.uid]
-        if held.get(image.uid, first.path) != image.path:
+        if held.get(image.uid, image.path) != image.path:
             misfits.append(Misfit(image, "its SOP Instance UID belongs to an image of another study"))
-        elif image.uid in held or image is not first:
+        elif image.uid in held:
             known.append(image)
         elif reason := _contradiction(image, studies[image.study_uid], series[image.series_uid], merged):
             misfits.append(Misfit(image, reason))
         else:
             new.append(image)
+            held[image.uid] = image.path
     sent_after_fetch = [image for image in known if studies[image.study_uid].fetched_until is not None]
     _open(session, studies, [i for i in (*new, *sent_after_fetch) if not _fetched(i, studies[i.study_uid])])
     _prolong(session, studies, known)

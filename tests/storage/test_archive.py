@@ -95,12 +95,13 @@ def test_what_is_being_received_now_is_not_taken_for_debris(archive: Archive) ->
     incoming.discard()
 
 
-def test_a_withdrawn_image_lies_in_quarantine_and_twice_is_as_once(archive: Archive) -> None:
+def test_a_withdrawn_image_is_set_aside_and_twice_is_as_once(archive: Archive) -> None:
     incoming = archive.receive()
     incoming.write(HEAD + b"pixels")
     kept = archive.keep(incoming, "1.9", "1.2.3")
     moved = archive.withdraw(kept.path, incoming.name)
     assert archive.withdraw(kept.path, incoming.name) == moved
+    assert archive.path(moved).is_relative_to(archive.set_aside)
     assert archive.path(moved).read_bytes().endswith(b"pixels")
     assert not archive.path(kept.path).exists()
     assert list(archive.incoming.iterdir()) == []

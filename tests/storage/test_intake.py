@@ -90,6 +90,15 @@ def test_what_contradicts_the_known_is_a_misfit_and_the_rest_is_entered(database
     assert {misfit.received.uid for misfit in recorded.misfits} == {"1.1.1.1", "1.3.7", wrong_patient.uid}
 
 
+def test_a_misfit_that_comes_twice_is_one_twice_and_keeps_nobody_out(database: Database) -> None:
+    take_in(database, image(1))
+    misfit = image(8, patient_id="P2")
+    elsewhere = image(1, "1.2", "1.2.1", uid=misfit.uid, path="images/1.2/x.dcm")
+    recorded = take_in(database, misfit, misfit, elsewhere)
+    assert [one.received for one in recorded.misfits] == [misfit, misfit]
+    assert (recorded.new, recorded.known) == (1, 0)
+
+
 def test_late_images_under_an_id_that_was_merged_with_the_studys_own_are_taken(database: Database) -> None:
     take_in(database, image(1), image(9, "1.2", "1.2.1", patient_id="P3"))
     late, strange = image(2, patient_id="P2"), image(3, patient_id="P3")

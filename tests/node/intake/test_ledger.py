@@ -3,15 +3,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from sqlalchemy import select
 
 from node.intake.ledger import Entry, Ledger, LedgerStoppedError
+from node.retention import check_set_aside
 from storage.archive import Archive
 from storage.database import Database, now
 from storage.intake import Received
+from storage.quarantine import prune
 from storage.tables import Instance, Refusal
 
 
@@ -48,6 +51,36 @@ def test_what_the_database_can_never_take_is_set_aside_and_the_rest_is_written(
     assert list(archive.incoming.iterdir()) == []
     assert ledger.problem is None
     ledger.stop()
+
+
+def test_an_image_that_was_acknowledged_and_does_not_fit_is_kept_for_good(
+    archive: Archive, open_database: Callable[[], Database]
+) -> None:
+    database = open_database()
+    ledger = Ledger(database, archive)
+    first, late, again = entry(archive, 1), entry(archive, 2), entry(archive, 3)
+    ledger.enter(replace(first, received=replace(first.received, patient_id="A")))
+    for one in (late, again):  # sent twice: one file, two names in incoming
+        ledger.enter(replace(one, received=replace(late.received, patient_id="B", received_at=now())))
+    ledger.start()
+    ledger.settle()
+    ledger.stop()
+    with database.snapshot() as session:
+        assert session.scalars(select(Instance.uid)).all() == ["1.2.1"]
+        paths = [refusal.path for refusal in session.scalars(select(Refusal).order_by(Refusal.id))]
+    archive.path("images/3.dcm").unlink()
+    assert [path.name for path in archive.images.rglob("*.dcm")] == ["1.dcm"]
+    assert list(archive.incoming.iterdir()) == []
+    assert len(paths) == 2
+    assert "" in paths  # said twice, kept once
+    prune(archive.quarantine, now() + timedelta(days=999), 0)
+    assert archive.path("".join(paths)).read_bytes() == b"an image"
+    probe = check_set_aside(archive)
+    assert not probe.ok
+    assert probe.detail.startswith("1 images")
+    assert str(archive.set_aside) in probe.hint
+    archive.path("".join(paths)).unlink()
+    assert check_set_aside(archive).ok
 
 
 def test_images_under_merged_ids_are_of_one_study(
