@@ -6,11 +6,13 @@ again from its beginning, so whatever it does to the outside has to be idempoten
 
 from __future__ import annotations
 
+import errno
 import itertools
 import json
 import logging
 import sqlite3
 import threading
+import time
 from collections.abc import Callable
 from datetime import datetime
 from typing import Any, Protocol
@@ -18,6 +20,8 @@ from typing import Any, Protocol
 from dbos import DBOS, DBOSConfig, SetEnqueueOptions, SetWorkflowID
 from dbos._serialization import Serializer
 from sqlalchemy import make_url
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from node.stopping import Stopping
 
@@ -32,6 +36,9 @@ MOST_LIVES = 10
 """How many lives of the node may end while a run is under way, until it is given up: one that takes the node
 down would else be the first at every start, and nothing behind it would ever be run. Where power or memory
 fails often, three ends in a row hit a healthy run now and then; ten do not. An orderly stop counts too."""
+
+PATIENCE_SECONDS = 300.0  # with a database that is away, or a disk that is full
+FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 1.0, 30.0
 
 
 class StepFailedError(Exception):
@@ -55,7 +62,11 @@ class Step(Protocol):
 
 def plain_step(stage: str, function: Callable[..., Any], *args: Any) -> Any:
     """A step without a checkpoint, for a run that has nobody to resume it."""
-    return _value(stage, _outcome(function, *args))
+    try:
+        return function(*args)
+    except Exception as error:
+        log.exception("a step failed")
+        raise StepFailedError(stage, _said(error)) from error
 
 
 class DurableQueue:
@@ -136,6 +147,7 @@ class DurableQueue:
         ``Stopping``, is resumed by the next start."""
         with self._idle:
             self._stopping = True
+            self._idle.notify_all()
             self._idle.wait_for(lambda: not self._under_way, seconds)
         DBOS.destroy(destroy_registry=True)
 
@@ -145,25 +157,44 @@ class DurableQueue:
                 raise Stopping
             self._under_way += 1
         try:
-            return _value(stage, DBOS.run_step({"name": stage}, _outcome, function, *args))
+            outcome = DBOS.run_step({"name": stage}, self._outcome, function, *args)
         finally:
             with self._idle:
                 self._under_way -= 1
                 self._idle.notify_all()
+        if "failed" in outcome:
+            raise StepFailedError(stage, outcome["failed"])
+        return outcome["value"]
+
+    def _outcome(self, function: Callable[..., Any], *args: Any) -> dict[str, Any]:
+        """What is recorded of a step. One that met a database that is away or a full disk is begun again, for
+        ``PATIENCE_SECONDS`` and with growing pauses: that is no fault of the study's."""
+        pause, give_up = FIRST_PAUSE_SECONDS, time.monotonic() + PATIENCE_SECONDS
+        while True:
+            try:
+                return {"value": function(*args)}
+            except Exception as error:  # whatever it is, the study is seen to have failed with it
+                if not _may_pass(error) or time.monotonic() + pause > give_up:
+                    log.exception("a step failed")
+                    return {"failed": _said(error)}
+                log.warning("a step is begun again in %g s: %s", pause, _said(error))
+            with self._idle:
+                if self._idle.wait_for(lambda: self._stopping, pause):
+                    raise Stopping
+            pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
 
 
-def _outcome(function: Callable[..., Any], *args: Any) -> dict[str, Any]:
-    try:
-        return {"value": function(*args)}
-    except Exception as error:  # whatever it is, the study is seen to have failed with it
-        log.exception("a step failed")
-        return {"failed": str(error) or type(error).__name__}
+def _may_pass(error: Exception) -> bool:
+    """Whether it is the database that is away, or the disk that is full, and not something of the study."""
+    if isinstance(error, OSError):
+        return error.errno in (errno.ENOSPC, errno.EDQUOT)
+    return isinstance(error, (OperationalError, InterfaceError, PoolTimeoutError))
 
 
-def _value(stage: str, outcome: dict[str, Any]) -> Any:
-    if "failed" in outcome:
-        raise StepFailedError(stage, outcome["failed"])
-    return outcome["value"]
+def _said(error: Exception) -> str:
+    if isinstance(error, DBAPIError):  # its own words, without the statement and what it was to write
+        return f"the database failed: {error.orig}"
+    return str(error) or type(error).__name__
 
 
 class _Json(Serializer):

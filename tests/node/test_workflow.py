@@ -1,5 +1,6 @@
 """Durable runs: nothing finished is done again, nothing begun is lost."""
 
+import errno
 import subprocess
 import sys
 import textwrap
@@ -9,7 +10,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from sqlalchemy.exc import OperationalError
 
+from node import workflow
 from node.workflow import DurableQueue, StepFailedError, plain_step
 
 ROOT = Path(__file__).parents[2]
@@ -69,6 +72,108 @@ def test_a_stat_run_overtakes_routine_ones(tmp_path):
     finally:
         queue.stop()
     assert order.index("stat") < order.index("routine-1") < order.index("routine-2")
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, seconds in (("PATIENCE", 1.0), ("FIRST_PAUSE", 0.1), ("LONGEST_PAUSE", 0.2)):
+        monkeypatch.setattr(workflow, f"{name}_SECONDS", seconds)
+
+
+DATABASE_AWAY = OperationalError("INSERT", {}, Exception("server closed the connection unexpectedly"))
+DISK_FULL = OSError(errno.ENOSPC, "No space left on device")
+
+
+@pytest.mark.parametrize("trouble", [DATABASE_AWAY, DISK_FULL])
+def test_a_step_that_met_trouble_that_passes_is_begun_again(trouble, tmp_path, impatient):
+    attempts: list[int] = []
+    outcome: list[str] = []
+    done = threading.Event()
+
+    def struggle() -> str:
+        attempts.append(len(attempts))
+        if len(attempts) < 3:
+            raise trouble
+        return "read"
+
+    def body(step, name):
+        outcome.append(step("infer", struggle))
+        done.set()
+
+    queue = DurableQueue(f"sqlite:///{tmp_path / 'queue.db'}", "here", body)
+    queue.start()
+    try:
+        queue.enqueue("a/1", "a")
+        assert done.wait(20)
+    finally:
+        queue.stop()
+    assert (outcome, len(attempts)) == (["read"], 3)
+
+
+@pytest.mark.parametrize(
+    ("trouble", "said", "least"),
+    [
+        (DATABASE_AWAY, "the database failed: server closed the connection unexpectedly", 3),
+        (DISK_FULL, "[Errno 28] No space left on device", 3),
+        (ValueError("the disk is on fire"), "the disk is on fire", 1),
+    ],
+)
+def test_trouble_that_does_not_pass_fails_the_step_in_the_end(trouble, said, least, tmp_path, impatient):
+    attempts: list[int] = []
+    failures: list[StepFailedError] = []
+    done = threading.Event()
+
+    def struggle() -> None:
+        attempts.append(len(attempts))
+        raise trouble
+
+    def body(step, name):
+        try:
+            step("infer", struggle)
+        except StepFailedError as failure:
+            failures.append(failure)
+        done.set()
+
+    queue = DurableQueue(f"sqlite:///{tmp_path / 'queue.db'}", "here", body)
+    queue.start()
+    try:
+        queue.enqueue("a/1", "a")
+        assert done.wait(20)
+    finally:
+        queue.stop()
+    assert [(f.stage, f.reason) for f in failures] == [("infer", said)]
+    assert len(attempts) == 1 if least == 1 else len(attempts) >= least
+
+
+def test_a_stop_ends_the_wait_for_a_database_and_the_next_start_begins_the_step_again(tmp_path):
+    url = f"sqlite:///{tmp_path / 'queue.db'}"
+    away, met, done = [True], threading.Event(), threading.Event()
+
+    def struggle() -> str:
+        if away:
+            met.set()
+            raise DATABASE_AWAY
+        return "read"
+
+    outcome: list[str] = []
+
+    def body(step, name):
+        outcome.append(step("infer", struggle))
+        done.set()
+
+    queue = DurableQueue(url, "here", body)
+    queue.start()
+    queue.enqueue("a/1", "a")
+    assert met.wait(20)
+    queue.stop()
+    assert not outcome
+
+    away.clear()
+    again = DurableQueue(url, "here", body)
+    again.start()
+    assert done.wait(20)
+    again.stop()
+    assert outcome == ["read"]
 
 
 def test_stopping_lets_the_step_finish_and_the_next_start_goes_on_behind_it(tmp_path):
