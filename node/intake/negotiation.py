@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import struct
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from pydicom.uid import UID
@@ -16,23 +17,26 @@ from pynetdicom.pdu_primitives import (
 )
 from pynetdicom.presentation import PresentationContext, negotiate_as_acceptor
 
-from node.wire.negotiation import APPLICATION_CONTEXT, Kind
+from node.wire.negotiation import APPLICATION_CONTEXT, MAXIMUM_CONTEXTS, Kind
+from node.wire.pdu import ASSOCIATE_RQ, PDU_HEAD
 from storage.part10 import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION
 
 CALLER_NOT_RECOGNISED = (1, 1, 3)  # result, source, reason (PS3.8 Table 9-21)
 LIMIT_EXCEEDED = (2, 3, 2)
 
 
+MAXIMUM_REQUEST = 256 * 1024  # bytes: 128 contexts with every transfer syntax there is, and who the user is
+MOST_ITEMS = 8192  # contexts and what they offer (128 times 45), and what is said of the user
+
+_VARIABLE = 68  # where the items begin, after the titles (PS3.8 Table 9-11)
+_CALLING = slice(20, 36)
+_ITEM = struct.Struct(">BxH")
+_PROPOSED_CONTEXT, _USER_INFORMATION = 0x20, 0x50
+_BEFORE_ITEMS = {_PROPOSED_CONTEXT: 4, _USER_INFORMATION: 0}  # bytes, where an item holds items
+
+
 class MalformedRequestError(ValueError):
-    """The bytes are no A-ASSOCIATE-RQ."""
-
-
-@dataclass(frozen=True)
-class Request:
-    """Who asks for an association, and for what."""
-
-    caller: str
-    primitive: A_ASSOCIATE
+    """The bytes are no A-ASSOCIATE-RQ, or one that no sound peer makes."""
 
 
 @dataclass(frozen=True)
@@ -44,35 +48,75 @@ class Agreement:
     answer: bytes
 
 
-def decode_request(pdu: bytes) -> Request:
-    """Read an A-ASSOCIATE-RQ, with its six bytes of head.
+def calling_title(body: bytes | memoryview) -> str:
+    """Who asks, by an A-ASSOCIATE-RQ's body: known before the rest, which costs a hundred times as much, is
+    looked at.
 
     Raises:
-        MalformedRequestError: it is something else, or broken.
+        MalformedRequestError: it is too short, or names nobody.
     """
+    title = bytes(body[_CALLING]).decode("ascii", "ignore").strip()
+    if len(body) < _VARIABLE or not title or not title.isprintable():
+        raise MalformedRequestError("no association request: it does not say who calls")
+    return title
+
+
+def decode_request(body: bytes) -> A_ASSOCIATE:
+    """Read an A-ASSOCIATE-RQ, without its six bytes of head.
+
+    Raises:
+        MalformedRequestError: it is something else, broken, or asks for more than anybody needs.
+    """
+    contexts, items = _count(body)
+    if contexts > MAXIMUM_CONTEXTS or items > MOST_ITEMS:
+        raise MalformedRequestError(
+            f"an association request of {contexts} contexts and {items} items in all; at most "
+            f"{MAXIMUM_CONTEXTS} and {MOST_ITEMS} are read"
+        )
     request = A_ASSOCIATE_RQ()
     try:
-        request.decode(pdu)
-        primitive = request.to_primitive()
-        return Request(str(primitive.calling_ae_title or "").strip(), primitive)
+        request.decode(PDU_HEAD.pack(ASSOCIATE_RQ, len(body)) + body)
+        return request.to_primitive()
     except Exception as error:  # its decoder raises whatever its parts do on bytes of ill will
         raise MalformedRequestError(f"no association request: {type(error).__name__}: {error}") from error
 
 
-def agree(request: Request, supported: Sequence[PresentationContext], maximum_pdu: int) -> Agreement:
+def _count(body: bytes) -> tuple[int, int]:
+    """How many contexts are proposed, and how many items there are in all, within them and beside; counted no
+    further than the limits."""
+    contexts = items = 0
+    for kind, start, end in _items(body, _VARIABLE, len(body)):
+        contexts += kind == _PROPOSED_CONTEXT
+        items += 1
+        if kind in _BEFORE_ITEMS:
+            items += sum(1 for _ in _items(body, start + _BEFORE_ITEMS[kind], end))
+        if contexts > MAXIMUM_CONTEXTS or items > MOST_ITEMS:
+            break
+    return contexts, items
+
+
+def _items(body: bytes, start: int, end: int) -> Iterator[tuple[int, int, int]]:
+    while start + _ITEM.size <= end:
+        kind, length = _ITEM.unpack_from(body, start)
+        start += _ITEM.size
+        yield kind, start, min(start + length, end)
+        start += length
+
+
+def agree(request: A_ASSOCIATE, supported: Sequence[PresentationContext], maximum_pdu: int) -> Agreement:
     """Accept an association with whichever of the proposed contexts are ``supported``."""
     roles = {
         item.sop_class_uid: (item.scu_role, item.scp_role)
-        for item in request.primitive.user_information
+        for item in request.user_information
         if isinstance(item, SCP_SCU_RoleSelectionNegotiation) and item.sop_class_uid
     }
     results, agreed_roles = negotiate_as_acceptor(
-        list(request.primitive.presentation_context_definition_list), list(supported), roles
+        list(request.presentation_context_definition_list), list(supported), roles
     )
     answer = A_ASSOCIATE()
     answer.application_context_name = APPLICATION_CONTEXT
-    answer.calling_ae_title = request.primitive.calling_ae_title
-    answer.called_ae_title = request.primitive.called_ae_title
+    answer.calling_ae_title = request.calling_ae_title
+    answer.called_ae_title = request.called_ae_title
     answer.result, answer.result_source = 0, 1
     answer.presentation_context_definition_results_list = results
     length, implementation, version = (

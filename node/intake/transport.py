@@ -23,7 +23,13 @@ from node.intake.callers import Caller
 from node.intake.contexts import supported_contexts
 from node.intake.door import Door
 from node.intake.examination import Announcement
-from node.intake.negotiation import MalformedRequestError, agree, decode_request
+from node.intake.negotiation import (
+    MAXIMUM_REQUEST,
+    MalformedRequestError,
+    agree,
+    calling_title,
+    decode_request,
+)
 from node.intake.tally import Tally
 from node.peers.commitment import PUSH_MODEL, MalformedReportError, Report, decode_report
 from node.settings import DicomSettings
@@ -49,7 +55,6 @@ from node.wire.pdu import (
     LAST,
     MAXIMUM_PDU,
     P_DATA,
-    PDU_HEAD,
     RELEASE_RP,
     RELEASE_RQ,
     PeerGoneError,
@@ -62,7 +67,6 @@ from node.wire.pdu import (
 
 log = logging.getLogger(__name__)
 
-MAXIMUM_REQUEST = 1 << 20  # of an A-ASSOCIATE-RQ
 MAXIMUM_EVENT = 16 << 20  # bytes of an event report's information
 PROCESSING_FAILURE, UNRECOGNISED_OPERATION = 0x0110, 0x0211
 SECONDS_TO_INTRODUCE = 30.0  # from connecting to the last byte of the request (ARTIM, PS3.8 9.1.5)
@@ -290,12 +294,12 @@ class _Association(threading.Thread):
         if kind != ASSOCIATE_RQ:
             raise ProtocolError(f"a PDU of type {kind} instead of an association request")
         try:
-            request = decode_request(PDU_HEAD.pack(kind, len(body)) + bytes(body))
+            caller = Caller(calling_title(body), self.address, certificate)
+            if rejection := self._listener.door.admit(self, caller):
+                return self._reject(*rejection)
+            request = decode_request(bytes(body))
         except MalformedRequestError as error:
             raise ProtocolError(str(error)) from error
-        caller = Caller(request.caller, self.address, certificate)
-        if rejection := self._listener.door.admit(self, caller):
-            return self._reject(*rejection)
         self._caller, self._tally = caller, Tally(self._listener.door, caller)
         agreement = agree(request, self._listener.supported, MAXIMUM_PDU)
         self._contexts = agreement.contexts

@@ -20,7 +20,7 @@ from node.intake.negotiation import agree, decode_request
 from node.peers.sending import DeliveryError, DicomDestination, Receipt
 from node.settings import Peer
 from node.wire.association import BrokenDataError, request_association
-from node.wire.pdu import ABORT, ASSOCIATE_RJ, P_DATA, PDU_HEAD, RELEASE_RQ, Wire
+from node.wire.pdu import ABORT, ASSOCIATE_RJ, P_DATA, RELEASE_RQ, Wire
 from tests.node.intake.senders import ct_slice
 
 Behaviour = Callable[[Wire], None]
@@ -39,8 +39,8 @@ def peer_that(
                 with connection:
                     wire = Wire(connection)
                     wire.set_deadline(10)
-                    kind, body = wire.receive(1 << 20)
-                    request = decode_request(PDU_HEAD.pack(kind, len(body)) + bytes(body))
+                    _, body = wire.receive(1 << 20)
+                    request = decode_request(bytes(body))
                     wire.send_pdu(agree(request, supported_contexts(), maximum_pdu).answer)
                     behaviour(wire)
 
