@@ -40,7 +40,7 @@ def check_set_aside(archive: Archive) -> Probe:
 
 
 class Retention:
-    """A thread that looks at the disk twice a minute, and at everything's age once an hour.
+    """A thread that looks at disk and quarantine twice a minute, and at everything's age once an hour.
 
     forget_runs: deletes from the queue what ended before a moment, some of it at a time, and says how many.
     also: further things to forget, once an hour.
@@ -90,6 +90,17 @@ class Retention:
         hint = "mend or delete what holds them, or give node.data_dir a larger disk"
         return Probe("retention", not self._problem, self._problem or detail, hint if self._problem else "")
 
+    def prune_quarantine(self) -> None:
+        """Delete refused objects that are too old, or more than they may be."""
+        rules = self._settings
+        self._refused = quarantine.prune(
+            self._archive.quarantine,
+            now() - timedelta(days=rules.quarantine_days) if rules.quarantine_days else None,
+            rules.quarantine_mb << 20 if rules.quarantine_mb else None,
+        )
+        if self._refused.objects:
+            log.info("Deleted %d refused objects; %d are left.", self._refused.objects, self._refused.left)
+
     def make_room(self) -> None:
         """Delete the oldest studies' images until enough of the disk is free."""
         mark, hours = self._settings.images_below_free_mb << 20, self._settings.images_at_least_hours
@@ -112,13 +123,6 @@ class Retention:
             before, why = at - timedelta(days=rules.images_days), f"{rules.images_days} days have passed"
             while self._delete_before(before, why, most=STUDIES_AT_ONCE) and not self._stopping.is_set():
                 pass
-        self._refused = quarantine.prune(
-            self._archive.quarantine,
-            at - timedelta(days=rules.quarantine_days) if rules.quarantine_days else None,
-            rules.quarantine_mb << 20 if rules.quarantine_mb else None,
-        )
-        if self._refused.objects:
-            log.info("Deleted %d refused objects; %d are left.", self._refused.objects, self._refused.left)
         if rules.records_days:
             self._forget_before(at - timedelta(days=rules.records_days))
         for forget in self._also:
@@ -146,11 +150,16 @@ class Retention:
         self._deleted += done
         return done
 
+    def look(self) -> None:
+        """See to the disk: refused objects go before any patient's images do."""
+        self.prune_quarantine()
+        self.make_room()
+
     def _run(self) -> None:
         next_round = time.monotonic()
         while not self._stopping.is_set():
             try:
-                self.make_room()
+                self.look()
                 if time.monotonic() >= next_round:
                     next_round = time.monotonic() + SECONDS_BETWEEN_ROUNDS
                     self.delete_what_is_old()

@@ -20,10 +20,11 @@ MARK_MB = 100
 
 
 class SmallDisk(Archive):
-    """Of which as much is free as is not taken by images, 60 MB each."""
+    """Of which as much is free as is not taken by images, 60 MB each, and by what was refused."""
 
     def free_bytes(self) -> int:
-        return (190 - 60 * len(list(self.images.rglob("*.dcm")))) << 20
+        refused = sum(path.stat().st_size for path in self.quarantine.rglob("*.dcm")) >> 20
+        return (190 - 60 * len(list(self.images.rglob("*.dcm"))) - refused) << 20
 
 
 @pytest.fixture
@@ -97,6 +98,21 @@ def test_what_came_just_now_is_not_deleted_to_make_room(database: Database, arch
     assert len(with_images(database)) == 1
 
 
+def test_refused_objects_beyond_their_limit_go_before_any_patients_images(
+    database: Database, archive: Archive
+) -> None:
+    kept = {study(database, archive, 3), study(database, archive, 2)}
+    (archive.quarantine / "2026-01-01").mkdir()
+    for number in range(3):
+        (archive.quarantine / "2026-01-01" / f"{number}.dcm").write_bytes(bytes(8 << 20))
+    rules = RetentionSettings(images_below_free_mb=60, quarantine_mb=9)
+    retention = Retention(rules, database, archive, forget_nothing)
+    retention.look()
+    assert with_images(database) == kept
+    assert len(list(archive.quarantine.rglob("*.dcm"))) == 1
+    assert "refused objects: 1, 8 MB" in retention.probe().detail
+
+
 def test_a_disk_full_of_what_is_not_delivered_is_a_problem_and_nothing_is_deleted(
     database: Database, archive: Archive
 ) -> None:
@@ -115,7 +131,7 @@ def test_the_status_page_says_what_is_kept_and_what_refused_objects_take(
     (archive.quarantine / "2026-01-01").mkdir()
     (archive.quarantine / "2026-01-01" / "a.dcm").write_bytes(bytes(2_000_000))
     retention = Retention(RetentionSettings(images_days=30), database, archive, forget_nothing)
-    retention.delete_what_is_old()
+    retention.look()
     assert retention.probe().detail == "images are kept 30 days; refused objects: 1, 2 MB"
 
 
