@@ -8,6 +8,7 @@ from datetime import datetime
 from pathlib import Path
 
 LEAST_BYTES = 4096  # that a file takes on a disk, however small
+MOST_OBJECTS = 100_000  # where their room is limited: to list more takes too long
 
 
 @dataclass(frozen=True)
@@ -21,24 +22,26 @@ class Pruned:
 
 def prune(quarantine: Path, before: datetime | None, most_bytes: int | None) -> Pruned:
     """Delete refused objects from before a moment, and more of them, the oldest first, until the rest takes
-    no more than ``most_bytes``; None sets no limit. Folders left empty go too."""
-    found: list[tuple[float, int, Path]] = []
+    no more than ``most_bytes`` and is no more than ``MOST_OBJECTS``; None sets neither limit. Folders left
+    empty go too."""
+    found: list[tuple[float, int, str]] = []
     for folder in quarantine.iterdir() if quarantine.is_dir() else ():
         with os.scandir(folder) as entries:
             for entry in entries:
                 status = entry.stat()
-                found.append((status.st_mtime, max(status.st_size, LEAST_BYTES), folder / entry.name))
+                found.append((status.st_mtime, max(status.st_size, LEAST_BYTES), entry.path))
     found.sort()
     left = sum(size for _, size, _ in found)
     deleted = 0
     for at, size, path in found:
         too_old = before is not None and at < before.timestamp()
-        if not too_old and (most_bytes is None or left <= most_bytes):
+        fits = most_bytes is None or (left <= most_bytes and len(found) - deleted <= MOST_OBJECTS)
+        if fits and not too_old:
             break
-        path.unlink(missing_ok=True)
+        Path(path).unlink(missing_ok=True)
         deleted += 1
         left -= size
-    for folder in {path.parent for _, _, path in found[:deleted]}:
+    for folder in {Path(path).parent for _, _, path in found[:deleted]}:
         try:
             folder.rmdir()
         except OSError:

@@ -78,7 +78,7 @@ class DicomSettings(Section):
     maximum_associations: Annotated[int, Field(ge=1)] = 100
     """How many senders may be connected at once."""
     maximum_associations_per_sender: Annotated[int, Field(ge=1), BeforeValidator(not_true)] = 64
-    """How many connections one address may have of those."""
+    """How many connections one address may have of those; transport "stock" sets no such limit."""
     network_timeout: Seconds = 60
     """A connection that stays silent for this many seconds is closed."""
     transport: Literal["fast", "stock"] = "fast"

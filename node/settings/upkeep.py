@@ -36,6 +36,7 @@ class RetentionSettings(Section):
     quarantine_days: Days = 30
     """Refused objects are deleted after this many days; 0 keeps them."""
     quarantine_mb: Megabytes = 10_240
-    """The most that refused objects may take up, the oldest go first; 0 sets no limit."""
+    """The most that refused objects may take up, the oldest go first; no more than 100,000 are kept. 0 sets
+    neither limit."""
     records_days: Days = 365
     """Lines of timelines, of refusals and of the queue are deleted after this many days; 0 keeps them."""

@@ -292,6 +292,17 @@ def test_quarantine_keeps_neither_what_is_old_nor_more_than_it_may(tmp_path: Pat
     assert quarantine.prune(archive.quarantine, None, None).objects == 0
 
 
+def test_quarantine_keeps_no_more_objects_than_can_be_listed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    archive = Archive(tmp_path, durable=False)
+    files = [refused(archive, "2026-02-01", f"{n}.dcm", 10, 10 - n) for n in range(5)]
+    monkeypatch.setattr(quarantine, "MOST_OBJECTS", 2)
+    assert quarantine.prune(archive.quarantine, None, None).objects == 0
+    assert quarantine.prune(archive.quarantine, None, 1 << 30).left == 2
+    assert [path.exists() for path in files] == [False, False, False, True, True]
+
+
 def test_an_image_deleted_while_it_was_sent_again_is_put_back(tmp_path: Path) -> None:
     """It was answered with success on the strength of the first; its second copy takes that one's place."""
     archive = Archive(tmp_path, durable=False)
