@@ -28,6 +28,7 @@ from node.stopping import Stopping
 log = logging.getLogger(__name__)
 
 APPLICATION_VERSION = "1"  # constant, so that an upgrade finishes what the older version began
+QUEUE = "runs"
 GIVEN_UP = "MAX_RECOVERY_ATTEMPTS_EXCEEDED"
 ENDED = ("SUCCESS", "ERROR", "CANCELLED", GIVEN_UP)
 ON_ITS_WAY = ("PENDING", "ENQUEUED", "DELAYED")
@@ -81,6 +82,8 @@ class DurableQueue:
         self._executor_id = executor_id
         self._body = body
         self._at_once = at_once
+        self._alive: set[str] = set()
+        self._missed: set[str] = set()
         self._under_way = 0
         self._idle = threading.Condition()
         self._stopping = False
@@ -103,20 +106,27 @@ class DurableQueue:
 
         @DBOS.workflow(name="run", max_recovery_attempts=MOST_LIVES - 1)
         def run(*args: Any) -> None:
-            self._body(self._step, *args)
+            name = DBOS.workflow_id or ""
+            self._alive.add(name)
+            try:
+                self._body(self._step, *args)
+            finally:
+                self._alive.discard(name)
 
         self._run = run
         DBOS.launch()
-        DBOS.register_queue("runs", worker_concurrency=self._at_once, polling_interval_sec=0.2)
+        DBOS.register_queue(QUEUE, worker_concurrency=self._at_once, polling_interval_sec=0.2)
 
     def enqueue(self, key: str, *args: Any, priority: str = "routine") -> None:
         """Put a run in the queue; a key that is there already, finished or not, is not run again."""
         with SetWorkflowID(key), SetEnqueueOptions(priority=PRIORITY[priority]):
-            DBOS.enqueue_workflow("runs", self._run, *args)
+            DBOS.enqueue_workflow(QUEUE, self._run, *args)
 
     def take_up(self, key: str, *args: Any, priority: Callable[[], str] = lambda: "routine") -> bool:
         """Enqueue what was left behind; a run that has ended without doing its work, or is no longer known,
         is begun anew, and one that is on its way is left alone. ``priority`` is asked for where one is begun.
+        One that should be under way here and was at neither of two looks, because not even its end could be
+        written down, goes on behind its last finished step.
 
         Returns False for a run that was given up after ``MOST_LIVES``: it is not begun again.
         """
@@ -127,6 +137,8 @@ class DurableQueue:
                 self.enqueue(name, *args, priority=priority())
                 return True
             if run.status in ON_ITS_WAY or run.status == GIVEN_UP:
+                if self._is_lost(name, run.status == "PENDING" and run.executor_id == self._executor_id):
+                    DBOS.resume_workflow(name, queue_name=QUEUE)
                 return run.status != GIVEN_UP
         raise AssertionError("there is always another attempt")
 
@@ -150,6 +162,17 @@ class DurableQueue:
             self._idle.notify_all()
             self._idle.wait_for(lambda: not self._under_way, seconds)
         DBOS.destroy(destroy_registry=True)
+
+    def _is_lost(self, name: str, is_begun_here: bool) -> bool:
+        """Whether a run is gone, at the second look: at the first it may just be about to begin or end."""
+        if not is_begun_here or name in self._alive:
+            self._missed.discard(name)
+            return False
+        if name not in self._missed:
+            self._missed.add(name)
+            return False
+        self._missed.discard(name)
+        return True
 
     def _step(self, stage: str, function: Callable[..., Any], *args: Any) -> Any:
         with self._idle:

@@ -310,6 +310,42 @@ def test_a_run_that_ended_without_its_work_is_taken_up_anew(tmp_path):
     assert runs == ["a", "a"]
 
 
+class Vanished(BaseException):
+    """Ends a run so that nothing is recorded of its end, as on a disk without room for that."""
+
+
+def test_a_run_of_which_not_even_the_end_was_written_down_goes_on_behind_its_last_step(tmp_path):
+    notes: list[str] = []
+    vanished, waits, going, done = (threading.Event() for _ in range(4))
+
+    def body(step, name):
+        step("first", notes.append, "first")
+        if not vanished.is_set():
+            vanished.set()
+            raise Vanished
+        waits.set()
+        assert going.wait(20)
+        notes.append("second")
+        done.set()
+
+    queue = DurableQueue(f"sqlite:///{tmp_path / 'queue.db'}", "here", body)
+    queue.start()
+    try:
+        queue.enqueue("a/1", "a")
+        assert vanished.wait(20)
+        time.sleep(1)
+        for _ in range(2):
+            assert queue.take_up("a/1", "a")
+        assert waits.wait(20)
+        for _ in range(3):  # one that is under way is left alone
+            assert queue.take_up("a/1", "a")
+        going.set()
+        assert done.wait(20)
+    finally:
+        queue.stop()
+    assert notes == ["first", "second"]
+
+
 def test_runs_that_ended_are_forgotten_and_what_waits_is_not(tmp_path):
     gate, ran = threading.Event(), threading.Semaphore(0)
 
