@@ -73,12 +73,13 @@ class Acceptance:
     def adopt_left_behind(self) -> int:
         """Enter the images that an earlier run kept but did not record; return how many."""
         adopted = 0
+        scratch = Scratch(self._archive.incoming, lambda: None)  # acknowledged, however full the disk is now
         for path in self._archive.left_behind():
             with path.open("rb") as file:
                 try:
                     head = decode_head(file.read(4096))
                     announced = Announcement(head.sop_class, head.uid, head.transfer_syntax, head.source, "")
-                    header = examine(file.fileno(), head.offset, announced, self._scratch)
+                    header = examine(file.fileno(), head.offset, announced, scratch)
                     place = self._archive.image_path(header.study_uid, head.uid)
                 except (ValueError, OSError) as error:
                     log.error(
@@ -159,7 +160,7 @@ class Acceptance:
             path=path,
         )
         if path:
-            self._notes.note(note)
+            self._notes.note_object(note)
         else:
             self._notes.now_and_then(note, (note.caller, note.address, note.status))
         return Answer(refused.status, refused.reason)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections import Counter
 from collections.abc import Hashable
 from dataclasses import dataclass, replace
 
@@ -17,6 +18,7 @@ log = logging.getLogger(__name__)
 
 SECONDS_BETWEEN_NOTES = 60.0  # of one and the same trouble
 MOST_TROUBLES = 1000  # told apart at a time
+OBJECTS_AN_HOUR = 1000  # of one address that are noted one by one
 
 
 @dataclass
@@ -31,6 +33,8 @@ class RefusalNotes:
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
         self._troubles: dict[Hashable, _Trouble] = {}
+        self._objects: Counter[str] = Counter()  # refused since the hour began, by address
+        self._hour = 0
         self._lock = threading.Lock()
 
     def note(self, refused: Refused) -> None:
@@ -38,6 +42,14 @@ class RefusalNotes:
             "Refused 0x%04X from %s@%s: %s", refused.status, refused.caller, refused.address, refused.reason
         )
         self.enter(refused)
+
+    def note_object(self, refused: Refused) -> None:
+        """Note an object that was refused and is kept in quarantine: each of an address, until those of an
+        hour are more than anybody reads; from then on one a minute, with the count of those between."""
+        if self._is_one_of_few(refused.address):
+            self.note(refused)
+        else:
+            self.now_and_then(refused, (refused.address, "objects"))
 
     def now_and_then(self, refused: Refused, trouble: Hashable) -> bool:
         """Note it, unless the same ``trouble`` was noted within the last minute: who tries again and again
@@ -47,7 +59,7 @@ class RefusalNotes:
             return False
         if count:
             refused = replace(
-                refused, reason=f"{refused.reason} ({count} more times since it was last noted)"
+                refused, reason=f"{refused.reason} ({count} more from there since the last such line)"
             )
         self.note(refused)
         return True
@@ -57,6 +69,15 @@ class RefusalNotes:
             self._ledger.enter(item)
         except LedgerFullError:
             log.warning("This could not be entered, for the database has fallen behind: %s", item)
+
+    def _is_one_of_few(self, address: str) -> bool:
+        hour = int(time.monotonic() // 3600)
+        with self._lock:
+            if hour != self._hour or len(self._objects) > MOST_TROUBLES:
+                self._hour = hour
+                self._objects.clear()
+            self._objects[address] += 1
+            return self._objects[address] <= OBJECTS_AN_HOUR
 
     def _times_since(self, trouble: Hashable) -> int | None:
         """How often it was met since it was noted last; None while it is not to be noted again."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -9,6 +10,8 @@ from functools import partial
 
 import pytest
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
+from pynetdicom.association import Association
+from pynetdicom.dul import DULServiceProvider
 from sqlalchemy import select
 
 from node.intake import tally, transport
@@ -176,6 +179,9 @@ def test_a_study_that_comes_again_leaves_one_line_on_its_timeline_and_opens_noth
 
 
 def hung_up(sender: RawSender) -> None:
-    """What came is told of before the receiver hangs up."""
+    """Wait until the receiver has hung up and, on the stock path a moment later, told of what came."""
     while sender.receive()[0]:
         pass
+    for thread in threading.enumerate():
+        if isinstance(thread, Association | DULServiceProvider):
+            thread.join(20)
