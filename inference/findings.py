@@ -71,8 +71,10 @@ class Assessment:
 @dataclass(frozen=True)
 class Response:
     """The patient's response, and that of the target lesions alone (``target_result``, None where there are
-    none); sums of their diameters in mm at baseline, at their smallest before now, and now. ``targets`` are
-    tracking UIDs."""
+    none); sums of their diameters in mm at baseline, at their smallest before now, and now. All lesions are
+    tracking UIDs: ``targets``; ``new_lesions`` since the baseline, ``doubtful`` ones too small to count yet;
+    ``others`` of the baseline; those known to be gone are left out of these three. ``studies``: how many were
+    judged, from the baseline to now; 0 where that was not noted."""
 
     guideline: str
     result: str
@@ -82,6 +84,10 @@ class Response:
     current_mm: float
     targets: tuple[str, ...] = ()
     target_result: str | None = None
+    new_lesions: tuple[str, ...] = ()
+    doubtful: tuple[str, ...] = ()
+    others: tuple[str, ...] = ()
+    studies: int = 0
 
 
 @dataclass(frozen=True)

@@ -196,7 +196,10 @@ def _change(body: Mapping[str, Any] | None) -> Change | None:
 
 
 def _response(body: Mapping[str, Any] | None) -> Response | None:
-    return Response(**{**body, "targets": tuple(body["targets"])}) if body else None
+    if not body:
+        return None
+    lesions = ("targets", "new_lesions", "doubtful", "others")
+    return Response(**{**body, **{name: tuple(body.get(name, ())) for name in lesions}})
 
 
 def _segment_to_json(segment: Segment) -> dict[str, Any]:

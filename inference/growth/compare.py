@@ -14,7 +14,7 @@ from inference.catalogue import Catalogue
 from inference.engine import Engine
 from inference.findings import Change, Finding, Reading, Response
 from inference.growth.align import Alignment
-from inference.growth.assess import assess, is_measurable, respond, solid_part
+from inference.growth.assess import assess, respond, solid_part
 from inference.growth.forecast import Point as Measured
 from inference.growth.forecast import forecast
 from inference.growth.frames import FramesAligned
@@ -294,13 +294,7 @@ def _response(
     reading: Reading, earlier: Sequence[Prior], partners: Partners, date: str, volume: Volume
 ) -> Response | None:
     """RECIST from the oldest dated prior to now, without those whose alignment was refused; one that needed
-    no alignment is followed by its tracking UIDs. A new lesion counts once it is large enough to be measured,
-    so that no single doubtful spot makes progression."""
-    slice_mm = volume.slice_mm
-    new = any(
-        finding.change is not None and finding.change.category == "new" and is_measurable(finding, slice_mm)
-        for finding in reading.findings
-    )
+    no alignment is followed by its tracking UIDs."""
     refused = {uid for uid, alignment in partners.alignments.items() if not alignment.sound}
     points = [
         prior.reading
@@ -313,4 +307,4 @@ def _response(
         for part, whole in partners.parts.items()
         if part not in partners.matches and findings[part].tracking_uid
     }
-    return respond([*points, reading], slice_mm, new_lesions=new, parts=parts)
+    return respond([*points, reading], volume.slice_mm, parts=parts)

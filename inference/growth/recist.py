@@ -103,14 +103,29 @@ def overall_response(target: Response, *, gone: bool, new_lesions: bool) -> Resp
 
 
 @dataclass(frozen=True)
+class Earlier:
+    """What was judged at the first time point of a course that began before it: its ``targets``; ``sums_mm``
+    from the baseline up to and with it, of those between the smallest will do; whether the response was
+    ``complete`` at it; ``others``: lesions of the baseline beside the targets, but those known to be gone."""
+
+    targets: tuple[str, ...]
+    sums_mm: tuple[float, ...]
+    complete: bool = False
+    others: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
 class Course:
     """A patient's targets over all time points: ``sums_mm`` from baseline to now. ``target``: what they alone
-    say, None where there are none; ``response``: the patient's."""
+    say, None where there are none; ``response``: the patient's. ``new``: lesions that are new since the
+    baseline, or back after a complete response, and are not gone; ``others``: see ``Earlier``."""
 
     targets: tuple[str, ...]
     sums_mm: tuple[float, ...]
     target: Response | None
     response: Response
+    new: frozenset[str] = frozenset()
+    others: frozenset[str] = frozenset()
 
     @property
     def baseline_mm(self) -> float:
@@ -122,25 +137,54 @@ class Course:
 
 
 def evaluate(
-    time_points: Sequence[Sequence[Lesion]], slice_mm: float = 1.0, *, new_lesions: bool = False
+    time_points: Sequence[Sequence[Lesion]],
+    slice_mm: float = 1.0,
+    *,
+    new: Collection[str] = (),
+    earlier: Earlier | None = None,
 ) -> Course | None:
     """Follow targets, chosen at the first of at least two time points, to the last; None where the baseline
     holds no measurable lesion and nothing is new, and where a target was not seen at some time point. A
-    complete response asks that every lesion of the baseline is known to be gone."""
+    complete response asks that every lesion of the baseline is known to be gone; a lesion that is back after
+    one is progression, however small (appendix II of the guideline).
+
+    Args:
+        new: lesions that came after the baseline; one stays progression until it is known to be gone.
+        earlier: of a course that began before the first time point.
+    """
     if len(time_points) < 2:
         return None
-    targets = tuple(lesion.uid for lesion in choose_targets(time_points[0], slice_mm))
-    if not targets and not new_lesions:
-        return None
+    first, last = time_points[0], time_points[-1]
+    chosen = tuple(lesion.uid for lesion in choose_targets(first, slice_mm))
+    targets = earlier.targets if earlier else chosen
     found = [sum_of_diameters_mm(targets, lesions) for lesions in time_points]
     sums = tuple(each for each in found if each is not None)
     if "" in targets or len(sums) < len(found):
         return None
+    known = set(targets) | (earlier.others if earlier else _uids(first))
+    complete = [bool(targets) and all_gone(at) and known <= _uids(at) for at in time_points]
+    complete[0] = earlier is not None and earlier.complete
+    if earlier:
+        sums = (*earlier.sums_mm, *sums[1:])
+    left = {lesion.uid for lesion in last if not all_gone([lesion])}
+    gone = _uids(last) - left
+    back = {
+        lesion.uid
+        for at, was_complete in zip(time_points[:-1], complete, strict=False)
+        for lesion in at
+        if was_complete and lesion.long_axis_mm == 0 and lesion.uid in left
+    }
+    came = frozenset(new) - gone - {""} | back
+    others = frozenset(known - set(targets) - gone)
     if not targets:
-        return Course(targets, sums, None, "PD")
-    last = time_points[-1]
-    gone = all_gone([lesion for lesion in last if lesion.uid in targets])
-    target = target_response(sums[0], min(sums[:-1]), sums[-1], gone=gone)
-    all_known = {lesion.uid for lesion in time_points[0]} <= {lesion.uid for lesion in last}
-    overall = overall_response(target, gone=all_gone(last) and all_known, new_lesions=new_lesions)
-    return Course(targets, sums, target, overall)
+        return Course(targets, sums, None, "PD", came, others) if came else None
+    targets_gone = all_gone([lesion for lesion in last if lesion.uid in targets])
+    target = target_response(sums[0], min(sums[:-1]), sums[-1], gone=targets_gone)
+    if back & set(targets):
+        target = "PD"
+    overall = overall_response(target, gone=complete[-1], new_lesions=bool(came))
+    return Course(targets, sums, target, overall, came, others)
+
+
+def _uids(lesions: Sequence[Lesion]) -> set[str]:
+    return {lesion.uid for lesion in lesions}

@@ -3,6 +3,7 @@
 import pytest
 
 from inference.growth.recist import (
+    Earlier,
     Lesion,
     choose_targets,
     evaluate,
@@ -75,9 +76,9 @@ def test_table_1_makes_the_overall_response_of_the_targets_and_the_rest(target, 
 
 
 def test_a_new_lesion_is_no_progression_of_the_targets():
-    course = evaluate([[lesion("a", 20)], [lesion("a", 20), lesion("b", 15)]], new_lesions=True)
+    course = evaluate([[lesion("a", 20)], [lesion("a", 20), lesion("b", 15)]], new={"b"})
     assert (course.target, course.response) == ("SD", "PD")
-    shrunk = evaluate([[lesion("a", 20)], [lesion("a", 12), lesion("b", 15)]], new_lesions=True)
+    shrunk = evaluate([[lesion("a", 20)], [lesion("a", 12), lesion("b", 15)]], new={"b"})
     assert (shrunk.target, shrunk.response) == ("PR", "PD")
 
 
@@ -93,6 +94,67 @@ def test_a_course_over_four_time_points_is_judged_against_its_nadir():
     assert course.targets == ("a",)
     assert (course.baseline_mm, course.nadir_mm, course.response) == (40, 16, "PD")
     assert evaluate(points[:3]).response == "PR"
+
+
+@pytest.mark.parametrize(
+    ("b", "response"),
+    [
+        ([lesion("b", 20)], "PD"),
+        ([lesion("b", 8)], "PD"),
+        ([], "PD"),
+        ([lesion("b", 0)], "PR"),
+    ],
+)
+def test_a_lesion_new_since_the_baseline_is_progression_until_it_is_gone(b, response):
+    points = [[lesion("a", 30)], [lesion("a", 30), lesion("b", 20)], [lesion("a", 20), *b]]
+    assert evaluate(points, new={"b"}).response == response
+
+
+@pytest.mark.parametrize(
+    ("then", "last", "response"),
+    [
+        ([lesion("a", 0)], [lesion("a", 4)], "PD"),
+        ([lesion("a", 0)], [lesion("a", 0)], "CR"),
+        ([lesion("a", 0), lesion("b", 0)], [lesion("a", 0), lesion("b", 3)], "PD"),
+        ([lesion("a", 0), lesion("b", 6)], [lesion("a", 4), lesion("b", 6)], "PR"),
+        ([lesion("a", 0), lesion("b", 6)], [lesion("a", 6), lesion("b", 6)], "PD"),
+    ],
+)
+def test_what_is_back_after_a_complete_response_is_progression(then, last, response):
+    """After a partial one it is added to the sum and judged with it."""
+    baseline = [lesion("a", 30), *[lesion("b", 6) for each in then if each.uid == "b"]]
+    course = evaluate([baseline, then, last])
+    assert course.response == response
+    assert evaluate([baseline, then, then, last]).response == response
+
+
+def test_a_node_that_was_normal_and_grows_is_judged_by_its_sum():
+    points = [[lesion("n", mm, node=True)] for mm in (18, 9, 11)]
+    assert evaluate(points).response == "PR"
+
+
+SUMS = (100, 50, 52, 55, 58, 61)
+
+
+@pytest.mark.parametrize("start", range(1, 5))
+def test_a_course_that_began_before_its_time_points_has_its_baseline_and_nadir(start):
+    points = [[lesion("a", mm), lesion("b", mm)] for mm in SUMS]
+    whole = evaluate(points)
+    assert (whole.response, whole.baseline_mm, whole.nadir_mm) == ("PD", 200, 100)
+    before = evaluate(points[: start + 1])
+    earlier = Earlier(before.targets, (before.baseline_mm, before.nadir_mm, before.sums_mm[-1]))
+    follows = evaluate(points[start:], earlier=earlier)
+    assert (follows.response, follows.baseline_mm, follows.nadir_mm) == ("PD", 200, 100)
+    assert evaluate(points[2:]).response == "SD"
+
+
+def test_a_course_that_began_before_asks_for_all_of_its_lesions():
+    gone = [lesion("a", 0)]
+    earlier = Earlier(("a",), (30, 30, 10), others=frozenset({"b"}))
+    assert evaluate([[lesion("a", 10)], gone], earlier=earlier).response == "PR"
+    assert evaluate([[lesion("a", 10)], [*gone, lesion("b", 0)]], earlier=earlier).response == "CR"
+    complete = Earlier(("a",), (30, 30, 0), complete=True)
+    assert evaluate([gone, [lesion("a", 4)]], earlier=complete).response == "PD"
 
 
 def test_a_target_gone_beside_a_lesion_that_stays_is_no_complete_response():
@@ -122,5 +184,5 @@ def test_nodes_below_10_mm_are_normal():
 def test_no_target_no_response():
     assert evaluate([[lesion("a", 20)]]) is None
     assert evaluate([[lesion("a", 9)], [lesion("a", 12)]]) is None
-    new_alone = evaluate([[], [lesion("a", 12)]], new_lesions=True)
+    new_alone = evaluate([[], [lesion("a", 12)]], new={"a"})
     assert (new_alone.target, new_alone.response) == (None, "PD")
