@@ -18,6 +18,7 @@ PIXEL_DATA, NUMBER_OF_FRAMES = 0x7FE00010, 0x00280008
 UNDEFINED = 0xFFFFFFFF
 MAXIMUM_DEPTH = 64
 MAXIMUM_ELEMENTS = 4_000_000  # an enhanced object of 40,000 frames has three
+ELEMENTS_OF_ANY, BYTES_OF_ANOTHER = 1_000_000, 64  # where it is smaller than those are
 MAXIMUM_FRAGMENTS = 1_000_000
 FRAGMENTS_OF_ANY, FRAGMENTS_OF_A_FRAME = 65_536, 16  # a video is one stream, cut anywhere
 MAXIMUM_VALUE = 16 * 1024  # bytes kept of a wanted value
@@ -113,7 +114,7 @@ def walk(data: Buffer, start: int, end: int, encoding: Encoding, wanted: Contain
             pixel_bytes[tag] = length
         position = value_end
     else:
-        raise _too_many()
+        raise steps.too_many()
     return Walk(values, pixel_bytes, fragments)
 
 
@@ -124,7 +125,8 @@ class _Steps:
         order = ">" if encoding.big_endian else "<"
         self._data = data
         self._end = end
-        self.left = iter(range(MAXIMUM_ELEMENTS))  # shared by every loop, however deep
+        self._most = min(MAXIMUM_ELEMENTS, ELEMENTS_OF_ANY + end // BYTES_OF_ANOTHER)
+        self.left = iter(range(self._most))  # shared by every loop, however deep
         self.explicit = struct.Struct(order + "HH2sH").unpack_from
         self._implicit = struct.Struct(order + "HHI").unpack_from
         self._length = struct.Struct(order + "I").unpack_from
@@ -162,7 +164,7 @@ class _Steps:
             if tag != _ITEM:
                 raise MalformedDataSetError(f"{_name(tag)} stands where a sequence's item should")
             position = self._after_item(position, length, explicit, depth)
-        raise _too_many()
+        raise self.too_many()
 
     def _after_item(self, position: int, length: int, explicit: bool, depth: int) -> int:
         if length != UNDEFINED:
@@ -175,7 +177,7 @@ class _Steps:
                 position = self.after_sequence(position, explicit and vr != b"UN", depth + 1)
             else:
                 position = self._inside(position + length)
-        raise _too_many()
+        raise self.too_many()
 
     def fragments(self, position: int, most: int) -> tuple[int, int]:
         """How many fragments of encapsulated pixel data, of ``most``, hold anything, and where it ends (PS3.5
@@ -191,6 +193,9 @@ class _Steps:
             position = self._inside(position + length)
         raise MalformedDataSetError(f"the pixel data is cut into more than {most:,} fragments")
 
+    def too_many(self) -> MalformedDataSetError:
+        return MalformedDataSetError(f"it has more than {self._most:,} elements")
+
     def _inside(self, position: int) -> int:
         if position > self._end:
             raise MalformedDataSetError("the data set is cut short inside a sequence or its pixel data")
@@ -205,10 +210,6 @@ def integer(value: bytes) -> int | None:
 
 def _most_fragments(frames: int) -> int:
     return min(FRAGMENTS_OF_ANY + FRAGMENTS_OF_A_FRAME * max(frames, 1), MAXIMUM_FRAGMENTS)
-
-
-def _too_many() -> MalformedDataSetError:
-    return MalformedDataSetError(f"it has more than {MAXIMUM_ELEMENTS:,} elements")
 
 
 def _name(tag: int) -> str:
