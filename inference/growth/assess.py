@@ -22,11 +22,18 @@ _MEANING = {
 }
 
 
-def assess(reader: str, finding: Finding, change: Change) -> tuple[Assessment, ...]:
-    """Fleischner, Lung-RADS and, for solid nodules, BTS and NELSON; nothing for what is no lung nodule."""
+def assess(
+    reader: str, finding: Finding, change: Change, older: Sequence[tuple[int, float]] = ()
+) -> tuple[Assessment, ...]:
+    """Fleischner, Lung-RADS and, for solid nodules, BTS and NELSON; nothing for what is no lung nodule.
+
+    Args:
+        older: of the same lesion in scans before the one of the change, how many days ago, and long and short
+            axis as a mean in mm.
+    """
     if reader != _READER:
         return ()
-    found = [_fleischner(finding, change), _lung_rads(finding, change)]
+    found = [_fleischner(finding, change), _lung_rads(finding, change, older)]
     if finding.kind in (None, "solid") and change.volume_change_percent is not None:
         found += _volumetric(change.volume_change_percent, change)
     return tuple(found)
@@ -58,12 +65,14 @@ def solid_part(finding: Finding, volume: Volume) -> SolidPart | None:
     return SolidPart(sphere_diameter_mm(float(hu.size) * volume.voxel_mm3), mean_hu)
 
 
-def _lung_rads(finding: Finding, change: Change) -> Assessment:
+def _lung_rads(finding: Finding, change: Change, older: Sequence[tuple[int, float]]) -> Assessment:
     now = lung_rads.mean_diameter_mm(finding.long_axis_mm, finding.short_axis_mm)
     before = _axes(change)
     course: lung_rads.Course = "new"
     if before is not None:
-        course = lung_rads.course(lung_rads.mean_diameter_mm(*before), now, change.days)
+        newest = lung_rads.mean_diameter_mm(*before)
+        scans = [(change.days, newest), *((days, lung_rads.rounded_mm(mm)) for days, mm in older)]
+        course = lung_rads.over_screens(lung_rads.course(newest, now, change.days), scans, now)
     kind = _kind(finding.kind)
     part = _SolidCourse.of(change)
     category = lung_rads.category(kind, now, course, part.now_mm, part.course)

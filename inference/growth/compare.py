@@ -162,9 +162,8 @@ class _Changes:
             return finding
         if finding.kind == "part-solid":
             change = replace(change, solid=solid_part(finding, self.volume))
-        return finding.tracked_as(
-            uid, replace(change, assessments=assess(self.current.reader, finding, change))
-        )
+        said = assess(self.current.reader, finding, change, self._older(uid, change.days))
+        return finding.tracked_as(uid, replace(change, assessments=said))
 
     def gone(self, finding: Finding) -> Finding:
         change = Change(
@@ -227,6 +226,17 @@ class _Changes:
             significant=True,
             match_confidence=confidence,
         )
+
+    def _older(self, uid: str, days: int) -> list[tuple[int, float]]:
+        """When and how large, as a mean of both axes in mm, the lesion was in priors before that of its
+        change, ``days`` ago."""
+        return [
+            (ago, (same.long_axis_mm + same.short_axis_mm) / 2)
+            for prior in self.priors.values()
+            if (ago := self._days(prior)) > days > 0
+            for same in prior.reading.findings
+            if uid and same.tracking_uid == uid
+        ]
 
     def _days(self, prior: Prior) -> int:
         return days_between(prior.date, self.date) or 0

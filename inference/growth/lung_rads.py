@@ -6,6 +6,8 @@ a radiologist's and are not given here.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import pairwise
 from math import floor
 from typing import Final, Literal
 
@@ -47,6 +49,28 @@ def course(prior_mm: float, current_mm: float, days: int | None) -> Course:
         return "growing over unknown time"
     yearly = increase * min(1.0, GROWTH_WITHIN_DAYS / days)
     return "growing" if yearly > GROWTH_MM else "growing slowly"
+
+
+def over_screens(against_newest: Course, earlier: Sequence[tuple[int, float]], current_mm: float) -> Course:
+    """What several earlier scans make of a nodule that is ``stable`` against the newest of them. It grows
+    where it has since any of the last 12 months. It grows slowly where it is larger than at the newest, and
+    by more than 1.5 mm than at the oldest, though no interval between two scans was growth of itself.
+
+    Args:
+        earlier: days before now, known and above 0, and mean diameter in mm; in any order.
+    """
+    if against_newest != "stable" or len(earlier) < 2:
+        return against_newest
+    if any(course(mm, current_mm, days) == "growing" for days, mm in earlier if days <= GROWTH_WITHIN_DAYS):
+        return "growing"
+    oldest_first = sorted(earlier, reverse=True)
+    intervals = pairwise([*oldest_first, (0, current_mm)])
+    rose_at_once = any(
+        course(mm, later_mm, days - later) != "stable" for (days, mm), (later, later_mm) in intervals
+    )
+    increase = round(current_mm - oldest_first[0][1], 6)
+    is_larger = current_mm > oldest_first[-1][1]
+    return "growing slowly" if is_larger and increase > GROWTH_MM and not rose_at_once else "stable"
 
 
 def solid_course(prior_mm: float, current_mm: float, days: int | None) -> Course:

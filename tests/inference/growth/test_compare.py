@@ -97,6 +97,17 @@ def test_targets_the_current_study_does_not_share_are_not_evaluable():
     assert found.reading.response is None
 
 
+@pytest.mark.parametrize(("oldest_mm", "category"), [(7.0, "4B"), (8.4, "3")])
+def test_a_nodule_that_grows_a_little_from_screen_to_screen_is_held_to_the_oldest_too(oldest_mm, category):
+    def study(number, date, mm):
+        return Prior(f"1.{number}", date, reading(finding(STAYS, mm, "A")), lambda: VOLUME)
+
+    priors = [study(2, "20230701", 8.4), study(1, "20220701", oldest_mm)]
+    found = compare(reading(finding(STAYS, 9.8, "a")), VOLUME, priors, date="20240701").reading.findings[0]
+    assert found.change.prior_study_uid == "1.2"
+    assert {each.guideline: each.result for each in found.change.assessments}["Lung-RADS 2022"] == category
+
+
 def _painted(volume, mask, hu):
     voxels = volume.voxels.copy()
     box = tuple(slice(o, o + n) for o, n in zip(mask.origin, mask.voxels.shape, strict=True))

@@ -50,6 +50,27 @@ def test_lung_rads_growth_is_more_than_1_5_mm_within_a_year(prior, current, days
     assert lung_rads.course(prior, current, days) == course
 
 
+@pytest.mark.parametrize(
+    ("newest", "earlier", "current", "course"),
+    [
+        ("stable", [(365, 8.4), (730, 7.0)], 9.8, "growing slowly"),
+        ("stable", [(730, 7.0), (365, 8.4)], 9.8, "growing slowly"),
+        ("stable", [(365, 7.8), (730, 7.0)], 8.5, "stable"),
+        ("stable", [(365, 7.8), (730, 7.0)], 8.6, "growing slowly"),
+        ("stable", [(365, 9.0), (730, 7.4)], 9.0, "stable"),
+        ("stable", [(365, 9.0), (547, 7.0)], 9.1, "stable"),
+        ("stable", [(365, 8.6), (730, 8.4)], 7.0, "stable"),
+        ("stable", [(90, 7.5), (366, 7.0)], 8.6, "growing"),
+        ("stable", [(90, 7.5), (366, 7.0)], 8.5, "stable"),
+        ("stable", [(365, 8.4)], 9.8, "stable"),
+        ("growing", [(365, 8.4), (730, 7.0)], 10.0, "growing"),
+        ("stable over unknown time", [(365, 8.4), (730, 7.0)], 9.8, "stable over unknown time"),
+    ],
+)
+def test_lung_rads_growth_over_several_screens(newest, earlier, current, course):
+    assert lung_rads.over_screens(newest, earlier, current) == course
+
+
 def test_lung_rads_diameters_have_one_decimal():
     assert lung_rads.mean_diameter_mm(6.3, 5.8) == 6.1
     assert lung_rads.mean_diameter_mm(6.0, 5.84) == 5.9
