@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import pairwise
 
 import numpy as np
@@ -222,7 +223,12 @@ def _stacked(slices: list[Slice], steps: list[int], notes: list[str]) -> Stack:
 
 
 def _normal(item: Slice) -> Floats:
-    return np.cross(item.orientation[:3], item.orientation[3:])
+    return _perpendicular(item.orientation)
+
+
+@lru_cache(maxsize=64)
+def _perpendicular(orientation: tuple[float, ...]) -> Floats:
+    return np.cross(orientation[:3], orientation[3:])
 
 
 def _along(item: Slice) -> float:

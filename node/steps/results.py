@@ -90,7 +90,9 @@ def write_results(
     pictures = [folder / f"key-{number}.png" for number, _ in enumerate(reading.findings, 1)]
     for finding, picture in zip(reading.findings, pictures, strict=True):
         drawn = compared.pictures.get(finding.tracking_uid)
-        Image.fromarray(key_image(finding, volume) if drawn is None else drawn).save(picture)
+        Image.fromarray(key_image(finding, volume) if drawn is None else drawn).save(
+            picture, compress_level=1
+        )
     room.archive.make_durable(folder)
     reading = replace(reading, seconds={**reading.seconds, "results": time.perf_counter() - started})
     objects = [

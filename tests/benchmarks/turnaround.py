@@ -70,6 +70,7 @@ class Site:
         self.folder, self.phantom = folder, phantom
         self.pacs = Orthanc(folder / "orthanc")
         self.node = Victim(folder, self.pacs)
+        self.orthanc = httpx.Client(base_url=self.pacs.url)
         self.api = httpx.Client(base_url=f"http://127.0.0.1:{self.node.web_port}/api", timeout=30)
 
     def __enter__(self) -> Site:
@@ -99,14 +100,16 @@ class Site:
 
     def await_report(self, uid: str) -> None:
         """Until the PACS has all of it. The PACS is asked, so that the node is left to its work."""
-        _await(lambda: self._is_reported(uid), f"the report of {uid} does not arrive", pause=0.1)
+        objects = 1 + REPORTS
+        _await(lambda: self._kept(uid) == objects, f"the report of {uid} does not arrive")
 
     def await_end(self, uid: str) -> None:
         _await(lambda: self._state(uid) == "delivered", f"study {uid} does not end")
 
-    def _is_reported(self, uid: str) -> bool:
-        there = [instance["Modality"] for instance in self.pacs.instances(StudyInstanceUID=uid)]
-        return "SEG" in there and there.count("SR") == REPORTS
+    def _kept(self, uid: str) -> int:
+        query = {"Level": "Instance", "Query": {"StudyInstanceUID": uid}}
+        found = self.orthanc.post("/tools/find", json=query).raise_for_status().json()
+        return len(found)
 
     def _state(self, uid: str) -> str:
         study = self.api.get(f"/studies/{uid}").json()["study"]
@@ -210,12 +213,12 @@ def _answers(api: httpx.Client) -> bool:
         return False
 
 
-def _await(true: Callable[[], bool], otherwise: str, pause: float = 0.02) -> None:
+def _await(true: Callable[[], bool], otherwise: str) -> None:
     deadline = time.monotonic() + PATIENCE
     while not true():
         if time.monotonic() > deadline:
             raise SystemExit(otherwise)
-        time.sleep(pause)
+        time.sleep(0.02)
 
 
 def _seconds(moment: str) -> float:
