@@ -206,7 +206,10 @@ def _take_up(room: ReadingRoom, queue: DurableQueue) -> None:
     for uid, revision in unfinished:
         priority = partial(urgency_of, room, Job(uid, revision))
         if not queue.take_up(_key(uid, revision), uid, revision, priority=priority):
-            give_up(room, uid, revision)
+            try:
+                give_up(room, uid, revision)
+            except Exception:  # what is behind it is taken up all the same
+                log.exception("study %s could not be given up", uid)
 
 
 def _key(study_uid: str, revision: int) -> str:

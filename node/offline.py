@@ -131,7 +131,8 @@ def _without_images(folder: Path, refused: Sequence[tuple[Path, str]]) -> str:
 
 def _read(room: ReadingRoom, study_uid: str, progress: Progress) -> None:
     def step(stage: str, function: Callable[..., Any], *args: Any) -> Any:
-        progress(*STAGES[stage])
+        if stage in STAGES:
+            progress(*STAGES[stage])
         return plain_step(stage, function, *args)
 
     read(room, step, study_uid, 1)

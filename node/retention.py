@@ -152,8 +152,10 @@ class Retention:
 
     def look(self) -> None:
         """See to the disk: refused objects go before any patient's images do."""
-        self.prune_quarantine()
-        self.make_room()
+        try:
+            self.prune_quarantine()
+        finally:
+            self.make_room()
 
     def _run(self) -> None:
         next_round = time.monotonic()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -25,11 +24,12 @@ def prune(quarantine: Path, before: datetime | None, most_bytes: int | None) -> 
     no more than ``most_bytes`` and is no more than ``MOST_OBJECTS``; None sets neither limit. Folders left
     empty go too."""
     found: list[tuple[float, int, str]] = []
-    for folder in quarantine.iterdir() if quarantine.is_dir() else ():
-        with os.scandir(folder) as entries:
-            for entry in entries:
-                status = entry.stat()
-                found.append((status.st_mtime, max(status.st_size, LEAST_BYTES), entry.path))
+    for refused in quarantine.glob("*/*"):
+        try:
+            status = refused.stat()
+        except FileNotFoundError:
+            continue
+        found.append((status.st_mtime, max(status.st_size, LEAST_BYTES), str(refused)))
     found.sort()
     left = sum(size for _, size, _ in found)
     deleted = 0

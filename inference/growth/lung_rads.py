@@ -57,13 +57,14 @@ def over_screens(against_newest: Course, earlier: Sequence[tuple[int, float]], c
     by more than 1.5 mm than at the oldest, though no interval between two scans was growth of itself.
 
     Args:
-        earlier: days before now, known and above 0, and mean diameter in mm; in any order.
+        earlier: days before now, known and above 0, and mean diameter in mm; in any order. Of scans of one
+            day the first counts.
     """
     if against_newest != "stable" or len(earlier) < 2:
         return against_newest
     if any(course(mm, current_mm, days) == "growing" for days, mm in earlier if days <= GROWTH_WITHIN_DAYS):
         return "growing"
-    oldest_first = sorted(earlier, reverse=True)
+    oldest_first = sorted(dict(reversed(earlier)).items(), reverse=True)
     intervals = pairwise([*oldest_first, (0, current_mm)])
     rose_at_once = any(
         course(mm, later_mm, days - later) != "stable" for (days, mm), (later, later_mm) in intervals

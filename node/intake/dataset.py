@@ -23,7 +23,7 @@ MAXIMUM_FRAGMENTS = 1_000_000
 FRAGMENTS_OF_ANY, FRAGMENTS_OF_A_FRAME = 65_536, 16  # a video is one stream, cut anywhere
 MAXIMUM_VALUE = 16 * 1024  # bytes kept of a wanted value
 
-_INTEGER = re.compile(rb"[+-]?[0-9]{1,11}")
+_INTEGER = re.compile(rb"([+-]?[0-9]{1,11})(\.0*)?")  # some write 1.0
 _ITEM, _ITEM_END, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
 _LONG_VRS = frozenset(
     {b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV"}
@@ -204,8 +204,8 @@ class _Steps:
 
 def integer(value: bytes) -> int | None:
     """The number in an IS (PS3.5 6.2); None where there is none."""
-    text = value.strip(b" \0")
-    return int(text) if _INTEGER.fullmatch(text) else None
+    found = _INTEGER.fullmatch(value.strip(b" \0"))
+    return int(found[1]) if found else None
 
 
 def _most_fragments(frames: int) -> int:

@@ -9,9 +9,10 @@ from typing import Protocol
 
 from node.intake.callers import Caller, is_allowed
 from node.intake.examination import OUT_OF_RESOURCES
-from node.intake.negotiation import CALLER_NOT_RECOGNISED, LIMIT_EXCEEDED
+from node.intake.negotiation import LIMIT_EXCEEDED
 from node.intake.notes import RefusalNotes
 from node.settings import DicomSettings
+from node.wire.negotiation import CALLER_NOT_RECOGNISED
 from storage.audit import AuditEntry
 from storage.database import now
 from storage.events import count_of

@@ -37,7 +37,7 @@ MISMATCH = 0xA900
 CANNOT_UNDERSTAND = 0xC000
 CONFLICT = 0xC001
 MAXIMUM_INFLATED = 1 << 29  # bytes
-ALWAYS_INFLATED, INFLATED_OF_ONE = 1 << 26, 250  # bytes, whatever was sent, and of each byte that was
+ALWAYS_INFLATED, INFLATED_OF_ONE = 1 << 28, 250  # bytes, whatever was sent, and of each byte that was
 HEAD = 32 * 1024  # bytes looked at first; all but the pixel data mostly lies within
 
 CHARACTER_SET, SOP_CLASS, SOP_INSTANCE = 0x00080005, 0x00080016, 0x00080018

@@ -21,7 +21,6 @@ from node.wire.negotiation import APPLICATION_CONTEXT, MAXIMUM_CONTEXTS, Kind
 from node.wire.pdu import ASSOCIATE_RQ, PDU_HEAD
 from storage.part10 import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION
 
-CALLER_NOT_RECOGNISED = (1, 1, 3)  # result, source, reason (PS3.8 Table 9-21)
 LIMIT_EXCEEDED = (2, 3, 2)
 
 

@@ -24,6 +24,10 @@ FORMAT = 4
 """Of the result objects: raised with every change to what is written of the same reading, or objects of old
 and of new would share a UID and differ in their bytes."""
 
+METHOD = 2
+"""Of reading and judging: raised with every change to what is found, measured or made of the same images by
+the same weights, or a reading that was kept would stand for what is no longer said."""
+
 
 def reading_identity(
     reader: str,
@@ -40,6 +44,7 @@ def reading_identity(
     """
     seed = {
         "software": SOFTWARE_VERSION,
+        "method": METHOD,
         "reader": reader,
         "series": series_uid,
         "images": sorted(set(sop_uids)),

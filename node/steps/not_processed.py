@@ -38,7 +38,7 @@ def say_if_not_processed(room: ReadingRoom, job: Job) -> None:
     with room.database.session() as session:
         for destination in room.settings.destinations:
             if made.kind in destination.objects:
-                deliveries.post(session, job.study_uid, job.revision, destination.name, [written])
-                note(
-                    session, job, "deliver", f"a report of why nothing was read posted to {destination.name}"
-                )
+                posted = deliveries.post(session, job.study_uid, job.revision, destination.name, [written])
+                if posted:
+                    told = f"a report of why nothing was read posted to {destination.name}"
+                    note(session, job, "deliver", told)

@@ -106,12 +106,33 @@ def test_a_study_that_takes_the_node_down_each_time_ends_failed_and_can_be_read_
     with database.snapshot() as session:
         ended = readings.find_revision(session, uid, 1)
         assert (ended.state, ended.stage) == ("failed", "infer")
-        assert "the node ended 10 times while it read this study" in ended.reason
+        assert "the node ended, or was stopped, 10 times while it read this study" in ended.reason
         assert uid not in dict(readings.unfinished(session))
     with database.session() as session:
         actions.read_again(session, uid, "a tester")
         (again,) = close_quiet(session, now(), lambda study: True)
     assert again == ClosedStudy(uid, 2)
+    database.close()
+
+
+def test_a_study_that_cannot_be_given_up_keeps_nothing_behind_it_waiting(
+    closed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database, archive, studies = closed
+    room = ReadingRoom(Settings(), database, archive, Catalogue(None), engine=None)  # type: ignore[arg-type]
+    taken_up: list[str] = []
+
+    class GivenUp(Queued):
+        def take_up(self, key: str, *_args: Any, priority: Callable[[], str]) -> bool:
+            taken_up.append(key)
+            return False
+
+    def damaged(*_: Any) -> None:
+        raise ValueError("a header is damaged")
+
+    monkeypatch.setattr(app, "give_up", damaged)
+    app._take_up(room, GivenUp())  # type: ignore[arg-type]
+    assert sorted(taken_up) == sorted(f"{study.study_uid}/1" for study in studies.values())
     database.close()
 
 

@@ -152,6 +152,20 @@ def test_a_chest_ct_is_read_to_objects_and_json(tmp_path: Path, shipped_models: 
     assert told[-1] == "100 % done"
 
 
+def test_a_step_around_the_reading_that_fails_is_said_in_a_sentence(
+    tmp_path: Path, shipped_models: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("node.steps.select_series", full)
+    written(tmp_path / "study")
+    result = read(tmp_path / "study", tmp_path / "out")
+    assert is_one_sentence(result), result.output
+    assert "choosing series failed: " in result.stderr
+    assert "No space left on device" in result.stderr
+
+
 def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
     result = read(tmp_path / "absent", tmp_path / "out")
     assert result.exit_code == 2

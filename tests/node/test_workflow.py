@@ -310,6 +310,26 @@ def test_a_run_that_ended_without_its_work_is_taken_up_anew(tmp_path):
     assert runs == ["a", "a"]
 
 
+def test_a_run_that_ends_without_its_work_time_and_again_is_given_up(tmp_path, monkeypatch):
+    monkeypatch.setattr(workflow, "MOST_LIVES", 3)
+    runs: list[str] = []
+
+    def body(step, name):
+        runs.append(name)
+        raise RuntimeError("a fault of ours")
+
+    queue = DurableQueue(f"sqlite:///{tmp_path / 'queue.db'}", "here", body)
+    queue.start()
+    try:
+        deadline = time.monotonic() + 60
+        while queue.take_up("a/1", "a") and time.monotonic() < deadline:
+            time.sleep(0.1)
+        assert not queue.take_up("a/1", "a")
+    finally:
+        queue.stop()
+    assert runs == ["a"] * 3
+
+
 class Vanished(BaseException):
     """Ends a run so that nothing is recorded of its end, as on a disk without room for that."""
 

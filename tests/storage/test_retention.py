@@ -292,6 +292,15 @@ def test_quarantine_keeps_neither_what_is_old_nor_more_than_it_may(tmp_path: Pat
     assert quarantine.prune(archive.quarantine, None, None).objects == 0
 
 
+def test_what_else_lies_in_quarantine_is_in_nobodys_way(tmp_path: Path) -> None:
+    archive = Archive(tmp_path, durable=False)
+    old = refused(archive, "2026-01-01", "old.dcm", 10, 40)
+    (archive.quarantine / ".DS_Store").write_bytes(b"a note")
+    (archive.quarantine / "2026-01-01" / "gone.dcm").symlink_to("nowhere")
+    assert quarantine.prune(archive.quarantine, now() - timedelta(days=30), None).objects == 1
+    assert not old.exists()
+
+
 def test_quarantine_keeps_no_more_objects_than_can_be_listed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -56,6 +56,8 @@ def test_lung_rads_growth_is_more_than_1_5_mm_within_a_year(prior, current, days
         ("stable", [(365, 8.4), (730, 7.0)], 9.8, "growing slowly"),
         ("stable", [(730, 7.0), (365, 8.4)], 9.8, "growing slowly"),
         ("stable", [(365, 7.8), (730, 7.0)], 8.5, "stable"),
+        ("stable", [(180, 5.6), (400, 4.4), (400, 4.4)], 6.2, "growing slowly"),
+        ("stable", [(180, 5.6), (180, 5.8), (400, 4.4)], 6.2, "growing slowly"),
         ("stable", [(365, 7.8), (730, 7.0)], 8.6, "growing slowly"),
         ("stable", [(365, 9.0), (730, 7.4)], 9.0, "stable"),
         ("stable", [(365, 9.0), (547, 7.0)], 9.1, "stable"),

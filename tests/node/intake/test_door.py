@@ -17,9 +17,9 @@ from sqlalchemy import select
 from node.intake import tally, transport
 from node.intake.callers import Caller
 from node.intake.door import MOST_NAMES, PLACES_TO_WAIT, Door
-from node.intake.negotiation import CALLER_NOT_RECOGNISED
 from node.intake.notes import RefusalNotes
 from node.settings import AllowedCaller, DicomSettings
+from node.wire.negotiation import CALLER_NOT_RECOGNISED
 from storage.audit import AuditFilter, newest
 from storage.closing import close_quiet
 from storage.database import now

@@ -158,7 +158,12 @@ def test_pixels_of_no_bits_are_refused(intake: Intake, instead: bytes) -> None:
 
 @pytest.mark.parametrize(
     ("frames", "expected"),
-    [(b"+300", "2048 of 614400 bytes"), (b"-300", "Number of Frames is none"), (b"3.00", "b'3.00'")],
+    [
+        (b"+300", "2048 of 614400 bytes"),
+        (b"-300", "Number of Frames is none"),
+        (b"3.00", "2048 of 6144 bytes"),
+        (b"3.50", "b'3.50'"),
+    ],
 )
 def test_a_number_of_frames_is_read_as_it_may_be_written(
     intake: Intake, frames: bytes, expected: str
@@ -171,7 +176,7 @@ def test_a_number_of_frames_is_read_as_it_may_be_written(
     assert expected in reason
 
 
-@pytest.mark.parametrize("frames", [b"    ", b"0   ", b" +1 "])
+@pytest.mark.parametrize("frames", [b"    ", b"0   ", b" +1 ", b"1.0 "])
 def test_an_image_of_one_frame_may_say_so_in_several_ways(intake: Intake, frames: bytes) -> None:
     image = ct_slice()
     image.NumberOfFrames = 1234
@@ -230,12 +235,12 @@ def test_a_deflated_object_that_grows_without_end_is_refused(start_intake: Start
     deflater = zlib.compressobj(9, wbits=-zlib.MAX_WBITS)
     megabyte = bytes(1 << 20)
     data = deflater.compress(encoded(image)[:-2048])
-    data += b"".join(deflater.compress(megabyte) for _ in range(80)) + deflater.flush()
+    data += b"".join(deflater.compress(megabyte) for _ in range(300)) + deflater.flush()
     with RawSender(intake.port, 60) as sender:
         sender.associate([(CTImageStorage, DeflatedExplicitVRLittleEndian)])
         assert sender.store(data, image.SOPInstanceUID) == 0xC000
     [refusal] = intake.refusals()
-    assert f"grows beyond the 64 MiB that {len(data):,} bytes may become" in refusal.reason
+    assert f"grows beyond the 256 MiB that {len(data):,} bytes may become" in refusal.reason
 
 
 def test_sequences_nested_without_end_are_refused(intake: Intake) -> None:
