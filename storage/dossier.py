@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session, selectinload
 
 from storage.choices import SeriesChoice, choices_of
 from storage.contents import Content
+from storage.deliveries import stood_for
 from storage.overview import StudyLine, one_study
 from storage.tables import Delivery, Event, FindingRow, Instance, ReadingRow, Revision, Series, Study
 
@@ -210,7 +211,7 @@ def _series(session: Session, study_key: int, choices: Sequence[SeriesChoice]) -
 
 def _revision(session: Session, row: Revision, events: Iterable[EventRecord]) -> RevisionRecord:
     deliveries = session.scalars(
-        select(Delivery).where(Delivery.revision_pk == row.id).order_by(Delivery.destination, Delivery.id)
+        select(Delivery).where(stood_for(row.id)).order_by(Delivery.destination, Delivery.id)
     )
     return RevisionRecord(
         number=row.number,

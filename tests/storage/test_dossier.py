@@ -9,6 +9,7 @@ import pytest
 from storage.database import Database
 from storage.dossier import Dossier, key_image_path, reading_bodies, study_dossier
 from storage.events import log_event
+from storage.readings import repeat_reading, stored
 from tests.node.web import rows
 
 
@@ -80,6 +81,21 @@ def test_only_a_waiting_delivery_has_a_next_try(database: Database, tmp_path: Pa
         posted[0].state = "sent"
     (shown,) = dossier(database, study.uid).revisions
     assert [(d.state, d.next_at is None) for d in shown.deliveries] == [("sent", True), ("waiting", False)]
+
+
+def test_a_revision_shows_the_deliveries_of_objects_that_an_earlier_one_posted(
+    database: Database, tmp_path: Path
+) -> None:
+    with database.session() as session:
+        study = rows.add_study(session)
+        first = rows.close(session, study)
+        reading = rows.add_reading(session, study, first, tmp_path, roles=("seg", "sr"))
+        rows.post(session, first, reading)
+        second = rows.close(session, study)
+        repeat_reading(session, study.uid, second.number, stored(reading))
+    later, earlier = dossier(database, study.uid).revisions
+    assert [(d.kind, d.state) for d in later.deliveries] == [("seg", "waiting"), ("sr", "waiting")]
+    assert later.deliveries == earlier.deliveries
 
 
 def test_objects_of_one_kind_are_told_apart_by_what_they_hold(database: Database, tmp_path: Path) -> None:
