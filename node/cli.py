@@ -148,11 +148,12 @@ def send(
     config: Config = None,
 ) -> None:
     """Send DICOM files to a node, as a PACS would."""
-    from node.commands.send import peer_at, send
+    from node.commands.send import calling_title, peer_at, send
     from node.tls import dicom_identity
 
     settings = _settings(config)
-    send(paths, peer_at(to, aec, settings, tls_name), aet, dicom_identity(settings.dicom.tls))
+    peer = peer_at(to, aec, settings, tls_name)
+    send(paths, peer, calling_title(aet), dicom_identity(settings.dicom.tls))
 
 
 @app.command(epilog="Example: overread demo --exit")

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import socket
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 from pydicom.errors import InvalidDicomError
 from pydicom.filereader import read_file_meta_info
 from pydicom.uid import MediaStorageDirectoryStorage
@@ -15,6 +16,7 @@ from pydicom.uid import MediaStorageDirectoryStorage
 from node.commands.terminal import console, progress
 from node.peers.sending import DicomDestination, Receipt
 from node.settings import Peer, Settings
+from node.settings.fields import AeTitle
 from node.settings.words import allowed
 from node.tls import Identity
 
@@ -77,10 +79,25 @@ def peer_at(address: str | None, ae_title: str | None, settings: Settings, tls_n
             tls_name=tls_name,
         )
     except ValidationError as error:
-        wrong, schema = error.errors()[0], Peer.model_json_schema()
-        field = str(wrong["loc"][0])
-        must = allowed(schema["properties"][field], schema)
-        raise SendError(f"{field} {wrong['input']!r} must be {must}.") from None
+        field = str(error.errors()[0]["loc"][0])
+        raise _not_allowed(field, error, Peer.model_json_schema()["properties"][field]) from None
+
+
+def calling_title(ae_title: str) -> str:
+    """``ae_title``, if it is one to call with.
+
+    Raises:
+        SendError: it is none.
+    """
+    kind = TypeAdapter[str](AeTitle)
+    try:
+        return kind.validate_python(ae_title)
+    except ValidationError as error:
+        raise _not_allowed("--aet", error, kind.json_schema()) from None
+
+
+def _not_allowed(what: str, error: ValidationError, schema: Mapping[str, Any]) -> SendError:
+    return SendError(f"{what} {error.errors()[0]['input']!r} must be {allowed(schema, schema)}.")
 
 
 def _how_to_be_known(peer: Peer, calling_ae_title: str) -> str:

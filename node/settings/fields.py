@@ -62,10 +62,15 @@ def limits(words: str) -> dict[str, Any]:
     return {"allowed": words}
 
 
-AE_TITLE = r"[^\\\x00-\x1f@]{1,16}"
+AE_TITLE = r"[!-?A-\[\]-~][ -?A-\[\]-~]{0,15}"  # PS3.5 6.2, AE; no @, which parts it from an address
 AeTitle = Annotated[
     str,
-    Field(pattern=rf"^{AE_TITLE}$", json_schema_extra=limits("1 to 16 characters, no backslash, no @")),
+    Field(
+        pattern=rf"^{AE_TITLE}$",
+        json_schema_extra=limits(
+            "1 to 16 characters of plain ASCII, no blank at the start, no backslash, no @"
+        ),
+    ),
 ]
 Host = Annotated[
     str,

@@ -275,6 +275,11 @@ def test_an_address_that_is_none_is_refused(tmp_path: Path, address: str) -> Non
         (("--to", "A@B@127.0.0.1:104"), "ae_title 'A@B' must be 1 to 16 characters"),
         (("--to", "127.0.0.1:104", "--aec", "A" * 17), "must be 1 to 16 characters"),
         (("--to", "a b:104"), "host 'a b' must be a host name or an address"),
+        (("--aet", "A" * 17), f"--aet '{'A' * 17}' must be 1 to 16 characters"),
+        (("--aet", "   "), "--aet '   ' must be 1 to 16 characters of plain ASCII, no blank at the start"),
+        (("--aet", "CT\\1"), "no backslash"),
+        (("--aet", "CT\t1"), "must be 1 to 16 characters"),
+        (("--aet", "RÖNTGEN"), "plain ASCII"),
     ],
 )
 def test_a_title_or_a_host_that_is_none_is_refused(
