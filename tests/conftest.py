@@ -11,11 +11,28 @@ from sqlalchemy import URL
 
 from storage.database import Database
 from tests import postgres
+from tests.databases import BOTH, KINDS, Databases, PostgresqlDatabases, SqliteDatabases, kinds
+from tests.databases import postgresql_databases as databases_of_server
 from tests.orthanc import Orthanc
 from tests.orthanc import free_port as any_free_port
 from tests.programs import absent, is_present, require
 
 SHARED_DATA = Path(__file__).parents[2] / "shared" / "data"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--database",
+        choices=(BOTH, *KINDS),
+        default=BOTH,
+        help="what tests that open a database run on; with both, slow ones run on SQLite alone",
+    )
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "database_kind" in metafunc.fixturenames:
+        on = kinds(metafunc.definition, metafunc.config.getoption("database"))
+        metafunc.parametrize("database_kind", on, indirect=True, scope="module")
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
@@ -59,21 +76,41 @@ def postgres_server() -> Iterator[URL]:
         yield url
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """The URL of an empty database, once SQLite and once PostgreSQL."""
-    if request.param == "sqlite":
-        yield f"sqlite:///{tmp_path / 'overread.db'}"
-    else:
-        with postgres.new_database(request.getfixturevalue("postgres_server")) as url:
-            yield url.render_as_string(hide_password=False)
+@pytest.fixture(scope="session")
+def sqlite_databases() -> SqliteDatabases:
+    return SqliteDatabases()
+
+
+@pytest.fixture(scope="session")
+def postgresql_databases(postgres_server: URL) -> Iterator[PostgresqlDatabases]:
+    with databases_of_server(postgres_server) as databases:
+        yield databases
+
+
+@pytest.fixture(scope="module")
+def database_kind(request: pytest.FixtureRequest) -> str:
+    """``sqlite`` or ``postgresql``: tests that open a database run on each, or as ``--database`` says."""
+    return str(request.param)
+
+
+@pytest.fixture(scope="module")
+def databases(request: pytest.FixtureRequest, database_kind: str) -> Databases:
+    """For fixtures that outlive a test, and for tests that want several."""
+    databases: Databases = request.getfixturevalue(f"{database_kind}_databases")
+    return databases
+
+
+@pytest.fixture
+def database_url(databases: Databases, tmp_path: Path) -> Iterator[str]:
+    """The URL of a database with the current tables and nothing in them."""
+    with databases.new(tmp_path) as url:
+        yield url
 
 
 @pytest.fixture
 def database(database_url: str) -> Iterator[Database]:
-    """A database with the current tables, once SQLite and once PostgreSQL."""
+    """A database with the current tables and nothing in them."""
     database = Database(database_url)
-    database.upgrade()
     yield database
     database.close()
 

@@ -73,12 +73,12 @@ def server() -> Iterator[URL]:
 
 
 @contextmanager
-def new_database(server: URL) -> Iterator[URL]:
-    """Create an empty database for one test, and drop it afterwards."""
+def new_database(server: URL, template: str = "template1") -> Iterator[URL]:
+    """Create a database like ``template``, which is empty where none is named, and drop it afterwards."""
     name = f"overread_{uuid.uuid4().hex}"
     maintenance = server.set(drivername="postgresql").render_as_string(hide_password=False)
     with psycopg.connect(maintenance, autocommit=True) as connection:
-        connection.execute(f'CREATE DATABASE "{name}"')
+        connection.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
         try:
             yield server.set(database=name)
         finally:

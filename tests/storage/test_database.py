@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 from sqlalchemy.orm import Session
 
@@ -16,9 +14,10 @@ def synchronous(session: Session) -> int:
     return int(session.connection().exec_driver_sql("PRAGMA synchronous").scalar_one())
 
 
+@pytest.mark.only_on("sqlite", "PostgreSQL syncs as it is set up itself")
 @pytest.mark.parametrize(("durable", "expected"), [(True, FULL), (False, NORMAL)])
-def test_a_durable_sqlite_syncs_at_each_commit(durable: bool, expected: int, tmp_path: Path) -> None:
-    database = Database(f"sqlite:///{tmp_path / 'overread.db'}", durable=durable)
+def test_a_durable_sqlite_syncs_at_each_commit(durable: bool, expected: int, database_url: str) -> None:
+    database = Database(database_url, durable=durable)
     with database.session() as session:
         assert synchronous(session) == expected
     with database.durable_session() as session:

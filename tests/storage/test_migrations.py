@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from alembic.autogenerate import compare_metadata
@@ -10,6 +11,7 @@ from sqlalchemy import inspect, select, text
 from storage.choices import SeriesChoice, choices_of
 from storage.database import Database
 from storage.tables import Base, Revision
+from tests.databases import Databases
 
 OLD_STUDY = (
     "INSERT INTO studies (id, uid, patient_pk, study_date, study_time, accession_number, description, "
@@ -24,10 +26,11 @@ OLD_STUDY = (
 
 
 @pytest.fixture
-def empty_database(database_url: str) -> Iterator[Database]:
-    database = Database(database_url)
-    yield database
-    database.close()
+def empty_database(databases: Databases, tmp_path: Path) -> Iterator[Database]:
+    with databases.empty(tmp_path) as url:
+        database = Database(url)
+        yield database
+        database.close()
 
 
 def test_the_migrations_make_exactly_the_tables_of_the_metadata(empty_database: Database) -> None:

@@ -83,12 +83,11 @@ def test_a_prior_under_a_merged_id_or_of_another_issuer_is_kept_too(
         assert release(session, merged.uid, "old") is not None
 
 
+@pytest.mark.only_on("postgresql", "SQLite has one writer at a time")
 @pytest.mark.parametrize("merged", [(), (("A", "B"),)])
 def test_a_prior_is_kept_for_a_study_that_was_queued_while_its_row_was_waited_for(
     merged: tuple[tuple[str, str], ...], database: Database, tmp_path: Path
 ) -> None:
-    if database.is_sqlite:
-        pytest.skip("SQLite has one writer at a time")
     with database.session() as session:
         prior = rows.add_study(session, patient_id="A")
         rows.read_and_deliver(session, prior, tmp_path)

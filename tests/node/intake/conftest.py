@@ -40,14 +40,13 @@ class Intake:
 
 
 @pytest.fixture
-def open_database(tmp_path: Path) -> Iterator[Callable[[], Database]]:
+def open_database(database_url: str) -> Iterator[Callable[[], Database]]:
+    """Opens the test's database, and once more at each call."""
     opened: list[Database] = []
 
     def open_() -> Database:
-        database = Database(f"sqlite:///{tmp_path / 'overread.db'}")
-        database.upgrade()
-        opened.append(database)
-        return database
+        opened.append(Database(database_url))
+        return opened[-1]
 
     yield open_
     for database in opened:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 import signal
-import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from sqlalchemy import select
 
+from storage.tables import Instance
+from tests.databases import held
 from tests.node.intake.conftest import Intake
 from tests.node.intake.senders import ct_series, send
 
@@ -23,9 +25,8 @@ from node.settings import DicomSettings
 from storage.archive import Archive
 from storage.database import Database
 
-folder, transport = Path(sys.argv[1]), sys.argv[2]
-database = Database(f"sqlite:///{folder / 'overread.db'}")
-database.upgrade()
+folder, url, transport = Path(sys.argv[1]), *sys.argv[2:]
+database = Database(url)
 settings = DicomSettings(port=0, minimum_free_mb=0, transport=transport)
 print(Receiver(settings, "OVERREAD", Archive(folder / "data"), database).start(), flush=True)
 threading.Event().wait()
@@ -33,9 +34,9 @@ threading.Event().wait()
 
 
 @pytest.fixture
-def served(tmp_path: Path, transport: str) -> Iterator[subprocess.Popen[str]]:
+def served(tmp_path: Path, database_url: str, transport: str) -> Iterator[subprocess.Popen[str]]:
     process = subprocess.Popen(
-        [sys.executable, "-c", SERVE, tmp_path, transport],
+        [sys.executable, "-c", SERVE, tmp_path, database_url, transport],
         cwd=Path(__file__).parents[3],
         stdout=subprocess.PIPE,
         text=True,
@@ -46,19 +47,16 @@ def served(tmp_path: Path, transport: str) -> Iterator[subprocess.Popen[str]]:
 
 
 def test_what_was_acknowledged_before_a_kill_is_found_by_the_next_start(
-    served: subprocess.Popen[str], tmp_path: Path, start_intake: Callable[..., Intake], transport: str
+    served: subprocess.Popen[str], database_url: str, start_intake: Callable[..., Intake], transport: str
 ) -> None:
     assert served.stdout is not None
     port = int(served.stdout.readline())
     images = ct_series(12)
-    with sqlite3.connect(tmp_path / "overread.db", isolation_level=None) as holder:
-        holder.execute("BEGIN IMMEDIATE")  # no row can be written while we hold this
+    with held(database_url) as holder:
         assert send(port, images) == [0x0000] * 12
         os.kill(served.pid, signal.SIGKILL)
         served.wait()
-        assert holder.execute("SELECT count(*) FROM instances").fetchone() == (0,)
-        holder.execute("ROLLBACK")
-    holder.close()
+        assert holder.scalars(select(Instance)).all() == []
 
     intake = start_intake(transport)
     assert {row.uid for row in intake.instances()} == {str(image.SOPInstanceUID) for image in images}
@@ -68,10 +66,9 @@ def test_what_was_acknowledged_before_a_kill_is_found_by_the_next_start(
     assert len(intake.instances()) == 12
 
 
-def test_images_wait_while_the_database_is_held_and_are_entered_after(intake: Intake, tmp_path: Path) -> None:
-    with sqlite3.connect(tmp_path / "overread.db", isolation_level=None) as holder:
-        holder.execute("BEGIN IMMEDIATE")
+def test_images_wait_while_the_database_is_held_and_are_entered_after(
+    intake: Intake, database_url: str
+) -> None:
+    with held(database_url):
         assert send(intake.port, ct_series(3)) == [0x0000] * 3
-        holder.execute("ROLLBACK")
-    holder.close()
     assert len(intake.instances()) == 3
