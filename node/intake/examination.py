@@ -18,10 +18,9 @@ from pathlib import Path
 from pydicom.charset import convert_encodings, decode_bytes
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, ImplicitVRLittleEndian
 
-from node.intake.contexts import IMAGE_CLASSES, VIDEO
-from node.intake.dataset import (
+from inference.elements import (
     NUMBER_OF_FRAMES,
-    PIXEL_DATA,
+    PIXEL_TAGS,
     BeyondHeadError,
     Buffer,
     Encoding,
@@ -30,6 +29,7 @@ from node.intake.dataset import (
     integer,
     walk,
 )
+from node.intake.contexts import IMAGE_CLASSES, VIDEO
 from storage.archive import UnsafeUidError, checked_uid
 
 OUT_OF_RESOURCES = 0xA700
@@ -63,7 +63,6 @@ _WANTED = frozenset(
     {*_HEADER, SOP_CLASS, SOP_INSTANCE}
     | {SAMPLES, PHOTOMETRIC, NUMBER_OF_FRAMES, ROWS, COLUMNS, BITS_ALLOCATED, PIXEL_URL}
 )
-_PIXEL_TAGS = (PIXEL_DATA, 0x7FE00008, 0x7FE00009)  # PixelData, FloatPixelData, DoubleFloatPixelData
 _VIDEO = frozenset(VIDEO)
 _DELIMITERS = {ord(character) for character in "\\^="}  # after each, a text's first character set holds again
 
@@ -222,7 +221,7 @@ def _check_pixels(found: Walk, encoding: Encoding, transfer_syntax: str) -> None
                 f"its compressed pixel data is incomplete: {found.fragments} fragments for {frames} frames",
             )
         return
-    arrived = next((found.pixel_bytes[tag] for tag in _PIXEL_TAGS if tag in found.pixel_bytes), None)
+    arrived = next((found.pixel_bytes[tag] for tag in PIXEL_TAGS if tag in found.pixel_bytes), None)
     if arrived is None:
         raise RefusedError(CANNOT_UNDERSTAND, f"it is an image of {columns} x {rows} without pixel data")
     expected = _native_bytes(found, encoding, rows * columns * frames, bits)

@@ -16,7 +16,7 @@ from pydicom.uid import (
     JPEGLSLossless,
 )
 
-from node.intake import dataset
+from inference import elements
 from node.intake.examination import OUT_OF_RESOURCES, Announcement, Header, RefusedError, Scratch, examine
 from tests.node.intake.senders import ct_slice, encoded
 
@@ -79,13 +79,13 @@ def test_elements_are_counted_wherever_they_stand(
     image = ct_slice()
     data, uid = many + encoded(image), str(image.SOPInstanceUID)
     examined(data, uid, ExplicitVRLittleEndian, tmp_path)
-    monkeypatch.setattr(dataset, "ELEMENTS_OF_ANY", 500)
+    monkeypatch.setattr(elements, "ELEMENTS_OF_ANY", 500)
     most = 500 + len(data) // 64
     with pytest.raises(RefusedError, match=f"more than {most} elements"):
         examined(data, uid, ExplicitVRLittleEndian, tmp_path)
-    monkeypatch.setattr(dataset, "BYTES_OF_ANOTHER", 1)  # a large object may have more of them, up to a limit
+    monkeypatch.setattr(elements, "BYTES_OF_ANOTHER", 1)  # a large one may have more, up to a limit
     examined(data, uid, ExplicitVRLittleEndian, tmp_path)
-    monkeypatch.setattr(dataset, "MAXIMUM_ELEMENTS", 900)
+    monkeypatch.setattr(elements, "MAXIMUM_ELEMENTS", 900)
     with pytest.raises(RefusedError, match="more than 900 elements"):
         examined(data, uid, ExplicitVRLittleEndian, tmp_path)
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 Buffer = bytes | memoryview | mmap.mmap
 
 PIXEL_DATA, NUMBER_OF_FRAMES = 0x7FE00010, 0x00280008
+PIXEL_TAGS = (PIXEL_DATA, 0x7FE00008, 0x7FE00009)  # PixelData, FloatPixelData, DoubleFloatPixelData
 UNDEFINED = 0xFFFFFFFF
 MAXIMUM_DEPTH = 64
 MAXIMUM_ELEMENTS = 4_000_000  # an enhanced object of 40,000 frames has three
@@ -52,19 +53,29 @@ class Encoding:
 
 @dataclass(frozen=True)
 class Walk:
-    """What a walk found: raw values of the wanted tags, and the lengths in bytes of the pixel data, by tag.
+    """What a walk found, by tag: raw values of the wanted elements, their value representations (empty where
+    implicit), the lengths of the pixel data in bytes, and where these begin.
 
     ``fragments``: how many fragments of encapsulated pixel data hold anything, the offset table left out.
     """
 
     values: dict[int, bytes] = field(default_factory=dict)
+    representations: dict[int, bytes] = field(default_factory=dict)
     pixel_bytes: dict[int, int] = field(default_factory=dict)
+    pixels_at: dict[int, int] = field(default_factory=dict)
     fragments: int | None = None
 
 
-def walk(data: Buffer, start: int, end: int, encoding: Encoding, wanted: Container[int]) -> Walk:
-    """Walk the data set from ``start`` to ``end``. ``data`` may hold only the first part of it: that is
-    enough when just the pixel data, which is not looked into, reaches beyond.
+def walk(
+    data: Buffer,
+    start: int,
+    end: int,
+    encoding: Encoding,
+    wanted: Container[int],
+    to_pixels: bool = False,
+) -> Walk:
+    """Walk the data set from ``start`` to ``end``, or ``to_pixels``. ``data`` may hold only the first part of
+    it: that is enough when just the pixel data, which is not looked into, reaches beyond.
 
     Raises:
         MalformedDataSetError: an element reaches beyond the end, what stands there is no element, or there
@@ -73,7 +84,9 @@ def walk(data: Buffer, start: int, end: int, encoding: Encoding, wanted: Contain
     """
     steps = _Steps(data, end, encoding)
     values: dict[int, bytes] = {}
+    representations: dict[int, bytes] = {}
     pixel_bytes: dict[int, int] = {}
+    pixels_at: dict[int, int] = {}
     fragments: int | None = None
     element, explicit, short = steps.element, encoding.explicit, steps.explicit
     position, given = start, len(data)
@@ -96,6 +109,8 @@ def walk(data: Buffer, start: int, end: int, encoding: Encoding, wanted: Contain
             tag, vr, length, position = element(position, explicit)
         if length == UNDEFINED:
             if tag == PIXEL_DATA:
+                if to_pixels:
+                    break
                 frames = integer(values.get(NUMBER_OF_FRAMES, b""))
                 fragments, position = steps.fragments(position, _most_fragments(frames or 1))
             else:
@@ -110,12 +125,15 @@ def walk(data: Buffer, start: int, end: int, encoding: Encoding, wanted: Contain
             if value_end > given:
                 raise BeyondHeadError
             values[tag] = bytes(data[position : min(value_end, position + MAXIMUM_VALUE)])
+            representations[tag] = vr
         elif tag >> 16 == 0x7FE0:
-            pixel_bytes[tag] = length
+            pixel_bytes[tag], pixels_at[tag] = length, position
+            if to_pixels and tag in PIXEL_TAGS:
+                break
         position = value_end
     else:
         raise steps.too_many()
-    return Walk(values, pixel_bytes, fragments)
+    return Walk(values, representations, pixel_bytes, pixels_at, fragments)
 
 
 class _Steps:
