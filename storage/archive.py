@@ -27,6 +27,7 @@ from typing import Self
 from storage.durable import GroupSync, sync_file
 from storage.part10 import data_set_offset
 
+_LOCK = "incoming.lock"  # in an archive's root; whoever receives holds it
 _CREATE = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
 _UID = re.compile(r"[0-9]+(\.[0-9]+)*\Z")
 
@@ -116,7 +117,7 @@ class Archive:
         if self._lock_fd is not None:
             return self
         try:
-            lock = os.open(self.root / "incoming.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            lock = os.open(self.root / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:
@@ -309,6 +310,23 @@ class Archive:
         source.rename(place)
         if self.durable:
             self._sync.folders(place.parent, source.parent)
+
+
+def is_received_into(root: Path) -> bool:
+    """Whether a process has claimed the archive there, or may have done so where this user may not look."""
+    try:
+        lock = os.open(root / _LOCK, os.O_RDONLY)
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
+    try:
+        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(lock)
+    return False
 
 
 def checked_uid(uid: str) -> str:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -28,6 +26,7 @@ from node.health import (
 from node.peers.sending import DicomDestination
 from node.settings import Peer, Settings
 from node.tls import Identity, TlsError, dicom_identity, web_identity
+from storage.archive import is_received_into
 from storage.database import Database
 
 ECHO_SECONDS = 5
@@ -121,7 +120,7 @@ def _ports(settings: Settings) -> Iterator[Probe]:
     page = None if all(probe.ok for probe in ports) else _running_node(settings)
     if page is None:
         yield from ports
-    elif _is_received_into(settings.node.data_dir):
+    elif is_received_into(settings.node.data_dir):
         yield Probe("ports", True, f"a node is running; its status page is {page}")
     else:
         other = f"another Overread, with a data folder of its own, shows its page at {page}"
@@ -132,23 +131,6 @@ def _ports(settings: Settings) -> Iterator[Probe]:
 def _running_node(settings: Settings) -> str | None:
     """The address of the status page, if it is an Overread that answers there."""
     return address(settings.web) if "probes" in answer(settings.web, "/api/health") else None
-
-
-def _is_received_into(data_dir: Path) -> bool:
-    """Whether a node holds the archive there, or may do so where this user may not look."""
-    try:
-        lock = os.open(data_dir / "incoming.lock", os.O_RDONLY)
-    except FileNotFoundError:
-        return False
-    except OSError:
-        return True
-    try:
-        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(lock)
-    return False
 
 
 def _echo(peer: Peer, settings: Settings, identity: Identity | None) -> Callable[[], None]:

@@ -5,7 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from storage.archive import Archive, ArchiveError, ContentConflictError, Kept, UnsafeUidError
+from storage.archive import (
+    Archive,
+    ArchiveError,
+    ContentConflictError,
+    Kept,
+    UnsafeUidError,
+    is_received_into,
+)
 from storage.part10 import decode_head, encode_head
 
 HEAD = encode_head("1.2.840.10008.5.1.4.1.1.2", "1.2.3", "1.2.840.10008.1.2.1", "CT1")
@@ -113,6 +120,15 @@ def test_only_one_process_receives_at_a_time(archive: Archive) -> None:
         Archive(archive.root).claim()
     archive.release()
     Archive(archive.root).claim().release()
+
+
+def test_whether_a_node_receives_there_is_seen_without_claiming_it(archive: Archive) -> None:
+    assert not is_received_into(archive.root / "nowhere")
+    assert not is_received_into(archive.root)
+    archive.claim()
+    assert is_received_into(archive.root)
+    archive.release()
+    assert not is_received_into(archive.root)
 
 
 def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
