@@ -23,7 +23,7 @@ from storage.archive import Archive
 from storage.audit import AuditEntry
 from storage.database import Database, now
 from storage.intake import Misfit, Received, Refused, note_refusals, record
-from storage.resends import Resent, note_resends
+from storage.resends import Lines, Resent, note_resends
 
 log = logging.getLogger(__name__)
 
@@ -73,6 +73,7 @@ class Ledger:
         self._batch = batch
         self._linger = linger
         self._capacity = capacity
+        self._resends: Lines = {}
         self._waiting: queue.SimpleQueue[Item | threading.Event] = queue.SimpleQueue()
         self._stopping = threading.Event()
         self._hurry = threading.Event()
@@ -181,8 +182,9 @@ class Ledger:
             refused += [self._withdrawn(misfit, names[misfit.received]) for misfit in misfits]
             if refused:
                 note_refusals(session, refused)
-            note_resends(session, resent)
+            resends = note_resends(session, resent, self._resends)
             audit.enter(session, [one for one in batch if isinstance(one, AuditEntry)])
+        self._resends = resends
         for entry in entries:
             self._archive.recorded(entry.incoming_name, entry.received.path)
 
