@@ -116,6 +116,13 @@ def database(database_url: str) -> Iterator[Database]:
 
 
 @pytest.fixture
+def configured_database(database_url: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The same URL, which is also that of every command and node that the test starts."""
+    monkeypatch.setenv("OVERREAD_DATABASE__URL", database_url)
+    return database_url
+
+
+@pytest.fixture
 def orthanc(tmp_path: Path) -> Iterator[Orthanc]:
     """A PACS of the test's own, with DICOMweb."""
     pacs = Orthanc(tmp_path / "orthanc")

@@ -5,6 +5,7 @@ Tables are made once for each kind and copied from there, which is quicker than 
 
 from __future__ import annotations
 
+import argparse
 import tempfile
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -64,6 +65,7 @@ class SqliteDatabases:
 
     @contextmanager
     def new(self, folder: Path) -> Iterator[str]:
+        folder.mkdir(parents=True, exist_ok=True)
         (folder / "overread.db").write_bytes(self._tables)
         yield f"sqlite:///{folder / 'overread.db'}"
 
@@ -96,6 +98,21 @@ def postgresql_databases(server: URL) -> Iterator[PostgresqlDatabases]:
         migrate(template.render_as_string(hide_password=False))
         assert template.database is not None
         yield PostgresqlDatabases(server, template.database)
+
+
+@contextmanager
+def databases_of(kind: str) -> Iterator[Databases]:
+    """For a program that is no test."""
+    if kind == SQLITE:
+        yield SqliteDatabases()
+    else:
+        with postgres.server() as server, postgresql_databases(server) as databases:
+            yield databases
+
+
+def add_choice_of_database(parser: argparse.ArgumentParser) -> None:
+    """``--database``, for a program that is no test."""
+    parser.add_argument("--database", choices=KINDS, default=SQLITE)
 
 
 def migrate(url: str) -> None:

@@ -31,6 +31,7 @@ from storage.closing import close_quiet
 from storage.database import Database, now
 from storage.intake import record
 from storage.tables import Study
+from tests.databases import Databases, add_choice_of_database, databases_of
 from tests.validators.cases import radiograph
 from training.phantoms.chest import chest_phantom
 from training.phantoms.dicom import Patient, write_ct_series
@@ -62,15 +63,14 @@ class Reread:
 
 
 class Desk:
-    """A node without a network: what it remembers lies under ``root``."""
+    """A node without a network: what it remembers lies under ``root`` and in a database."""
 
-    def __init__(self, root: Path, models: Path) -> None:
+    def __init__(self, root: Path, url: str, models: Path) -> None:
         destination = DestinationSettings(
             name="pacs", ae_title="PACS", host="127.0.0.1", port=4242, objects=KINDS
         )
         settings = Settings(destinations=(destination,), engine=EngineSettings(models=models))
-        self._database = Database(f"sqlite:///{root / 'overread.db'}")
-        self._database.upgrade()
+        self._database = Database(url)
         catalogue = Catalogue(models)
         engine = open_engine(settings.engine, catalogue)
         self._room = ReadingRoom(settings, self._database, Archive(root, durable=False), catalogue, engine)
@@ -100,18 +100,15 @@ class Desk:
         self._database.close()
 
 
-def reread(count: int, folder: Path) -> Reread:
+def reread(count: int, folder: Path, databases: Databases) -> Reread:
     """Of ``count`` studies, radiographs and chest CTs by turns."""
     studies = [_study(number, folder / f"study-{number}") for number in range(count)]
     other = _other_weights(folder / "models")
-    desks = {name: Desk(_made(folder / name), SHIPPED_MODELS) for name in ("first", "second")}
-    first = [desks["first"].read(paths) for paths in studies]
-    second = [desks["second"].read(paths) for paths in studies]
-    for desk in desks.values():
-        desk.close()
-    changed = Desk(folder / "first", other)
-    third = [changed.read(paths, revision=2) for paths in studies]
-    changed.close()
+    one, another = folder / "first", folder / "second"
+    with databases.new(one) as url, databases.new(another) as other_url:
+        first = _all_read(Desk(one, url, SHIPPED_MODELS), studies)
+        second = _all_read(Desk(another, other_url, SHIPPED_MODELS), studies)
+        third = _all_read(Desk(one, url, other), studies, revision=2)
     same = sum(
         again.keys() == before.keys() and path.read_bytes() == before[name].read_bytes()
         for before, again in zip(first, second, strict=True)
@@ -129,6 +126,12 @@ def reread(count: int, folder: Path) -> Reread:
         if "/sr" in name
     ]
     return Reread(count, sum(map(len, first)), same, new, len(reports), sum(reports))
+
+
+def _all_read(desk: Desk, studies: list[list[Path]], revision: int = 1) -> list[dict[str, Path]]:
+    read = [desk.read(paths, revision) for paths in studies]
+    desk.close()
+    return read
 
 
 def _study(number: int, folder: Path) -> list[Path]:
@@ -158,11 +161,6 @@ def _other_weights(root: Path) -> Path:
     return root
 
 
-def _made(folder: Path) -> Path:
-    folder.mkdir()
-    return folder
-
-
 def _uid(path: Path) -> str:
     return str(pydicom.dcmread(path, stop_before_pixels=True).SOPInstanceUID)
 
@@ -180,9 +178,10 @@ def _predecessors(path: Path) -> set[str]:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--studies", type=int, default=10)
+    add_choice_of_database(parser)
     arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        found = reread(arguments.studies, Path(folder))
+    with tempfile.TemporaryDirectory() as folder, databases_of(arguments.database) as databases:
+        found = reread(arguments.studies, Path(folder), databases)
     print(f"{found.studies} studies, {found.objects} objects")
     print(f"read again: {found.same_bytes} of {found.objects} are the same bytes")
     print(f"read with other weights: {found.new_uids} of {found.objects} have a new UID")

@@ -193,7 +193,9 @@ def test_a_proxy_that_the_file_of_the_containers_names_is_believed(
 
 
 @pytest.mark.parametrize("secure", [False, True])
-def test_the_containers_health_check_speaks_as_the_page_does(secure: bool, tmp_path: Path) -> None:
+def test_the_containers_health_check_speaks_as_the_page_does(
+    secure: bool, database: Database, tmp_path: Path
+) -> None:
     tls = ""
     if secure:
         pair = Authority(tmp_path).issue("node")
@@ -201,14 +203,11 @@ def test_the_containers_health_check_speaks_as_the_page_does(secure: bool, tmp_p
     config = tmp_path / "overread.toml"
     config.write_text(f'[web]\nhost = "0.0.0.0"\nport = {any_free_port()}\n{tls}')
     settings = load_settings(config)
-    database = Database(settings.database.url)
-    database.upgrade()
     page = create_app(settings, database, tmp_path, lambda: ())
     server = WebServer(page, settings.web.host, settings.web.port, web_identity(settings.web.tls))
     server.start()
     answered = health_check(config)
     server.stop()
-    database.close()
     unanswered = health_check(config)
     assert (answered.returncode, answered.stderr) == (0, "")
     assert unanswered.returncode == 1

@@ -7,7 +7,6 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pydicom
@@ -27,6 +26,7 @@ from node.settings import (
     Settings,
     WebSettings,
 )
+from tests.databases import Databases
 from tests.growing_patient import study_uid, visit
 from tests.orthanc import Orthanc
 from tests.test_round_trip import send
@@ -34,6 +34,7 @@ from tests.waiting import wait_for
 from training.phantoms.dicom import Series
 
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.needs("Orthanc", "storescu"),
     pytest.mark.timeout(900),
 ]
@@ -53,24 +54,24 @@ def visits(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Path]]:
     }
 
 
-def settings_for(tmp_path: Path, orthanc: Orthanc, **changed: Any) -> Settings:
+@pytest.fixture
+def settings(tmp_path: Path, database_url: str, orthanc: Orthanc) -> Settings:
     pacs = {"name": "pacs", "ae_title": orthanc.ae_title, "host": orthanc.host, "port": orthanc.dicom_port}
-    data = tmp_path / "data"
-    given = {
-        "node": NodeSettings(data_dir=data),
-        "database": DatabaseSettings(url=f"sqlite:///{tmp_path / 'overread.db'}"),
-        "dicom": DicomSettings(port=0, quiet_seconds=1),
-        "web": WebSettings(port=0),
-        "destinations": (DestinationSettings(**pacs, objects=("seg", "sr", "sc"), retry_seconds=1),),
-        "archives": (ArchiveSettings(**pacs),),
-        "priors": PriorsSettings(retry_seconds=1),
-    }
-    return Settings(**(given | changed))
+    return Settings(
+        node=NodeSettings(data_dir=tmp_path / "data"),
+        database=DatabaseSettings(url=database_url),
+        dicom=DicomSettings(port=0, quiet_seconds=1),
+        web=WebSettings(port=0),
+        destinations=(DestinationSettings(**pacs, objects=("seg", "sr", "sc"), retry_seconds=1),),
+        archives=(ArchiveSettings(**pacs),),
+        priors=PriorsSettings(retry_seconds=1),
+    )
 
 
 @pytest.fixture
-def settings(tmp_path: Path, orthanc: Orthanc) -> Settings:
-    return settings_for(tmp_path, orthanc)
+def another_database_url(databases: Databases, tmp_path: Path) -> Iterator[str]:
+    with databases.new(tmp_path / "another") as url:
+        yield url
 
 
 @pytest.fixture
@@ -169,11 +170,10 @@ def test_an_archive_that_dies_amid_the_fetch_is_asked_again_when_it_returns(
     assert any(f["change"] and f["change"]["category"] == "increased" for f in findings(node, compared))
 
 
-def test_a_prior_is_moved_here_where_the_archive_is_to_be_asked_so(tmp_path, orthanc, visits):
-    known = settings_for(tmp_path, orthanc).archives[0]
-    moving = (known.model_copy(update={"retrieve": "move"}),)
+def test_a_prior_is_moved_here_where_the_archive_is_to_be_asked_so(settings, orthanc, visits):
+    moving = settings.archives[0].model_copy(update={"retrieve": "move"})
     upload(orthanc, visits[FIRST])
-    running = Node(settings_for(tmp_path, orthanc, archives=moving)).start()
+    running = Node(settings.model_copy(update={"archives": (moving,)})).start()
     try:
         orthanc.introduce("OVERREAD", running.dicom_port)
         send(running, visits[SECOND])
@@ -186,8 +186,8 @@ def test_a_prior_is_moved_here_where_the_archive_is_to_be_asked_so(tmp_path, ort
         running.stop()
 
 
-def test_a_prior_that_comes_after_the_current_study_changes_its_results_once(tmp_path, orthanc, visits):
-    running = Node(settings_for(tmp_path, orthanc, archives=())).start()
+def test_a_prior_that_comes_after_the_current_study_changes_its_results_once(settings, orthanc, visits):
+    running = Node(settings.model_copy(update={"archives": ()})).start()
     try:
         uid = study_uid(SECOND)
         send(running, visits[SECOND])
@@ -211,9 +211,8 @@ def test_a_prior_that_comes_after_the_current_study_changes_its_results_once(tmp
 
 
 def test_a_node_that_lost_its_memory_finds_the_tracking_uids_in_the_pacs(
-    tmp_path, orthanc, visits, monkeypatch
+    settings, another_database_url, orthanc, visits, monkeypatch
 ):
-    settings = settings_for(tmp_path, orthanc)
     upload(orthanc, visits[FIRST])
     first = Node(settings).start()
     try:
@@ -221,7 +220,7 @@ def test_a_node_that_lost_its_memory_finds_the_tracking_uids_in_the_pacs(
         known = findings(first, finished(first, study_uid(FIRST)))
     finally:
         first.stop()
-    forget(settings, tmp_path)
+    settings = without_memory(settings, another_database_url)
     monkeypatch.setattr(identity, "SOFTWARE_VERSION", "another")  # makes other UIDs of everything
     second = Node(settings).start()
     try:
@@ -236,16 +235,16 @@ def test_a_node_that_lost_its_memory_finds_the_tracking_uids_in_the_pacs(
 
 
 def test_a_study_sent_again_to_a_node_that_lost_its_memory_keeps_its_tracking_uids(
-    tmp_path, orthanc, visits, monkeypatch
+    settings, another_database_url, orthanc, visits, monkeypatch
 ):
-    settings, uid = settings_for(tmp_path, orthanc), study_uid(FIRST)
+    uid = study_uid(FIRST)
     first = Node(settings).start()
     try:
         send(first, visits[FIRST])
         known = {f["tracking_uid"] for f in findings(first, finished(first, uid))}
     finally:
         first.stop()
-    forget(settings, tmp_path)
+    settings = without_memory(settings, another_database_url)
     held = {r["ID"] for r in orthanc.instances()}
     monkeypatch.setattr(identity, "SOFTWARE_VERSION", "another")
     second = Node(settings).start()
@@ -258,10 +257,10 @@ def test_a_study_sent_again_to_a_node_that_lost_its_memory_keeps_its_tracking_ui
     assert predecessors(orthanc, uid)
 
 
-def forget(settings: Settings, tmp_path: Path) -> None:
+def without_memory(settings: Settings, another_database_url: str) -> Settings:
+    """Those of the same node, whose data are lost."""
     shutil.rmtree(settings.node.data_dir)
-    for file in tmp_path.glob("overread.db*"):
-        file.unlink()
+    return settings.model_copy(update={"database": DatabaseSettings(url=another_database_url)})
 
 
 def upload(orthanc: Orthanc, paths: list[Path]) -> None:

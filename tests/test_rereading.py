@@ -8,12 +8,13 @@ import pytest
 
 pytest.importorskip("onnx", reason="onnx is not installed; `make test` brings it")
 
+from tests.databases import Databases
 from tests.rereading import reread
 
 
 @pytest.mark.slow
 def test_reading_again_gives_the_same_bytes_and_other_weights_give_new_uids_with_predecessors(
-    tmp_path: Path,
+    databases: Databases, tmp_path: Path
 ) -> None:
-    found = reread(2, tmp_path)
+    found = reread(2, tmp_path, databases)
     assert found.is_perfect, found

@@ -10,6 +10,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tests.databases import add_choice_of_database
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -20,6 +22,7 @@ def main() -> int:
     parser.add_argument("--studies", type=int, default=200, help="sent while the node is killed")
     parser.add_argument("--kills", type=int, default=100)
     parser.add_argument("--objects", type=int, default=200, help="for a PACS that is away, or moody")
+    add_choice_of_database(parser)
     chosen = parser.parse_args()
     seed = ["--seed", str(chosen.seed)]
     faults = {
@@ -33,6 +36,7 @@ def main() -> int:
     for name, arguments in faults.items():
         print(f"\n{name} {' '.join(arguments)}", flush=True)
         command = [sys.executable, "-W", "ignore", "-m", f"tests.faults.{name}", *arguments]
+        command += ["--database", chosen.database]
         if subprocess.run(command, cwd=ROOT).returncode:
             bad.append(name)
     print(f"\nNot withstood: {', '.join(bad)}" if bad else "\nAll withstood.")

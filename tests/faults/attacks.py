@@ -34,6 +34,7 @@ from storage.audit import AuditFilter, newest
 from storage.database import Database
 from storage.tables import Instance, Refusal
 from tests.certificates import Authority
+from tests.databases import add_choice_of_database, databases_of
 from tests.node.intake.raw_sender import ABORT, RawSender
 from tests.node.intake.senders import ct_slice, encoded
 
@@ -51,7 +52,7 @@ from node.web.server import WebServer
 from storage import accounts
 from storage.archive import Archive
 from storage.database import Database
-folder = Path(sys.argv[1])
+folder, url = Path(sys.argv[1]), sys.argv[2]
 settings = Settings.model_validate({
     "node": {"data_dir": folder / "data"},
     "dicom": {
@@ -63,10 +64,9 @@ settings = Settings.model_validate({
         },
     },
     "web": {"port": 0, "login": "always"},
-    "database": {"url": f"sqlite:///{folder / 'overread.db'}"},
+    "database": {"url": url},
 })
-database = Database(settings.database.url)
-database.upgrade()
+database = Database(url)
 with database.session() as session:
     accounts.add(session, "anna", "admin", hashed("anna", "correct horse battery"))
 archive = Archive(folder / "data", durable=False)
@@ -253,12 +253,12 @@ def speed(target: Target, count: int, folder: Path) -> float:
 
 
 @contextmanager
-def node_in(folder: Path) -> Iterator[Target]:
+def node_in(folder: Path, url: str) -> Iterator[Target]:
     authority = Authority(folder)
     for name, days in (("node", 30), ("ct1", 30), ("ct2", 30), ("old", -1)):
         authority.issue(name, days=days)
     Authority(folder, "Nobody").issue("stranger")
-    command = [sys.executable, "-W", "ignore", "-c", NODE, str(folder)]
+    command = [sys.executable, "-W", "ignore", "-c", NODE, str(folder), url]
     with (
         (folder / "log").open("w") as log,
         subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=log, text=True) as process,
@@ -296,15 +296,19 @@ def measure(names: list[str], target: Target, count: int, made: dict[str, Counte
     return Round(kept, 1000 * attack / attempts, 1000 * images / count)
 
 
-def run(rounds: int, count: int, names: list[str]) -> bool:
+def run(rounds: int, count: int, names: list[str], kind: str) -> bool:
     """Print the figures; whether every attempt was refused."""
     made = {name: Counter[str]() for name in names}
     groups = {name: [name] for name in names} | ({"all at once": names} if len(names) > 1 else {})
-    with tempfile.TemporaryDirectory(prefix="overread-attacks-", dir="/dev/shm") as scratch:
+    with (
+        tempfile.TemporaryDirectory(prefix="overread-attacks-", dir="/dev/shm") as scratch,
+        databases_of(kind) as databases,
+        databases.new(Path(scratch)) as url,
+    ):
         folder = Path(scratch)
         (folder / "out").mkdir()
         print(f"{'attack':30}{'speed kept':>12}{'(least-most)':>15}{'ms/attempt':>12}{'ms/image':>10}")
-        with node_in(folder) as target:
+        with node_in(folder, url) as target:
             speed(target, count, folder / "out")
             for label, group in groups.items():
                 seen = [measure(group, target, count, made) for _ in range(rounds)]
@@ -316,13 +320,13 @@ def run(rounds: int, count: int, names: list[str]) -> bool:
                     flush=True,
                 )
             time.sleep(1)
-        report(folder, made)
+        report(url, made)
     return all(one["attempts"] == one["refused"] for one in made.values())
 
 
-def report(folder: Path, made: dict[str, Counter[str]]) -> None:
+def report(url: str, made: dict[str, Counter[str]]) -> None:
     """Print what was tried, and what the node wrote down."""
-    database = Database(f"sqlite:///{folder / 'overread.db'}")
+    database = Database(url)
     with database.snapshot() as session:
         reasons = Counter(
             (refusal.status, refusal.reason.partition(" (")[0][:90]) for refusal in session.query(Refusal)
@@ -347,8 +351,9 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--count", type=int, default=200, help="images of 0.5 MB in a round")
     parser.add_argument("--attacks", nargs="+", choices=ATTACKS, default=list(ATTACKS))
+    add_choice_of_database(parser)
     chosen = parser.parse_args()
-    sys.exit(0 if run(chosen.rounds, chosen.count, chosen.attacks) else 1)
+    sys.exit(0 if run(chosen.rounds, chosen.count, chosen.attacks, chosen.database) else 1)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ python -m tests.faults.disk    needs the right to mount a small file system, suc
 
 from __future__ import annotations
 
+import argparse
 import subprocess
 import sys
 import tempfile
@@ -23,6 +24,7 @@ from node.settings import DicomSettings
 from storage.archive import Archive
 from storage.database import Database
 from storage.tables import Instance, Refusal
+from tests.databases import add_choice_of_database, databases_of
 from tests.node.intake.raw_sender import RawSender
 from tests.node.intake.senders import ct_series, encoded
 
@@ -76,13 +78,12 @@ def small_disk(folder: Path, size_mb: int = DISK_MB) -> Iterator[Path]:
         subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
-def run(disk: Path, mark_mb: int) -> Outcome:
+def run(disk: Path, url: str, mark_mb: int) -> Outcome:
     """Send until images are refused, make room, and send again. Everything lies on the disk that fills up,
-    the database too. ``mark_mb`` 0: to the brim."""
+    and the database too, if it is SQLite. ``mark_mb`` 0: to the brim."""
     ballast = disk / "ballast"
     ballast.write_bytes(bytes(BALLAST_MB << 20))
-    database = Database(f"sqlite:///{disk / 'overread.db'}")
-    database.upgrade()
+    database = Database(url)
     archive = Archive(disk / "data")
     receiver = Receiver(DicomSettings(port=0, minimum_free_mb=mark_mb), "OVERREAD", archive, database)
     port = receiver.start()
@@ -127,13 +128,18 @@ def _sent(port: int, images: Sequence[Dataset]) -> list[int]:
 
 
 def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    add_choice_of_database(parser)
+    kind = parser.parse_args().database
     well = True
     for words, mark in (("to the mark", MARK_MB), ("to the brim", 0)):
         with (
             tempfile.TemporaryDirectory(prefix="overread-disk-") as folder,
             small_disk(Path(folder) / "disk") as disk,
+            databases_of(kind) as databases,
+            databases.new(disk) as url,
         ):
-            outcome = run(disk, mark)
+            outcome = run(disk, url, mark)
         well &= outcome.is_well
         print(f"disk filled {words}: {outcome}")
     return 0 if well else 1

@@ -13,7 +13,6 @@ import json
 import logging
 import re
 import socket
-import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -26,6 +25,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pydicom.uid import UID
+from sqlalchemy import select
 
 from node.intake import notes
 from node.intake.examination import Announcement
@@ -33,6 +33,8 @@ from node.intake.receiver import Receiver
 from node.settings import DicomSettings
 from storage.archive import Archive
 from storage.database import Database
+from storage.tables import Refusal
+from tests.databases import Databases, add_choice_of_database, databases_of
 from tests.faults.mutation import SOP_CLASS, data_set, seeds, stream
 from tests.node.intake.raw_sender import (
     ABORT,
@@ -63,11 +65,12 @@ from node.intake.receiver import Receiver
 from node.settings import DicomSettings
 from storage.archive import Archive
 from storage.database import Database
+from storage.tables import Refusal
+from tests.databases import Databases, add_choice_of_database, databases_of
 notes.OBJECTS_AN_HOUR = sys.maxsize
 logging.disable(logging.CRITICAL)
-folder = Path(sys.argv[1])
-database = Database(f"sqlite:///{folder / 'overread.db'}")
-database.upgrade()
+folder, url = Path(sys.argv[1]), sys.argv[2]
+database = Database(url)
 settings = DicomSettings(port=0, minimum_free_mb=0, durable=False, network_timeout=5)
 print(Receiver(settings, "OVERREAD", Archive(folder / "data", durable=False), database).start(), flush=True)
 threading.Event().wait()
@@ -111,28 +114,36 @@ class Outcome:
         self.peak_mib = max(self.peak_mib, other.peak_mib)
 
 
-def run(inputs: int, seed: int, folder: Path) -> Outcome:
+def run(inputs: int, seed: int, folder: Path, databases: Databases) -> Outcome:
     """Send ``inputs`` of the seed's, each in its way."""
     outcome = Outcome()
     on_the_wire = inputs // WIRE_SHARE
-    outcome.join(_accepted_apart(inputs - 2 * on_the_wire, seed, folder / "without"))
-    with _receiver(folder / "wire") as (process, port):
+    with databases.new(folder / "without") as url:
+        outcome.join(_accepted_apart(inputs - 2 * on_the_wire, seed, folder / "without", url))
+    with databases.new(folder / "wire") as url:
+        outcome.join(_sent(on_the_wire, seed, folder / "wire", url))
+    return outcome
+
+
+def _sent(on_the_wire: int, seed: int, folder: Path, url: str) -> Outcome:
+    outcome = Outcome()
+    with _receiver(folder, url) as (process, port):
         outcome.join(_data_sets_sent(port, on_the_wire, seed))
         outcome.join(_streams_sent(port, on_the_wire, seed))
         outcome.crashes += not _serves(port)
         outcome.crashes += process.poll() is not None
         status = Path(f"/proc/{process.pid}/status").read_text()
         outcome.peak_mib = max(outcome.peak_mib, int(status.partition("VmHWM:")[2].split()[0]) / 1024)
-    outcome.reasons += _reasons(folder / "wire" / "overread.db")
+    outcome.reasons += _reasons(url)
     return outcome
 
 
 # without a wire
 
 
-def _accepted_apart(count: int, seed: int, folder: Path) -> Outcome:
+def _accepted_apart(count: int, seed: int, folder: Path, url: str) -> Outcome:
     """In a process of its own, so that it may crash."""
-    command = [sys.executable, "-W", "ignore", "-m", "tests.faults.fuzz", "--apart", str(folder)]
+    command = [sys.executable, "-W", "ignore", "-m", "tests.faults.fuzz", "--apart", str(folder), url]
     try:
         done = subprocess.run(
             [*command, "--inputs", str(count), "--seed", str(seed)],
@@ -148,14 +159,12 @@ def _accepted_apart(count: int, seed: int, folder: Path) -> Outcome:
     return Outcome(**(read | {name: Counter(read[name]) for name in ("answers", "reasons")}))
 
 
-def accept(count: int, seed: int, folder: Path) -> Outcome:
+def accept(count: int, seed: int, folder: Path, url: str) -> Outcome:
     """Have data sets accepted or refused by this process."""
     logging.disable(logging.CRITICAL)
     notes.OBJECTS_AN_HOUR = sys.maxsize  # each has to have its reason
-    folder.mkdir(parents=True)
     outcome, among = Outcome(), seeds()
-    database = Database(f"sqlite:///{folder / 'overread.db'}")
-    database.upgrade()
+    database = Database(url)
     archive = Archive(folder / "data", durable=False)
     settings = DicomSettings(port=0, minimum_free_mb=0, durable=False)
     receiver = Receiver(settings, "OVERREAD", archive, database)
@@ -171,7 +180,7 @@ def accept(count: int, seed: int, folder: Path) -> Outcome:
     receiver.settle()
     receiver.stop()
     database.close()
-    outcome.reasons = _reasons(folder / "overread.db")
+    outcome.reasons = _reasons(url)
     refused = count - outcome.answers["0x0000"]
     later = sum(count for reason, count in outcome.reasons.items() if SET_ASIDE in reason)
     outcome.unexplained = refused - (outcome.reasons.total() - later)
@@ -195,9 +204,8 @@ def _empty(folder: Path) -> None:
 
 
 @contextmanager
-def _receiver(folder: Path) -> Iterator[tuple[subprocess.Popen[str], int]]:
-    folder.mkdir(parents=True)
-    command = [sys.executable, "-W", "ignore", "-c", RECEIVER, str(folder)]
+def _receiver(folder: Path, url: str) -> Iterator[tuple[subprocess.Popen[str], int]]:
+    command = [sys.executable, "-W", "ignore", "-c", RECEIVER, str(folder), url]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         try:
@@ -290,10 +298,11 @@ def _serves(port: int) -> bool:
         return sender.store(encoded(image), str(image.SOPInstanceUID)) == 0
 
 
-def _reasons(path: Path) -> Counter[str]:
+def _reasons(url: str) -> Counter[str]:
     """Of everything that was refused, by the kind of its reason."""
-    with sqlite3.connect(path) as database:
-        rows = database.execute("SELECT status, reason FROM refusals").fetchall()
+    database = Database(url)
+    with database.snapshot() as session:
+        rows = session.execute(select(Refusal.status, Refusal.reason)).all()
     database.close()
     return Counter(f"0x{status:04X} {_kind(reason)}" for status, reason in rows)
 
@@ -308,14 +317,19 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--inputs", type=int, default=100_000)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--apart", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--apart", nargs=2, help=argparse.SUPPRESS)
+    add_choice_of_database(parser)
     chosen = parser.parse_args()
     if chosen.apart:
-        print(json.dumps(vars(accept(chosen.inputs, chosen.seed, chosen.apart))))
+        folder, url = chosen.apart
+        print(json.dumps(vars(accept(chosen.inputs, chosen.seed, Path(folder), url))))
         return 0
     started = time.monotonic()
-    with tempfile.TemporaryDirectory(prefix="overread-fuzz-") as folder:
-        outcome = run(chosen.inputs, chosen.seed, Path(folder))
+    with (
+        tempfile.TemporaryDirectory(prefix="overread-fuzz-") as folder,
+        databases_of(chosen.database) as databases,
+    ):
+        outcome = run(chosen.inputs, chosen.seed, Path(folder), databases)
     report(outcome, time.monotonic() - started)
     return 0 if outcome.is_well else 1
 

@@ -6,9 +6,9 @@ python -m tests.faults.kills --studies 20 --kills 20 --seed 1
 from __future__ import annotations
 
 import argparse
+import os
 import random
 import signal
-import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -23,8 +23,12 @@ from pathlib import Path
 import httpx
 from pydicom import dcmread
 from rich.console import Console
+from sqlalchemy import select
 
+from storage.database import Database
 from storage.part10 import data_set_offset
+from storage.tables import Instance
+from tests.databases import add_choice_of_database, databases_of
 from tests.node.intake.raw_sender import ASSOCIATE_AC, RawSender
 from tests.orthanc import Orthanc, free_port
 from training.phantoms.chest import chest_phantom
@@ -67,10 +71,11 @@ class Outcome:
 class Victim:
     """An ``overread serve`` that is killed and started again on the same data."""
 
-    def __init__(self, folder: Path, pacs: Orthanc) -> None:
+    def __init__(self, folder: Path, url: str, pacs: Orthanc) -> None:
         self.dicom_port, self.web_port = free_port(), free_port()
         self._config = folder / "overread.toml"
         self._log = folder / "overread.log"
+        self._url = url
         self._config.write_text(
             f"""
             [node]
@@ -94,7 +99,12 @@ class Victim:
         command = [sys.executable, "-m", "node.cli", "serve", "--config", str(self._config)]
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
-                command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=log, stderr=log
+                command,
+                cwd=ROOT,
+                env=os.environ | {"OVERREAD_DATABASE__URL": self._url},
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
             )
 
     def kill(self, number: int = signal.SIGKILL) -> None:
@@ -106,13 +116,14 @@ class Victim:
         """Whether the node has the object in this file, with a row, whole."""
         data = self._config.parent / "data"
         wanted = path.read_bytes()
-        with sqlite3.connect(data / "overread.db") as database:
-            uid = str(dcmread(path, specific_tags=["SOPInstanceUID"]).SOPInstanceUID)
-            row = database.execute("SELECT path FROM instances WHERE uid = ?", (uid,)).fetchone()
+        uid = str(dcmread(path, specific_tags=["SOPInstanceUID"]).SOPInstanceUID)
+        database = Database(self._url)
+        with database.snapshot() as session:
+            place = session.scalar(select(Instance.path).where(Instance.uid == uid))
         database.close()
-        if row is None:
+        if place is None:
             return False
-        kept = (data / row[0]).read_bytes()
+        kept = (data / place).read_bytes()
         return kept[data_set_offset(kept[:4096]) :] == wanted[data_set_offset(wanted[:4096]) :]
 
     def studies(self) -> list[dict[str, str]]:
@@ -130,12 +141,12 @@ class Victim:
         return {state: count for state, count in counts.items() if count}
 
 
-def run(studies: int, kills: int, seed: int, folder: Path) -> Outcome:
+def run(studies: int, kills: int, seed: int, folder: Path, url: str) -> Outcome:
     """Send ``studies`` while killing ``kills`` times, then wait until the node has ended all of them."""
     chance = random.Random(seed)
     sent = [_phantom(number, folder / f"study-{number}") for number in range(studies)]
     with _pacs(folder) as pacs:
-        victim = Victim(folder, pacs)
+        victim = Victim(folder, url, pacs)
         started = time.monotonic()
         victim.start()
         answered: list[Path] = []
@@ -218,9 +229,14 @@ def main() -> int:
     parser.add_argument("--studies", type=int, default=20)
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--seed", type=int, default=1)
+    add_choice_of_database(parser)
     chosen = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="overread-kills-") as folder:
-        outcome = run(chosen.studies, chosen.kills, chosen.seed, Path(folder))
+    with (
+        tempfile.TemporaryDirectory(prefix="overread-kills-") as folder,
+        databases_of(chosen.database) as databases,
+        databases.new(Path(folder)) as url,
+    ):
+        outcome = run(chosen.studies, chosen.kills, chosen.seed, Path(folder), url)
     console = Console()
     console.print(outcome)
     console.print(

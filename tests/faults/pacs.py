@@ -31,6 +31,7 @@ from storage.database import Database, now
 from storage.overview import waiting_deliveries
 from storage.readings import StoredObject
 from storage.tables import Delivery, Patient, Revision, Study
+from tests.databases import add_choice_of_database, databases_of
 from tests.node.intake.raw_sender import ASSOCIATE_RJ, pdu
 from tests.node.intake.senders import ct_series
 from tests.orthanc import free_port
@@ -138,10 +139,10 @@ def _carry(one: socket.socket, other: socket.socket, most: int | None, pause: fl
                 continue
 
 
-def outage(objects: int, hours: float, folder: Path, seed: int = 1) -> Outcome:
+def outage(objects: int, hours: float, folder: Path, url: str, seed: int = 1) -> Outcome:
     """The PACS is away for this long by the outbox's clock, which runs ``COMPRESSION`` times as fast."""
     pacs = Pacs(free_port(), seed, moody=0)
-    with _compressed_time(), _outbox(pacs, objects, folder, retry_seconds=30) as (database, outbox):
+    with _compressed_time(), _outbox(pacs, objects, folder, url, retry_seconds=30) as (database, outbox):
         cpu = time.process_time()
         outbox.start()
         time.sleep(hours * 3600 / COMPRESSION)
@@ -153,10 +154,10 @@ def outage(objects: int, hours: float, folder: Path, seed: int = 1) -> Outcome:
             return _outcome(database, pacs, objects, cpu, seen)
 
 
-def moods(objects: int, moody: int, folder: Path, seed: int) -> Outcome:
+def moods(objects: int, moody: int, folder: Path, url: str, seed: int) -> Outcome:
     """The PACS has a mood of its own on each of its first ``moody`` connections."""
     pacs = Pacs(free_port(), seed, moody)
-    with _outbox(pacs, objects, folder, retry_seconds=0.05) as (database, outbox), pacs.open():
+    with _outbox(pacs, objects, folder, url, retry_seconds=0.05) as (database, outbox), pacs.open():
         cpu = time.process_time()
         with (
             patch.object(deliveries, "LONGEST_PAUSE", timedelta(seconds=0.2)),
@@ -184,11 +185,10 @@ def _compressed_time() -> Iterator[None]:
 
 @contextmanager
 def _outbox(
-    pacs: Pacs, objects: int, folder: Path, retry_seconds: float
+    pacs: Pacs, objects: int, folder: Path, url: str, retry_seconds: float
 ) -> Iterator[tuple[Database, Outbox]]:
     folder.mkdir(parents=True, exist_ok=True)
-    database = Database(f"sqlite:///{folder / 'overread.db'}")
-    database.upgrade()
+    database = Database(url)
     _post(database, objects, folder)
     peer = DestinationSettings(
         name="pacs", ae_title="PACS", host="127.0.0.1", port=pacs.port, retry_seconds=retry_seconds
@@ -252,11 +252,19 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--objects", type=int, default=200)
     parser.add_argument("--seed", type=int, default=1)
+    add_choice_of_database(parser)
     chosen = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="overread-pacs-") as folder:
-        away = outage(chosen.objects, 24, Path(folder, "away"), chosen.seed)
+    with (
+        tempfile.TemporaryDirectory(prefix="overread-pacs-") as scratch,
+        databases_of(chosen.database) as databases,
+    ):
+        folder = Path(scratch, "away")
+        with databases.new(folder) as url:
+            away = outage(chosen.objects, 24, folder, url, chosen.seed)
         print(f"away for 24 h: {away}", flush=True)
-        moody = moods(chosen.objects, chosen.objects // 4, Path(folder, "moody"), chosen.seed)
+        folder = Path(scratch, "moody")
+        with databases.new(folder) as url:
+            moody = moods(chosen.objects, chosen.objects // 4, folder, url, chosen.seed)
         print(f"slow, full, rejecting, hanging up: {moody}")
     return 0 if away.is_well and moody.is_well else 1
 

@@ -137,6 +137,14 @@ def test_check_passes_when_everything_is_there(tmp_path: Path, free_port: int, p
     assert not (tmp_path / "overread-data").exists()
 
 
+def test_check_looks_into_the_database_that_is_named(
+    configured_database: str, tmp_path: Path, free_port: int
+) -> None:
+    result = overread("check", "-c", ready(tmp_path, free_port))
+    assert result.exit_code == 0, result.output
+    assert re.search(r"database .*(SQLite|PostgreSQL)", result.stdout)
+
+
 def test_check_names_what_the_file_says_in_vain_and_passes(
     tmp_path: Path, free_port: int, pacs: StandInPacs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -224,12 +232,12 @@ def test_of_many_files_that_are_skipped_five_are_named(tmp_path: Path, pacs: Sta
     assert "and 2 more" in result.stdout
 
 
-def test_a_node_that_rejects_the_caller_is_answered_by_how_to_be_let_in(tmp_path: Path) -> None:
+def test_a_node_that_rejects_the_caller_is_answered_by_how_to_be_let_in(
+    database: Database, tmp_path: Path
+) -> None:
     settings = DicomSettings.model_validate(
         {"port": 0, "allowed_callers": ["PACS"], "minimum_free_mb": 0, "durable": False}
     )
-    database = Database(f"sqlite:///{tmp_path / 'overread.db'}")
-    database.upgrade()
     receiver = Receiver(settings, "OVERREAD", Archive(tmp_path / "data", durable=False), database)
     port = receiver.start()
     try:
@@ -242,7 +250,6 @@ def test_a_node_that_rejects_the_caller_is_answered_by_how_to_be_let_in(tmp_path
         assert overread("send", tmp_path / "study", *to, "--aet", "PACS").exit_code == 0
     finally:
         receiver.stop()
-        database.close()
 
 
 @pytest.mark.parametrize("content", [None, "a letter"])

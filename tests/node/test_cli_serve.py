@@ -28,6 +28,9 @@ from training.phantoms.fields import Grid
 ROOT = Path(__file__).parents[2]
 
 
+pytestmark = pytest.mark.usefixtures("configured_database")
+
+
 @pytest.fixture
 def config(tmp_path: Path) -> Path:
     path = tmp_path / "overread.toml"

@@ -16,6 +16,9 @@ from storage.database import Database
 PASSWORD = "correct horse battery"
 
 
+pytestmark = pytest.mark.usefixtures("configured_database")
+
+
 @pytest.fixture(autouse=True)
 def _in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
@@ -31,7 +34,9 @@ def test_every_command_has_help_with_an_example(command: str) -> None:
     assert f"Example: overread {command}" in overread(*command.split(), "--help").output
 
 
-def test_accounts_are_made_changed_listed_and_removed_and_all_of_it_is_recorded(tmp_path: Path) -> None:
+def test_accounts_are_made_changed_listed_and_removed_and_all_of_it_is_recorded(
+    database: Database, tmp_path: Path
+) -> None:
     assert overread("users", "add", "anna", typed=PASSWORD + "\n").exit_code == 0
     (tmp_path / "secret").write_text("another long password\n")
     assert overread("users", "add", "berta", "--role", "viewer", "--password-file", "secret").exit_code == 0
@@ -40,10 +45,8 @@ def test_accounts_are_made_changed_listed_and_removed_and_all_of_it_is_recorded(
     assert "viewer" in listed
     assert overread("users", "password", "anna", typed="a third long password\n").exit_code == 0
     assert overread("users", "remove", "berta").exit_code == 0
-    database = Database(f"sqlite:///{tmp_path / 'overread-data' / 'overread.db'}")
     with database.snapshot() as session:
         (anna,) = accounts.accounts(session)
-    database.close()
     assert is_right("a third long password", anna.password_hash)
     lines = [json.loads(line) for line in overread("audit").output.splitlines()]
     assert [line["text"] for line in lines] == [
@@ -72,12 +75,9 @@ def test_what_cannot_be_done_is_said_in_a_sentence(arguments: list[str], typed: 
     assert PASSWORD not in result.output + result.stderr
 
 
-def test_who_did_what_is_printed_as_json_lines(tmp_path: Path) -> None:
-    overread("users", "list")
-    database = Database(f"sqlite:///{tmp_path / 'overread-data' / 'overread.db'}")
+def test_who_did_what_is_printed_as_json_lines(database: Database) -> None:
     with database.session() as session:
         audit.note(session, "viewed", "anna", "looked at the study", address="10.0.0.1", study_uid="1.2.3")
-    database.close()
     (line,) = overread("audit", "--since", "2020-01-01").output.splitlines()
     assert json.loads(line) | {"at": ""} == {
         "at": "",

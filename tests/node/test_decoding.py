@@ -148,7 +148,7 @@ def jpeg_that_claims(size: int) -> bytes:
 
 
 def test_a_stop_within_a_series_leaves_its_step_to_be_done_by_the_next_start(
-    tmp_path: Path, scene: list[Path]
+    database_url: str, scene: list[Path]
 ) -> None:
     process = DecodingProcess(MEMORY, SECONDS)
     process.start()
@@ -167,8 +167,7 @@ def test_a_stop_within_a_series_leaves_its_step_to_be_done_by_the_next_start(
             outcomes.append(failure.reason)
         done.set()
 
-    url = f"sqlite:///{tmp_path / 'queue.db'}"
-    queue = DurableQueue(url, "here", read)
+    queue = DurableQueue(database_url, "here", read)
     queue.start()
     queue.enqueue("1.2/1", "1.2")
     assert entered.wait(20)
@@ -180,7 +179,7 @@ def test_a_stop_within_a_series_leaves_its_step_to_be_done_by_the_next_start(
     assert process._process is None
 
     process.start()
-    queue = DurableQueue(url, "here", read)
+    queue = DurableQueue(database_url, "here", read)
     queue.start()
     try:
         assert done.wait(20)

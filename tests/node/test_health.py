@@ -39,10 +39,8 @@ def says_how_to_mend(probe: Probe) -> bool:
     return not probe.ok and bool(probe.detail) and bool(probe.hint)
 
 
-def test_a_database_that_answers_is_well(tmp_path: Path) -> None:
-    database = Database(f"sqlite:///{tmp_path / 'overread.db'}")
+def test_a_database_that_answers_is_well(database: Database) -> None:
     assert check_database(database).ok
-    database.close()
 
 
 def test_a_database_that_is_gone_is_named_without_its_password(free_port: int) -> None:
@@ -121,16 +119,16 @@ def test_an_empty_model_repository_is_said(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("listens", [True, False])
-def test_every_part_of_a_node_is_looked_at(tmp_path: Path, free_port: int, listens: bool) -> None:
+def test_every_part_of_a_node_is_looked_at(
+    database: Database, tmp_path: Path, free_port: int, listens: bool
+) -> None:
     settings = Settings.model_validate({"node": {"data_dir": tmp_path}})
-    database = Database(settings.database.url)
     catalogue = Catalogue(tmp_path)
     engine = EmbeddedEngine(catalogue)
     with StandInPacs(tmp_path / "pacs") as pacs:
         echoes = {"pacs": pacs_at(pacs.port).echo, "old": pacs_at(free_port).echo}
         health = NodeHealth(settings, database, catalogue, engine, lambda: listens, echoes)
         probes = {probe.name: probe.ok for probe in health()}
-    database.close()
     assert list(probes) == ["receiver", "database", "disk", "engine", "models", "pacs", "old"]
     assert (probes["receiver"], probes["pacs"], probes["old"]) == (listens, True, False)
     assert not probes["models"]

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from pathlib import Path
 
 SAY = """
 import logging, sys, warnings
@@ -26,8 +25,7 @@ print("said", file=sys.stderr)
 STORE = """
 from storage.database import Database
 from storage.events import log_event
-database = Database("sqlite:///" + sys.argv[2])
-database.upgrade()
+database = Database(sys.argv[2])
 with database.session() as session:
     log_event(session, "infer", "The lamp was out.", study_uid="1.2.3", level="warning")
 with database.session() as session:
@@ -50,7 +48,7 @@ def test_libraries_that_quote_a_name_are_not_heard() -> None:
     assert said(QUOTE) == "said\n"
 
 
-def test_what_comes_onto_a_timeline_is_logged_with_its_study_and_level(tmp_path: Path) -> None:
-    study, node = said(STORE, arguments=("plain", str(tmp_path / "a.db"))).splitlines()
+def test_what_comes_onto_a_timeline_is_logged_with_its_study_and_level(database_url: str) -> None:
+    study, node = said(STORE, arguments=("plain", database_url)).splitlines()
     assert study.endswith("WARNING storage.events: study 1.2.3, infer: The lamp was out.")
     assert node.endswith("INFO    storage.events: the node, retention: 12 images were deleted.")

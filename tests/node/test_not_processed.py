@@ -35,13 +35,11 @@ PACS = DestinationSettings(name="pacs", ae_title="PACS", host="127.0.0.1", port=
 @pytest.mark.needs("dciodvfy", "dsrdump")
 @pytest.mark.parametrize("wanted", [True, False])
 def test_a_localizer_is_answered_with_the_reason_only_where_that_is_wanted(
-    wanted: bool, tmp_path: Path
+    wanted: bool, database: Database, tmp_path: Path
 ) -> None:
     scout = Series(number=1, description="Topogram", image_type=("ORIGINAL", "PRIMARY", "LOCALIZER"))
     (image,) = write_ct_series(tmp_path / "ct", np.zeros((1, 64, 64), np.int16), np.eye(4), series=scout)
     settings = Settings(destinations=(PACS,), results=ResultsSettings(not_processed=wanted))
-    database = Database(f"sqlite:///{tmp_path / 'overread.db'}")
-    database.upgrade()
     catalogue = Catalogue()
     engine = open_engine(settings.engine, catalogue)
     room = ReadingRoom(settings, database, Archive(tmp_path, durable=False), catalogue, engine)
@@ -58,7 +56,6 @@ def test_a_localizer_is_answered_with_the_reason_only_where_that_is_wanted(
         due = deliveries.due(session, "pacs")
     posted = [room.archive.path(one.path) for one in due]
     engine.close()
-    database.close()
     assert [name_of(one.kind, one.path) for one in due] == ["SR (not processed)"] * wanted
     for path in posted:
         assert dciodvfy(path) == [] and dsrdump(path) == []

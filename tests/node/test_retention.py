@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -25,14 +24,6 @@ class SmallDisk(Archive):
     def free_bytes(self) -> int:
         refused = sum(path.stat().st_size for path in self.quarantine.rglob("*.dcm")) >> 20
         return (190 - 60 * len(list(self.images.rglob("*.dcm"))) - refused) << 20
-
-
-@pytest.fixture
-def database(tmp_path: Path) -> Iterator[Database]:
-    database = Database(f"sqlite:///{tmp_path / 'overread.db'}")
-    database.upgrade()
-    yield database
-    database.close()
 
 
 @pytest.fixture

@@ -28,7 +28,7 @@ def test_a_failed_step_says_its_stage_and_reason():
     assert (caught.value.stage, caught.value.reason) == ("infer", "the disk is on fire")
 
 
-def test_a_key_runs_once_however_often_it_is_enqueued(database_url, tmp_path):
+def test_a_key_runs_once_however_often_it_is_enqueued(database_url):
     runs: list[tuple[str, int]] = []
     done = threading.Event()
 
@@ -49,7 +49,7 @@ def test_a_key_runs_once_however_often_it_is_enqueued(database_url, tmp_path):
     assert runs == [("a", 2), ("last", 2)]
 
 
-def test_a_stat_run_overtakes_routine_ones(tmp_path):
+def test_a_stat_run_overtakes_routine_ones(database_url):
     order: list[str] = []
     gate, done = threading.Event(), threading.Event()
 
@@ -60,7 +60,7 @@ def test_a_stat_run_overtakes_routine_ones(tmp_path):
         if len(order) == 4:
             done.set()
 
-    queue = DurableQueue(f"sqlite:///{tmp_path / 'queue.db'}", "here", body)
+    queue = DurableQueue(database_url, "here", body)
     queue.start()
     try:
         queue.enqueue("first", "first")
@@ -85,7 +85,7 @@ DISK_FULL = OSError(errno.ENOSPC, "No space left on device")
 
 
 @pytest.mark.parametrize("trouble", [DATABASE_AWAY, DISK_FULL])
-def test_a_step_that_met_trouble_that_passes_is_begun_again(trouble, tmp_path, impatient):
+def test_a_step_that_met_trouble_that_passes_is_begun_again(trouble, database_url, impatient):
     attempts: list[int] = []
     outcome: list[str] = []
     done = threading.Event()
@@ -100,7 +100,7 @@ def test_a_step_that_met_trouble_that_passes_is_begun_again(trouble, tmp_path, i
         outcome.append(step("infer", struggle))
         done.set()
 
-    queue = DurableQueue(f"sqlite:///{tmp_path / 'queue.db'}", "here", body)
+    queue = DurableQueue(database_url, "here", body)
     queue.start()
     try:
         queue.enqueue("a/1", "a")
@@ -118,7 +118,7 @@ def test_a_step_that_met_trouble_that_passes_is_begun_again(trouble, tmp_path, i
         (ValueError("the disk is on fire"), "the disk is on fire", 1),
     ],
 )
-def test_trouble_that_does_not_pass_fails_the_step_in_the_end(trouble, said, least, tmp_path, impatient):
+def test_trouble_that_does_not_pass_fails_the_step_in_the_end(trouble, said, least, database_url, impatient):
     attempts: list[int] = []
     failures: list[StepFailedError] = []
     done = threading.Event()
@@ -134,7 +134,7 @@ def test_trouble_that_does_not_pass_fails_the_step_in_the_end(trouble, said, lea
             failures.append(failure)
         done.set()
 
-    queue = DurableQueue(f"sqlite:///{tmp_path / 'queue.db'}", "here", body)
+    queue = DurableQueue(database_url, "here", body)
     queue.start()
     try:
         queue.enqueue("a/1", "a")
@@ -145,8 +145,7 @@ def test_trouble_that_does_not_pass_fails_the_step_in_the_end(trouble, said, lea
     assert len(attempts) == 1 if least == 1 else len(attempts) >= least
 
 
-def test_a_stop_ends_the_wait_for_a_database_and_the_next_start_begins_the_step_again(tmp_path):
-    url = f"sqlite:///{tmp_path / 'queue.db'}"
+def test_a_stop_ends_the_wait_for_a_database_and_the_next_start_begins_the_step_again(database_url):
     away, met, done = [True], threading.Event(), threading.Event()
 
     def struggle() -> str:
@@ -161,7 +160,7 @@ def test_a_stop_ends_the_wait_for_a_database_and_the_next_start_begins_the_step_
         outcome.append(step("infer", struggle))
         done.set()
 
-    queue = DurableQueue(url, "here", body)
+    queue = DurableQueue(database_url, "here", body)
     queue.start()
     queue.enqueue("a/1", "a")
     assert met.wait(20)
@@ -169,15 +168,14 @@ def test_a_stop_ends_the_wait_for_a_database_and_the_next_start_begins_the_step_
     assert not outcome
 
     away.clear()
-    again = DurableQueue(url, "here", body)
+    again = DurableQueue(database_url, "here", body)
     again.start()
     assert done.wait(20)
     again.stop()
     assert outcome == ["read"]
 
 
-def test_stopping_lets_the_step_finish_and_the_next_start_goes_on_behind_it(tmp_path):
-    url = f"sqlite:///{tmp_path / 'queue.db'}"
+def test_stopping_lets_the_step_finish_and_the_next_start_goes_on_behind_it(database_url):
     notes: list[str] = []
     entered, done = threading.Event(), threading.Event()
 
@@ -191,28 +189,28 @@ def test_stopping_lets_the_step_finish_and_the_next_start_goes_on_behind_it(tmp_
         step("second", lambda: notes.append("second"))
         done.set()
 
-    queue = DurableQueue(url, "here", body)
+    queue = DurableQueue(database_url, "here", body)
     queue.start()
     queue.enqueue("run", "run")
     assert entered.wait(20)
     queue.stop()
     assert notes == ["first"]
 
-    again = DurableQueue(url, "here", body)
+    again = DurableQueue(database_url, "here", body)
     again.start()
     assert done.wait(20)
     again.stop()
     assert notes == ["first", "second"]
 
 
-def test_a_killed_run_goes_on_behind_its_last_finished_step(tmp_path):
+def test_a_killed_run_goes_on_behind_its_last_finished_step(tmp_path, database_url):
     script = textwrap.dedent(
         """
         import os, sys, threading
         from pathlib import Path
         from node.workflow import DurableQueue
 
-        folder, kill = Path(sys.argv[1]), sys.argv[2] == "kill"
+        folder, url, kill = Path(sys.argv[1]), sys.argv[2], sys.argv[3] == "kill"
         done = threading.Event()
 
         def note(word):
@@ -229,7 +227,7 @@ def test_a_killed_run_goes_on_behind_its_last_finished_step(tmp_path):
             step("second", second)
             done.set()
 
-        queue = DurableQueue(f"sqlite:///{folder / 'queue.db'}", "here", body)
+        queue = DurableQueue(url, "here", body)
         queue.start()
         queue.enqueue("run", "run")
         assert done.wait(30)
@@ -239,7 +237,7 @@ def test_a_killed_run_goes_on_behind_its_last_finished_step(tmp_path):
 
     def run(mode: str) -> int:
         return subprocess.run(
-            [sys.executable, "-c", script, str(tmp_path), mode], cwd=ROOT, timeout=60
+            [sys.executable, "-c", script, str(tmp_path), database_url, mode], cwd=ROOT, timeout=60
         ).returncode
 
     assert run("kill") == -9
@@ -247,14 +245,14 @@ def test_a_killed_run_goes_on_behind_its_last_finished_step(tmp_path):
     assert (tmp_path / "notes").read_text().split() == ["first", "second"]
 
 
-def test_a_run_that_takes_the_node_down_each_time_is_given_up_and_the_next_is_run(tmp_path):
+def test_a_run_that_takes_the_node_down_each_time_is_given_up_and_the_next_is_run(tmp_path, database_url):
     script = textwrap.dedent(
         """
         import os, sys, threading
         from pathlib import Path
         from node import workflow
 
-        folder = Path(sys.argv[1])
+        folder, url = Path(sys.argv[1]), sys.argv[2]
         workflow.MOST_LIVES = 2
         done = threading.Event()
 
@@ -265,7 +263,7 @@ def test_a_run_that_takes_the_node_down_each_time_is_given_up_and_the_next_is_ru
                 os._exit(137)
             done.set()
 
-        queue = workflow.DurableQueue(f"sqlite:///{folder / 'queue.db'}", "here", body)
+        queue = workflow.DurableQueue(url, "here", body)
         queue.start()
         queue.enqueue("bad/1", "bad")
         queue.enqueue("good/1", "good")
@@ -276,14 +274,16 @@ def test_a_run_that_takes_the_node_down_each_time_is_given_up_and_the_next_is_ru
         """
     )
     lives = [
-        subprocess.run([sys.executable, "-c", script, str(tmp_path)], cwd=ROOT, timeout=60).returncode
+        subprocess.run(
+            [sys.executable, "-c", script, str(tmp_path), database_url], cwd=ROOT, timeout=60
+        ).returncode
         for _ in range(3)
     ]
     assert lives == [137, 137, 0]
     assert (tmp_path / "notes").read_text().split()[:3] == ["bad", "bad", "good"]
 
 
-def test_a_run_that_ended_without_its_work_is_taken_up_anew(tmp_path):
+def test_a_run_that_ended_without_its_work_is_taken_up_anew(database_url):
     runs: list[str] = []
     broken, done = threading.Event(), threading.Event()
 
@@ -294,7 +294,7 @@ def test_a_run_that_ended_without_its_work_is_taken_up_anew(tmp_path):
             raise RuntimeError("the database was away")
         done.set()
 
-    queue = DurableQueue(f"sqlite:///{tmp_path / 'queue.db'}", "here", body)
+    queue = DurableQueue(database_url, "here", body)
     queue.start()
     try:
         queue.enqueue("a/1", "a")
@@ -310,7 +310,7 @@ def test_a_run_that_ended_without_its_work_is_taken_up_anew(tmp_path):
     assert runs == ["a", "a"]
 
 
-def test_a_run_that_ends_without_its_work_time_and_again_is_given_up(tmp_path, monkeypatch):
+def test_a_run_that_ends_without_its_work_time_and_again_is_given_up(database_url, monkeypatch):
     monkeypatch.setattr(workflow, "MOST_LIVES", 3)
     runs: list[str] = []
 
@@ -318,7 +318,7 @@ def test_a_run_that_ends_without_its_work_time_and_again_is_given_up(tmp_path, m
         runs.append(name)
         raise RuntimeError("a fault of ours")
 
-    queue = DurableQueue(f"sqlite:///{tmp_path / 'queue.db'}", "here", body)
+    queue = DurableQueue(database_url, "here", body)
     queue.start()
     try:
         deadline = time.monotonic() + 60
@@ -334,7 +334,7 @@ class Vanished(BaseException):
     """Ends a run so that nothing is recorded of its end, as on a disk without room for that."""
 
 
-def test_a_run_of_which_not_even_the_end_was_written_down_goes_on_behind_its_last_step(tmp_path):
+def test_a_run_of_which_not_even_the_end_was_written_down_goes_on_behind_its_last_step(database_url):
     notes: list[str] = []
     vanished, waits, going, done = (threading.Event() for _ in range(4))
 
@@ -348,7 +348,7 @@ def test_a_run_of_which_not_even_the_end_was_written_down_goes_on_behind_its_las
         notes.append("second")
         done.set()
 
-    queue = DurableQueue(f"sqlite:///{tmp_path / 'queue.db'}", "here", body)
+    queue = DurableQueue(database_url, "here", body)
     queue.start()
     try:
         queue.enqueue("a/1", "a")
@@ -366,7 +366,7 @@ def test_a_run_of_which_not_even_the_end_was_written_down_goes_on_behind_its_las
     assert notes == ["first", "second"]
 
 
-def test_runs_that_ended_are_forgotten_and_what_waits_is_not(tmp_path):
+def test_runs_that_ended_are_forgotten_and_what_waits_is_not(database_url):
     gate, ran = threading.Event(), threading.Semaphore(0)
 
     def body(step, name):
@@ -375,7 +375,7 @@ def test_runs_that_ended_are_forgotten_and_what_waits_is_not(tmp_path):
         step("one", lambda: name)
         ran.release()
 
-    queue = DurableQueue(f"sqlite:///{tmp_path / 'queue.db'}", "here", body)
+    queue = DurableQueue(database_url, "here", body)
     queue.start()
     try:
         queue.enqueue("short", "short")

@@ -104,11 +104,6 @@ def files(tmp_path_factory) -> list[Path]:
 
 
 @pytest.fixture
-def database_url(tmp_path: Path) -> str:
-    return f"sqlite:///{tmp_path / 'overread.db'}"
-
-
-@pytest.fixture
 def posted(database: Database, files: list[Path]) -> Database:
     with database.session() as session:
         study = Study(uid=STUDY, patient=Patient(patient_id="P"), first_image_at=now(), last_image_at=now())

@@ -45,16 +45,13 @@ def series_in(folder: Path, date: str, number: int = 2) -> list[Path]:
 
 
 @pytest.fixture
-def room(tmp_path: Path, free_port: int) -> Iterator[ReadingRoom]:
+def room(database: Database, tmp_path: Path, free_port: int) -> ReadingRoom:
     """One whose archive is away."""
-    database = Database(f"sqlite:///{tmp_path / 'overread.db'}")
-    database.upgrade()
     catalogue = Catalogue()
     away = DicomArchive(ArchiveSettings(name="pacs", ae_title="PACS", host="127.0.0.1", port=free_port), "ME")
     archive = Archive(tmp_path / "data", durable=False)
     engine = EmbeddedEngine(catalogue)
-    yield ReadingRoom(Settings(), database, archive, catalogue, engine, archives=(away,))
-    database.close()
+    return ReadingRoom(Settings(), database, archive, catalogue, engine, archives=(away,))
 
 
 def test_of_two_series_that_were_deleted_the_one_that_is_back_is_compared_with(

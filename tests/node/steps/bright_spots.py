@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import cc3d
@@ -45,19 +43,17 @@ def _spot(voxels: np.ndarray, volume: Volume) -> Finding:
     return measure(mask, volume).finding("nodule", codes.PULMONARY_NODULE.code, 0.9, mask)
 
 
-@contextmanager
 def room_in(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, priors: tuple[Path, ...] = ()
-) -> Iterator[ReadingRoom]:
+    folder: Path, database: Database, monkeypatch: pytest.MonkeyPatch, priors: tuple[Path, ...] = ()
+) -> ReadingRoom:
     """``priors``: folders of the studies to compare with, as a person would name them."""
     monkeypatch.setitem(READERS, READER, Reader(READER, READERS[READER].models, bright_spots))
-    database = Database(f"sqlite:///{folder / 'overread.db'}")
-    database.upgrade()
     named = tuple(_take_in(database, prior) for prior in priors)
     catalogue = Catalogue()
     archive = Archive(folder, durable=False)
-    yield ReadingRoom(Settings(), database, archive, catalogue, EmbeddedEngine(catalogue), named_priors=named)
-    database.close()
+    return ReadingRoom(
+        Settings(), database, archive, catalogue, EmbeddedEngine(catalogue), named_priors=named
+    )
 
 
 def take_in(room: ReadingRoom, folder: Path) -> str:

@@ -20,7 +20,7 @@ from node.reading_room import ReadingRoom
 from node.results import codes
 from storage.actions import read_again
 from storage.closing import close_quiet
-from storage.database import now
+from storage.database import Database, now
 from storage.readings import StoredReading
 from storage.retention import release
 from tests.growing_patient import nodules, visit
@@ -81,30 +81,30 @@ def read_anew(room: ReadingRoom, study_uid: str) -> StoredReading:
 
 
 def test_results_follow_a_prior_that_is_corrected_and_one_that_is_gone(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with room_in(tmp_path, monkeypatch) as named:
-        monkeypatch.setitem(READERS, READER, replace(READERS[READER], read=the_nodule))
-        room = replace(named, named_priors=None)
-        wrong = entered(room, tmp_path, WRONG)
-        read(room, wrong, 1)
-        current = entered(room, tmp_path, CURRENT)
-        first = read(room, current, 1)
-        assert changes(first) == {(wrong, 730)}
+    named = room_in(tmp_path, database, monkeypatch)
+    monkeypatch.setitem(READERS, READER, replace(READERS[READER], read=the_nodule))
+    room = replace(named, named_priors=None)
+    wrong = entered(room, tmp_path, WRONG)
+    read(room, wrong, 1)
+    current = entered(room, tmp_path, CURRENT)
+    first = read(room, current, 1)
+    assert changes(first) == {(wrong, 730)}
 
-        corrected = entered(room, tmp_path, RIGHT)
-        read(room, corrected, 1)
-        second = read_anew(room, current)
-        assert changes(second) == {(corrected, 365)}
-        assert tracking_uids(second) == tracking_uids(first)
-        assert replaces(room, second, first)
+    corrected = entered(room, tmp_path, RIGHT)
+    read(room, corrected, 1)
+    second = read_anew(room, current)
+    assert changes(second) == {(corrected, 365)}
+    assert tracking_uids(second) == tracking_uids(first)
+    assert replaces(room, second, first)
 
-        with room.database.session() as session:
-            assert all(release(session, gone, "withdrawn") is not None for gone in (wrong, corrected))
-        with room.database.session() as session:
-            assert close_quiet(session, now(), lambda study: False) == []
-            read_again(session, current, "a test")
-        third = read_anew(room, current)
-        assert [finding["change"] for finding in third.body["findings"]] == [None]
-        assert tracking_uids(third) != tracking_uids(second)  # its own, no longer the prior's
-        assert replaces(room, third, second)
+    with room.database.session() as session:
+        assert all(release(session, gone, "withdrawn") is not None for gone in (wrong, corrected))
+    with room.database.session() as session:
+        assert close_quiet(session, now(), lambda study: False) == []
+        read_again(session, current, "a test")
+    third = read_anew(room, current)
+    assert [finding["change"] for finding in third.body["findings"]] == [None]
+    assert tracking_uids(third) != tracking_uids(second)  # its own, no longer the prior's
+    assert replaces(room, third, second)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -25,14 +24,11 @@ LONG_AGO = now() - 20 * MONTH
 
 
 @pytest.fixture
-def room(tmp_path: Path) -> Iterator[ReadingRoom]:
-    database = Database(f"sqlite:///{tmp_path / 'overread.db'}")
-    database.upgrade()
+def room(database: Database, tmp_path: Path) -> ReadingRoom:
     catalogue = Catalogue()
     archive = Archive(tmp_path / "data", durable=False)
     settings = Settings(priors=PriorsSettings(at_most=2))
-    yield ReadingRoom(settings, database, archive, catalogue, EmbeddedEngine(catalogue))
-    database.close()
+    return ReadingRoom(settings, database, archive, catalogue, EmbeddedEngine(catalogue))
 
 
 def add(room: ReadingRoom, at: datetime, modality: str = "CT", state: str = "delivered") -> str:

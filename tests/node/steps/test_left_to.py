@@ -3,7 +3,6 @@ fails or misses it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,7 +22,7 @@ from node.workflow import plain_step
 from storage import readings
 from storage.actions import read_again
 from storage.closing import close_quiet
-from storage.database import now
+from storage.database import Database, now
 from storage.readings import StoredReading
 from tests.node.results.phantoms import phantom
 from tests.node.steps.bright_spots import READER, bright_spots, room_in, take_in
@@ -55,12 +54,12 @@ def fails(volume: Volume, engine: Engine, catalogue: Catalogue) -> Reading:
 
 
 @pytest.fixture
-def room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ReadingRoom]:
-    with room_in(tmp_path, monkeypatch) as one:
-        reader = Reader(BODY, READERS[READER].models, body, yields_to=(READER,))
-        monkeypatch.setitem(READERS, BODY, reader)
-        monkeypatch.setitem(READERS, READER, replace(READERS[READER], read=nodules))
-        yield replace(one, settings=one.settings.model_copy(update={"routes": ROUTES}))
+def room(database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ReadingRoom:
+    one = room_in(tmp_path, database, monkeypatch)
+    reader = Reader(BODY, READERS[READER].models, body, yields_to=(READER,))
+    monkeypatch.setitem(READERS, BODY, reader)
+    monkeypatch.setitem(READERS, READER, replace(READERS[READER], read=nodules))
+    return replace(one, settings=one.settings.model_copy(update={"routes": ROUTES}))
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ from inference.findings import Reading
 from inference.growth.compare import Comparison, compare
 from node.steps import priors as prior_step
 from node.steps import read as step
+from storage.database import Database
 from tests.node.results.phantoms import phantom
 from tests.node.steps.bright_spots import read, room_in, take_in, tracking_uids
 from training.phantoms.dicom import Study
@@ -38,56 +39,56 @@ def outermost(images: list[Path]) -> Path:
 
 
 def test_late_images_leave_lesions_their_tracking_uids(
-    images: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    images: list[Path], database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     late = outermost(images)
-    with room_in(tmp_path, monkeypatch) as room:
-        study = take_in(room, given(tmp_path / "first", [path for path in images if path != late]))
-        first = read(room, study, 1)
-        assert take_in(room, given(tmp_path / "late", [late])) == study
-        second = read(room, study, 2)
+    room = room_in(tmp_path, database, monkeypatch)
+    study = take_in(room, given(tmp_path / "first", [path for path in images if path != late]))
+    first = read(room, study, 1)
+    assert take_in(room, given(tmp_path / "late", [late])) == study
+    second = read(room, study, 2)
     assert second.identity != first.identity
     assert len(tracking_uids(first)) == 2
     assert tracking_uids(second) == tracking_uids(first)
 
 
 def test_a_reading_cut_short_before_its_lesions_are_known_is_not_taken_for_a_finished_one(
-    images: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    images: list[Path], database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     late = outermost(images)
-    with room_in(tmp_path, monkeypatch) as room:
-        study = take_in(room, given(tmp_path / "first", [path for path in images if path != late]))
-        first = read(room, study, 1)
-        take_in(room, given(tmp_path / "late", [late]))
-        with monkeypatch.context() as crashing:
-            crashing.setattr(step, "_known", _power_cut)
-            with pytest.raises(KeyboardInterrupt):
-                read(room, study, 2)
-        assert tracking_uids(read(room, study, 2)) == tracking_uids(first)
+    room = room_in(tmp_path, database, monkeypatch)
+    study = take_in(room, given(tmp_path / "first", [path for path in images if path != late]))
+    first = read(room, study, 1)
+    take_in(room, given(tmp_path / "late", [late]))
+    with monkeypatch.context() as crashing:
+        crashing.setattr(step, "_known", _power_cut)
+        with pytest.raises(KeyboardInterrupt):
+            read(room, study, 2)
+    assert tracking_uids(read(room, study, 2)) == tracking_uids(first)
 
 
 def test_a_prior_cut_short_before_it_is_compared_takes_over_the_older_tracking_uids_when_resumed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     dates = ("20230101", "20240101", "20250101")
     folders = [tmp_path / date for date in dates]
     for folder, date in zip(folders, dates, strict=True):
         phantom(folder, shape=SHAPE, study=Study(date=date, accession_number=date))
     oldest, newer, current = folders
-    with room_in(tmp_path, monkeypatch, priors=(oldest, newer)) as room:
-        study = take_in(room, current)
-        with monkeypatch.context() as crashing:
-            crashing.setattr(prior_step, "compare", _power_cut)
-            with pytest.raises(KeyboardInterrupt):
-                read(room, study, 1)
-        compared: list[str] = []
+    room = room_in(tmp_path, database, monkeypatch, priors=(oldest, newer))
+    study = take_in(room, current)
+    with monkeypatch.context() as crashing:
+        crashing.setattr(prior_step, "compare", _power_cut)
+        with pytest.raises(KeyboardInterrupt):
+            read(room, study, 1)
+    compared: list[str] = []
 
-        def watched(reading: Reading, *rest: Any, date: str = "") -> Comparison:
-            compared.append(date)
-            return compare(reading, *rest, date=date)
+    def watched(reading: Reading, *rest: Any, date: str = "") -> Comparison:
+        compared.append(date)
+        return compare(reading, *rest, date=date)
 
-        monkeypatch.setattr(prior_step, "compare", watched)
-        read(room, study, 1)
+    monkeypatch.setattr(prior_step, "compare", watched)
+    read(room, study, 1)
     assert compared == [dates[1]]
 
 

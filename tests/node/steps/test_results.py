@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,16 +16,16 @@ from node.workflow import plain_step
 from storage import deliveries, readings
 from storage.actions import read_again
 from storage.closing import close_quiet
-from storage.database import now
+from storage.database import Database, now
 from storage.readings import StoredReading
 from tests.node.results.phantoms import phantom
 from tests.node.steps.bright_spots import room_in, take_in
 
 
 @pytest.fixture
-def room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ReadingRoom]:
-    with room_in(tmp_path, monkeypatch) as made:
-        yield with_settings(made, destinations=(wanting("seg", "sr"),))
+def room(database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ReadingRoom:
+    made = room_in(tmp_path, database, monkeypatch)
+    return with_settings(made, destinations=(wanting("seg", "sr"),))
 
 
 @pytest.fixture

@@ -1,8 +1,7 @@
-"""A status page over a real database file, asked in the process or by a real browser."""
+"""A status page over a real database, asked in the process or by a real browser."""
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -22,25 +21,6 @@ WELL = [
     Probe("engine", True, "embedded, 2 threads"),
     Probe("receiver", True, "OVERREAD at 127.0.0.1:11112"),
 ]
-
-
-@pytest.fixture(scope="session")
-def empty_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A database file with the current tables and nothing in them."""
-    path = tmp_path_factory.mktemp("web") / "overread.db"
-    database = Database(f"sqlite:///{path}")
-    database.upgrade()
-    database.close()
-    return path
-
-
-@pytest.fixture
-def database(empty_file: Path, tmp_path: Path) -> Iterator[Database]:
-    path = tmp_path / "overread.db"
-    shutil.copyfile(empty_file, path)
-    database = Database(f"sqlite:///{path}")
-    yield database
-    database.close()
 
 
 @pytest.fixture

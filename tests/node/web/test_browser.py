@@ -39,6 +39,8 @@ PATIENCE = 60_000  # milliseconds; an idle machine needs two seconds, a crowded 
 
 NewPage = Callable[..., Page]
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
