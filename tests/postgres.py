@@ -1,4 +1,4 @@
-"""A private PostgreSQL server for the tests, on a Unix socket, without durability."""
+"""A private PostgreSQL server for the tests, without durability."""
 
 from __future__ import annotations
 
@@ -21,8 +21,12 @@ NAMED_SERVER = os.environ.get("OVERREAD_TEST_POSTGRES")
 
 
 @contextmanager
-def private_server() -> Iterator[URL]:
-    """Start a server in a temporary folder; yields the URL of its maintenance database."""
+def private_server(password: str = "", port: int | None = None) -> Iterator[URL]:
+    """Start a server in a temporary folder; yields the URL of its maintenance database.
+
+    It listens on a Unix socket, and on this port of 127.0.0.1 where one is given; ``password``: what it asks
+    for, if anything.
+    """
     initdb, pg_ctl = require("initdb"), require("pg_ctl")
     account = _account()
     # pytest's own temporary folder is closed to other accounts, and its path too long for a socket.
@@ -47,10 +51,11 @@ def private_server() -> Iterator[URL]:
 
     (folder / "output").touch()
     try:
-        run(initdb, "--pgdata", data, "--username=overread", "--auth=trust", "--encoding=UTF8", "--no-sync")
-        options = (
-            f"-k {folder} -c listen_addresses= -c fsync=off -c full_page_writes=off -c max_connections=200"
-        )
+        (folder / "password").write_text(password)
+        asks = ("--auth=scram-sha-256", f"--pwfile={folder / 'password'}") if password else ("--auth=trust",)
+        run(initdb, "--pgdata", data, "--username=overread", *asks, "--encoding=UTF8", "--no-sync")
+        listens = f"-c listen_addresses=127.0.0.1 -p {port}" if port else "-c listen_addresses="
+        options = f"-k {folder} {listens} -c fsync=off -c full_page_writes=off -c max_connections=200"
         run(pg_ctl, "--pgdata", data, "--wait", "--log", folder / "log", "--options", options, "start")
         try:
             yield URL.create(

@@ -8,15 +8,13 @@ import re
 import subprocess
 import sys
 import tomllib
-from ipaddress import ip_address, ip_network
 from pathlib import Path
 
 import pytest
-import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from node.settings.file import load_settings, overridden
+from node.settings.file import load_settings
 from node.tls import web_identity
 from node.web.app import create_app
 from node.web.server import WebServer
@@ -144,52 +142,6 @@ def test_the_dockerfile_is_written_as_its_linter_asks() -> None:
     command = [str(require("hadolint")), str(ROOT / "deploy/Dockerfile")]
     linted = subprocess.run(command, capture_output=True, text=True)
     assert linted.returncode == 0, linted.stdout
-
-
-def test_the_settings_of_the_containers_are_accepted(monkeypatch: pytest.MonkeyPatch) -> None:
-    compose = yaml.safe_load((ROOT / "deploy/compose.yaml").read_text())
-    variables = dict(re.findall(r"(OVERREAD_\w+)=(\S+)", (ROOT / "deploy/Dockerfile").read_text()))
-    variables |= compose["services"]["node"]["environment"]
-    for name, value in variables.items():
-        if value is not None:  # else it is passed on only where it is set
-            monkeypatch.setenv(name, by_default(value))
-    settings = load_settings(ROOT / "deploy/overread.toml")
-    assert settings.node.data_dir == Path("/data")
-    assert (settings.dicom.host, settings.dicom.port) == ("0.0.0.0", 11112)
-    assert settings.database.url.startswith("postgresql+psycopg://")
-    assert settings.engine.kind == "embedded"
-    assert settings.web.proxies == ()
-
-
-def by_default(text: str) -> str:
-    """As compose fills it in where nothing is set."""
-    return re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", text)
-
-
-def test_a_proxy_before_the_container_has_an_address_that_can_be_named(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    compose = yaml.safe_load((ROOT / "deploy/compose.yaml").read_text())
-    (network,) = compose["networks"]["default"]["ipam"]["config"]
-    gateway = ip_address(by_default(network["gateway"]))
-    assert gateway in ip_network(by_default(network["subnet"]))
-    passed_on = compose["services"]["node"]["environment"]
-    assert passed_on["OVERREAD_WEB__PROXIES"] is None
-    monkeypatch.setenv("OVERREAD_WEB__PROXIES", f'["{gateway}"]')
-    assert load_settings(ROOT / "deploy/overread.toml").web.proxies == (str(gateway),)
-
-
-def test_a_proxy_that_the_file_of_the_containers_names_is_believed(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    compose = yaml.safe_load((ROOT / "deploy/compose.yaml").read_text())
-    for name, value in compose["services"]["node"]["environment"].items():
-        if value is not None and name != "OVERREAD_CONFIG":
-            monkeypatch.setenv(name, by_default(value))
-    config = tmp_path / "overread.toml"
-    config.write_text((ROOT / "deploy/overread.toml").read_text() + '\n[web]\nproxies = ["172.29.77.1"]\n')
-    assert load_settings(config).web.proxies == ("172.29.77.1",)
-    assert overridden(config) == []
 
 
 @pytest.mark.parametrize("secure", [False, True])
