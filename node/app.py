@@ -16,7 +16,7 @@ from sqlalchemy import make_url
 from inference.catalogue import Catalogue
 from inference.engine import Engine, open_engine
 from node.decoding import DecodingProcess
-from node.health import NodeHealth, Probe, check_certificate
+from node.health import NodeHealth, Probe, check_certificate, check_tasks
 from node.intake.completion import Completion
 from node.intake.examination import Announcement
 from node.intake.receiver import Receiver
@@ -24,20 +24,17 @@ from node.peers.archive import DicomArchive, FetchedObject
 from node.peers.outbox import Outbox
 from node.peers.sending import DicomDestination
 from node.priors.recall import Recall
-from node.reading import give_up, read_study
+from node.reading import read_study
+from node.reading_queue import ReadingQueue
 from node.reading_room import ReadingRoom
-from node.resumption import Resumption
 from node.retention import Retention, check_set_aside
 from node.settings import Peer, Settings
-from node.steps.job import Job
-from node.steps.select import urgency_of
 from node.tls import Identity, dicom_identity, web_identity
 from node.web.app import create_app
 from node.web.server import WebServer
 from node.workflow import DurableQueue, Step
-from storage import accounts, audit, deliveries, readings
+from storage import accounts, audit, deliveries
 from storage.archive import Archive
-from storage.closing import ClosedStudy
 from storage.database import Database, now
 
 log = logging.getLogger(__name__)
@@ -102,8 +99,9 @@ class Node:
         }
         outbox = Outbox(database, archive.root, destinations)
         queue = DurableQueue(_queue_url(settings), _executor_id(archive.root), _reading(room, outbox))
+        to_be_read = ReadingQueue(room, queue)
         settle = partial(receiver.settle, SETTLE_SECONDS)
-        completion = Completion(database, settings.dicom, partial(_enqueue, room, queue), settle)
+        completion = Completion(database, settings.dicom, to_be_read.enqueue, settle)
         to_archives = _echoes(settings.archives, title, identity)
         echoes = {f"archive {name}": echo for name, echo in to_archives.items()}
         echoes |= {
@@ -112,6 +110,8 @@ class Node:
         }
         forget = partial(_forget_who_did_what, settings, database)
         retention = Retention(settings.retention, database, archive, queue.forget, [forget], merged)
+        recall = Recall(database, settings.priors, to_archives)
+        tasks = completion.task, recall.task, to_be_read.task, retention.task
         health = NodeHealth(
             settings,
             database,
@@ -119,13 +119,16 @@ class Node:
             engine,
             lambda: receiver.problem is None,
             echoes,
-            [retention.probe, partial(check_set_aside, archive), *_certificates(identity, page_identity)],
+            [
+                retention.probe,
+                partial(check_tasks, tasks),
+                partial(check_set_aside, archive),
+                *_certificates(identity, page_identity),
+            ],
         )
-        resumption = Resumption(partial(_take_up, room, queue))
-        recall = Recall(database, settings.priors, to_archives)
 
         def wake() -> None:
-            completion.look_now()
+            completion.task.wake()
             outbox.wake()
 
         page = create_app(settings, database, archive.root, health, settle, wake)
@@ -136,10 +139,10 @@ class Node:
         for worker in (pixels, outbox, queue):
             running.callback(worker.stop)
             worker.start()
-        _take_up(room, queue)
+        to_be_read.take_up()
         self.dicom_port = page.state.context.dicom_port = receiver.start()
         running.callback(receiver.stop)
-        for part in (completion, web, recall, resumption, retention):
+        for part in (web, *tasks):
             running.callback(part.stop)
             part.start()
         self.web_port = web.port
@@ -192,28 +195,6 @@ def _reading(room: ReadingRoom, outbox: Outbox) -> Callable[..., None]:
         outbox.wake()
 
     return read
-
-
-def _enqueue(room: ReadingRoom, queue: DurableQueue, closed: ClosedStudy) -> None:
-    uid, revision = closed.study_uid, closed.revision_number
-    queue.enqueue(_key(uid, revision), uid, revision, priority=urgency_of(room, Job(uid, revision)))
-
-
-def _take_up(room: ReadingRoom, queue: DurableQueue) -> None:
-    """Queue again what was closed and is not on its way; what takes the node down each time is given up."""
-    with room.database.snapshot() as session:
-        unfinished = readings.unfinished(session)
-    for uid, revision in unfinished:
-        priority = partial(urgency_of, room, Job(uid, revision))
-        if not queue.take_up(_key(uid, revision), uid, revision, priority=priority):
-            try:
-                give_up(room, uid, revision)
-            except Exception:  # what is behind it is taken up all the same
-                log.exception("study %s could not be given up", uid)
-
-
-def _key(study_uid: str, revision: int) -> str:
-    return f"{study_uid}/{revision}"
 
 
 def _queue_url(settings: Settings) -> str:

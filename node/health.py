@@ -17,9 +17,11 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from inference.catalogue import Catalogue
 from inference.engine import Engine
+from node.periodic import PeriodicTask
 from node.settings import Settings
 from node.tls import Identity, TlsError
 from storage.database import Database
+from storage.errors import said
 
 LEAST_FREE_BYTES = 5 * 1024**3  # about ten chest CTs: room to finish what is under way
 LEAST_FREE_SHARE = 0.02
@@ -84,7 +86,7 @@ def check_database(database: Database) -> Probe:
         with database.snapshot() as session:
             session.execute(text("SELECT 1"))
     except (SQLAlchemyError, OSError) as error:
-        reason = str(getattr(error, "orig", None) or error).strip().splitlines()[0]
+        reason = said(error)
         if database.is_sqlite:
             return Probe(
                 "database", False, f"{where}: {reason}", "make its folder writable, or set database.url"
@@ -125,6 +127,14 @@ def check_models(catalogue: Catalogue) -> Probe:
         more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
         return Probe("models", False, problems[0] + more, "see `overread models list`")
     return Probe("models", True, ", ".join(catalogue.names))
+
+
+def check_tasks(tasks: Sequence[PeriodicTask]) -> Probe:
+    """Whether what a running node does again and again, can be done."""
+    if problems := [task.problem for task in tasks if task.problem]:
+        hint = "see the node's log for what is in its way; it is tried again by itself"
+        return Probe("background", False, "; ".join(problems), hint)
+    return Probe("background", True, ", ".join(task.name for task in tasks))
 
 
 def check_certificate(name: str, identity: Identity) -> Probe:

@@ -16,7 +16,7 @@ from node.workflow import MOST_LIVES, Step, StepFailedError
 from storage.readings import find_revision
 
 TAKES_THE_NODE_DOWN = (
-    f"the node ended, or was stopped, {MOST_LIVES} times while it read this study: see the system's log. "
+    f"the node ended {MOST_LIVES} times while it read this study: see the system's log. "
     "Where memory ran out, give the node more of it; then press “Read again”"
 )
 

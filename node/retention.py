@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 
 from node.health import Probe
+from node.periodic import PeriodicTask
 from node.settings.upkeep import RetentionSettings
 from storage import quarantine, retention
 from storage.archive import Archive
@@ -40,7 +40,7 @@ def check_set_aside(archive: Archive) -> Probe:
 
 
 class Retention:
-    """A thread that looks at disk and quarantine twice a minute, and at everything's age once an hour.
+    """Looks at disk and quarantine twice a minute, and at everything's age once an hour, as its ``task``.
 
     forget_runs: deletes from the queue what ended before a moment, some of it at a time, and says how many.
     also: further things to forget, once an hour.
@@ -65,15 +65,11 @@ class Retention:
         self._deleted = 0
         self._problem = ""
         self._refused = quarantine.Pruned(0, 0, 0)
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="retention", daemon=True)
-
-    def start(self) -> None:
-        self._thread.start()
-
-    def stop(self) -> None:
-        self._stopping.set()
-        self._thread.join(timeout=30)
+        self._next_round = time.monotonic()
+        self.task = PeriodicTask(
+            "retention", self.look, SECONDS_BETWEEN_LOOKS, "what is old cannot be deleted"
+        )
+        self.task.wake()
 
     def probe(self) -> Probe:
         """What is deleted when, and whether that keeps the disk as free as it should be."""
@@ -104,7 +100,7 @@ class Retention:
     def make_room(self) -> None:
         """Delete the oldest studies' images until enough of the disk is free."""
         mark, hours = self._settings.images_below_free_mb << 20, self._settings.images_at_least_hours
-        while mark and self._archive.free_bytes() < mark and not self._stopping.is_set():
+        while mark and self._archive.free_bytes() < mark and not self.task.is_stopping:
             why = f"less than {mark >> 20} MB of the disk were free"
             if not self._delete_before(now() - timedelta(hours=hours), why, most=1):
                 with self._database.snapshot() as session:
@@ -121,7 +117,7 @@ class Retention:
         rules, at = self._settings, now()
         if rules.images_days:
             before, why = at - timedelta(days=rules.images_days), f"{rules.images_days} days have passed"
-            while self._delete_before(before, why, most=STUDIES_AT_ONCE) and not self._stopping.is_set():
+            while self._delete_before(before, why, most=STUDIES_AT_ONCE) and not self.task.is_stopping:
                 pass
         if rules.records_days:
             self._forget_before(at - timedelta(days=rules.records_days))
@@ -129,11 +125,11 @@ class Retention:
             forget()
 
     def _forget_before(self, moment: datetime) -> None:
-        while not self._stopping.is_set():
+        while not self.task.is_stopping:
             with self._database.session() as session:
                 if not retention.forget_records(session, moment, RECORDS_AT_ONCE):
                     break
-        while not self._stopping.is_set() and self._forget_runs(moment):
+        while not self.task.is_stopping and self._forget_runs(moment):
             pass
 
     def _delete_before(self, moment: datetime, why: str, most: int) -> int:
@@ -151,21 +147,11 @@ class Retention:
         return done
 
     def look(self) -> None:
-        """See to the disk: refused objects go before any patient's images do."""
+        """See to the disk, refused objects before any patient's images; once an hour to all that is old."""
         try:
             self.prune_quarantine()
         finally:
             self.make_room()
-
-    def _run(self) -> None:
-        next_round = time.monotonic()
-        while not self._stopping.is_set():
-            try:
-                self.look()
-                if time.monotonic() >= next_round:
-                    next_round = time.monotonic() + SECONDS_BETWEEN_ROUNDS
-                    self.delete_what_is_old()
-            except Exception as error:
-                log.exception("what is old could not be deleted")
-                self._problem = f"nothing can be deleted ({str(error).partition(chr(10))[0]})"
-            self._stopping.wait(SECONDS_BETWEEN_LOOKS)
+        if time.monotonic() >= self._next_round:
+            self._next_round = time.monotonic() + SECONDS_BETWEEN_ROUNDS
+            self.delete_what_is_old()

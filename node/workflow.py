@@ -12,17 +12,18 @@ import logging
 import sqlite3
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any, Protocol
 
 from dbos import DBOS, DBOSConfig, SetEnqueueOptions, SetWorkflowID
 from dbos._serialization import Serializer
-from sqlalchemy import make_url
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy import make_url, update
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from node.stopping import Stopping
+from storage.errors import said
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +36,7 @@ PRIORITY = {"stat": 1, "routine": 10}  # the lower number goes first
 MOST_LIVES = 10
 """How many lives of the node may end while a run is under way, until it is given up: one that takes the node
 down would else be the first at every start, and nothing behind it would ever be run. Where power or memory
-fails often, three ends in a row hit a healthy run now and then; ten do not. An orderly stop counts too."""
+fails often, three ends in a row hit a healthy run now and then; ten do not. Orderly stops do not count."""
 
 PATIENCE_SECONDS = 300.0  # with a database that is away, or a disk that is full
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 1.0, 30.0
@@ -101,19 +102,24 @@ class DurableQueue:
             "log_level": "WARNING",
             "notification_listener_polling_interval_sec": 0.5,
         }
-        DBOS(config=config)
+        dbos = DBOS(config=config)
 
         @DBOS.workflow(name="run", max_recovery_attempts=MOST_LIVES - 1)
         def run(*args: Any) -> None:
             name = DBOS.workflow_id or ""
-            self._alive.add(name)
+            with self._idle:
+                self._alive.add(name)
+                if self._stopping:  # it was begun too late to be done
+                    self._is_not_counted([name])
             try:
                 self._body(self._step, *args)
             finally:
-                self._alive.discard(name)
+                with self._idle:
+                    self._alive.discard(name)
 
         self._run = run
         DBOS.launch()
+        self._database = dbos._sys_db
         DBOS.register_queue(QUEUE, worker_concurrency=self._at_once, polling_interval_sec=0.2)
 
     def enqueue(self, key: str, *args: Any, priority: str = "routine") -> None:
@@ -160,8 +166,23 @@ class DurableQueue:
         with self._idle:
             self._stopping = True
             self._idle.notify_all()
+            self._is_not_counted([*self._alive])  # first, since we may be killed if it takes too long
             self._idle.wait_for(lambda: not self._under_way, seconds)
         DBOS.destroy(destroy_registry=True)
+
+    def _is_not_counted(self, names: Sequence[str]) -> None:
+        """Take back that dbos counted these runs as they were begun: an orderly stop is not their fault."""
+        if not names:
+            return
+        runs = self._database.tables.workflow_status
+        these = runs.c.workflow_uuid.in_(names), runs.c.status == "PENDING", runs.c.recovery_attempts > 0
+        try:
+            with self._database.engine.begin() as connection:
+                connection.execute(
+                    update(runs).where(*these).values(recovery_attempts=runs.c.recovery_attempts - 1)
+                )
+        except SQLAlchemyError as error:  # then the stop counts as a crash does
+            log.warning("what is under way counts as cut short by a crash: %s", said(error))
 
     def _is_lost(self, name: str, is_begun_here: bool) -> bool:
         """Whether a run is gone, at the second look: at the first it may just be about to begin or end."""
@@ -215,9 +236,9 @@ def _may_pass(error: Exception) -> bool:
 
 
 def _said(error: Exception) -> str:
-    if isinstance(error, DBAPIError):  # its own words, without the statement and what it was to write
-        return f"the database failed: {error.orig}"
-    return str(error) or type(error).__name__
+    return (
+        f"the database failed: {said(error)}" if isinstance(error, DBAPIError) else str(error) or said(error)
+    )
 
 
 class _Json(Serializer):

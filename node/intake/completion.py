@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import logging
-import threading
 import time
 from collections.abc import Callable, Sequence
 from datetime import datetime
 
-from sqlalchemy.exc import SQLAlchemyError
-
+from node.periodic import PeriodicTask
 from node.settings import DicomSettings
 from storage.closing import ClosedStudy, OpenStudy, close_quiet, open_studies
 from storage.database import Database, now
-
-log = logging.getLogger(__name__)
 
 SECONDS_BETWEEN_LOOKS = 0.5
 
@@ -45,7 +40,7 @@ class QuietClock:
 
 
 class Completion:
-    """A thread that closes quiet studies and hands each to ``on_closed``.
+    """Closes quiet studies and hands each to ``on_closed``; ``task`` looks for them twice a second.
 
     A closed study has its queued revision in the database before ``on_closed`` is called; should that
     fail or the node die in between, enqueueing every queued revision on start makes up for it. ``settle``
@@ -65,38 +60,12 @@ class Completion:
         self._settle = settle
         self._unclaimed: list[ClosedStudy] = []
         self._quiet = QuietClock()
-        self._wake = threading.Event()
-        self._stopping = False
-        self._thread = threading.Thread(target=self._run, name="completion", daemon=True)
-        self.problem: str | None = None
-        """What keeps studies from being closed at the moment; None when nothing does."""
+        self.task = PeriodicTask(
+            "completion", self.close_quiet_studies, SECONDS_BETWEEN_LOOKS, "complete studies cannot be closed"
+        )
 
-    def start(self) -> None:
-        self._thread.start()
-
-    def stop(self, seconds: float = 10) -> None:
-        self._stopping = True
-        self._wake.set()
-        self._thread.join(seconds)
-
-    def look_now(self) -> None:
-        """Look at once whether a study is to be closed, rather than within half a second."""
-        self._wake.set()
-
-    def _run(self) -> None:
-        while not self._stopping:
-            try:
-                self._close_quiet_studies()
-                self.problem = None
-            except (
-                Exception
-            ) as error:  # whatever it is, the next look tries again and the health page says so
-                self.problem = f"Complete studies cannot be closed: {str(error).partition(chr(10))[0]}"
-                log.warning("%s", self.problem, exc_info=not isinstance(error, SQLAlchemyError | OSError))
-            self._wake.wait(SECONDS_BETWEEN_LOOKS)
-            self._wake.clear()
-
-    def _close_quiet_studies(self) -> None:
+    def close_quiet_studies(self) -> None:
+        """Close what has been quiet for long enough, or is not to be waited for, and hand it over."""
         with self._database.snapshot() as session:
             waiting = open_studies(session)
         self._quiet.look(waiting, now())

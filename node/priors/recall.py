@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import logging
-import threading
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 
 from node.peers.sending import DeliveryError
+from node.periodic import PeriodicTask
 from node.settings import PriorsSettings
 from storage import priors
 from storage.database import Database, now
 from storage.events import log_event
 from storage.priors import Due
 
-log = logging.getLogger(__name__)
-
 SECONDS_BETWEEN_LOOKS = 1.0
 
 
 class Recall:
-    """A thread that asks silent archives whether they are back, and then has the studies compared again.
+    """Asks silent archives whether they are back, and then has the studies compared again.
 
     The rows are the truth and survive a restart. ``echoes``: a C-ECHO to each archive, by name, that raises
     DeliveryError while it is away.
@@ -32,24 +29,12 @@ class Recall:
         self._database = database
         self._settings = settings
         self._echoes = echoes
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="recall", daemon=True)
+        self.task = PeriodicTask(
+            "recall", self.look, SECONDS_BETWEEN_LOOKS, "archives that were away cannot be come back to"
+        )
 
-    def start(self) -> None:
-        self._thread.start()
-
-    def stop(self) -> None:
-        self._stopping.set()
-        self._thread.join(timeout=10)
-
-    def _run(self) -> None:
-        while not self._stopping.wait(SECONDS_BETWEEN_LOOKS):
-            try:
-                self._look()
-            except Exception:
-                log.exception("the studies that wait for an archive could not be looked through")
-
-    def _look(self) -> None:
+    def look(self) -> None:
+        """Ask the archives that are due, and have the studies that wait for those that answer read again."""
         with self._database.snapshot() as session:
             due = priors.due_again(session)
         answers: dict[str, str] = {}

@@ -283,6 +283,33 @@ def test_a_run_that_takes_the_node_down_each_time_is_given_up_and_the_next_is_ru
     assert (tmp_path / "notes").read_text().split()[:3] == ["bad", "bad", "good"]
 
 
+def test_a_run_that_was_under_way_at_many_orderly_stops_is_not_given_up(database_url, monkeypatch):
+    monkeypatch.setattr(workflow, "MOST_LIVES", 2)
+    begun, going, done = (threading.Event() for _ in range(3))
+
+    def body(step, name):
+        begun.set()
+        while not going.is_set():
+            step("one", time.sleep, 0.05)
+        done.set()
+
+    for stops in range(4):
+        queue = DurableQueue(database_url, "here", body)
+        queue.start()
+        if stops == 0:
+            queue.enqueue("a/1", "a")
+        assert begun.wait(20)
+        begun.clear()
+        queue.stop()
+    going.set()
+    queue = DurableQueue(database_url, "here", body)
+    queue.start()
+    try:
+        assert done.wait(20)
+    finally:
+        queue.stop()
+
+
 def test_a_run_that_ended_without_its_work_is_taken_up_anew(database_url):
     runs: list[str] = []
     broken, done = threading.Event(), threading.Event()

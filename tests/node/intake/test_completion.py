@@ -56,13 +56,13 @@ def start(database: Database, closings: Closings) -> Iterator[Callable[[DicomSet
 
     def start_(settings: DicomSettings) -> Completion:
         completion = Completion(database, settings, closings)
-        completion.start()
+        completion.task.start()
         started.append(completion)
         return completion
 
     yield start_
     for completion in started:
-        completion.stop()
+        completion.task.stop()
 
 
 def take_in(database: Database, study: str, source: str = "CT1", seconds_ago: float = 0) -> None:
@@ -106,11 +106,11 @@ def test_a_study_is_not_closed_before_all_that_was_received_of_it_has_its_rows(
 
     take_in(database, "1.1", seconds_ago=60)
     completion = Completion(database, DicomSettings(quiet_seconds=0.3), closings, settle)
-    completion.start()
+    completion.task.start()
     try:
         assert closings.wait_for(1) == [ClosedStudy("1.1", 1)]
     finally:
-        completion.stop()
+        completion.task.stop()
     assert closed_when_asked == [[], []]
 
 
@@ -143,8 +143,8 @@ def test_a_study_is_handed_over_after_a_hiccup(
     assert closings.wait_for(1) == [ClosedStudy("1.1", 1)]
     with database.snapshot() as session:
         assert session.scalars(select(Revision.number)).all() == [1]
-    completion.stop()
-    assert completion.problem is None
+    completion.task.stop()
+    assert completion.task.problem == ""
 
 
 def test_a_closing_that_was_not_committed_is_not_handed_over(
@@ -160,7 +160,7 @@ def test_a_closing_that_was_not_committed_is_not_handed_over(
     event.listen(database.engine, "commit", fail_once)
     completion = start(DicomSettings(quiet_seconds=0.3))
     closings.wait_for(1)
-    completion.stop()
+    completion.task.stop()
     assert closings.studies == [ClosedStudy("1.1", 1)]
     assert failures == []
 
@@ -173,10 +173,9 @@ def test_a_database_that_is_away_is_a_problem_until_it_is_back(
         connection.exec_driver_sql("ALTER TABLE revisions RENAME TO away")
     completion = start(DicomSettings(quiet_seconds=0.3))
     deadline = time.monotonic() + PATIENCE
-    while completion.problem is None and time.monotonic() < deadline:
+    while not completion.task.problem and time.monotonic() < deadline:
         time.sleep(0.05)
-    assert completion.problem is not None
-    assert "cannot be closed" in completion.problem
+    assert completion.task.problem.startswith("complete studies cannot be closed (")
     with database.engine.begin() as connection:
         connection.exec_driver_sql("ALTER TABLE away RENAME TO revisions")
     assert closings.wait_for(1) == [ClosedStudy("1.1", 1)]

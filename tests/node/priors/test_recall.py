@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 
-import pytest
 from sqlalchemy import select
 
 from node.priors.recall import Recall
@@ -19,14 +17,6 @@ from tests.node.web import rows
 PAUSE = timedelta(seconds=60)
 
 
-@pytest.fixture
-def database(tmp_path: Path) -> Iterator[Database]:
-    database = Database(f"sqlite:///{tmp_path / 'overread.db'}")
-    database.upgrade()
-    yield database
-    database.close()
-
-
 def waiting_study(database: Database, folder: Path) -> str:
     """A delivered study whose archive was away a moment ago and is due again."""
     with database.session() as session:
@@ -37,7 +27,7 @@ def waiting_study(database: Database, folder: Path) -> str:
 
 
 def look(database: Database, asked: list[str]) -> None:
-    Recall(database, PriorsSettings(), {"pacs": lambda: asked.append("pacs")})._look()
+    Recall(database, PriorsSettings(), {"pacs": lambda: asked.append("pacs")}).look()
 
 
 def test_a_study_under_way_has_its_archive_asked_after_a_pause_and_not_at_every_look(
