@@ -2,6 +2,7 @@
 
 PYTHON ?=
 JOBS ?= 2
+DATABASE ?= both
 ARGS ?=
 
 BIN := .venv/bin
@@ -23,8 +24,8 @@ install: $(DONE)/project  ## .venv with everything needed to run; the command is
 demo: install  ## a node, a stand-in PACS and phantom patients (ARGS=--exit ends after the deliveries)
 	@$(BIN)/overread demo $(ARGS)
 
-test: $(DONE)/develop $(DONE)/torch $(DONE)/triton system  ## the whole test suite (ARGS="-k words" for a part, JOBS=4 for more processes)
-	@$(BIN)/pytest -n $(JOBS) --dist loadfile $(ARGS)
+test: $(DONE)/develop $(DONE)/torch $(DONE)/triton system  ## the whole test suite (ARGS="-k words" for a part, JOBS=4, DATABASE=postgresql or sqlite)
+	@$(BIN)/pytest -n $(JOBS) --dist loadfile --database $(DATABASE) $(ARGS)
 
 check: $(DONE)/develop  ## format, lint, types, the layers' contracts
 	$(STEP) "format" -- $(BIN)/ruff format --check .

@@ -11,7 +11,7 @@ from sqlalchemy import URL
 
 from storage.database import Database
 from tests import postgres
-from tests.databases import BOTH, KINDS, Databases, PostgresqlDatabases, SqliteDatabases, kinds
+from tests.databases import BOTH, KINDS, POSTGRESQL, Databases, PostgresqlDatabases, SqliteDatabases, kinds
 from tests.databases import postgresql_databases as databases_of_server
 from tests.orthanc import Orthanc
 from tests.orthanc import free_port as any_free_port
@@ -113,6 +113,14 @@ def database(database_url: str) -> Iterator[Database]:
     database = Database(database_url)
     yield database
     database.close()
+
+
+@pytest.fixture(autouse=True)
+def _no_database_but_the_one_asked_for(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[None]:
+    """Where PostgreSQL is asked for, nothing a test starts may fall back on SQLite, which is the default."""
+    yield
+    if request.config.getoption("database") == POSTGRESQL and not request.node.get_closest_marker("only_on"):
+        assert [*tmp_path.rglob("overread.db")] == []
 
 
 @pytest.fixture

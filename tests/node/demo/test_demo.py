@@ -124,6 +124,7 @@ def test_every_patient_has_a_study_of_its_own() -> None:
     assert len({recipe.study_uid for recipe in RECIPES}) == len(RECIPES)
 
 
+@pytest.mark.only_on("sqlite", "a demo brings its own database")
 def test_the_whole_demo_ends_with_every_expected_object_at_the_pacs(tmp_path: Path) -> None:
     if not set(READERS["lung-nodules"].models) <= set(Catalogue().names):
         absent("triton_models holds no models for lung-nodules")
