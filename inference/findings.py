@@ -61,11 +61,17 @@ class Axis:
 
 @dataclass(frozen=True)
 class Assessment:
-    """What a guideline makes of a finding: ``result`` in its own words, ``statement`` a sentence."""
+    """What a guideline makes of a finding or of the whole: ``result`` in its own words, ``statement`` a
+    sentence, ``recommendation`` what it says to do, empty where that is no matter of this finding alone."""
 
     guideline: str
     result: str
     statement: str
+    recommendation: str = ""
+
+    @property
+    def words(self) -> str:
+        return f"{self.guideline}: {self.statement} {self.recommendation}".rstrip()
 
 
 @dataclass(frozen=True)
@@ -105,8 +111,8 @@ class Change:
 
     ``limit_percent``: the change of volume that repeatability asks for, up or down. ``prior_…``: the same
     finding there, its key slice and its centre, in the prior's own LPS mm; ``aligned_center_mm`` is that
-    centre in the current scan. ``solid``: of a lesion that is part-solid now; ``prior_solid``: of the same
-    there, where it was part-solid or ground glass; ``prior_kind``: its type there.
+    centre in the current scan. ``prior_solid``: of a lesion that is part-solid now, the solid part there,
+    where it was part-solid or ground glass; ``prior_kind``: its type there.
     ``forecast``: see ``inference.growth.forecast``.
     """
 
@@ -128,8 +134,6 @@ class Change:
     prior_short_axis_mm: float | None = None
     prior_volume_mm3: float | None = None
     mean_hu_change: float | None = None
-    assessments: tuple[Assessment, ...] = ()
-    solid: SolidPart | None = None
     prior_solid: SolidPart | None = None
     prior_kind: str | None = None
 
@@ -154,7 +158,9 @@ class Finding:
     axes lie; ``frame`` is that slice's 1-based frame number in a multi-frame image, else None.
     ``score`` is a probability, ``malignancy`` the network's suspicion of it, 0 to 1. ``kind`` is the lesion's
     type in words, such as part-solid. ``site`` is the anatomic site, where the lesion's own code does not
-    imply it; ``side`` the patient's, where it is known. ``mask`` never enters JSON.
+    imply it; ``side`` the patient's, where it is known. ``solid``: of one that is part-solid.
+    ``assessments``: by its change where it was compared, else by what is seen here alone. ``mask`` never
+    enters JSON.
 
     in_pixels: on a picture; coordinates are then (column, row, 0) in pixels, lengths are in pixels and
     ``volume_mm3`` is an area in pixels.
@@ -179,6 +185,8 @@ class Finding:
     uptake: Uptake | None = None
     site: Code | None = None
     side: Side | None = None
+    solid: SolidPart | None = None
+    assessments: tuple[Assessment, ...] = ()
     mask: Mask | None = field(default=None, compare=False, repr=False)
 
     @property
@@ -236,6 +244,7 @@ class Reading:
 
     image_uids: the images that were read, where that is not all of the series.
     resolved: findings of the prior that are gone, as they were there, each with its change.
+    assessments: of the examination as a whole.
     response: of all target lesions together. comparison_notes: what was compared and what could not be,
     a sentence each. left_to: the readers that report of the same study what is left out here.
     """
@@ -252,6 +261,7 @@ class Reading:
     comparison_notes: tuple[str, ...] = ()
     left_to: tuple[str, ...] = ()
     image_uids: tuple[str, ...] = ()
+    assessments: tuple[Assessment, ...] = ()
 
     @property
     def model(self) -> Model:

@@ -46,6 +46,7 @@ def to_json(reading: Reading) -> dict[str, Any]:
         "comparison_notes": list(reading.comparison_notes),
         "left_to": list(reading.left_to),
         "image_uids": list(reading.image_uids),
+        "assessments": [asdict(each) for each in reading.assessments],
     }
 
 
@@ -79,6 +80,7 @@ def from_json(body: Mapping[str, Any], masks: Masks | None = None) -> Reading:
         comparison_notes=tuple(body.get("comparison_notes", ())),
         left_to=tuple(body.get("left_to", ())),
         image_uids=tuple(body.get("image_uids", ())),
+        assessments=_assessments(body),
     )
 
 
@@ -146,6 +148,8 @@ def _in_millimetres(finding: Finding) -> dict[str, Any]:
         "site": asdict(finding.site) if finding.site else None,
         "side": finding.side,
         "uptake": asdict(finding.uptake) if finding.uptake else None,
+        "solid": asdict(finding.solid) if finding.solid else None,
+        "assessments": [asdict(each) for each in finding.assessments],
         "tracking_uid": finding.tracking_uid,
         "change": asdict(finding.change) if finding.change else None,
     }
@@ -158,6 +162,8 @@ def _finding(body: Mapping[str, Any], mask: Mask | None) -> Finding:
         if in_pixels
         else (body["center_mm"], body["box_mm"])
     )
+    change = body["change"] or {}
+    solid = body.get("solid") or change.get("solid")
     return Finding(
         label=body["label"],
         code=Code(**body["code"]),
@@ -175,14 +181,21 @@ def _finding(body: Mapping[str, Any], mask: Mask | None) -> Finding:
         site=Code(**body["site"]) if body.get("site") else None,
         side=body.get("side"),
         uptake=Uptake(**body["uptake"]) if body.get("uptake") else None,
+        solid=SolidPart(**solid) if solid else None,
+        assessments=_assessments(body) or _assessments(change),
         tracking_uid=body["tracking_uid"],
-        change=_change(body["change"]),
+        change=_change(change),
         in_pixels=in_pixels,
         mask=mask,
     )
 
 
-def _change(body: Mapping[str, Any] | None) -> Change | None:
+def _assessments(body: Mapping[str, Any]) -> tuple[Assessment, ...]:
+    return tuple(Assessment(**each) for each in body.get("assessments", ()))
+
+
+def _change(body: Mapping[str, Any]) -> Change | None:
+    """In readings kept by earlier versions a change had the finding's assessments and solid part."""
     if not body:
         return None
     places = {
@@ -190,9 +203,9 @@ def _change(body: Mapping[str, Any] | None) -> Change | None:
         for name in ("prior_center_mm", "aligned_center_mm")
         if body.get(name) is not None
     }
-    assessments = tuple(Assessment(**each) for each in body.get("assessments", ()))
-    solid = {name: SolidPart(**body[name]) for name in ("solid", "prior_solid") if body.get(name) is not None}
-    return Change(**{**body, **places, **solid, "assessments": assessments})
+    prior_solid = SolidPart(**body["prior_solid"]) if body.get("prior_solid") else None
+    known = {name: value for name, value in body.items() if name not in ("assessments", "solid")}
+    return Change(**{**known, **places, "prior_solid": prior_solid})
 
 
 def _response(body: Mapping[str, Any] | None) -> Response | None:

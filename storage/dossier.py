@@ -31,7 +31,7 @@ class SeriesRecord:
 
 @dataclass(frozen=True)
 class FindingRecord:
-    """A finding as measured; ``malignancy``, which pages call suspicion, and ``change`` as in
+    """A finding as measured; ``malignancy``, which pages call suspicion, ``change`` and ``assessments`` as in
     ``reading.json``. Of a finding ``in_pixels``, on a picture
     without a scale, what is called mm counts pixels. Its key image, where ``has_key_image``,
     is at ``/studies/{uid}/findings/{id}.png``."""
@@ -49,6 +49,7 @@ class FindingRecord:
     has_key_image: bool
     change: Mapping[str, Any] | None
     in_pixels: bool = False
+    assessments: tuple[Mapping[str, Any], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ class ObjectRecord:
 
 @dataclass(frozen=True)
 class ReadingRecord:
-    """``model``, ``classes``, ``segments`` and ``seconds`` as in ``reading.json``."""
+    """``model``, ``classes``, ``segments``, ``seconds`` and ``assessments`` as in ``reading.json``."""
 
     reader: str
     series_uid: str
@@ -74,6 +75,7 @@ class ReadingRecord:
     segments: tuple[Mapping[str, Any], ...]
     seconds: Mapping[str, float]
     objects: tuple[ObjectRecord, ...]
+    assessments: tuple[Mapping[str, Any], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -243,6 +245,7 @@ def _reading(row: ReadingRow) -> ReadingRecord:
             ObjectRecord(item.kind, item.sop_class, item.uid, Content.of(item.path).words)
             for item in row.objects
         ),
+        assessments=tuple(row.body.get("assessments", ())),
     )
 
 
@@ -261,6 +264,7 @@ def _finding(row: FindingRow, body: Mapping[str, Any]) -> FindingRecord:
         has_key_image=bool(row.key_image),
         change=body.get("change"),
         in_pixels=body.get("center_px") is not None,
+        assessments=tuple(body.get("assessments", ())),
     )
 
 

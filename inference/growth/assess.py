@@ -1,54 +1,89 @@
-"""What the guidelines for lung nodules, and RECIST for any lesion, make of a reading and its priors."""
+"""What the guidelines for lung nodules make of a reading: by its changes where it was compared, else by what
+is seen at first.
+
+Neither why the scan was made is known here, nor the patient's age, risk and history: each guideline says what
+it is for.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Self
+from typing import Final, Self, get_args
 
-from inference.findings import Assessment, Change, Finding, Reading, Response, SolidPart
-from inference.growth import fleischner, lung_rads, nelson, recist
+from inference.findings import Assessment, Change, Finding, Reading, SolidPart
+from inference.growth import fleischner, lung_rads, nelson
 from inference.growth.repeatability import sphere_diameter_mm
 from inference.volume import Volume
 
 _READER = "lung-nodules"
 _SOLID_HU = -300
-_LYMPH_NODE = "lymph node"
-_MEANING = {
-    "CR": "Complete response",
-    "PR": "Partial response",
-    "SD": "Stable disease",
-    "PD": "Progressive disease",
-}
+_SUBSOLID = ("part-solid", "ground-glass")
+_LUNG_RADS = "Lung-RADS 2022"
+_STABLE = ("stable", "stable over unknown time")
 
 
-def assess(
-    reader: str, finding: Finding, change: Change, older: Sequence[tuple[int, float]] = ()
-) -> tuple[Assessment, ...]:
-    """Fleischner, Lung-RADS and, for solid nodules, BTS and NELSON; nothing for what is no lung nodule.
+@dataclass(frozen=True)
+class Past:
+    """What is known of a lesion from before. ``category``: of Lung-RADS at the scan of the change. ``older``:
+    of scans before that one, how many days ago, and long and short axis as a mean in mm."""
+
+    category: lung_rads.Category | None = None
+    older: tuple[tuple[int, float], ...] = ()
+
+
+UNKNOWN: Final = Past()
+
+
+def assessed(reading: Reading, volume: Volume, past: Mapping[str, Past] | None = None) -> Reading:
+    """A reading of lung nodules with what guidelines make of every nodule, of those that are resolved and of
+    the whole examination; any other reading as it is.
 
     Args:
-        older: of the same lesion in scans before the one of the change, how many days ago, and long and short
-            axis as a mean in mm.
+        volume: the one that was read.
+        past: by tracking UID, of findings that have a change.
     """
-    if reader != _READER:
-        return ()
-    found = [_fleischner(finding, change), _lung_rads(finding, change, older)]
+    if reading.reader != _READER:
+        return reading
+    measured = [replace(each, solid=_solid_part_of_mixed(each, volume)) for each in reading.findings]
+    subsolid = [each.kind in _SUBSOLID for each in measured]
+    findings = tuple(
+        replace(
+            each,
+            assessments=assess(
+                each,
+                (past or {}).get(each.tracking_uid, UNKNOWN),
+                multiple=subsolid.count(each.kind in _SUBSOLID) > 1,
+            ),
+        )
+        for each in measured
+    )
+    resolved = tuple(replace(each, assessments=_resolved(each)) for each in reading.resolved)
+    gone = [category for each in reading.resolved if (category := lung_rads_category(each))]
+    whole = _of_exam(findings, gone)
+    return replace(reading, findings=findings, resolved=resolved, assessments=(whole,))
+
+
+def assess(finding: Finding, past: Past = UNKNOWN, *, multiple: bool = False) -> tuple[Assessment, ...]:
+    """Fleischner, Lung-RADS, BTS and NELSON, the last of solid nodules alone. Of a nodule that is new since a
+    prior, nothing volumetric.
+
+    Args:
+        multiple: the scan shows further nodules that are solid, or subsolid, as this one is.
+    """
+    found = [_fleischner(finding, multiple), _lung_rads(finding, past)]
+    change = finding.change
+    if change is None:
+        return (*found, *_by_volume(finding))
     if finding.kind in (None, "solid") and change.volume_change_percent is not None:
-        found += _volumetric(change.volume_change_percent, change)
+        found += _by_growth(change.volume_change_percent, change)
     return tuple(found)
 
 
-def _fleischner(finding: Finding, change: Change) -> Assessment:
-    now = fleischner.rounded_diameter_mm(finding.long_axis_mm, finding.short_axis_mm)
-    size = fleischner.size_class(now)
-    before = _axes(change)
-    if before is None:
-        return Assessment("Fleischner 2017", size, f"Mean diameter {now} mm, not seen before.")
-    earlier = fleischner.rounded_diameter_mm(*before)
-    grown = fleischner.has_grown(earlier, now)
-    said = "growth" if grown else "no growth"
-    return Assessment("Fleischner 2017", said, f"Mean diameter {earlier} mm, now {now} mm: {said} ({size}).")
+def lung_rads_category(finding: Finding) -> lung_rads.Category | None:
+    """As it was assessed; None where it was not."""
+    told = {each.result for each in finding.assessments if each.guideline == _LUNG_RADS}
+    return next((category for category in get_args(lung_rads.Category) if category in told), None)
 
 
 def solid_part(finding: Finding, volume: Volume) -> SolidPart | None:
@@ -56,7 +91,7 @@ def solid_part(finding: Finding, volume: Volume) -> SolidPart | None:
     part-solid and has no mask."""
     if finding.mask is None:
         return SolidPart(0.0, None) if finding.kind == "ground-glass" else None
-    if finding.kind not in ("part-solid", "ground-glass"):
+    if finding.kind not in _SUBSOLID:
         return None
     box = tuple(slice(o, o + n) for o, n in zip(finding.mask.origin, finding.mask.voxels.shape, strict=True))
     hu = volume.voxels[box][finding.mask.voxels]
@@ -65,22 +100,79 @@ def solid_part(finding: Finding, volume: Volume) -> SolidPart | None:
     return SolidPart(sphere_diameter_mm(float(hu.size) * volume.voxel_mm3), mean_hu)
 
 
-def _lung_rads(finding: Finding, change: Change, older: Sequence[tuple[int, float]]) -> Assessment:
-    now = lung_rads.mean_diameter_mm(finding.long_axis_mm, finding.short_axis_mm)
-    before = _axes(change)
-    course: lung_rads.Course = "new"
+def _solid_part_of_mixed(finding: Finding, volume: Volume) -> SolidPart | None:
+    return solid_part(finding, volume) if finding.kind == "part-solid" else None
+
+
+def _fleischner(finding: Finding, multiple: bool) -> Assessment:
+    now = fleischner.rounded_diameter_mm(finding.long_axis_mm, finding.short_axis_mm)
+    size = fleischner.size_class(now)
+    before = _axes(finding.change)
     if before is not None:
-        newest = lung_rads.mean_diameter_mm(*before)
-        scans = [(change.days, newest), *((days, lung_rads.rounded_mm(mm)) for days, mm in older)]
-        course = lung_rads.over_screens(lung_rads.course(newest, now, change.days), scans, now)
-    kind = _kind(finding.kind)
-    part = _SolidCourse.of(change)
+        earlier = fleischner.rounded_diameter_mm(*before)
+        said = "growth" if fleischner.has_grown(earlier, now) else "no growth"
+        return Assessment(
+            "Fleischner 2017", said, f"Mean diameter {earlier} mm, now {now} mm: {said} ({size})."
+        )
+    new = ", not seen before" if finding.change else ""
+    if finding.kind in _SUBSOLID:
+        part = None
+        if finding.kind == "part-solid":
+            part = _whole_mm(finding.solid.diameter_mm if finding.solid else 0.0)
+        management = fleischner.subsolid_management(now, part, multiple=multiple)
+    else:
+        management = fleischner.solid_management(size, multiple=multiple)
+    said = f"{_kind(finding.kind).capitalize()}, mean diameter {now} mm{new}."
+    return Assessment("Fleischner 2017", size, said, fleischner.APPLIES_TO + management)
+
+
+def _lung_rads(finding: Finding, past: Past) -> Assessment:
+    kind, change = _kind(finding.kind), finding.change
+    now = lung_rads.mean_diameter_mm(finding.long_axis_mm, finding.short_axis_mm)
+    course = _course(change, past.older, now)
+    part = _SolidCourse.of(finding)
     category = lung_rads.category(kind, now, course, part.now_mm, part.course)
-    same_kind = kind == _kind(change.prior_kind)
-    if course == "stable" and same_kind and (kind != "part-solid" or part.course == "stable"):
-        category = lung_rads.stepped_down(category, change.days)
-    said = f"{kind.capitalize()}, {now:.1f} mm{part.words}, {course}: category {category}."
-    return Assessment("Lung-RADS 2022", category, said)
+    stays = ""
+    if change is not None and course in _STABLE:
+        category = _of_stable(kind, change, part, past.category, category)
+        stays = f", category {past.category} before" if past.category else ""
+    said = f"{kind.capitalize()}, {now:.1f} mm{part.words}, {course}{stays}: category {category}."
+    solid_mm = part.now_mm if kind in _SUBSOLID else now
+    return Assessment(_LUNG_RADS, category, said, lung_rads.management(category, solid_mm))
+
+
+def _course(change: Change | None, older: Sequence[tuple[int, float]], now_mm: float) -> lung_rads.Course:
+    before = _axes(change)
+    if change is None:
+        return "baseline"
+    if before is None:
+        return "new"
+    newest = lung_rads.mean_diameter_mm(*before)
+    scans = [(change.days, newest), *((days, lung_rads.rounded_mm(mm)) for days, mm in older)]
+    return lung_rads.over_screens(lung_rads.course(newest, now_mm, change.days), scans, now_mm)
+
+
+def _of_stable(
+    kind: lung_rads.Kind,
+    change: Change,
+    part: _SolidCourse,
+    told: lung_rads.Category | None,
+    by_size: lung_rads.Category,
+) -> lung_rads.Category:
+    """The category of a nodule that did not grow. It is a step lower for that only where it is known to be of
+    one kind with a stable part; else it is no lower than it was. What was not told counts as its size then.
+
+    Args:
+        told: at the scan of the change; by_size: its category by size now.
+    """
+    before = _axes(change)
+    same = kind == _kind(change.prior_kind) and (kind != "part-solid" or part.course in _STABLE)
+    if before is None or not same:
+        return lung_rads.worst(by_size, *([told] if told else []))
+    if kind in ("ground-glass", "calcified"):
+        return by_size
+    then = lung_rads.category(kind, lung_rads.mean_diameter_mm(*before), "stable", part.before_mm)
+    return lung_rads.at_follow_up(told or then, then, by_size, change.days)
 
 
 @dataclass(frozen=True)
@@ -88,22 +180,38 @@ class _SolidCourse:
     """What became of the solid part of a part-solid nodule; ``course``: None where that is not known."""
 
     now_mm: float = 0.0
+    before_mm: float = 0.0
     course: lung_rads.Course | None = None
     words: str = ""
 
     @classmethod
-    def of(cls, change: Change) -> Self:
-        if change.solid is None:
+    def of(cls, finding: Finding) -> Self:
+        if finding.solid is None:
             return cls()
-        now = lung_rads.rounded_mm(change.solid.diameter_mm)
-        if change.prior_solid is None:
-            return cls(now, None, f" (solid part {now:.1f} mm)")
-        before = lung_rads.rounded_mm(change.prior_solid.diameter_mm)
-        course = lung_rads.solid_course(before, now, change.days)
-        return cls(now, course, f" (solid part {before:.1f} mm, now {now:.1f} mm: {course})")
+        now = lung_rads.rounded_mm(finding.solid.diameter_mm)
+        if finding.change is None or finding.change.prior_solid is None:
+            return cls(now, words=f" (solid part {now:.1f} mm)")
+        before = lung_rads.rounded_mm(finding.change.prior_solid.diameter_mm)
+        course = lung_rads.solid_course(before, now, finding.change.days)
+        return cls(now, before, course, f" (solid part {before:.1f} mm, now {now:.1f} mm: {course})")
 
 
-def _volumetric(percent: float, change: Change) -> list[Assessment]:
+def _by_volume(finding: Finding) -> list[Assessment]:
+    """At first sight; BTS asks for the largest diameter of what is not solid."""
+    kind = _kind(finding.kind)
+    if kind in _SUBSOLID:
+        diameter = nelson.bts_subsolid_size(finding.long_axis_mm)
+        said = f"{kind.capitalize()}, largest diameter {finding.long_axis_mm:.1f} mm."
+        return [Assessment("BTS 2015", diameter, said, nelson.BTS_MANAGEMENT[diameter])]
+    size, result = nelson.bts_size(finding.volume_mm3), nelson.size_result(finding.volume_mm3)
+    said = f"{kind.capitalize()}, {finding.volume_mm3:.0f} mm3"
+    return [
+        Assessment("BTS 2015", size, f"{said}.", nelson.BTS_MANAGEMENT[size]),
+        Assessment("NELSON", result, f"{said}: {result}.", nelson.SIZE_MANAGEMENT[result]),
+    ]
+
+
+def _by_growth(percent: float, change: Change) -> list[Assessment]:
     growth = nelson.bts_growth(percent, change.doubling_time_days)
     result = nelson.growth_result(percent, change.doubling_time_days)
     if percent >= nelson.GROWTH_PERCENT and change.doubling_time_days is None:
@@ -122,109 +230,35 @@ def _volumetric(percent: float, change: Change) -> list[Assessment]:
     ]
 
 
-def respond(
-    time_points: Sequence[Reading], slice_mm: float, *, parts: Mapping[str, str] | None = None
-) -> Response | None:
-    """RECIST 1.1 from the baseline to the last time point; None where there is nothing to judge by. The
-    baseline is the first time point, or that of the response which was given at it. What was resolved once
-    stays so until it is found again. A new lesion counts from when it is large enough to be measured, so that
-    no single doubtful spot makes progression.
-
-    Args:
-        parts: the tracking UID of the lesion that split, by that of each further part at the last time point.
-    """
-    before = _judged_before(time_points[0])
-    lesions: list[list[recist.Lesion]] = []
-    resolved = _gone_before(before, time_points[0]) if before else {}
-    new = set(before.new_lesions) if before else set()
-    doubtful = set(before.doubtful) if before else set()
-    for number, reading in enumerate(time_points):
-        seen = [_lesion(finding) for finding in reading.findings]
-        if number == len(time_points) - 1 and parts:
-            seen = [replace(each, uid=parts.get(each.uid, each.uid)) for each in seen]
-        for finding in reading.resolved:
-            resolved[finding.tracking_uid] = _gone(_lesion(finding))
-        for each in seen:
-            resolved.pop(each.uid, None)
-        lesions.append([*seen, *resolved.values()])
-        if number:
-            doubtful |= {f.tracking_uid for f in reading.findings if f.change and f.change.category == "new"}
-        new |= {each.uid for each in seen if each.uid in doubtful and recist.is_measurable(each, slice_mm)}
-        doubtful -= new | resolved.keys()
-    course = recist.evaluate(lesions, slice_mm, new=new, earlier=_earlier(before) if before else None)
-    if course is None:
-        return None
-    studies = len(time_points) + (before.studies - 1 if before else 0)
-    return Response(
-        "RECIST 1.1",
-        course.response,
-        _statement(course, studies),
-        course.baseline_mm,
-        course.nadir_mm,
-        course.sums_mm[-1],
-        course.targets,
-        course.target,
-        new_lesions=tuple(sorted(course.new)),
-        doubtful=tuple(sorted(doubtful)),
-        others=tuple(sorted(course.others)),
-        studies=studies,
-    )
+def _resolved(finding: Finding) -> tuple[Assessment, ...]:
+    before = lung_rads_category(finding)
+    if before is None or lung_rads.of_exam((), [before]) == "1":
+        return ()
+    said = f"Resolved, category {before} before: category 2."
+    return (Assessment(_LUNG_RADS, "2", said, lung_rads.management("2")),)
 
 
-def _statement(course: recist.Course, studies: int) -> str:
-    """What is judged is no more than the studies that were compared: the first of them stands for the
-    baseline, which may lie before it."""
-    said = "no target lesions"
-    if course.targets:
-        said = (
-            f"sum of diameters of {len(course.targets)} target lesions {course.sums_mm[-1]:.0f} mm, "
-            f"at the first of {studies} studies compared {course.baseline_mm:.0f} mm, "
-            f"at its smallest {course.nadir_mm:.0f} mm"
-        )
-    back = course.new & {*course.targets, *course.others}
-    said += "; new lesions" if course.new - back else ""
-    said += "; lesions are back after a complete response" if back else ""
-    return f"{_MEANING[course.response]}: {said}."
+def _of_exam(findings: Sequence[Finding], resolved: Sequence[lung_rads.Category]) -> Assessment:
+    categories = [category for each in findings if (category := lung_rads_category(each))]
+    whole = lung_rads.of_exam(categories, resolved)
+    leading = next((each for each in findings if lung_rads_category(each) == whole), None)
+    if leading is None:
+        why = "a nodule has resolved" if whole == "2" else "no nodule"
+    else:
+        why = f"the most suspicious of {len(findings)} nodules" if len(findings) > 1 else "one nodule"
+    told = [each for each in leading.assessments if each.guideline == _LUNG_RADS] if leading else []
+    recommended = told[0].recommendation if told else lung_rads.management(whole)
+    return Assessment(_LUNG_RADS, whole, f"If a screening CT: category {whole}, {why}.", recommended)
 
 
-def _judged_before(first: Reading) -> Response | None:
-    """The response given at the first time point, whose baseline lies before it; None without one, and of one
-    that did not note yet what was new."""
-    known = first.response
-    return known if known is not None and known.guideline == "RECIST 1.1" and known.studies else None
-
-
-def _earlier(response: Response) -> recist.Earlier:
-    return recist.Earlier(
-        response.targets,
-        (response.baseline_mm, response.nadir_mm, response.current_mm),
-        response.result == "CR",
-        frozenset(response.others),
-    )
-
-
-def _gone_before(response: Response, reading: Reading) -> dict[str, recist.Lesion]:
-    """Targets that were not seen when the response was given: it was, so they were known to be gone."""
-    seen = {finding.tracking_uid for finding in reading.findings}
-    return {uid: recist.Lesion(uid, "", 0.0, 0.0) for uid in response.targets if uid not in seen}
-
-
-def _gone(lesion: recist.Lesion) -> recist.Lesion:
-    return replace(lesion, long_axis_mm=0.0, short_axis_mm=0.0)
-
-
-def _lesion(finding: Finding) -> recist.Lesion:
-    """A lesion's organ is what its label says."""
-    organ = finding.label.lower()
-    return recist.Lesion(
-        finding.tracking_uid, organ, finding.long_axis_mm, finding.short_axis_mm, _LYMPH_NODE in organ
-    )
-
-
-def _axes(change: Change) -> tuple[float, float] | None:
-    if change.prior_long_axis_mm is None or change.prior_short_axis_mm is None:
+def _axes(change: Change | None) -> tuple[float, float] | None:
+    if change is None or change.prior_long_axis_mm is None or change.prior_short_axis_mm is None:
         return None
     return change.prior_long_axis_mm, change.prior_short_axis_mm
+
+
+def _whole_mm(size_mm: float) -> int:
+    return fleischner.rounded_diameter_mm(size_mm, size_mm)
 
 
 def _kind(words: str | None) -> lung_rads.Kind:

@@ -1,4 +1,4 @@
-"""A reading set against the patient's priors: every lesion linked to itself, its change judged.
+"""A reading set against the patient's priors: every lesion linked to itself, its change judged and assessed.
 
 ``compare`` is what a node calls for one study; ``chain`` follows lesions through several.
 """
@@ -13,8 +13,9 @@ from datetime import datetime
 from inference.catalogue import Catalogue
 from inference.engine import Engine
 from inference.findings import Change, Finding, Reading, Response
+from inference.growth import lung_rads
 from inference.growth.align import Alignment
-from inference.growth.assess import assess, respond, solid_part
+from inference.growth.assess import Past, assessed, lung_rads_category, solid_part
 from inference.growth.forecast import Point as Measured
 from inference.growth.forecast import forecast
 from inference.growth.frames import FramesAligned
@@ -22,6 +23,7 @@ from inference.growth.judge import Measurement, judge
 from inference.growth.look import look_of
 from inference.growth.partners import Look, Match, Partners, Scan, extend
 from inference.growth.repeatability import Repeats
+from inference.growth.response import respond
 from inference.volume import Volume
 
 
@@ -92,6 +94,7 @@ def compare(
             used.append(prior)
     reference = next((prior for prior in used if prior.study_uid == partners.reference), None)
     reading = replace(current, comparison_notes=partners.notes)
+    past: Mapping[str, Past] = {}
     if reference is not None:
         repeats = _repeats(current, catalogue)
         changes = _Changes(current, volume, date, {p.study_uid: p for p in earlier}, reference, repeats)
@@ -100,8 +103,10 @@ def compare(
             findings=tuple(changes.of(number, partners) for number in range(len(partners.findings))),
             resolved=tuple(changes.gone(finding) for finding in partners.resolved),
         )
+        past = changes.past(reading.findings)
         reading = _forecast(reading, earlier, slices_mm, date, volume, engine, catalogue)
         reading = replace(reading, response=_response(reading, earlier, partners, date, volume))
+    reading = assessed(reading, volume, past)
     seconds = {**reading.seconds, "compare": time.perf_counter() - started}
     reading, aligned = replace(reading, seconds=seconds), None
     if reference is not None:
@@ -160,10 +165,18 @@ class _Changes:
             change, uid = self._new(partners.new[number]), finding.tracking_uid
         else:
             return finding
-        if finding.kind == "part-solid":
-            change = replace(change, solid=solid_part(finding, self.volume))
-        said = assess(self.current.reader, finding, change, self._older(uid, change.days))
-        return finding.tracked_as(uid, replace(change, assessments=said))
+        return finding.tracked_as(uid, change)
+
+    def past(self, findings: Sequence[Finding]) -> dict[str, Past]:
+        """By tracking UID, what is known from before of findings that have a change."""
+        return {
+            each.tracking_uid: Past(
+                self._category(each.tracking_uid, each.change),
+                tuple(self._older(each.tracking_uid, each.change.days)),
+            )
+            for each in findings
+            if each.change is not None and each.tracking_uid
+        }
 
     def gone(self, finding: Finding) -> Finding:
         change = Change(
@@ -226,6 +239,11 @@ class _Changes:
             significant=True,
             match_confidence=confidence,
         )
+
+    def _category(self, uid: str, change: Change) -> lung_rads.Category | None:
+        prior = self.priors[change.prior_study_uid]
+        same = (each for each in prior.reading.findings if each.tracking_uid == uid)
+        return next((lung_rads_category(each) for each in same), None)
 
     def _older(self, uid: str, days: int) -> list[tuple[int, float]]:
         """When and how large, as a mean of both axes in mm, the lesion was in priors before that of its

@@ -1,15 +1,15 @@
 """ACR Lung-RADS 2022: category of a nodule on a screening CT, by its type, size and change.
 
-Sizes are mean diameters, the mean of long and short axis, to one decimal. The modifier S and category 4X are
-a radiologist's and are not given here.
+Sizes are mean diameters, the mean of long and short axis, to one decimal. The modifier S and categories 0 and
+4X are a radiologist's and are not given here. Christensen et al., Chest 2024; 165:738-753.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from math import floor
-from typing import Final, Literal
+from typing import Final, Literal, get_args
 
 GROWTH_MM: Final = 1.5
 GROWTH_WITHIN_DAYS: Final = 366
@@ -135,7 +135,57 @@ def _part_solid(diameter_mm: float, solid_mm: float, course: Course, solid_cours
 
 def stepped_down(earlier: Category, days: int) -> Category:
     """What becomes of a category when the nodule is stable or smaller at follow-up: a 3 after 6 months is
-    a 2, a 4A after 3 months a 3."""
+    a 2, a 4A after 3 months a 3. A 4B is lowered by proof that it is benign alone. ``days``: 0 where the time
+    between is not known."""
     if earlier == "3" and days >= 180:
         return "2"
     return "3" if earlier == "4A" and days >= 90 else earlier
+
+
+def at_follow_up(earlier: Category, by_size_then: Category, by_size_now: Category, days: int) -> Category:
+    """Of a solid or part-solid nodule that is stable: a step lower than ``earlier`` once it is time. One that
+    has crossed a threshold of size, though it did not grow by definition, is classed by its size anew
+    (note on size thresholds).
+
+    Args:
+        by_size_then: its category by size alone at the earlier scan; by_size_now: the same at this one.
+    """
+    stepped = stepped_down(earlier, days)
+    return worst(stepped, by_size_now) if _rank(by_size_now) > _rank(by_size_then) else stepped
+
+
+def of_exam(nodules: Iterable[Category], resolved: Iterable[Category] = ()) -> Category:
+    """An examination has the category of its most suspicious nodule; one that shows none is a 1, or a 2 where
+    a nodule of category 3 or higher has resolved since.
+
+    Args:
+        resolved: what they were before.
+    """
+    gone: Category = "2" if any(_rank(each) >= _rank("3") for each in resolved) else "1"
+    return worst(gone, *nodules)
+
+
+def worst(first: Category, *others: Category) -> Category:
+    return max((first, *others), key=_rank)
+
+
+def management(category: Category, solid_mm: float = 0.0) -> str:
+    """
+    Args:
+        solid_mm: mean diameter of a solid nodule, or of the solid part of one.
+    """
+    match category:
+        case "1" | "2":
+            return "Screening CT at low dose in 12 months."
+        case "3":
+            return "CT at low dose in 6 months."
+        case "4A":
+            pet = "; PET/CT may be considered" if solid_mm >= 8 else ""
+            return f"CT at low dose in 3 months{pet}."
+        case "4B":
+            pet = ", PET/CT" if solid_mm >= 8 else ""
+            return f"Referral for further evaluation: diagnostic chest CT{pet}, tissue sampling."
+
+
+def _rank(category: Category) -> int:
+    return get_args(Category).index(category)

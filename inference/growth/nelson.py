@@ -12,6 +12,8 @@ FAST_DAYS: Final = 400.0
 SLOW_DAYS: Final = 600.0
 
 Result = Literal["negative", "indeterminate", "positive"]
+Size = Literal["< 80 mm3", "80-300 mm3", ">= 300 mm3"]
+SubsolidSize = Literal["< 5 mm", ">= 5 mm"]
 Growth = Literal[
     "no growth", "indeterminate", "VDT up to 400 days", "VDT 400 to 600 days", "VDT over 600 days"
 ]
@@ -24,6 +26,13 @@ def size_result(volume_mm3: float) -> Result:
     return "indeterminate" if volume_mm3 <= 500 else "positive"
 
 
+SIZE_MANAGEMENT: Final[dict[Result, str]] = {
+    "negative": "Next screening round.",
+    "indeterminate": "CT at 3 months.",
+    "positive": "Referral to a chest physician.",
+}
+
+
 def growth_result(volume_change_percent: float, doubling_time_days: float | None) -> Result:
     """NELSON, follow-up: growth of 25 % or more with a doubling time below 400 days is positive, of 400 to
     600 days indeterminate, else negative; growth that could not be timed is indeterminate."""
@@ -34,6 +43,27 @@ def growth_result(volume_change_percent: float, doubling_time_days: float | None
     if doubling_time_days < FAST_DAYS:
         return "positive"
     return "indeterminate" if doubling_time_days <= SLOW_DAYS else "negative"
+
+
+def bts_size(volume_mm3: float) -> Size:
+    """BTS 2015, first scan, solid nodules: discharge below 80 mm³, surveillance below 300."""
+    if volume_mm3 < 80:
+        return "< 80 mm3"
+    return "80-300 mm3" if volume_mm3 < 300 else ">= 300 mm3"
+
+
+def bts_subsolid_size(diameter_mm: float) -> SubsolidSize:
+    """BTS 2015, first scan, part-solid and ground glass, by the largest diameter."""
+    return "< 5 mm" if diameter_mm < 5 else ">= 5 mm"
+
+
+BTS_MANAGEMENT: Final[dict[Size | SubsolidSize, str]] = {
+    "< 80 mm3": "No follow-up.",
+    "80-300 mm3": "CT at 3 months.",
+    ">= 300 mm3": "Risk by the Brock model: PET/CT at 10 % or more, else CT at 3 months.",
+    "< 5 mm": "No follow-up.",
+    ">= 5 mm": "Thin-section CT at 3 months; if it persists, risk by the Brock model and its form.",
+}
 
 
 def bts_growth(volume_change_percent: float, doubling_time_days: float | None) -> Growth:

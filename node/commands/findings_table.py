@@ -26,12 +26,32 @@ HEADINGS = (
     SUSPICION,
     CHANGE,
 )
+GUIDELINE_HEADINGS = (
+    Heading("finding"),
+    Heading("guideline"),
+    Heading("result"),
+    Heading("because", least=24, spare=1),
+    Heading("recommends", least=24),
+)
 
 
 def findings_table(readings: Iterable[Json], width: int) -> Table:
     """``readings`` as in ``reading.json``, a line for each lesion and each image-level class, in ``width``
     characters."""
     return fitted_table(HEADINGS, [row for reading in readings for row in _rows(reading)], width)
+
+
+def guidelines_table(readings: Iterable[Json], width: int) -> Table | None:
+    """What guidelines make of each finding, and of the examination; None where they make nothing of any."""
+    rows = [row for reading in readings for row in _assessed(reading)]
+    return fitted_table(GUIDELINE_HEADINGS, rows, width) if rows else None
+
+
+def _assessed(reading: Json) -> Iterator[Row]:
+    numbered = [(f"{n} {one['label']}", one) for n, one in enumerate(reading.get("findings", ()), 1)]
+    for name, assessed in (*numbered, ("the examination", reading)):
+        for one in assessed.get("assessments", ()):
+            yield name, one["guideline"], one["result"], one["statement"], one["recommendation"]
 
 
 def _rows(reading: Json) -> Iterator[Row]:

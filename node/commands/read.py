@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from node.commands.findings_table import findings_table
+from node.commands.findings_table import findings_table, guidelines_table
 from node.commands.terminal import console, progress
 from node.offline import read_study
 from node.quoting import silence_quotes
@@ -37,6 +37,8 @@ def read(study: Path, priors: Sequence[Path], out: Path, settings: Settings) -> 
         )
     terminal = console()
     terminal.print(findings_table(readings, terminal.width))
+    if (guidelines := guidelines_table(readings, terminal.width)) is not None:
+        terminal.print(guidelines)
     for reading in readings:
         for written in reading["objects"]:
             terminal.print(f"  {out / written['path']}")

@@ -141,6 +141,33 @@ RESPONSES = {
     "SD": Term(OWN_SCHEME, "SD", "Stable disease", OWN),
 }
 
+# What guidelines make of a nodule, and of the examination
+FLEISCHNER = Term(OWN_SCHEME, "FLEISCHNER", "Fleischner Society 2017", OWN)
+LUNG_RADS = Term(OWN_SCHEME, "LUNG-RADS", "Lung-RADS 2022", OWN)
+BTS = Term(OWN_SCHEME, "BTS", "British Thoracic Society 2015", OWN)
+NELSON = Term(OWN_SCHEME, "NELSON", "NELSON trial", OWN)
+GUIDELINES = {"Fleischner 2017": FLEISCHNER, "Lung-RADS 2022": LUNG_RADS, "BTS 2015": BTS, "NELSON": NELSON}
+ASSESSED: dict[str, Term] = {
+    **{each: Term(OWN_SCHEME, f"LR-{each}", f"Category {each}", OWN) for each in ("1", "2", "3", "4A", "4B")},
+    "< 6 mm": Term(OWN_SCHEME, "LT-6-MM", "Below 6 mm", OWN),
+    "6-8 mm": Term(OWN_SCHEME, "6-8-MM", "6 to 8 mm", OWN),
+    "> 8 mm": Term(OWN_SCHEME, "GT-8-MM", "Above 8 mm", OWN),
+    "< 80 mm3": Term(OWN_SCHEME, "LT-80-MM3", "Below 80 mm3", OWN),
+    "80-300 mm3": Term(OWN_SCHEME, "80-300-MM3", "80 to below 300 mm3", OWN),
+    ">= 300 mm3": Term(OWN_SCHEME, "GE-300-MM3", "300 mm3 and more", OWN),
+    "< 5 mm": Term(OWN_SCHEME, "LT-5-MM", "Below 5 mm", OWN),
+    ">= 5 mm": Term(OWN_SCHEME, "GE-5-MM", "5 mm and more", OWN),
+    "growth": Term(OWN_SCHEME, "GROWTH", "Growth", OWN),
+    "no growth": Term(OWN_SCHEME, "NO-GROWTH", "No growth", OWN),
+    "VDT up to 400 days": Term(OWN_SCHEME, "VDT-LE-400", "Volume doubling time up to 400 days", OWN),
+    "VDT 400 to 600 days": Term(OWN_SCHEME, "VDT-400-600", "Volume doubling time 400 to 600 days", OWN),
+    "VDT over 600 days": Term(OWN_SCHEME, "VDT-GT-600", "Volume doubling time over 600 days", OWN),
+    "negative": Term(OWN_SCHEME, "NEGATIVE", "Negative", OWN),
+    "indeterminate": Term(OWN_SCHEME, "INDETERMINATE", "Indeterminate", OWN),
+    "positive": Term(OWN_SCHEME, "POSITIVE", "Positive", OWN),
+}
+"""By the guidelines' results in words."""
+
 # Present or not (CID 240), and the outcome of an algorithm (CID 6047)
 PRESENT = Term("SCT", "52101004", "Present")
 ABSENT = Term("SCT", "272519000", "Absent")
@@ -178,11 +205,16 @@ SEGMENTATION = Term("DCM", "113076", "Segmentation")
 SOURCE_IMAGE = Term("DCM", "121322", "Source image for image processing operation")
 IMAGING_REPORT = Term("LN", "18748-4", "Diagnostic imaging report", LOINC)
 COMMENT = Term("DCM", "121106", "Comment")
+QUALITATIVE_EVALUATIONS = Term("UMLS", "C0034375", "Qualitative Evaluations", "PS3.16 TID 1500")
 FINDINGS = Term("DCM", "121070", "Findings")
 FINDING = Term("DCM", "121071", "Finding")
 ENGLISH = Term("RFC5646", "en-US", "English (United States)", "PS3.16 CID 5000")
 
-TABLE: dict[str, Term] = {name: term for name, term in list(globals().items()) if isinstance(term, Term)}
+TABLE: dict[str, Term] = {
+    **{name: term for name, term in list(globals().items()) if isinstance(term, Term)},
+    **{f"overall {name}": term for name, term in RESPONSES.items()},
+    **{f"assessed {name}": term for name, term in ASSESSED.items()},
+}
 _BY_CODE = {(term.scheme, term.value): term for term in TABLE.values()}
 
 SIDES: dict[Side, Term] = {"right": RIGHT, "left": LEFT}

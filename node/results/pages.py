@@ -122,6 +122,8 @@ def _over_time(edition: Edition) -> Iterator[Line]:
     for finding in reading.resolved:
         size = f"{finding.label}, {_size(finding)}"
         yield Line(_dated(f"No longer seen: {size}", finding.change, "on ") + ".", BLUE)
+    for one in reading.assessments:
+        yield Line(one.words)
     if reading.response is not None:
         yield Line(f"{reading.response.guideline}: {reading.response.statement}")
     for note in reading.comparison_notes:
@@ -176,9 +178,9 @@ def _finding(edition: Edition, number: int, finding: Finding, prior: Rgb | None,
 
 def _course(edition: Edition, number: int, finding: Finding, course: Rgb) -> Image.Image:
     """How a lesion went on, and what guidelines make of that."""
-    picture, assessed = Image.fromarray(course), finding.change.assessments if finding.change else ()
+    picture = Image.fromarray(course)
     lines = [*_lines(number, finding), Line("")]
-    lines += [Line(f"{one.guideline}: {one.statement}", GREY, SMALL) for one in assessed]
+    lines += [Line(one.words, GREY, SMALL) for one in finding.assessments]
     return beside(picture, text_block(lines, INNER - picture.width - MARGIN))
 
 
@@ -208,6 +210,8 @@ def _said_of(finding: Finding) -> Iterator[str]:
             yield f"volume {change.volume_change_percent:+.0f} % in {change.days} days"
         if change.doubling_time_days is not None:
             yield f"doubling time {change.doubling_time_days:.0f} days"
+    for one in finding.assessments:
+        yield f"{one.guideline}: {one.result}"
 
 
 def _where(finding: Finding) -> str:

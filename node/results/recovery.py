@@ -15,7 +15,7 @@ from pydicom import Dataset, dcmread
 from pydicom.errors import InvalidDicomError
 
 from inference.errors import UnreadableSeriesError
-from inference.findings import Code, Finding, Mask, Model, Reading, Side
+from inference.findings import Assessment, Code, Finding, Mask, Model, Reading, Side
 from inference.measure import measure
 from inference.segmentation import load_frames
 from inference.volume import Volume
@@ -32,6 +32,7 @@ _REPORT = "1.2.840.10008.5.1.4.1.1.88.34"
 _GROUP, _TRACKING_UID, _TRACKING_ID, _FINDING = "125007", "112040", "112039", "121071"
 _SITE, _LATERALITY = "363698007", "272741003"
 _KINDS = {(term.scheme, term.value): kind for kind, term in codes.NODULE_TYPES.items()}
+_CATEGORIES = {term.value: result for result, term in codes.ASSESSED.items()}
 _SIDES = {(term.scheme, term.value): side for side, term in codes.SIDES.items()}
 
 
@@ -54,6 +55,7 @@ class _Group:
     segment: int
     values: Mapping[tuple[str, str], float]
     kind: str | None
+    assessments: tuple[Assessment, ...]
     site: Code | None
     side: Side | None
 
@@ -179,9 +181,18 @@ def _group(items: Sequence[Dataset]) -> _Group:
         segment=segment,
         values=values,
         kind=_KINDS.get((kind.scheme, kind.value)) if kind else None,
+        assessments=tuple(_assessments(told)),
         site=told.get(_SITE),
         side=side,
     )
+
+
+def _assessments(told: Mapping[str, Code]) -> Iterator[Assessment]:
+    """Results alone: later studies are judged by them, and nothing else is."""
+    for guideline, name in codes.GUIDELINES.items():
+        result = told.get(name.value)
+        if result is not None and result.scheme == name.scheme and result.value in _CATEGORIES:
+            yield Assessment(guideline, _CATEGORIES[result.value], "")
 
 
 def _code(item: Dataset) -> Code:
@@ -215,6 +226,7 @@ def _finding(group: _Group, segmentations: Mapping[str, _Segmentation], volume: 
         kind=group.kind,
         site=None if implied and group.site == implied.code else group.site,
         side=group.side,
+        assessments=group.assessments,
         tracking_uid=group.tracking_uid,
     )
 

@@ -19,7 +19,7 @@ from highdicom.coding_schemes import CodingSchemeIdentificationItem
 from highdicom.sr.value_types import NumContentItem
 from pydicom import Dataset
 
-from inference.findings import ClassProbability, Finding, Uptake
+from inference.findings import Assessment, ClassProbability, Finding, Uptake
 from node.results import codes
 from node.results.edition import MANUFACTURER, Edition
 from node.results.identity import result_uid
@@ -59,6 +59,7 @@ def outline_report(edition: Edition, related: Iterable[Dataset] = ()) -> sr.Comp
             **_common(edition, number, finding),
         )
         _show_where_measured(group, place, image)
+        group[0].ContentSequence.extend(guideline_comments(finding.assessments))
         groups.append(group)
     return document(edition, groups, role="sr-outlines", evidence=related)
 
@@ -86,6 +87,7 @@ def volume_report(
             **_common(edition, number, finding),
         )
         _show_where_measured(group, place_on_image(finding, edition.volume), _image(edition, finding))
+        group[0].ContentSequence.extend(guideline_comments(finding.assessments))
         groups.append(group)
     others = [one for one in related if one is not segmentation]
     return document(edition, groups, role="sr", evidence=[segmentation, *others])
@@ -222,7 +224,31 @@ def _evaluations(finding: Finding) -> list[sr.QualitativeEvaluation] | None:
         (codes.NODULE_TYPE, codes.NODULE_TYPES.get(finding.kind or "")),
         (codes.DIFFERENCE_IN_SIZE, codes.CHANGE.get(finding.change.category) if finding.change else None),
     )
-    return [sr.QualitativeEvaluation(name.concept, value.concept) for name, value in told if value] or None
+    said = [sr.QualitativeEvaluation(name.concept, value.concept) for name, value in told if value]
+    return [*said, *_by_guidelines(finding.assessments)] or None
+
+
+def _by_guidelines(assessments: Iterable[Assessment]) -> Iterator[sr.QualitativeEvaluation]:
+    for one in assessments:
+        guideline, result = codes.GUIDELINES.get(one.guideline), codes.ASSESSED.get(one.result)
+        if guideline and result:
+            yield sr.QualitativeEvaluation(guideline.concept, result.concept)
+
+
+def guideline_comments(assessments: Iterable[Assessment]) -> list[sr.TextContentItem]:
+    """What guidelines say in a sentence, and recommend."""
+    contains = sr.RelationshipTypeValues.CONTAINS
+    return [sr.TextContentItem(codes.COMMENT.concept, one.words, contains) for one in assessments]
+
+
+def _of_the_examination(assessments: Sequence[Assessment]) -> sr.ContainerContentItem:
+    """TID 1500 rows 12 to 14, which highdicom does not make."""
+    container = sr.ContainerContentItem(
+        codes.QUALITATIVE_EVALUATIONS.concept, relationship_type=sr.RelationshipTypeValues.CONTAINS
+    )
+    evaluations = [item for one in _by_guidelines(assessments) for item in one]
+    container.ContentSequence = sr.ContentSequence([*evaluations, *guideline_comments(assessments)])
+    return container
 
 
 def _show_where_measured(group: Group, place: Place, image: sr.SourceImageForRegion) -> None:
@@ -317,6 +343,8 @@ def document(
         **edition.device(),
     )
     made.ContentSequence = content[0].ContentSequence
+    if edition.reading.assessments:
+        made.ContentSequence.append(_of_the_examination(edition.reading.assessments))
     if predecessors := edition.predecessor_references():
         made.PredecessorDocumentsSequence = predecessors
     edition.settle(made)

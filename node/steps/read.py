@@ -12,6 +12,7 @@ from pydicom import dcmread
 
 from inference import reading_json
 from inference.findings import Reading
+from inference.growth.assess import assessed
 from inference.readers import READERS
 from node.priors.own_results import fetch_own_results, under_known_uids
 from node.reading_room import ReadingRoom
@@ -76,8 +77,9 @@ def _in_one_frame(room: ReadingRoom, job: Job, one: str, other: str) -> bool:
 def read_series(
     room: ReadingRoom, reader: str, identity: str, paths: tuple[Path, ...]
 ) -> tuple[Reading, tuple[str, ...]]:
-    """Read files, lesions under tracking UIDs of their own; also the notes on what was corrected in them.
-    Nothing is kept: what lies under ``identity`` counts as final, and the UIDs may not be."""
+    """Read files, lesions under tracking UIDs of their own and assessed as at first sight; also the notes on
+    what was corrected in the files. Nothing is kept: what lies under ``identity`` counts as final, and the
+    UIDs may not be."""
     started = time.perf_counter()
     volume = room.volume(paths)
     decode = time.perf_counter() - started
@@ -87,4 +89,4 @@ def read_series(
         findings=tuple(f.tracked_as(tracking_uid(identity, f)) for f in reading.findings),
         seconds={"decode": decode, **reading.seconds},
     )
-    return reading, volume.notes
+    return assessed(reading, volume), volume.notes

@@ -43,8 +43,18 @@ def _reading() -> Reading:
         malignancy=0.25,
         tracking_uid="2.25.7",
         site=LUNG,
+        solid=SolidPart(6.5, -20.0),
+        assessments=(Assessment("Lung-RADS 2022", "4A", "Growing.", "CT in 3 months."),),
         change=Change(
-            "1.9", "20200101", 100, "increased", 42.0, 143.0, True, 0.9, solid=SolidPart(6.5, -20.0)
+            "1.9",
+            "20200101",
+            100,
+            "increased",
+            42.0,
+            143.0,
+            True,
+            0.9,
+            prior_solid=SolidPart(0.0, None),
         ),
         mask=Mask((10, 20, 30), blob),
     )
@@ -80,7 +90,6 @@ def test_what_was_compared_is_read_back_too(tmp_path):
         forecast={"days": 180, "volume_mm3": 50.0},
         prior_center_mm=(1.0, 2.0, 3.0),
         aligned_center_mm=(4.0, 5.0, 6.0),
-        assessments=(Assessment("Lung-RADS 2022", "4A", "Growing."),),
     )
     gone = replace(reading.findings[0], change=replace(change, category="resolved"))
     compared = replace(
@@ -89,6 +98,7 @@ def test_what_was_compared_is_read_back_too(tmp_path):
         resolved=(gone,),
         response=Response("RECIST 1.1", "PR", "Partial response.", 20.0, 12.0, 12.5, ("2.25.7",)),
         comparison_notes=("Aligned.",),
+        assessments=(Assessment("Lung-RADS 2022", "4A", "One nodule."),),
     )
     reading_json.save(compared, tmp_path)
     again = reading_json.load(tmp_path)
@@ -114,3 +124,18 @@ def test_a_reading_without_findings_can_be_kept(tmp_path):
     empty = replace(_reading(), findings=(), segments=())
     reading_json.save(empty, tmp_path)
     assert reading_json.load(tmp_path) == empty
+
+
+def test_a_reading_kept_by_an_earlier_version_has_its_assessments_and_solid_part_with_the_finding():
+    reading = _reading()
+    body = json.loads(json.dumps(reading_json.to_json(reading)))
+    first = body["findings"][0]
+    told = {"guideline": "Lung-RADS 2022", "result": "4A", "statement": "Growing."}
+    first["change"] |= {"solid": first.pop("solid"), "assessments": [told]}
+    del first["assessments"], body["assessments"]
+    again = reading_json.from_json(body)
+
+    assert again.findings[0].assessments == (Assessment("Lung-RADS 2022", "4A", "Growing."),)
+    assert again.findings[0].solid == reading.findings[0].solid
+    assert again.findings[0].change == reading.findings[0].change
+    assert again.assessments == ()

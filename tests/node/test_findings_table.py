@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from inference.findings import Mask
-from node.commands.findings_table import findings_table
+from node.commands.findings_table import findings_table, guidelines_table
 from node.demo.board import arrival_table, truth_table
 from node.demo.course import Sight
 from node.demo.patients import RECIPES
@@ -99,6 +99,20 @@ def test_no_word_and_no_number_is_broken(width: int) -> None:
     truth = truth_table([sight()], width)
     assert all(len(line) <= width for line in drawn(truth, width).splitlines())
     assert {"DEMO-1", "nodule,", "Nodule", "suspicion", "increased"} <= words(truth, width)
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_what_guidelines_make_of_findings_and_of_the_examination_is_told_in_a_table_of_its_own(
+    width: int,
+) -> None:
+    told = {"guideline": "Lung-RADS 2022", "result": "4A", "statement": "Solid.", "recommendation": "CT."}
+    table = guidelines_table(
+        [{**LESIONS, "findings": [{**NODULE, "assessments": [told]}], "assessments": [told]}], width
+    )
+    assert table is not None
+    assert {"1 Nodule", "the examination", "Lung-RADS 2022", "4A", "CT."} <= cells(table)
+    assert all(len(line) <= width for line in drawn(table, width).splitlines())
+    assert guidelines_table([LESIONS, CLASSES], width) is None
 
 
 def test_a_narrow_terminal_gives_up_the_place_and_keeps_what_a_person_acts_on() -> None:

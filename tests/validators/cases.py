@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 
 from inference.findings import (
-    Assessment,
     Axis,
     Change,
     ClassProbability,
@@ -20,6 +19,7 @@ from inference.findings import (
     Segment,
     Uptake,
 )
+from inference.growth.assess import assessed
 from inference.picture import Pictures, load_pictures
 from node.results import codes
 from node.results.identity import tracking_uid
@@ -27,22 +27,17 @@ from tests.inference.pictures import DX, ENDOSCOPIC, chest, write_picture
 from tests.node.results.phantoms import ORIENTATIONS, Case, phantom
 from training.phantoms.dicom import uid
 
-GROWN = Change(
-    "1.2.3.4",
-    "20230115",
-    365,
-    "increased",
-    62.5,
-    521.0,
-    True,
-    0.97,
-    assessments=(Assessment("Lung-RADS 2022", "4A", "Part-solid, growing: category 4A."),),
+GROWN = replace(
+    Change("1.2.3.4", "20230115", 365, "increased", 62.5, 521.0, True, 0.97),
+    prior_long_axis_mm=9.0,
+    prior_short_axis_mm=8.0,
 )
 
 
 def cases(folder: Path) -> dict[str, Case]:
-    lesions = phantom(folder / "ct", lesions=1)
-    nodule = lesions.reading.findings[0]
+    lesions = phantom(folder / "ct")
+    nodule, not_compared = lesions.reading.findings
+    nodule = replace(nodule, change=GROWN, side="right", kind="part-solid")
     oblique = phantom(folder / "oblique", ORIENTATIONS["oblique"])
     generic = tuple(
         replace(f, label="Lesion", code=codes.LESION.code, site=codes.LIVER.code, malignancy=None)
@@ -50,8 +45,8 @@ def cases(folder: Path) -> dict[str, Case]:
     )
     hot = tuple(replace(f, site=None, mean_hu=None, uptake=Uptake(8.1, 4.2, 7.3, 12.5, 3.3)) for f in generic)
     return {
-        "lung-nodules": lesions.with_findings(replace(nodule, change=GROWN, side="right", kind="part-solid")),
-        "lung-nodules, none": lesions.with_findings(),
+        "lung-nodules": assessed_by_guidelines(lesions.with_findings(nodule, not_compared)),
+        "lung-nodules, none": assessed_by_guidelines(lesions.with_findings()),
         "ct-lesions": replace(
             oblique, reading=replace(oblique.reading, reader="ct-lesions", findings=generic)
         ),
@@ -60,6 +55,10 @@ def cases(folder: Path) -> dict[str, Case]:
         "chest-xray, none": without_findings(radiograph(folder / "dx-none")),
         "polyps": endoscopy(folder / "es"),
     }
+
+
+def assessed_by_guidelines(case: Case) -> Case:
+    return replace(case, reading=assessed(case.reading, case.volume))
 
 
 def radiograph(folder: Path) -> Case:

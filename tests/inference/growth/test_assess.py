@@ -1,13 +1,12 @@
-"""What is solid of a part-solid lesion, measured."""
+"""What guidelines make of nodules, at first sight and at follow-up, and of the whole examination."""
 
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from inference import reading_json
-from inference.findings import Change, Mask
-from inference.growth.assess import respond, solid_part
+from inference.findings import Change, Mask, SolidPart
+from inference.growth.assess import Past, assess, assessed, solid_part
 from inference.growth.repeatability import sphere_diameter_mm
 from inference.volume import Volume
 from tests.inference.growth.chest import finding, reading
@@ -47,76 +46,165 @@ def test_ground_glass_is_measured_for_what_is_solid_in_it_and_has_nothing_solid_
     assert solid_part(replace(glass, mask=None, kind="part-solid"), volume) is None
 
 
-def at(*lesions, resolved=(), response=None):
-    """A reading of lesions, (UID, mm) or (UID, mm, category)."""
+def nodule_of(mm, kind="solid", solid_mm=None, change=None):
+    part = None if solid_mm is None else SolidPart(solid_mm, 0.0)
+    return replace(finding((0, 0, 0), mm, "a"), kind=kind, solid=part, change=change)
 
-    def made(uid, mm, category="stable"):
-        change = Change("1.1", "20240101", 60, category, None, None, True, 1.0)
-        return replace(finding((0, 0, 0), mm, uid), change=change)
 
-    found = reading(*(made(*each) for each in lesions))
-    return replace(found, resolved=tuple(made(uid, 20) for uid in resolved), response=response)
+def followed(mm, days=180, kind="solid", percent=2.0, significant=False, prior_solid=None):
+    """A change since the nodule was ``mm`` in diameter."""
+    category = "increased" if significant else "stable"
+    return Change(
+        "1.9", "20240101", days, category, percent, None, significant, 1.0,
+        prior_long_axis_mm=mm, prior_short_axis_mm=mm, prior_kind=kind,
+        prior_solid=None if prior_solid is None else SolidPart(prior_solid, 0.0),
+    )  # fmt: skip
+
+
+def results(assessments):
+    return {each.guideline: each.result for each in assessments}
+
+
+def of(guideline, assessments):
+    return next(each for each in assessments if each.guideline == guideline)
 
 
 @pytest.mark.parametrize(
-    ("course", "result"),
+    ("first", "told"),
     [
-        ([at(("a", 30)), at(("a", 30), ("b", 20, "new"))], "PD"),
-        ([at(("a", 30)), at(("a", 30), ("b", 20, "new")), at(("a", 20), ("b", 20))], "PD"),
-        ([at(("a", 30)), at(("a", 30), ("b", 20, "new")), at(("a", 20), ("b", 8))], "PD"),
-        ([at(("a", 30)), at(("a", 30), ("b", 20, "new")), at(("a", 20), resolved=("b",))], "PR"),
-        ([at(("a", 30)), at(("a", 30), ("b", 8, "new"))], "SD"),
-        ([at(("a", 30)), at(("a", 30), ("b", 8, "new")), at(("a", 30), ("b", 12))], "PD"),
-        ([at(("a", 30), ("b", 12, "new")), at(("a", 30), ("b", 12))], "SD"),
-        ([at(("a", 30)), at(resolved=("a",)), at(("a", 4))], "PD"),
+        (nodule_of(5), ("< 6 mm", "2", "< 80 mm3", "indeterminate")),
+        (nodule_of(4), ("< 6 mm", "2", "< 80 mm3", "negative")),
+        (nodule_of(7), ("6-8 mm", "3", "80-300 mm3", "indeterminate")),
+        (nodule_of(9), ("> 8 mm", "4A", ">= 300 mm3", "indeterminate")),
+        (nodule_of(15), ("> 8 mm", "4B", ">= 300 mm3", "positive")),
+        (nodule_of(9, "calcified"), ("> 8 mm", "4A", ">= 300 mm3", "indeterminate")),
+        (nodule_of(9, "part-solid", 5), ("> 8 mm", "3", ">= 5 mm")),
+        (nodule_of(9, "part-solid", 8), ("> 8 mm", "4B", ">= 5 mm")),
+        (nodule_of(9, "ground-glass"), ("> 8 mm", "2", ">= 5 mm")),
+        (nodule_of(30, "ground-glass"), ("> 8 mm", "3", ">= 5 mm")),
+        (nodule_of(4.9, "ground-glass"), ("< 6 mm", "2", "< 5 mm")),
     ],
 )
-def test_a_new_lesion_is_progression_for_as_long_as_it_is_there_and_may_be_measured(course, result):
-    assert respond(course, 1.0).result == result
+def test_a_nodule_of_a_first_scan_has_a_category_by_each_guideline_and_a_recommendation(first, told):
+    names = ("Fleischner 2017", "Lung-RADS 2022", "BTS 2015", "NELSON")[: len(told)]
+    said = assess(first)
+    assert results(said) == dict(zip(names, told, strict=True))
+    assert all(each.recommendation for each in said)
 
 
-def _as_a_node_sees_them(course, at_most=3):
-    """Each reading judged with as many before it as are kept, and written down."""
-    judged = []
-    for point in course:
-        response = respond([*judged[-at_most:], point], 1.0) if judged else None
-        kept = replace(point, response=response)
-        judged.append(reading_json.from_json(reading_json.to_json(kept)))
-    return judged
+def test_what_the_fleischner_society_asks_for_names_whom_it_is_for_and_both_risks():
+    recommended = of("Fleischner 2017", assess(nodule_of(7))).recommendation
+    assert recommended == (
+        "If found by chance at 35 years or more, without known cancer or immunosuppression: CT at 6 to 12 "
+        "months; then consider CT at 18 to 24 months at low risk, CT at 18 to 24 months at high risk."
+    )
 
 
-SMALL_NEW = at(("a", 30), ("n", 8, "new"))
+def test_nodules_are_multiple_where_others_are_solid_or_subsolid_as_they_are():
+    scan = reading(nodule_of(7), nodule_of(7), nodule_of(9, "ground-glass"))
+    asked = [of("Fleischner 2017", each.assessments).recommendation for each in _assessed(scan).findings]
+    assert ["CT at 3 to 6 months" in each for each in asked] == [True, True, False]
+
+
+def test_a_nodule_that_is_new_is_managed_by_its_size_and_not_by_its_volume():
+    new = Change("1.9", "20240101", 180, "new", None, None, True, 1.0)
+    said = assess(nodule_of(7, change=new))
+    assert results(said) == {"Fleischner 2017": "6-8 mm", "Lung-RADS 2022": "4A"}
+    assert "not seen before" in of("Fleischner 2017", said).statement
 
 
 @pytest.mark.parametrize(
-    "course",
+    ("days", "significant", "reason"), [(80, True, "short or unknown a time"), (80, False, "repeated scans")]
+)
+def test_growth_without_a_doubling_time_is_never_called_negative(days, significant, reason):
+    said = assess(nodule_of(11.7, change=followed(10, days, percent=60.0, significant=significant)))
+    volumetric = [each for each in said if each.guideline in ("BTS 2015", "NELSON")]
+    assert [each.result for each in volumetric] == ["indeterminate", "indeterminate"]
+    assert all(reason in each.statement for each in volumetric)
+
+
+@pytest.mark.parametrize(
+    ("before", "prior_mm", "now_mm", "days", "category", "words"),
     [
-        [at(("a", mm), ("b", mm)) for mm in (100, 50, 52, 55, 58, 61)],
-        [at(("a", 30)), at(("a", 30), ("n", 20, "new")), *[at(("a", 20), ("n", 20))] * 5],
-        [at(("a", 30)), SMALL_NEW, *[at(("a", 30), ("n", 8))] * 4, at(("a", 30), ("n", 9))],
-        [at(("a", 30)), SMALL_NEW, *[at(("a", 30), ("n", 8))] * 4, at(("a", 9), ("n", 12))],
-        [at(("a", 30), ("b", 20)), at(("a", 20), resolved=("b",)), *[at(("a", 20))] * 5],
-        [at(("a", 30)), at(resolved=("a",)), *[at()] * 4, at(("a", 4))],
-        [at(("a", 30), ("s", 6)), at(resolved=("a",)), *[at()] * 5],
+        ("part-solid", 2.0, 7.0, 180, "4B", "(solid part 2.0 mm, now 7.0 mm: growing), stable"),
+        ("part-solid", 2.0, 3.9, 180, "4A", "now 3.9 mm: growing"),
+        ("part-solid", 2.5, 4.0, 180, "2", "now 4.0 mm: stable"),
+        ("ground-glass", 0.0, 5.97, 180, "4B", "(solid part 0.0 mm, now 6.0 mm: new)"),
+        ("ground-glass", 0.0, 3.0, 180, "4A", "now 3.0 mm: new"),
+        ("part-solid", 5.0, 5.94, 179, "3", "now 5.9 mm: stable"),
+        ("part-solid", 5.0, 5.97, 180, "4A", "now 6.0 mm: stable"),
+        ("part-solid", 6.0, 5.97, 89, "4A", "now 6.0 mm: stable"),
+        ("part-solid", 6.0, 5.97, 90, "3", "now 6.0 mm: stable"),
+        ("part-solid", None, 5.0, 400, "3", "(solid part 5.0 mm), stable"),
+        ("ground-glass", 5.0, 5.0, 400, "3", "now 5.0 mm: stable"),
+        ("solid", None, 5.0, 400, "3", "(solid part 5.0 mm), stable"),
     ],
-)  # fmt: skip
-def test_a_node_that_sees_only_the_last_priors_judges_by_the_baseline_all_the_same(course):
-    whole = respond(course, 1.0)
-    known = _as_a_node_sees_them(course)[-1].response
-    assert (known.result, known.baseline_mm, known.nadir_mm) == (
-        whole.result,
-        whole.baseline_mm,
-        whole.nadir_mm,
-    )
-    assert (known.targets, known.studies) == (whole.targets, len(course))
-    assert f"the first of {len(course)} studies compared" in known.statement
+)
+def test_a_nodule_of_which_only_the_solid_part_grows_is_not_stable(
+    before, prior_mm, now_mm, days, category, words
+):
+    """And is a step lower for its stability only where it is known to be of one kind with a stable part."""
+    change = followed(12, days, before, prior_solid=prior_mm)
+    said = of("Lung-RADS 2022", assess(nodule_of(12, "part-solid", now_mm, change)))
+    assert said.result == category
+    assert words in said.statement
 
 
-def test_without_the_response_of_the_oldest_prior_the_words_speak_of_the_studies_compared_alone():
-    last = [at(("a", mm)) for mm in (52, 55, 58, 61)]
-    assert respond(last, 1.0).statement == (
-        "Stable disease: sum of diameters of 1 target lesions 61 mm, "
-        "at the first of 4 studies compared 52 mm, at its smallest 52 mm."
-    )
-    unsaid = replace(respond([at(("a", 100)), at(("a", 52))], 1.0), studies=0)
-    assert respond([replace(last[0], response=unsaid), *last[1:]], 1.0).baseline_mm == pytest.approx(52)
+@pytest.mark.parametrize(
+    ("told", "then_mm", "now_mm", "days", "category"),
+    [
+        (None, 9, 9, 89, "4A"),
+        (None, 9, 9, 90, "3"),
+        ("4A", 9, 9, 90, "3"),
+        ("3", 9, 9, 180, "2"),
+        ("2", 9, 9, 365, "2"),
+        ("4A", 7, 7, 60, "4A"),
+        ("4B", 9, 6, 365, "4B"),
+        ("2", 5.5, 6.5, 365, "3"),
+        ("3", 9, 9, 0, "3"),
+        ("4A", 9, 9, 0, "4A"),
+    ],
+)
+def test_a_stable_nodule_is_a_step_lower_than_it_was_told_to_be(told, then_mm, now_mm, days, category):
+    said = assess(nodule_of(now_mm, change=followed(then_mm, days)), Past(told))
+    assert of("Lung-RADS 2022", said).result == category
+
+
+def test_a_nodule_whose_type_is_another_now_is_not_lower_than_it_was():
+    change = followed(9, 365, "solid")
+    said = assess(nodule_of(9, "ground-glass", change=change), Past("4A"))
+    assert of("Lung-RADS 2022", said).result == "4A"
+
+
+def test_the_examination_has_the_category_of_its_most_suspicious_nodule():
+    whole = _assessed(reading(nodule_of(7), nodule_of(9), nodule_of(4))).assessments
+    assert [(each.guideline, each.result) for each in whole] == [("Lung-RADS 2022", "4A")]
+    assert "the most suspicious of 3 nodules" in whole[0].statement
+    assert whole[0].recommendation == "CT at low dose in 3 months; PET/CT may be considered."
+
+
+def test_an_examination_without_nodule_is_category_1_and_2_where_one_has_resolved():
+    assert _assessed(reading()).assessments[0].result == "1"
+    gone = replace(nodule_of(9), assessments=assess(nodule_of(9)))
+    after = _assessed(replace(reading(), resolved=(gone,)))
+    assert after.assessments[0].result == "2"
+    assert results(after.resolved[0].assessments) == {"Lung-RADS 2022": "2"}
+    small = replace(nodule_of(4), assessments=assess(nodule_of(4)))
+    without = _assessed(replace(reading(), resolved=(small,)))
+    assert (without.assessments[0].result, without.resolved[0].assessments) == ("1", ())
+
+
+def test_the_solid_part_of_a_part_solid_nodule_is_measured_at_first_sight():
+    first, volume = nodule("part-solid", 35)
+    found = assessed(reading(first), volume).findings[0]
+    assert found.solid == solid_part(first, volume)
+    assert f"solid part {found.solid.diameter_mm:.1f} mm" in of("Lung-RADS 2022", found.assessments).statement
+
+
+def test_only_nodules_of_the_lung_are_assessed():
+    other = replace(reading(nodule_of(9)), reader="ct-lesions")
+    assert _assessed(other) is other
+
+
+def _assessed(found):
+    return assessed(found, nodule("solid", 35)[1])

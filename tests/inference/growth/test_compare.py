@@ -10,6 +10,7 @@ from inference.catalogue import Catalogue
 from inference.engine.embedded import EmbeddedEngine
 from inference.growth import partners
 from inference.growth.align import align_anatomies
+from inference.growth.assess import assessed, lung_rads_category
 from inference.growth.compare import Prior, chain, compare, days_between
 from inference.growth.look import look_of
 from tests.inference.growth.chest import drawn_on, finding, moved_by, reading, scan
@@ -77,7 +78,7 @@ def test_what_is_gone_is_listed_as_resolved_where_it_was(compared):
 
 
 def test_the_guidelines_and_recist_have_their_say(compared):
-    grows = {each.guideline: each.result for each in compared.reading.findings[1].change.assessments}
+    grows = {each.guideline: each.result for each in compared.reading.findings[1].assessments}
     assert grows == {
         "Fleischner 2017": "growth",
         "Lung-RADS 2022": "4B",
@@ -105,7 +106,19 @@ def test_a_nodule_that_grows_a_little_from_screen_to_screen_is_held_to_the_oldes
     priors = [study(2, "20230701", 8.4), study(1, "20220701", oldest_mm)]
     found = compare(reading(finding(STAYS, 9.8, "a")), VOLUME, priors, date="20240701").reading.findings[0]
     assert found.change.prior_study_uid == "1.2"
-    assert {each.guideline: each.result for each in found.change.assessments}["Lung-RADS 2022"] == category
+    assert {each.guideline: each.result for each in found.assessments}["Lung-RADS 2022"] == category
+
+
+def test_a_nodule_that_stays_as_it_is_steps_down_from_study_to_study():
+    dates = ("20230101", "20230405", "20231010")
+    studies = [
+        Prior(f"1.{date}", date, reading(finding(STAYS, 9, uid)), lambda: VOLUME)
+        for date, uid in zip(dates, "abc", strict=True)
+    ]
+    seen = [comparison.reading for comparison in chain(studies)]
+    assert [lung_rads_category(one.findings[0]) for one in seen] == ["4A", "3", "2"]
+    assert [one.assessments[0].result for one in seen] == ["4A", "3", "2"]
+    assert "category 3 before" in seen[2].findings[0].assessments[1].statement
 
 
 def _painted(volume, mask, hu):
@@ -124,14 +137,15 @@ def test_a_solid_part_that_came_into_ground_glass_is_new_and_category_4b():
     now = replace(finding(STAYS, 14, "a"), kind="part-solid", mask=whole)
     volume = _painted(_painted(VOLUME, whole, -600), core, 30)
     prior = Prior("1.9", "20240101", reading(then), lambda: _painted(PRIOR_VOLUME, glass, -600))
-    change = compare(reading(now), volume, [prior], date="20240701").reading.findings[0].change
+    found = compare(reading(now), volume, [prior], date="20240701").reading.findings[0]
+    change = found.change
     assert (change.category, change.prior_kind, change.prior_solid.diameter_mm) == (
         "stable",
         "ground-glass",
         0.0,
     )
-    assert change.solid.diameter_mm > 4
-    assert {each.guideline: each.result for each in change.assessments}["Lung-RADS 2022"] == "4B"
+    assert found.solid.diameter_mm > 4
+    assert {each.guideline: each.result for each in found.assessments}["Lung-RADS 2022"] == "4B"
 
 
 def test_the_parts_of_a_target_that_split_count_together():
@@ -202,7 +216,7 @@ def test_a_look_that_finds_a_lesion_already_listed_adds_nothing():
 def test_a_prior_of_someone_else_changes_nothing_and_says_so():
     stranger = replace(PRIOR, volume=lambda: scan(seed=4, noise=2))
     found = compare(CURRENT, VOLUME, [stranger], date="20240701")
-    assert found.reading.findings == CURRENT.findings
+    assert found.reading.findings == assessed(CURRENT, VOLUME).findings
     assert found.reference is None
     assert "same patient" in " ".join(found.reading.comparison_notes)
     older = replace(PRIOR, study_uid="1.8", date="20230101")
@@ -230,7 +244,7 @@ def test_without_sound_dates_lesions_are_linked_but_nothing_has_a_time(date, pri
 
 def test_a_study_of_a_later_date_is_no_prior():
     found = compare(CURRENT, VOLUME, [replace(PRIOR, date="20250101")], date="20240701")
-    assert found.reading.findings == CURRENT.findings
+    assert found.reading.findings == assessed(CURRENT, VOLUME).findings
     assert "later" in found.reading.comparison_notes[0]
 
 
@@ -265,7 +279,7 @@ def test_a_chain_takes_studies_of_one_day_in_their_order(uids):
 
 def test_no_prior_no_change():
     found = compare(CURRENT, VOLUME, [], date="20240701")
-    assert found.reading.findings == CURRENT.findings
+    assert found.reading.findings == assessed(CURRENT, VOLUME).findings
     assert "compare" in found.reading.seconds
 
 

@@ -1,14 +1,8 @@
 """Published thresholds and their edges: Fleischner, Lung-RADS 2022, NELSON and BTS."""
 
-from collections.abc import Sequence
-from dataclasses import replace
-
 import pytest
 
-from inference.findings import Assessment, Change, SolidPart
 from inference.growth import fleischner, lung_rads, nelson
-from inference.growth.assess import assess
-from tests.inference.growth.chest import finding
 
 
 @pytest.mark.parametrize(
@@ -25,6 +19,37 @@ def test_fleischner_calls_2_mm_growth(prior, current, grown):
 def test_fleischner_rounds_the_mean_of_both_axes(long, short, rounded, size):
     assert fleischner.rounded_diameter_mm(long, short) == rounded
     assert fleischner.size_class(rounded) == size
+
+
+@pytest.mark.parametrize(
+    ("size", "multiple", "management"),
+    [
+        ("< 6 mm", False, "no routine follow-up at low risk, optional CT at 12 months at high risk"),
+        ("< 6 mm", True, "no routine follow-up at low risk, optional CT at 12 months at high risk"),
+        ("6-8 mm", False, "CT at 6 to 12 months; then consider CT at 18 to 24 months at low risk"),
+        ("6-8 mm", True, "CT at 3 to 6 months; then consider CT at 18 to 24 months at low risk"),
+        ("> 8 mm", False, "consider CT at 3 months, PET/CT or tissue sampling"),
+        ("> 8 mm", True, "CT at 3 to 6 months; then consider CT at 18 to 24 months at low risk"),
+    ],
+)
+def test_fleischner_management_of_solid_nodules(size, multiple, management):
+    assert fleischner.solid_management(size, multiple=multiple).startswith(management)
+
+
+@pytest.mark.parametrize(
+    ("mm", "solid", "multiple", "management"),
+    [
+        (5, None, False, "no routine follow-up."),
+        (5, 3, False, "no routine follow-up."),
+        (6, None, False, "CT at 6 to 12 months; if it persists, CT every 2 years until 5 years."),
+        (6, 5, False, "CT at 3 to 6 months; if unchanged, CT every year for 5 years."),
+        (9, 6, False, "CT at 3 to 6 months; if it persists, highly suspicious by its solid part."),
+        (5, None, True, "CT at 3 to 6 months; if stable, consider CT at 2 and 4 years."),
+        (6, 6, True, "CT at 3 to 6 months; then as the most suspicious nodule asks for."),
+    ],
+)
+def test_fleischner_management_of_subsolid_nodules(mm, solid, multiple, management):
+    assert fleischner.subsolid_management(mm, solid, multiple=multiple) == management
 
 
 @pytest.mark.parametrize(
@@ -169,11 +194,91 @@ def test_lung_rads_steps_a_stable_nodule_down(earlier, days, now):
 
 
 @pytest.mark.parametrize(
+    ("earlier", "then", "size", "days", "now"),
+    [
+        ("4A", "4A", "4A", 89, "4A"),
+        ("4A", "4A", "4A", 90, "3"),
+        ("3", "4A", "4A", 179, "3"),
+        ("3", "4A", "4A", 180, "2"),
+        ("2", "4A", "4A", 365, "2"),
+        ("4A", "3", "3", 30, "4A"),
+        ("4A", "3", "3", 90, "3"),
+        ("4B", "2", "2", 365, "4B"),
+        ("2", "2", "3", 365, "3"),
+        ("3", "3", "4A", 180, "4A"),
+        ("4A", "3", "2", 90, "3"),
+        ("4B", "2", "3", 365, "4B"),
+        ("4A", "4A", "4A", 0, "4A"),
+    ],
+)
+def test_lung_rads_steps_down_from_what_it_was_unless_a_threshold_of_size_is_crossed(
+    earlier, then, size, days, now
+):
+    assert lung_rads.at_follow_up(earlier, then, size, days) == now
+
+
+@pytest.mark.parametrize(
+    ("nodules", "resolved", "whole"),
+    [
+        ([], [], "1"),
+        (["1"], [], "1"),
+        (["2", "4A", "3"], [], "4A"),
+        (["4A", "4B"], [], "4B"),
+        ([], ["2"], "1"),
+        ([], ["3"], "2"),
+        ([], ["4A"], "2"),
+        (["3"], ["4A"], "3"),
+    ],
+)
+def test_lung_rads_of_an_examination_is_that_of_its_most_suspicious_nodule(nodules, resolved, whole):
+    assert lung_rads.of_exam(nodules, resolved) == whole
+
+
+@pytest.mark.parametrize(
+    ("category", "solid", "management"),
+    [
+        ("1", 0.0, "Screening CT at low dose in 12 months."),
+        ("2", 9.0, "Screening CT at low dose in 12 months."),
+        ("3", 9.0, "CT at low dose in 6 months."),
+        ("4A", 7.9, "CT at low dose in 3 months."),
+        ("4A", 8.0, "CT at low dose in 3 months; PET/CT may be considered."),
+        ("4B", 7.9, "Referral for further evaluation: diagnostic chest CT, tissue sampling."),
+        ("4B", 8.0, "Referral for further evaluation: diagnostic chest CT, PET/CT, tissue sampling."),
+    ],
+)
+def test_lung_rads_management(category, solid, management):
+    assert lung_rads.management(category, solid) == management
+
+
+@pytest.mark.parametrize(
     ("mm3", "result"),
     [(49.9, "negative"), (50, "indeterminate"), (500, "indeterminate"), (500.1, "positive")],
 )
 def test_nelson_sizes(mm3, result):
     assert nelson.size_result(mm3) == result
+
+
+@pytest.mark.parametrize(
+    ("mm3", "size", "management"),
+    [
+        (79.9, "< 80 mm3", "No follow-up"),
+        (80, "80-300 mm3", "CT at 3 months"),
+        (299.9, "80-300 mm3", "CT at 3 months"),
+        (300, ">= 300 mm3", "Risk by the Brock model"),
+    ],
+)
+def test_bts_sizes_of_solid_nodules(mm3, size, management):
+    assert nelson.bts_size(mm3) == size
+    assert nelson.BTS_MANAGEMENT[size].startswith(management)
+
+
+@pytest.mark.parametrize(
+    ("mm", "size", "management"),
+    [(4.9, "< 5 mm", "No follow-up"), (5, ">= 5 mm", "Thin-section CT at 3 months")],
+)
+def test_bts_sizes_of_subsolid_nodules(mm, size, management):
+    assert nelson.bts_subsolid_size(mm) == size
+    assert nelson.BTS_MANAGEMENT[size].startswith(management)
 
 
 @pytest.mark.parametrize(
@@ -193,59 +298,3 @@ def test_nelson_sizes(mm3, result):
 def test_nelson_and_bts_growth(percent, days, result, bts):
     assert nelson.growth_result(percent, days) == result
     assert nelson.bts_growth(percent, days) == bts
-
-
-def _changed(percent: float, days: int, *, significant: bool) -> Change:
-    category = "increased" if significant else "stable"
-    return Change(
-        "1.9", "20240101", days, category, percent, None, significant, 1.0,
-        prior_long_axis_mm=10.0, prior_short_axis_mm=10.0,
-    )  # fmt: skip
-
-
-@pytest.mark.parametrize(
-    ("days", "significant", "reason"), [(80, True, "short or unknown a time"), (80, False, "repeated scans")]
-)
-def test_growth_without_a_doubling_time_is_never_called_negative(days, significant, reason):
-    said = assess("lung-nodules", finding((0, 0, 0), 11.7), _changed(60.0, days, significant=significant))
-    volumetric = [each for each in said if each.guideline in ("BTS 2015", "NELSON")]
-    assert [each.result for each in volumetric] == ["indeterminate", "indeterminate"]
-    assert all(reason in each.statement for each in volumetric)
-
-
-@pytest.mark.parametrize(
-    ("before", "prior_mm", "now_mm", "days", "category", "words"),
-    [
-        ("part-solid", 2.0, 7.0, 180, "4B", "(solid part 2.0 mm, now 7.0 mm: growing), stable"),
-        ("part-solid", 2.0, 3.9, 180, "4A", "now 3.9 mm: growing"),
-        ("part-solid", 2.5, 4.0, 180, "2", "now 4.0 mm: stable"),
-        ("ground-glass", 0.0, 5.97, 180, "4B", "(solid part 0.0 mm, now 6.0 mm: new)"),
-        ("ground-glass", 0.0, 3.0, 180, "4A", "now 3.0 mm: new"),
-        ("part-solid", 5.0, 5.94, 179, "3", "now 5.9 mm: stable"),
-        ("part-solid", 5.0, 5.97, 89, "4A", "now 6.0 mm: stable"),
-        ("part-solid", 5.0, 5.97, 90, "3", "now 6.0 mm: stable"),
-        ("part-solid", None, 5.0, 400, "3", "(solid part 5.0 mm), stable"),
-        ("ground-glass", 5.0, 5.0, 400, "3", "now 5.0 mm: stable"),
-        ("solid", None, 5.0, 400, "3", "(solid part 5.0 mm), stable"),
-    ],
-)
-def test_a_nodule_of_which_only_the_solid_part_grows_is_not_stable(
-    before, prior_mm, now_mm, days, category, words
-):
-    """And is a step lower for its stability only where it is known to be of one kind with a stable part."""
-    nodule = replace(finding((0, 0, 0), 12), kind="part-solid")
-    change = replace(
-        _changed(2.0, days, significant=False),
-        prior_long_axis_mm=12.0,
-        prior_short_axis_mm=12.0,
-        solid=SolidPart(now_mm, 0.0),
-        prior_solid=None if prior_mm is None else SolidPart(prior_mm, 0.0),
-        prior_kind=before,
-    )
-    said = _said("Lung-RADS 2022", assess("lung-nodules", nodule, change))
-    assert said.result == category
-    assert words in said.statement
-
-
-def _said(guideline: str, assessments: Sequence[Assessment]) -> Assessment:
-    return next(each for each in assessments if each.guideline == guideline)

@@ -15,6 +15,7 @@ from pydicom.uid import JPEG2000Lossless
 
 from inference.errors import UnreadableSeriesError
 from inference.findings import Assessment, Change, Response
+from inference.growth.assess import assessed, lung_rads_category
 from node.decoding import DecodingProcess
 from node.results import PriorEvidence, codes, write
 from node.results.edition import Predecessor
@@ -43,8 +44,8 @@ def prior_results(prior: Case, tmp_path_factory: pytest.TempPathFactory) -> dict
 def compared(case: Case, prior: Case) -> Case:
     """The first lesion has grown since the prior, the second of the prior is gone."""
     here, there = case.reading.findings, prior.reading.findings
-    change = replace(change_from(prior, 0, "increased", 45.6, 210.0), assessments=(LUNG_RADS,))
-    grown = here[0].tracked_as(there[0].tracking_uid, change)
+    grown = here[0].tracked_as(there[0].tracking_uid, change_from(prior, 0, "increased", 45.6, 210.0))
+    grown = replace(grown, assessments=(LUNG_RADS,))
     gone = there[1].tracked_as(there[1].tracking_uid, change_from(prior, 1, "resolved", -100.0, None))
     targets = (grown.tracking_uid,)
     response = Response("RECIST 1.1", "PD", "Progressive disease.", 20.0, 20.0, 31.5, targets, "PD")
@@ -163,6 +164,14 @@ def test_what_kind_of_lesion_it_is_and_where_is_recovered(prior: Case, tmp_path:
     assert told is not None
     for recovered, known in zip(told.reading.findings, told_of, strict=True):
         assert (recovered.kind, recovered.site, recovered.side) == (known.kind, known.site, known.side)
+
+
+def test_the_category_that_a_later_study_steps_down_from_is_recovered(prior: Case, tmp_path: Path) -> None:
+    assessed_then = replace(prior, reading=assessed(prior.reading, prior.volume))
+    files = assessed_then.write(tmp_path)
+    told = recover([file.path for file in files.values()], prior.volume, "lung-nodules")
+    assert told is not None
+    assert [lung_rads_category(finding) for finding in told.reading.findings] == ["3", "3"]
 
 
 def test_of_several_editions_the_last_is_recovered(

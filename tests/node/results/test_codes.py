@@ -13,7 +13,15 @@ IN_PS3_16 = {
     for entries in keywords.values()
     for value, (meaning, _) in entries.items()
 }
-NOT_IN_PS3_16 = {codes.SNOMED, codes.LOINC, codes.OWN, codes.UCUM, "PS3.16 CID 4031", "PS3.16 CID 5000"}
+NOT_IN_PS3_16 = {
+    codes.SNOMED,
+    codes.LOINC,
+    codes.OWN,
+    codes.UCUM,
+    "PS3.16 CID 4031",
+    "PS3.16 CID 5000",
+    "PS3.16 TID 1500",
+}
 
 
 @pytest.mark.parametrize("name", codes.TABLE)

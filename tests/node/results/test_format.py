@@ -15,7 +15,7 @@ from node.results.identity import FORMAT
 from tests.node.results.phantoms import Case
 from tests.validators.cases import cases
 
-WRITTEN = {4: "1bcfd589bb126dc5b7ee2b3fbc29c7dfff384296193feb41292d877727c402d4"}
+WRITTEN = {5: "a35473c4582c3beddc1171dcb5d4b05a0b2032e4e107f86316f890074a9c5196"}
 """The digest of what the present format writes of ``cases``, by its number."""
 KINDS = ("seg", "sr", "pr", "ko")
 

@@ -11,8 +11,9 @@ import pydicom
 import pytest
 
 from inference.findings import Change, ClassProbability, Response
+from inference.growth.assess import assessed
 from node.results import ResultFile, codes
-from node.results.layout import AMBER, BLUE, HEIGHT, MARGIN, WIDTH, Line, Rgb, table, text_block
+from node.results.layout import AMBER, BLUE, HEIGHT, MARGIN, WHITE, WIDTH, Line, Rgb, table, text_block
 from tests.node.results.phantoms import Case
 from tests.validators.cases import radiograph, without_findings
 
@@ -92,6 +93,12 @@ def test_lesions_that_are_gone_are_told_and_the_response(case: Case, out: Path) 
     told, *_ = pages_of(replace(case, reading=reading), out)
     before, *_ = pages_of(case, out / "before")
     assert of_colour(told[:300], BLUE).sum() > of_colour(before[:300], BLUE).sum() + 200
+
+
+def test_what_guidelines_make_of_a_first_ct_is_on_its_page(case: Case, out: Path) -> None:
+    told, *_ = pages_of(replace(case, reading=assessed(case.reading, case.volume)), out)
+    before, *_ = pages_of(case, out / "before")
+    assert of_colour(told, WHITE).sum() > of_colour(before, WHITE).sum() + 200
 
 
 def test_a_negative_page_shows_the_image_that_was_read(chest: Case, out: Path) -> None:

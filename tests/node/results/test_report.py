@@ -9,8 +9,10 @@ import numpy as np
 import pydicom
 import pytest
 from highdicom import sr
+from pydicom import Dataset
 
 from inference.findings import Change, Finding
+from inference.growth.assess import assessed
 from node.results import Predecessor, ResultFile, codes
 from tests.node.results.phantoms import Case
 from tests.validators import dciodvfy, dsrdump, tid1500reader
@@ -107,6 +109,74 @@ def test_the_volumes_refer_to_the_segments(results: dict[str, ResultFile], case:
         segment = group.referenced_segment
         assert segment.referenced_sop_instance_uid == seg.SOPInstanceUID
         assert numbers[segment.referenced_segment_numbers[0]] == group.tracking_uid
+
+
+@pytest.fixture(scope="module")
+def first_ct(case: Case, tmp_path_factory: pytest.TempPathFactory) -> dict[str, ResultFile]:
+    """A solid nodule and a part-solid one, seen for the first time."""
+    solid, other = case.reading.findings
+    seen = case.with_findings(solid, replace(other, kind="part-solid"))
+    return replace(seen, reading=assessed(seen.reading, seen.volume)).write(
+        tmp_path_factory.mktemp("first-ct")
+    )
+
+
+@pytest.mark.parametrize("name", ["sr", "sr-outlines"])
+def test_what_guidelines_make_of_a_first_ct_is_coded_and_said_in_words(
+    first_ct: dict[str, ResultFile], name: str
+) -> None:
+    solid, part_solid = groups(first_ct[name].path)
+    told = {
+        "Fleischner Society 2017": "6 to 8 mm",
+        "Lung-RADS 2022": "Category 3",
+        "British Thoracic Society 2015": "80 to below 300 mm3",
+        "NELSON trial": "Indeterminate",
+    }
+    assert evaluations(solid).items() >= told.items()
+    assert evaluations(part_solid)["Lung-RADS 2022"] == "Category 4B"
+    assert "Lung-RADS 2022: Solid, 7.4 mm, baseline: category 3. CT at low dose in 6 months." in texts(
+        solid[0]
+    )
+
+
+@pytest.mark.parametrize("name", ["sr", "sr-outlines"])
+def test_the_examination_has_the_category_of_its_most_suspicious_nodule(
+    first_ct: dict[str, ResultFile], name: str
+) -> None:
+    whole = of_the_examination(first_ct[name].path)
+    (told,) = (item for item in whole.ContentSequence if item.ValueType == "CODE")
+    assert told.ConceptNameCodeSequence[0].CodeMeaning == "Lung-RADS 2022"
+    assert told.ConceptCodeSequence[0].CodeMeaning == "Category 4B"
+    assert any("the most suspicious of 2 nodules" in text for text in texts(whole))
+
+
+@pytest.mark.needs("dciodvfy", "dsrdump")
+@pytest.mark.parametrize("name", ["sr", "sr-outlines"])
+def test_a_report_of_a_first_ct_is_valid(first_ct: dict[str, ResultFile], name: str) -> None:
+    assert dciodvfy(first_ct[name].path) == []
+    assert dsrdump(first_ct[name].path) == []
+
+
+@pytest.mark.needs("dciodvfy", "dsrdump")
+def test_a_first_ct_without_nodule_is_category_1(case: Case, out: Path) -> None:
+    none = case.with_findings()
+    report = replace(none, reading=assessed(none.reading, none.volume)).write(out)["sr"].path
+    assert any("category 1, no nodule" in text for text in texts(of_the_examination(report)))
+    assert dciodvfy(report) == []
+    assert dsrdump(report) == []
+
+
+def of_the_examination(report: Path) -> Dataset:
+    (found,) = (
+        item
+        for item in pydicom.dcmread(report).ContentSequence
+        if item.ConceptNameCodeSequence[0].CodeMeaning == "Qualitative Evaluations"
+    )
+    return found
+
+
+def texts(item: Dataset) -> list[str]:
+    return [str(child.TextValue) for child in item.ContentSequence if child.ValueType == "TEXT"]
 
 
 @pytest.mark.parametrize("name", ["sr", "sr-outlines"])

@@ -52,6 +52,21 @@ def test_late_images_leave_lesions_their_tracking_uids(
     assert tracking_uids(second) == tracking_uids(first)
 
 
+def test_a_first_ct_is_assessed_by_what_is_seen_on_it(
+    images: list[Path], database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    room = room_in(tmp_path, database, monkeypatch)
+    first = read(room, take_in(room, given(tmp_path / "first", images)), 1).body
+    told = [
+        {each["guideline"]: each["result"] for each in found["assessments"]} for found in first["findings"]
+    ]
+    assert [each["Lung-RADS 2022"] for each in told] == ["4A", "4A"]
+    assert all(each.keys() == {"Fleischner 2017", "Lung-RADS 2022", "BTS 2015", "NELSON"} for each in told)
+    assert [(each["guideline"], each["result"]) for each in first["assessments"]] == [
+        ("Lung-RADS 2022", "4A")
+    ]
+
+
 def test_a_reading_cut_short_before_its_lesions_are_known_is_not_taken_for_a_finished_one(
     images: list[Path], database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

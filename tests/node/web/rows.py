@@ -302,7 +302,18 @@ def _finding(study: Study, number: int, data_dir: Path) -> tuple[FindingRow, dic
         malignancy=0.71 / number,
         key_image=path,
     )
-    return row, {"label": "nodule", "tracking_uid": tracking, "change": change if number == 1 else None}
+    lung_rads = {
+        "guideline": "Lung-RADS 2022",
+        "result": "4A",
+        "statement": "Solid, 10.3 mm, baseline: category 4A.",
+        "recommendation": "CT at low dose in 3 months; PET/CT may be considered.",
+    }
+    return row, {
+        "label": "nodule",
+        "tracking_uid": tracking,
+        "change": change if number == 1 else None,
+        "assessments": [] if number == 1 else [lung_rads],
+    }
 
 
 def draw_key_image(path: Path, number: int) -> None:

@@ -51,6 +51,25 @@ def test_a_study_page_says_what_is_stuck_why_and_what_to_press(
     assert "to be sent to" not in client.get(f"/studies/{studies['delivered'].uid}").text
 
 
+def test_a_study_page_says_what_guidelines_make_of_findings_and_of_the_examination(
+    client: TestClient, database: Database, data_dir: Path
+) -> None:
+    whole = {
+        "guideline": "Lung-RADS 2022",
+        "result": "4B",
+        "statement": "If a screening CT.",
+        "recommendation": "",
+    }
+    with database.session() as session:
+        study = rows.add_study(session)
+        rows.add_reading(session, study, rows.close(session, study), data_dir, assessments=[whole])
+    page = client.get(f"/studies/{study.uid}").text
+    assert "<b>Lung-RADS 2022: 4B</b> If a screening CT." in page
+    assert 'data-label="#" class="number">2</td>' in page
+    assert "Solid, 10.3 mm, baseline: category 4A." in page
+    assert "CT at low dose in 3 months; PET/CT may be considered." in page
+
+
 def test_the_list_says_how_long_a_study_has_been_where_it_is(
     client: TestClient, database: Database, data_dir: Path
 ) -> None:

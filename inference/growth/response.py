@@ -1,0 +1,116 @@
+"""What RECIST makes of a patient's lesions over several studies."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from inference.findings import Finding, Reading, Response
+from inference.growth import recist
+
+_LYMPH_NODE = "lymph node"
+_MEANING = {
+    "CR": "Complete response",
+    "PR": "Partial response",
+    "SD": "Stable disease",
+    "PD": "Progressive disease",
+}
+
+
+def respond(
+    time_points: Sequence[Reading], slice_mm: float, *, parts: Mapping[str, str] | None = None
+) -> Response | None:
+    """RECIST 1.1 from the baseline to the last time point; None where there is nothing to judge by. The
+    baseline is the first time point, or that of the response which was given at it. What was resolved once
+    stays so until it is found again. A new lesion counts from when it is large enough to be measured, so that
+    no single doubtful spot makes progression.
+
+    Args:
+        parts: the tracking UID of the lesion that split, by that of each further part at the last time point.
+    """
+    before = _judged_before(time_points[0])
+    lesions: list[list[recist.Lesion]] = []
+    resolved = _gone_before(before, time_points[0]) if before else {}
+    new = set(before.new_lesions) if before else set()
+    doubtful = set(before.doubtful) if before else set()
+    for number, reading in enumerate(time_points):
+        seen = [_lesion(finding) for finding in reading.findings]
+        if number == len(time_points) - 1 and parts:
+            seen = [replace(each, uid=parts.get(each.uid, each.uid)) for each in seen]
+        for finding in reading.resolved:
+            resolved[finding.tracking_uid] = _gone(_lesion(finding))
+        for each in seen:
+            resolved.pop(each.uid, None)
+        lesions.append([*seen, *resolved.values()])
+        if number:
+            doubtful |= {f.tracking_uid for f in reading.findings if f.change and f.change.category == "new"}
+        new |= {each.uid for each in seen if each.uid in doubtful and recist.is_measurable(each, slice_mm)}
+        doubtful -= new | resolved.keys()
+    course = recist.evaluate(lesions, slice_mm, new=new, earlier=_earlier(before) if before else None)
+    if course is None:
+        return None
+    studies = len(time_points) + (before.studies - 1 if before else 0)
+    return Response(
+        "RECIST 1.1",
+        course.response,
+        _statement(course, studies),
+        course.baseline_mm,
+        course.nadir_mm,
+        course.sums_mm[-1],
+        course.targets,
+        course.target,
+        new_lesions=tuple(sorted(course.new)),
+        doubtful=tuple(sorted(doubtful)),
+        others=tuple(sorted(course.others)),
+        studies=studies,
+    )
+
+
+def _statement(course: recist.Course, studies: int) -> str:
+    """What is judged is no more than the studies that were compared: the first of them stands for the
+    baseline, which may lie before it."""
+    said = "no target lesions"
+    if course.targets:
+        said = (
+            f"sum of diameters of {len(course.targets)} target lesions {course.sums_mm[-1]:.0f} mm, "
+            f"at the first of {studies} studies compared {course.baseline_mm:.0f} mm, "
+            f"at its smallest {course.nadir_mm:.0f} mm"
+        )
+    back = course.new & {*course.targets, *course.others}
+    said += "; new lesions" if course.new - back else ""
+    said += "; lesions are back after a complete response" if back else ""
+    return f"{_MEANING[course.response]}: {said}."
+
+
+def _judged_before(first: Reading) -> Response | None:
+    """The response given at the first time point, whose baseline lies before it; None without one, and of one
+    that did not note yet what was new."""
+    known = first.response
+    return known if known is not None and known.guideline == "RECIST 1.1" and known.studies else None
+
+
+def _earlier(response: Response) -> recist.Earlier:
+    return recist.Earlier(
+        response.targets,
+        (response.baseline_mm, response.nadir_mm, response.current_mm),
+        response.result == "CR",
+        frozenset(response.others),
+    )
+
+
+def _gone_before(response: Response, reading: Reading) -> dict[str, recist.Lesion]:
+    """Targets that were not seen when the response was given: it was, so they were known to be gone."""
+    seen = {finding.tracking_uid for finding in reading.findings}
+    return {uid: recist.Lesion(uid, "", 0.0, 0.0) for uid in response.targets if uid not in seen}
+
+
+def _gone(lesion: recist.Lesion) -> recist.Lesion:
+    return replace(lesion, long_axis_mm=0.0, short_axis_mm=0.0)
+
+
+def _lesion(finding: Finding) -> recist.Lesion:
+    """A lesion's organ is what its label says."""
+    organ = finding.label.lower()
+    return recist.Lesion(
+        finding.tracking_uid, organ, finding.long_axis_mm, finding.short_axis_mm, _LYMPH_NODE in organ
+    )

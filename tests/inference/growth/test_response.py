@@ -1,0 +1,85 @@
+"""RECIST over several studies, and over those that a node still has."""
+
+from dataclasses import replace
+
+import pytest
+
+from inference import reading_json
+from inference.findings import Change
+from inference.growth.response import respond
+from tests.inference.growth.chest import finding, reading
+
+
+def at(*lesions, resolved=(), response=None):
+    """A reading of lesions, (UID, mm) or (UID, mm, category)."""
+
+    def made(uid, mm, category="stable"):
+        change = Change("1.1", "20240101", 60, category, None, None, True, 1.0)
+        return replace(finding((0, 0, 0), mm, uid), change=change)
+
+    found = reading(*(made(*each) for each in lesions))
+    return replace(found, resolved=tuple(made(uid, 20) for uid in resolved), response=response)
+
+
+@pytest.mark.parametrize(
+    ("course", "result"),
+    [
+        ([at(("a", 30)), at(("a", 30), ("b", 20, "new"))], "PD"),
+        ([at(("a", 30)), at(("a", 30), ("b", 20, "new")), at(("a", 20), ("b", 20))], "PD"),
+        ([at(("a", 30)), at(("a", 30), ("b", 20, "new")), at(("a", 20), ("b", 8))], "PD"),
+        ([at(("a", 30)), at(("a", 30), ("b", 20, "new")), at(("a", 20), resolved=("b",))], "PR"),
+        ([at(("a", 30)), at(("a", 30), ("b", 8, "new"))], "SD"),
+        ([at(("a", 30)), at(("a", 30), ("b", 8, "new")), at(("a", 30), ("b", 12))], "PD"),
+        ([at(("a", 30), ("b", 12, "new")), at(("a", 30), ("b", 12))], "SD"),
+        ([at(("a", 30)), at(resolved=("a",)), at(("a", 4))], "PD"),
+    ],
+)
+def test_a_new_lesion_is_progression_for_as_long_as_it_is_there_and_may_be_measured(course, result):
+    assert respond(course, 1.0).result == result
+
+
+def _as_a_node_sees_them(course, at_most=3):
+    """Each reading judged with as many before it as are kept, and written down."""
+    judged = []
+    for point in course:
+        response = respond([*judged[-at_most:], point], 1.0) if judged else None
+        kept = replace(point, response=response)
+        judged.append(reading_json.from_json(reading_json.to_json(kept)))
+    return judged
+
+
+SMALL_NEW = at(("a", 30), ("n", 8, "new"))
+
+
+@pytest.mark.parametrize(
+    "course",
+    [
+        [at(("a", mm), ("b", mm)) for mm in (100, 50, 52, 55, 58, 61)],
+        [at(("a", 30)), at(("a", 30), ("n", 20, "new")), *[at(("a", 20), ("n", 20))] * 5],
+        [at(("a", 30)), SMALL_NEW, *[at(("a", 30), ("n", 8))] * 4, at(("a", 30), ("n", 9))],
+        [at(("a", 30)), SMALL_NEW, *[at(("a", 30), ("n", 8))] * 4, at(("a", 9), ("n", 12))],
+        [at(("a", 30), ("b", 20)), at(("a", 20), resolved=("b",)), *[at(("a", 20))] * 5],
+        [at(("a", 30)), at(resolved=("a",)), *[at()] * 4, at(("a", 4))],
+        [at(("a", 30), ("s", 6)), at(resolved=("a",)), *[at()] * 5],
+    ],
+)  # fmt: skip
+def test_a_node_that_sees_only_the_last_priors_judges_by_the_baseline_all_the_same(course):
+    whole = respond(course, 1.0)
+    known = _as_a_node_sees_them(course)[-1].response
+    assert (known.result, known.baseline_mm, known.nadir_mm) == (
+        whole.result,
+        whole.baseline_mm,
+        whole.nadir_mm,
+    )
+    assert (known.targets, known.studies) == (whole.targets, len(course))
+    assert f"the first of {len(course)} studies compared" in known.statement
+
+
+def test_without_the_response_of_the_oldest_prior_the_words_speak_of_the_studies_compared_alone():
+    last = [at(("a", mm)) for mm in (52, 55, 58, 61)]
+    assert respond(last, 1.0).statement == (
+        "Stable disease: sum of diameters of 1 target lesions 61 mm, "
+        "at the first of 4 studies compared 52 mm, at its smallest 52 mm."
+    )
+    unsaid = replace(respond([at(("a", 100)), at(("a", 52))], 1.0), studies=0)
+    assert respond([replace(last[0], response=unsaid), *last[1:]], 1.0).baseline_mm == pytest.approx(52)
