@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +13,7 @@ from pydicom.pixels.utils import iter_pixels
 from inference import codecs
 from inference.errors import UnreadableSeriesError
 from inference.header import Slice
+from inference.plain import NativePixels
 
 Voxels = npt.NDArray[np.int16] | npt.NDArray[np.float32]
 Stored = npt.NDArray[np.integer] | npt.NDArray[np.floating]
@@ -39,18 +39,22 @@ _TAGS = [
 ]
 
 
-def stored_frames(path: Path, frames: Sequence[int | None]) -> Iterator[Stored]:
-    """The stored values, (rows, columns), of the frames with these 1-based numbers (None: the only one).
+def stored_frames(slices: Sequence[Slice]) -> Iterator[Stored]:
+    """The stored values, (rows, columns), of each of these slices of one file.
 
     Raises:
         UnreadableSeriesError: no pixel data, cut short, or in a transfer syntax nobody here can decode.
     """
+    path = slices[0].path
     try:
+        if slices[0].pixels is not None:
+            yield _native(slices[0], slices[0].pixels)
+            return
         image = pydicom.dcmread(path, specific_tags=_TAGS)
         if not any(keyword in image for keyword in ("PixelData", "FloatPixelData", "DoubleFloatPixelData")):
             raise UnreadableSeriesError(f"{path.name} has no pixel data; send it again.")
         plugin = codecs.PLUGIN if codecs.is_available(image.file_meta.TransferSyntaxUID) else ""
-        indices = [0 if frame is None else frame - 1 for frame in frames]
+        indices = [0 if item.frame is None else item.frame - 1 for item in slices]
         yield from iter_pixels(image, indices=indices, raw=True, decoding_plugin=plugin)
     except (UnreadableSeriesError, GeneratorExit, KeyboardInterrupt, SystemExit):
         raise
@@ -59,6 +63,18 @@ def stored_frames(path: Path, frames: Sequence[int | None]) -> Iterator[Stored]:
         raise UnreadableSeriesError(
             f"The pixels of {path.name} cannot be decoded; send it again ({reason})."
         ) from error
+
+
+def _native(item: Slice, pixels: NativePixels) -> Stored:
+    stored = np.empty(item.shape, "<i2" if pixels.signed else "<u2")
+    with item.path.open("rb", buffering=0) as file:
+        file.seek(pixels.offset)
+        if file.readinto(stored.data) != stored.nbytes:
+            raise ValueError("the file has been cut short")
+    if pixels.unused_bits:  # they may hold an overlay, or no sign
+        np.left_shift(stored, pixels.unused_bits, out=stored)
+        np.right_shift(stored, pixels.unused_bits, out=stored)
+    return stored
 
 
 def room(count: int, slices: Sequence[Slice]) -> Voxels:
@@ -75,10 +91,13 @@ def rescale(stored: Stored, item: Slice, out: Voxels) -> None:
     """Writes a slice's values into ``out``: HU, not below -1024, or the unit of a PET image."""
     if out.dtype == np.int16:
         slope, intercept = int(item.slope), int(item.intercept)
-        if _fits(stored, slope, intercept):
-            np.multiply(stored, slope, out=out, dtype=np.int16, casting="unsafe")
+        ends = np.array([int(stored.min()), int(stored.max())])
+        if _fits(ends, slope, intercept):
+            whole = stored.view(np.int16) if stored.dtype == np.uint16 else stored  # the same numbers
+            np.multiply(whole, slope, out=out, dtype=np.int16, casting="unsafe")
             np.add(out, intercept, out=out)
-            np.maximum(out, _LOWEST_HU, out=out)
+            if (ends * slope + intercept).min() < _LOWEST_HU:
+                np.maximum(out, _LOWEST_HU, out=out)
         else:
             values = stored.astype(np.int64) * slope + intercept
             np.clip(values, _LOWEST_HU, np.iinfo(np.int16).max, out=out, casting="unsafe")
@@ -89,14 +108,14 @@ def rescale(stored: Stored, item: Slice, out: Voxels) -> None:
         np.maximum(out, _LOWEST_HU, out=out)
 
 
-def _fits(stored: Stored, slope: int, intercept: int) -> bool:
-    """Whether rescaling needs no more than 16 bits at any step, as with every scanner's twelve."""
-    ends = np.array([int(stored.min()), int(stored.max())])
+def _fits(ends: npt.NDArray[np.int64], slope: int, intercept: int) -> bool:
+    """Whether rescaling values between these needs no more than 16 bits at any step, as with every scanner's
+    twelve."""
     values = np.concatenate((ends, ends * slope, ends * slope + intercept, [slope, intercept]))
     return bool(np.abs(values).max() <= np.iinfo(np.int16).max)
 
 
 def digest(item: Slice) -> bytes:
     """The same for two slices with the same stored values."""
-    (stored,) = stored_frames(item.path, [item.frame])
+    (stored,) = stored_frames([item])
     return hashlib.sha256(stored.astype(np.float64).tobytes()).digest()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -16,8 +16,11 @@ from pydicom.errors import InvalidDicomError
 from pydicom.multival import MultiValue
 
 from inference.errors import UnreadableSeriesError
+from inference.plain import NativePixels, plain_header
 
 Numbers = tuple[float, ...]
+Attributes = Dataset | dict[str, Any]
+"""Both give a value by its keyword with ``get``."""
 
 _SPACING_MM = (0.05, 20.0)
 _PASSES = (
@@ -33,7 +36,7 @@ _PASSES = (
     "KVP",
     "AcquisitionTime",
 )
-_TAGS = [
+_TAGS = (
     *_PASSES,
     "SOPInstanceUID",
     "SeriesInstanceUID",
@@ -44,6 +47,9 @@ _TAGS = [
     "Columns",
     "NumberOfFrames",
     "SamplesPerPixel",
+    "BitsAllocated",
+    "BitsStored",
+    "PixelRepresentation",
     "PhotometricInterpretation",
     "PixelSpacing",
     "SliceThickness",
@@ -53,7 +59,7 @@ _TAGS = [
     "RescaleIntercept",
     "SharedFunctionalGroupsSequence",
     "PerFrameFunctionalGroupsSequence",
-]
+)
 
 
 @dataclass(frozen=True)
@@ -65,6 +71,7 @@ class Slice:
     spacing: between rows, between columns, mm.
     thickness: mm; 0 where the header does not say, or says what cannot be true.
     passes: keyword and value of what tells apart several passes over the same positions.
+    pixels: where they lie in the file; None where that takes a decoder to tell.
     """
 
     path: Path
@@ -82,6 +89,7 @@ class Slice:
     slope: float
     intercept: float
     passes: tuple[tuple[str, str], ...]
+    pixels: NativePixels | None = None
 
     @property
     def is_localizer(self) -> bool:
@@ -112,8 +120,21 @@ def read_slices(path: Path) -> tuple[Slice, ...]:
 
 @lru_cache(maxsize=4096)
 def _read_slices(path: Path, _mtime_ns: int, _size: int) -> tuple[Slice, ...]:
+    return _plain_slices(path) or _parsed_slices(path)
+
+
+def _plain_slices(path: Path) -> tuple[Slice, ...]:
+    """Of an ordinary image; none where anything in it asks for the full parser."""
     try:
-        image = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=_TAGS)
+        plain = plain_header(path, _TAGS)
+        return tuple(replace(item, pixels=plain.pixels) for item in _slices(path, plain.values))
+    except Exception:  # noqa: BLE001  whatever is wrong, or only unusual, the full parser sees and says
+        return ()
+
+
+def _parsed_slices(path: Path) -> tuple[Slice, ...]:
+    try:
+        image = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=list(_TAGS))
     except InvalidDicomError:
         raise UnreadableSeriesError(f"{path.name} is not a DICOM file; leave it out of the study.") from None
     except Exception as error:  # a damaged file can make the parser raise anything
@@ -130,7 +151,7 @@ def _line(error: Exception) -> str:
     return " ".join(str(error).split())
 
 
-def _slices(path: Path, image: Dataset) -> Iterator[Slice]:
+def _slices(path: Path, image: Attributes) -> Iterator[Slice]:
     _check_image(path, image)
     per_frame = image.get("PerFrameFunctionalGroupsSequence")
     if per_frame is None:
@@ -142,14 +163,15 @@ def _slices(path: Path, image: Dataset) -> Iterator[Slice]:
         return
     if len(per_frame) != int(image.get("NumberOfFrames") or 1):
         raise UnreadableSeriesError(
-            f"{path.name} has {image.NumberOfFrames} frames but describes {len(per_frame)}; send it again."
+            f"{path.name} has {image.get('NumberOfFrames')} frames but describes {len(per_frame)}; "
+            "send it again."
         )
     shared = image.get("SharedFunctionalGroupsSequence") or [Dataset()]
     for number, groups in enumerate(per_frame, start=1):
         yield _slice(path, image, number, (*_macros(groups), *_macros(shared[0]), image))
 
 
-def _check_image(path: Path, image: Dataset) -> None:
+def _check_image(path: Path, image: Attributes) -> None:
     modality = image.get("Modality") or "an unnamed modality"
     if modality not in ("CT", "PT"):
         raise UnreadableSeriesError(f"{path.name} is {modality}; only CT and PET are read as a volume.")
@@ -170,9 +192,9 @@ def _macros(groups: Dataset) -> list[Dataset]:
     return [element.value[0] for element in groups if element.VR == "SQ" and len(element.value)]
 
 
-def _slice(path: Path, image: Dataset, frame: int | None, sources: tuple[Dataset, ...]) -> Slice:
+def _slice(path: Path, image: Attributes, frame: int | None, sources: tuple[Attributes, ...]) -> Slice:
     def find(keyword: str) -> object:
-        return next((source[keyword].value for source in sources if keyword in source), None)
+        return next((source.get(keyword) for source in sources if keyword in source), None)
 
     name = path.name if frame is None else f"Frame {frame} of {path.name}"
     position = _numbers(name, "ImagePositionPatient", find("ImagePositionPatient"), 3)
@@ -197,12 +219,12 @@ def _slice(path: Path, image: Dataset, frame: int | None, sources: tuple[Dataset
     return Slice(
         path=path,
         frame=frame,
-        sop_uid=str(image.SOPInstanceUID),
-        series_uid=str(image.SeriesInstanceUID),
+        sop_uid=str(image.get("SOPInstanceUID")),
+        series_uid=str(image.get("SeriesInstanceUID")),
         frame_of_reference_uid=str(image.get("FrameOfReferenceUID") or ""),
-        modality=str(image.Modality),
+        modality=str(image.get("Modality")),
         image_type=tuple(str(part).strip().upper() for part in _parts(kind)),
-        shape=(int(image.Rows), int(image.Columns)),
+        shape=(int(image.get("Rows") or 0), int(image.get("Columns") or 0)),
         position=position,
         orientation=_orthonormal(name, directions),
         spacing=(between_rows, between_columns),

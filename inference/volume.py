@@ -153,7 +153,7 @@ def _shares(present: Sequence[Numbered], threads: int) -> list[list[Numbered]]:
 
 
 def _read(voxels: Voxels, share: Sequence[Numbered]) -> None:
-    frames = stored_frames(share[0][1].path, [item.frame for _, item in share])
+    frames = stored_frames([item for _, item in share])
     for (number, item), stored in zip(share, frames, strict=True):
         rescale(stored, item, out=voxels[number])
 
