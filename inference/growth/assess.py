@@ -7,7 +7,7 @@ it is for.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, Self, get_args
 
@@ -16,10 +16,17 @@ from inference.growth import fleischner, lung_rads, nelson
 from inference.growth.repeatability import sphere_diameter_mm
 from inference.volume import Volume
 
+GUIDELINES: Final = {
+    "fleischner": "Fleischner 2017",
+    "lung-rads": "Lung-RADS 2022",
+    "bts": "BTS 2015",
+    "nelson": "NELSON",
+}
+"""What assessments call each guideline, by its name in settings."""
 _READER = "lung-nodules"
 _SOLID_HU = -300
 _SUBSOLID = ("part-solid", "ground-glass")
-_LUNG_RADS = "Lung-RADS 2022"
+_LUNG_RADS = GUIDELINES["lung-rads"]
 _STABLE = ("stable", "stable over unknown time")
 
 
@@ -80,6 +87,22 @@ def assess(finding: Finding, past: Past = UNKNOWN, *, multiple: bool = False) ->
     return tuple(found)
 
 
+def by_guidelines(reading: Reading, names: Collection[str]) -> Reading:
+    """The reading as ``names`` of ``GUIDELINES`` alone have it; where that leaves nothing out, itself."""
+    wanted = {GUIDELINES[name] for name in names}
+
+    def by_wanted(assessments: Sequence[Assessment]) -> tuple[Assessment, ...]:
+        return tuple(each for each in assessments if each.guideline in wanted)
+
+    told = replace(
+        reading,
+        findings=tuple(replace(each, assessments=by_wanted(each.assessments)) for each in reading.findings),
+        resolved=tuple(replace(each, assessments=by_wanted(each.assessments)) for each in reading.resolved),
+        assessments=by_wanted(reading.assessments),
+    )
+    return reading if told == reading else told
+
+
 def lung_rads_category(finding: Finding) -> lung_rads.Category | None:
     """As it was assessed; None where it was not."""
     told = {each.result for each in finding.assessments if each.guideline == _LUNG_RADS}
@@ -138,7 +161,7 @@ def _lung_rads(finding: Finding, past: Past) -> Assessment:
         stays = f", category {past.category} before" if past.category else ""
     said = f"{kind.capitalize()}, {now:.1f} mm{part.words}, {course}{stays}: category {category}."
     solid_mm = part.now_mm if kind in _SUBSOLID else now
-    return Assessment(_LUNG_RADS, category, said, lung_rads.management(category, solid_mm))
+    return _by_lung_rads(category, said, lung_rads.management(category, solid_mm))
 
 
 def _course(change: Change | None, older: Sequence[tuple[int, float]], now_mm: float) -> lung_rads.Course:
@@ -207,27 +230,29 @@ def _by_volume(finding: Finding) -> list[Assessment]:
     said = f"{kind.capitalize()}, {finding.volume_mm3:.0f} mm3"
     return [
         Assessment("BTS 2015", size, f"{said}.", nelson.BTS_MANAGEMENT[size]),
-        Assessment("NELSON", result, f"{said}: {result}.", nelson.SIZE_MANAGEMENT[result]),
+        _by_nelson(result, f"{said}: {result}.", nelson.SIZE_MANAGEMENT[result]),
     ]
 
 
 def _by_growth(percent: float, change: Change) -> list[Assessment]:
     growth = nelson.bts_growth(percent, change.doubling_time_days)
     result = nelson.growth_result(percent, change.doubling_time_days)
-    if percent >= nelson.GROWTH_PERCENT and change.doubling_time_days is None:
-        reason = (
-            "over too short or unknown a time for a doubling time"
-            if change.significant
-            else "within what repeated scans differ by"
-        )
-        why = f"Volume {percent:+.0f} %, {reason}: {result}."
-        return [Assessment("BTS 2015", growth, why), Assessment("NELSON", result, why)]
     time = f", doubling in {change.doubling_time_days:.0f} days" if change.doubling_time_days else ""
+    if percent >= nelson.GROWTH_PERCENT and change.doubling_time_days is None:
+        time = (
+            ", over too short or unknown a time for a doubling time"
+            if change.significant
+            else ", within what repeated scans differ by"
+        )
     said = f"Volume {percent:+.0f} %{time}: {{}}."
     return [
-        Assessment("BTS 2015", growth, said.format(growth)),
-        Assessment("NELSON", result, said.format(result)),
+        Assessment("BTS 2015", growth, said.format(growth), nelson.BTS_GROWTH_MANAGEMENT[growth]),
+        _by_nelson(result, said.format(result), nelson.GROWTH_MANAGEMENT.get(result, "")),
     ]
+
+
+def _by_nelson(result: nelson.Result, statement: str, management: str) -> Assessment:
+    return Assessment("NELSON", result, statement, management and nelson.NELSON_APPLIES_TO + management)
 
 
 def _resolved(finding: Finding) -> tuple[Assessment, ...]:
@@ -235,7 +260,7 @@ def _resolved(finding: Finding) -> tuple[Assessment, ...]:
     if before is None or lung_rads.of_exam((), [before]) == "1":
         return ()
     said = f"Resolved, category {before} before: category 2."
-    return (Assessment(_LUNG_RADS, "2", said, lung_rads.management("2")),)
+    return (_by_lung_rads("2", said, lung_rads.management("2")),)
 
 
 def _of_exam(findings: Sequence[Finding], resolved: Sequence[lung_rads.Category]) -> Assessment:
@@ -244,11 +269,14 @@ def _of_exam(findings: Sequence[Finding], resolved: Sequence[lung_rads.Category]
     leading = next((each for each in findings if lung_rads_category(each) == whole), None)
     if leading is None:
         why = "a nodule has resolved" if whole == "2" else "no nodule"
-    else:
-        why = f"the most suspicious of {len(findings)} nodules" if len(findings) > 1 else "one nodule"
-    told = [each for each in leading.assessments if each.guideline == _LUNG_RADS] if leading else []
-    recommended = told[0].recommendation if told else lung_rads.management(whole)
-    return Assessment(_LUNG_RADS, whole, f"If a screening CT: category {whole}, {why}.", recommended)
+        return _by_lung_rads(whole, f"Category {whole}, {why}.", lung_rads.management(whole))
+    why = f"the most suspicious of {len(findings)} nodules" if len(findings) > 1 else "one nodule"
+    (told,) = (each for each in leading.assessments if each.guideline == _LUNG_RADS)
+    return replace(told, statement=f"Category {whole}, {why}.")
+
+
+def _by_lung_rads(category: lung_rads.Category, statement: str, management: str) -> Assessment:
+    return Assessment(_LUNG_RADS, category, statement, lung_rads.APPLIES_TO + management)
 
 
 def _axes(change: Change | None) -> tuple[float, float] | None:

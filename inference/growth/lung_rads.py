@@ -13,6 +13,7 @@ from typing import Final, Literal, get_args
 
 GROWTH_MM: Final = 1.5
 GROWTH_WITHIN_DAYS: Final = 366
+APPLIES_TO: Final = "In screening: "
 
 Category = Literal["1", "2", "3", "4A", "4B"]
 Kind = Literal["solid", "part-solid", "ground-glass", "calcified"]
@@ -176,7 +177,7 @@ def management(category: Category, solid_mm: float = 0.0) -> str:
     """
     match category:
         case "1" | "2":
-            return "Screening CT at low dose in 12 months."
+            return "CT at low dose in 12 months."
         case "3":
             return "CT at low dose in 6 months."
         case "4A":
@@ -184,7 +185,7 @@ def management(category: Category, solid_mm: float = 0.0) -> str:
             return f"CT at low dose in 3 months{pet}."
         case "4B":
             pet = ", PET/CT" if solid_mm >= 8 else ""
-            return f"Referral for further evaluation: diagnostic chest CT{pet}, tissue sampling."
+            return f"referral for further evaluation: diagnostic chest CT{pet}, tissue sampling."
 
 
 def _rank(category: Category) -> int:

@@ -10,6 +10,7 @@ from typing import Final, Literal
 GROWTH_PERCENT: Final = 25.0
 FAST_DAYS: Final = 400.0
 SLOW_DAYS: Final = 600.0
+NELSON_APPLIES_TO: Final = "In screening: "
 
 Result = Literal["negative", "indeterminate", "positive"]
 Size = Literal["< 80 mm3", "80-300 mm3", ">= 300 mm3"]
@@ -27,9 +28,13 @@ def size_result(volume_mm3: float) -> Result:
 
 
 SIZE_MANAGEMENT: Final[dict[Result, str]] = {
-    "negative": "Next screening round.",
+    "negative": "next round.",
     "indeterminate": "CT at 3 months.",
-    "positive": "Referral to a chest physician.",
+    "positive": "referral to a chest physician.",
+}
+GROWTH_MANAGEMENT: Final[dict[Result, str]] = {
+    "negative": "next round.",
+    "positive": "referral to a chest physician.",
 }
 
 
@@ -76,3 +81,13 @@ def bts_growth(volume_change_percent: float, doubling_time_days: float | None) -
     if doubling_time_days <= FAST_DAYS:
         return "VDT up to 400 days"
     return "VDT 400 to 600 days" if doubling_time_days <= SLOW_DAYS else "VDT over 600 days"
+
+
+BTS_GROWTH_MANAGEMENT: Final[dict[Growth, str]] = {
+    "no growth": "CT at 1 year after the first; no follow-up if there is no growth then.",
+    "indeterminate": "Further CT, as planned.",
+    "VDT up to 400 days": "Further work-up, with biopsy or resection.",
+    "VDT 400 to 600 days": "Biopsy, or further CT.",
+    "VDT over 600 days": "Further CT, or none.",
+}
+"""Of the second scan on; which of two is the patient's choice."""

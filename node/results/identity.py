@@ -68,10 +68,10 @@ def edition_identity(
     return _sha256(json.dumps([FORMAT, identity, *uids, udi]))
 
 
-def lesser_identity(identity: str, tracking_uids: Iterable[str]) -> str:
-    """The identity of what is reported of a reading where some of it is left to another reader: the lesions
-    with these tracking UIDs."""
-    return _sha256(json.dumps([identity, sorted(tracking_uids)]))
+def lesser_identity(identity: str, told: Iterable[str]) -> str:
+    """The identity of what is reported of a reading where some of it is not: of the lesions with these
+    tracking UIDs, where others are left to another reader; or by these guidelines alone."""
+    return _sha256(json.dumps([identity, sorted(told)]))
 
 
 def result_uid(role: str, identity: str) -> str:

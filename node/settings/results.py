@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -17,6 +17,9 @@ Udi = Annotated[
 ]
 
 
+Guideline = Literal["fleischner", "lung-rads", "bts", "nelson"]
+
+
 class ResultsSettings(Section):
     """Result objects."""
 
@@ -24,3 +27,6 @@ class ResultsSettings(Section):
     """The Unique Device Identifier of this installation, where it has one; every result carries it."""
     not_processed: bool = False
     """Where a study was not read, send a report that says so and why; else nothing is sent."""
+    guidelines: tuple[Guideline, ...] = ("fleischner", "lung-rads", "bts", "nelson")
+    """Whose classes lung nodules are told by: "fleischner" is for nodules found by chance, "lung-rads" and
+    "nelson" are for screening, "bts" is for both. None where the list is empty."""

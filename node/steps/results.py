@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 
 from inference import reading_json
 from inference.findings import Reading
+from inference.growth.assess import by_guidelines
 from inference.readers import left_to
 from node import results
 from node.priors.find import PriorSeries
@@ -51,15 +52,17 @@ def write_results(
     task = Assignment.of(assignment)
     enter(room, job, "results")
     whole = kept_reading(room, identity)
+    told = by_guidelines(whole, room.settings.results.guidelines)
     with room.database.snapshot() as session:
-        reading = left_to(_reported(session, job), whole)
+        reading = left_to(_reported(session, job), told)
         earlier = readings.earlier_reading(
             session, job.study_uid, job.revision, task.reader, with_objects=True
         )
     series = [PriorSeries(**prior) for prior in found]
     evidence = evidence_of(room, reading, series)
     udi = room.settings.results.udi
-    reported = identity if reading is whole else lesser_identity(identity, _tracked(reading))
+    reported = identity if told is whole else lesser_identity(identity, room.settings.results.guidelines)
+    reported = reported if reading is told else lesser_identity(reported, _tracked(reading))
     edition = edition_identity(reported, room.kinds, udi=udi, evidence=evidence.uids)
     if earlier is not None and earlier.edition == edition:
         with room.database.session() as session:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from inference.findings import Change, Mask, SolidPart
-from inference.growth.assess import Past, assess, assessed, solid_part
+from inference.growth.assess import GUIDELINES, Past, assess, assessed, by_guidelines, solid_part
 from inference.growth.repeatability import sphere_diameter_mm
 from inference.volume import Volume
 from tests.inference.growth.chest import finding, reading
@@ -180,7 +180,7 @@ def test_the_examination_has_the_category_of_its_most_suspicious_nodule():
     whole = _assessed(reading(nodule_of(7), nodule_of(9), nodule_of(4))).assessments
     assert [(each.guideline, each.result) for each in whole] == [("Lung-RADS 2022", "4A")]
     assert "the most suspicious of 3 nodules" in whole[0].statement
-    assert whole[0].recommendation == "CT at low dose in 3 months; PET/CT may be considered."
+    assert whole[0].recommendation == "In screening: CT at low dose in 3 months; PET/CT may be considered."
 
 
 def test_an_examination_without_nodule_is_category_1_and_2_where_one_has_resolved():
@@ -199,6 +199,15 @@ def test_the_solid_part_of_a_part_solid_nodule_is_measured_at_first_sight():
     found = assessed(reading(first), volume).findings[0]
     assert found.solid == solid_part(first, volume)
     assert f"solid part {found.solid.diameter_mm:.1f} mm" in of("Lung-RADS 2022", found.assessments).statement
+
+
+def test_a_site_has_nodules_classed_by_the_guidelines_it_names_alone():
+    whole = _assessed(reading(nodule_of(9)))
+    told = by_guidelines(whole, ["fleischner"])
+    assert results(told.findings[0].assessments) == {"Fleischner 2017": "> 8 mm"}
+    assert told.assessments == ()
+    assert by_guidelines(whole, GUIDELINES) is whole
+    assert by_guidelines(reading(nodule_of(9)), []) == reading(nodule_of(9))
 
 
 def test_only_nodules_of_the_lung_are_assessed():

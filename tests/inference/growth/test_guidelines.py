@@ -237,13 +237,13 @@ def test_lung_rads_of_an_examination_is_that_of_its_most_suspicious_nodule(nodul
 @pytest.mark.parametrize(
     ("category", "solid", "management"),
     [
-        ("1", 0.0, "Screening CT at low dose in 12 months."),
-        ("2", 9.0, "Screening CT at low dose in 12 months."),
+        ("1", 0.0, "CT at low dose in 12 months."),
+        ("2", 9.0, "CT at low dose in 12 months."),
         ("3", 9.0, "CT at low dose in 6 months."),
         ("4A", 7.9, "CT at low dose in 3 months."),
         ("4A", 8.0, "CT at low dose in 3 months; PET/CT may be considered."),
-        ("4B", 7.9, "Referral for further evaluation: diagnostic chest CT, tissue sampling."),
-        ("4B", 8.0, "Referral for further evaluation: diagnostic chest CT, PET/CT, tissue sampling."),
+        ("4B", 7.9, "referral for further evaluation: diagnostic chest CT, tissue sampling."),
+        ("4B", 8.0, "referral for further evaluation: diagnostic chest CT, PET/CT, tissue sampling."),
     ],
 )
 def test_lung_rads_management(category, solid, management):
@@ -298,3 +298,4 @@ def test_bts_sizes_of_subsolid_nodules(mm, size, management):
 def test_nelson_and_bts_growth(percent, days, result, bts):
     assert nelson.growth_result(percent, days) == result
     assert nelson.bts_growth(percent, days) == bts
+    assert nelson.BTS_GROWTH_MANAGEMENT[bts]

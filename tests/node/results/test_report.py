@@ -134,8 +134,9 @@ def test_what_guidelines_make_of_a_first_ct_is_coded_and_said_in_words(
     }
     assert evaluations(solid).items() >= told.items()
     assert evaluations(part_solid)["Lung-RADS 2022"] == "Category 4B"
-    assert "Lung-RADS 2022: Solid, 7.4 mm, baseline: category 3. CT at low dose in 6 months." in texts(
-        solid[0]
+    assert (
+        "Lung-RADS 2022: Solid, 7.4 mm, baseline: category 3. In screening: CT at low dose in 6 months."
+        in texts(solid[0])
     )
 
 
@@ -161,7 +162,7 @@ def test_a_report_of_a_first_ct_is_valid(first_ct: dict[str, ResultFile], name: 
 def test_a_first_ct_without_nodule_is_category_1(case: Case, out: Path) -> None:
     none = case.with_findings()
     report = replace(none, reading=assessed(none.reading, none.volume)).write(out)["sr"].path
-    assert any("category 1, no nodule" in text for text in texts(of_the_examination(report)))
+    assert any("Category 1, no nodule" in text for text in texts(of_the_examination(report)))
     assert dciodvfy(report) == []
     assert dsrdump(report) == []
 

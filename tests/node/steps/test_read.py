@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,8 @@ from pydicom import dcmread
 
 from inference.findings import Reading
 from inference.growth.compare import Comparison, compare
+from node.settings import Settings
+from node.settings.results import ResultsSettings
 from node.steps import priors as prior_step
 from node.steps import read as step
 from storage.database import Database
@@ -65,6 +68,22 @@ def test_a_first_ct_is_assessed_by_what_is_seen_on_it(
     assert [(each["guideline"], each["result"]) for each in first["assessments"]] == [
         ("Lung-RADS 2022", "4A")
     ]
+
+
+def test_results_tell_what_the_guidelines_of_the_settings_make_of_nodules_and_are_others_for_it(
+    images: list[Path], database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    room = room_in(tmp_path, database, monkeypatch)
+    study = take_in(room, given(tmp_path / "first", images))
+    by_all = read(room, study, 1)
+    incidental = replace(room, settings=Settings(results=ResultsSettings(guidelines=("fleischner",))))
+    assert take_in(room, tmp_path / "first") == study
+    told = read(incidental, study, 2)
+    (finding, _) = told.body["findings"]
+    assert [each["guideline"] for each in finding["assessments"]] == ["Fleischner 2017"]
+    assert told.body["assessments"] == []
+    assert told.identity == by_all.identity
+    assert not {each.uid for each in told.objects} & {each.uid for each in by_all.objects}
 
 
 def test_a_reading_cut_short_before_its_lesions_are_known_is_not_taken_for_a_finished_one(
