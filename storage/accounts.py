@@ -11,6 +11,7 @@ from typing import Literal, cast
 from sqlalchemy import delete, func, or_, select, update
 from sqlalchemy.orm import Session, joinedload
 
+from storage.columns import clip
 from storage.database import now
 from storage.tables import User, WebSession
 
@@ -104,7 +105,7 @@ def log_in(session: Session, name: str, address: str, until: datetime) -> str:
         WebSession(
             token_sha256=_digest(token),
             user_pk=user.id,
-            address=address[:64],
+            address=clip(WebSession.address, address),
             created_at=moment,
             seen_at=moment,
             ends_at=until,

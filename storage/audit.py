@@ -10,6 +10,7 @@ from typing import Literal, cast, get_args
 from sqlalchemy import CursorResult, Select, delete, or_, select, update
 from sqlalchemy.orm import Session
 
+from storage.columns import clip
 from storage.database import now
 from storage.tables import AuditLine
 
@@ -56,7 +57,7 @@ def note(
 def amend(session: Session, line: int, text: str) -> bool:
     """Let a line that was just written tell the whole of what it told the beginning of; False where it is no
     longer there."""
-    query = update(AuditLine).where(AuditLine.id == line).values(text=_clip(text, 2000))
+    query = update(AuditLine).where(AuditLine.id == line).values(text=clip(AuditLine.text, text))
     return cast("CursorResult[tuple[()]]", session.execute(query)).rowcount == 1
 
 
@@ -105,13 +106,8 @@ def _line(entry: AuditEntry) -> AuditLine:
     return AuditLine(
         at=entry.at,
         kind=entry.kind,
-        who=_clip(entry.who, 64),
-        address=_clip(entry.address, 64),
-        study_uid=_clip(entry.study_uid, 64),
-        text=_clip(entry.text, 2000),
+        who=clip(AuditLine.who, entry.who),
+        address=clip(AuditLine.address, entry.address),
+        study_uid=clip(AuditLine.study_uid, entry.study_uid),
+        text=clip(AuditLine.text, entry.text),
     )
-
-
-def _clip(text: str, length: int) -> str:
-    """``text`` as a column can hold it: not too long, no NUL, no half of a surrogate pair."""
-    return text.encode("utf-8", "replace").decode().replace("\0", "")[:length]

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import ColumnElement, Select, false, func, or_, select
 from sqlalchemy.orm import Session
 
+from storage.columns import clip
 from storage.database import has_come, now
 from storage.readings import StoredObject, find_revision, readings_of
 from storage.tables import Delivery, ReadingRow, ResultObject, Revision, Study
@@ -158,7 +159,7 @@ def record_confirmed(session: Session, delivery_id: int) -> None:
 def record_not_committed(session: Session, delivery_id: int, reason: str) -> bool:
     """The destination does not keep it: it is sent again. Returns False if that was tried often enough."""
     delivery = session.get_one(Delivery, delivery_id)
-    delivery.last_error = reason[:2000]
+    delivery.last_error = clip(Delivery.last_error, reason)
     delivery.commit_due = None
     again = delivery.commit_requests < MOST_COMMIT_REQUESTS
     delivery.state = "waiting" if again else "unconfirmed"
@@ -171,7 +172,7 @@ def record_commit_unanswered(session: Session, delivery_id: int, reason: str) ->
     delivery = session.get_one(Delivery, delivery_id)
     if delivery.commit_requests == 0:
         return True
-    delivery.last_error = reason[:2000]
+    delivery.last_error = clip(Delivery.last_error, reason)
     if delivery.commit_requests < MOST_COMMIT_REQUESTS:
         return True
     delivery.state, delivery.commit_due = "unconfirmed", None
@@ -184,7 +185,7 @@ def record_refused(session: Session, delivery_id: int, reason: str) -> None:
     delivery.state = "refused"
     delivery.commit_due = None
     delivery.attempts += 1
-    delivery.last_error = reason[:2000]
+    delivery.last_error = clip(Delivery.last_error, reason)
 
 
 def replace(session: Session, refused: DueDelivery, kind: str) -> int:
@@ -207,7 +208,7 @@ def record_failed(session: Session, delivery_id: int, reason: str, pause: timede
     delivery = session.get_one(Delivery, delivery_id)
     delivery.next_at = now() + min(pause * 2 ** min(delivery.attempts, 20), LONGEST_PAUSE)
     delivery.attempts += 1
-    delivery.last_error = reason[:2000]
+    delivery.last_error = clip(Delivery.last_error, reason)
     return delivery.next_at
 
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
+from datetime import datetime
 from typing import Literal
 
-from sqlalchemy import Connection, event
+from sqlalchemy import Connection, event, func, select
 from sqlalchemy.orm import Mapper, Session
 
+from storage.columns import clip
 from storage.database import now
 from storage.tables import Event
 
@@ -26,9 +29,14 @@ def log_event(
     level: Level = "info",
 ) -> None:
     """Add one line to the timeline of a study, or of the node when ``study_uid`` is empty."""
-    session.add(
-        Event(at=now(), study_uid=study_uid, revision=revision, stage=stage, level=level, text=text[:2000])
-    )
+    text = clip(Event.text, text)
+    session.add(Event(at=now(), study_uid=study_uid, revision=revision, stage=stage, level=level, text=text))
+
+
+def failed_lately(session: Session, stages: Sequence[str], since: datetime) -> int:
+    """How many studies have an error of one of the stages on their timelines, ``since`` then."""
+    of_stages = Event.at >= since, Event.level == "error", Event.stage.in_(stages)
+    return session.scalar(select(func.count(Event.study_uid.distinct())).where(*of_stages)) or 0
 
 
 def events_into_log() -> None:
@@ -42,6 +50,6 @@ def _into_log(mapper: Mapper[Event], connection: Connection, told: Event) -> Non
     log.log(_LEVELS[told.level or "info"], "%s, %s: %s", about, told.stage, told.text)
 
 
-def count_of(number: int, noun: str) -> str:
+def count_of(number: int, noun: str, several: str = "") -> str:
     """Such as "1 image" or "2 images"."""
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+    return f"{number} {noun}" if number == 1 else f"{number} {several or noun + 's'}"

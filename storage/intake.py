@@ -11,6 +11,7 @@ from sqlalchemy import Table, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session, joinedload
 
+from storage.columns import clip
 from storage.deleted_images import note_whole, still_missing
 from storage.events import count_of
 from storage.tables import Base, Event, Instance, Patient, Refusal, Revision, Series, Study
@@ -137,13 +138,13 @@ def note_refusals(session: Session, refused: Sequence[Refused]) -> None:
     session.add_all(
         Refusal(
             at=one.at,
-            caller=_clip(Refusal.caller, one.caller),
-            address=_clip(Refusal.address, one.address),
-            study_uid=_clip(Refusal.study_uid, one.study_uid),
-            uid=_clip(Refusal.uid, one.uid),
-            sop_class=_clip(Refusal.sop_class, one.sop_class),
+            caller=clip(Refusal.caller, one.caller),
+            address=clip(Refusal.address, one.address),
+            study_uid=clip(Refusal.study_uid, one.study_uid),
+            uid=clip(Refusal.uid, one.uid),
+            sop_class=clip(Refusal.sop_class, one.sop_class),
             status=one.status,
-            reason=_clip(Refusal.reason, one.reason),
+            reason=clip(Refusal.reason, one.reason),
             path=one.path,
         )
         for one in refused
@@ -161,7 +162,7 @@ def note_refusals(session: Session, refused: Sequence[Refused]) -> None:
                 revision=None,
                 stage="receive",
                 level="warning",
-                text=_clip(Event.text, text),
+                text=clip(Event.text, text),
             )
         )
 
@@ -187,7 +188,7 @@ def _contradiction(image: Received, study: Study, series: Series, merged: Sequen
         return "its Series Instance UID belongs to a series of another study"
     known, said = study.patient.patient_id, image.patient_id
     one_person = any(known in group and said in group for group in merged)
-    if known and said and not one_person and known not in (said, _clip(Patient.patient_id, said)):
+    if known and said and not one_person and known not in (said, clip(Patient.patient_id, said)):
         return (
             "its Patient ID is not that of the study it names; where the PACS has merged the two, "
             "enter both in priors.merged and send it again"
@@ -206,12 +207,12 @@ def _studies(session: Session, images: Sequence[Received]) -> dict[str, Study]:
         {
             "uid": image.study_uid,
             "patient_pk": patients[_patient_key(image)],
-            "study_date": _clip(Study.study_date, image.study_date),
-            "study_time": _clip(Study.study_time, image.study_time),
-            "birth_date": _clip(Study.birth_date, image.birth_date),
-            "accession_number": _clip(Study.accession_number, image.accession_number),
-            "description": _clip(Study.description, image.study_description),
-            "source": _clip(Study.source, image.source),
+            "study_date": clip(Study.study_date, image.study_date),
+            "study_time": clip(Study.study_time, image.study_time),
+            "birth_date": clip(Study.birth_date, image.birth_date),
+            "accession_number": clip(Study.accession_number, image.accession_number),
+            "description": clip(Study.description, image.study_description),
+            "source": clip(Study.source, image.source),
             "first_image_at": image.received_at,
             "last_image_at": image.received_at,
             "is_open": False,  # until an image of it is entered
@@ -228,9 +229,9 @@ def _patients(session: Session, images: Iterable[Received]) -> dict[tuple[str, s
         _patient_key(image): {
             "patient_id": _patient_key(image)[0],
             "issuer": _patient_key(image)[1],
-            "name": _clip(Patient.name, image.patient_name),
-            "birth_date": _clip(Patient.birth_date, image.birth_date),
-            "sex": _clip(Patient.sex, image.sex),
+            "name": clip(Patient.name, image.patient_name),
+            "birth_date": clip(Patient.birth_date, image.birth_date),
+            "sex": clip(Patient.sex, image.sex),
         }
         for image in images
     }
@@ -244,8 +245,8 @@ def _patients(session: Session, images: Iterable[Received]) -> dict[tuple[str, s
 
 
 def _patient_key(image: Received) -> tuple[str, str]:
-    patient_id = _clip(Patient.patient_id, image.patient_id)
-    return patient_id, _clip(Patient.issuer, image.issuer) if patient_id else image.study_uid
+    patient_id = clip(Patient.patient_id, image.patient_id)
+    return patient_id, clip(Patient.issuer, image.issuer) if patient_id else image.study_uid
 
 
 def _series(session: Session, images: Sequence[Received], studies: dict[str, Study]) -> dict[str, Series]:
@@ -255,10 +256,10 @@ def _series(session: Session, images: Sequence[Received], studies: dict[str, Stu
         {
             "study_pk": studies[image.study_uid].id,
             "uid": uid,
-            "modality": _clip(Series.modality, image.modality),
+            "modality": clip(Series.modality, image.modality),
             "number": image.series_number,
-            "description": _clip(Series.description, image.series_description),
-            "body_part": _clip(Series.body_part, image.body_part),
+            "description": clip(Series.description, image.series_description),
+            "body_part": clip(Series.body_part, image.body_part),
         }
         for uid, image in first.items()
         if uid not in found
@@ -288,7 +289,7 @@ def _open(session: Session, studies: dict[str, Study], new: Iterable[Received]) 
             text = f"Receiving{late} from {image.source or 'an unknown sender'}."
             session.add(Event(at=image.received_at, study_uid=uid, revision=None, stage="receive", text=text))
         if study.fetched_until is not None:
-            study.source = _clip(Study.source, image.source)
+            study.source = clip(Study.source, image.source)
         study.is_open, study.fetched_until = True, None
         study.last_image_at = image.received_at  # also one before the last, when the clock was put back
     session.flush()
@@ -326,10 +327,3 @@ def _insert_missing(session: Session, table: type[Base], rows: list[dict[str, An
     core = cast(Table, table.__table__)
     insert = postgresql.insert(core) if dialect == "postgresql" else sqlite.insert(core)
     session.execute(insert.on_conflict_do_nothing(), rows)
-
-
-def _clip(column: Any, text: str) -> str:
-    """``text`` as the column can hold it: not too long, and neither NUL, which PostgreSQL refuses, nor half
-    of a surrogate pair, which no database takes."""
-    sound = text.encode("utf-8", "replace").decode()
-    return sound.replace("\0", "")[: column.type.length]

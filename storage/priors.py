@@ -15,6 +15,7 @@ from sqlalchemy import Select, and_, func, select, true
 from sqlalchemy.orm import Session, selectinload
 
 from inference.findings import Finding
+from storage.columns import clip
 from storage.database import has_come, now
 from storage.readings import StoredReading, save_reading, stored
 from storage.tables import (
@@ -285,11 +286,11 @@ def expect(
         if study.fetched_until is not None or study.images_deleted_at is not None:
             study.fetched_until = until
         return
-    owner = session.scalar(
-        select(Patient).where(Patient.patient_id == patient.patient_id, Patient.issuer == patient.issuer)
-    )
+    patient_id, issuer = clip(Patient.patient_id, patient.patient_id), clip(Patient.issuer, patient.issuer)
+    owner = session.scalar(select(Patient).where(Patient.patient_id == patient_id, Patient.issuer == issuer))
     if owner is None:
-        owner = Patient(patient_id=patient.patient_id, issuer=patient.issuer, birth_date=patient.birth_date)
+        birth_date = clip(Patient.birth_date, patient.birth_date)
+        owner = Patient(patient_id=patient_id, issuer=issuer, birth_date=birth_date)
         session.add(owner)
         session.flush()
     at = now()
@@ -297,10 +298,10 @@ def expect(
         Study(
             uid=study_uid,
             patient_pk=owner.id,
-            study_date=date,
-            study_time=time,
-            birth_date=patient.birth_date[:16],
-            description=description[:255],
+            study_date=clip(Study.study_date, date),
+            study_time=clip(Study.study_time, time),
+            birth_date=clip(Study.birth_date, patient.birth_date),
+            description=clip(Study.description, description),
             first_image_at=at,
             last_image_at=at,
             is_open=False,
@@ -338,7 +339,7 @@ def note_unanswered(
         session.add(row)
     row.next_at = now() + min(pause * 2 ** min(row.attempts, 20), longest)
     row.attempts += 1
-    row.last_error = reason[:2000]
+    row.last_error = clip(Unanswered.last_error, reason)
 
 
 def ask_later(session: Session, study_uid: str, archive: str, pause: timedelta) -> None:

@@ -10,6 +10,7 @@ from sqlalchemy import select, true
 from sqlalchemy.orm import Session, selectinload
 
 from inference.findings import Finding
+from storage.columns import clip
 from storage.database import now
 from storage.tables import FindingRow, ReadingRow, ResultObject, Revision, Study
 
@@ -82,7 +83,7 @@ def finish(
     revision = find_revision(session, study_uid, number)
     revision.state = state
     revision.stage = stage
-    revision.reason = reason[:2000]
+    revision.reason = clip(Revision.reason, reason)
     revision.finished_at = None if state == "delivering" else now()
 
 
