@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Self
@@ -213,9 +213,9 @@ def _executor_id(data_dir: Path) -> str:
     return kept.read_text()
 
 
-def _forget_who_did_what(settings: Settings, database: Database) -> None:
+def _forget_who_did_what(settings: Settings, database: Database, at: datetime) -> None:
     with database.session() as session:
-        audit.prune(session, now() - timedelta(days=settings.audit.keep_days))
+        audit.prune(session, at - timedelta(days=settings.audit.keep_days))
         accounts.prune(session, seen_before=now() - timedelta(minutes=settings.web.idle_minutes))
 
 

@@ -10,9 +10,10 @@ from datetime import datetime, timedelta
 from node.health import Probe
 from node.periodic import PeriodicTask
 from node.settings.upkeep import RetentionSettings
+from node.steady import SteadyClock
 from storage import quarantine, retention
 from storage.archive import Archive
-from storage.database import Database, now
+from storage.database import Database
 
 log = logging.getLogger(__name__)
 
@@ -43,8 +44,9 @@ class Retention:
     """Looks at disk and quarantine twice a minute, and at everything's age once an hour, as its ``task``.
 
     forget_runs: deletes from the queue what ended before a moment, some of it at a time, and says how many.
-    also: further things to forget, once an hour.
+    also: forget further things, once an hour, as of a moment.
     merged: patient IDs that are one patient's.
+    clock: what is how old; by default one that doubts a wall clock that leaps.
     """
 
     def __init__(
@@ -53,8 +55,9 @@ class Retention:
         database: Database,
         archive: Archive,
         forget_runs: Callable[[datetime], int],
-        also: Sequence[Callable[[], object]] = (),
+        also: Sequence[Callable[[datetime], object]] = (),
         merged: Sequence[Sequence[str]] = (),
+        clock: SteadyClock | None = None,
     ) -> None:
         self._settings = settings
         self._database = database
@@ -62,6 +65,7 @@ class Retention:
         self._forget_runs = forget_runs
         self._also = also
         self._merged = merged
+        self._clock = clock or SteadyClock()
         self._deleted = 0
         self._problem = ""
         self._refused = quarantine.Pruned(0, 0, 0)
@@ -83,6 +87,14 @@ class Retention:
             detail += f"; refused objects: {self._refused.left}, {size:,.0f} MB"
         if self._deleted:
             detail += f"; studies whose images were deleted since the start: {self._deleted}"
+        if leap := self._clock.leap:
+            return Probe(
+                "retention",
+                False,
+                f"the machine's clock has leapt {leap.total_seconds() / 3600:,.0f} hours forwards; nothing "
+                "is deleted for being that much older until the clock has shown its new time for a day",
+                "put the machine's clock right; where it is right, nothing needs to be done",
+            )
         hint = "mend or delete what holds them, or give node.data_dir a larger disk"
         return Probe("retention", not self._problem, self._problem or detail, hint if self._problem else "")
 
@@ -91,7 +103,7 @@ class Retention:
         rules = self._settings
         self._refused = quarantine.prune(
             self._archive.quarantine,
-            now() - timedelta(days=rules.quarantine_days) if rules.quarantine_days else None,
+            self._clock.now() - timedelta(days=rules.quarantine_days) if rules.quarantine_days else None,
             rules.quarantine_mb << 20 if rules.quarantine_mb else None,
         )
         if self._refused.objects:
@@ -102,7 +114,7 @@ class Retention:
         mark, hours = self._settings.images_below_free_mb << 20, self._settings.images_at_least_hours
         while mark and self._archive.free_bytes() < mark and not self.task.is_stopping:
             why = f"less than {mark >> 20} MB of the disk were free"
-            if not self._delete_before(now() - timedelta(hours=hours), why, most=1):
+            if not self._delete_before(self._clock.now() - timedelta(hours=hours), why, most=1):
                 with self._database.snapshot() as session:
                     failed = retention.kept_by_failure(session)
                 self._problem = (
@@ -114,7 +126,7 @@ class Retention:
 
     def delete_what_is_old(self) -> None:
         """Delete what is older than the settings say."""
-        rules, at = self._settings, now()
+        rules, at = self._settings, self._clock.now()
         if rules.images_days:
             before, why = at - timedelta(days=rules.images_days), f"{rules.images_days} days have passed"
             while self._delete_before(before, why, most=STUDIES_AT_ONCE) and not self.task.is_stopping:
@@ -122,7 +134,7 @@ class Retention:
         if rules.records_days:
             self._forget_before(at - timedelta(days=rules.records_days))
         for forget in self._also:
-            forget()
+            forget(at)
 
     def _forget_before(self, moment: datetime) -> None:
         while not self.task.is_stopping:

@@ -56,6 +56,14 @@ class Misfit:
 
 
 @dataclass(frozen=True)
+class Belonging:
+    """Whose a study is, by Patient ID, and what study a series is of; None where it is not known."""
+
+    patient_id: str | None = None
+    study_of_series: str | None = None
+
+
+@dataclass(frozen=True)
 class Recorded:
     """What a batch came to: how many rows are new, how many images were known, which do not fit."""
 
@@ -95,6 +103,8 @@ def record(session: Session, received: Sequence[Received], merged: Sequence[Sequ
         select(Instance.uid, Instance.path).where(Instance.uid.in_({image.uid for image in received}))
     )
     held = {row.uid: row.path for row in found}
+    by_key = {study.id: study.uid for study in studies.values()}
+    study_of = {uid: by_key.get(one.study_pk, "another") for uid, one in series.items()}
     misfits: list[Misfit] = []
     new: list[Received] = []
     known: list[Received] = []
@@ -103,7 +113,12 @@ def record(session: Session, received: Sequence[Received], merged: Sequence[Sequ
             misfits.append(Misfit(image, "its SOP Instance UID belongs to an image of another study"))
         elif image.uid in held:
             known.append(image)
-        elif reason := _contradiction(image, studies[image.study_uid], series[image.series_uid], merged):
+        elif reason := contradiction(
+            Belonging(studies[image.study_uid].patient.patient_id, study_of[image.series_uid]),
+            image.study_uid,
+            image.patient_id,
+            merged,
+        ):
             misfits.append(Misfit(image, reason))
         else:
             new.append(image)
@@ -183,12 +198,23 @@ def instances_of(session: Session, study_uid: str, revision: int) -> dict[str, l
     return files
 
 
-def _contradiction(image: Received, study: Study, series: Series, merged: Sequence[Sequence[str]]) -> str:
-    if series.study_pk != study.id:
+def belonging(session: Session, study_uid: str, series_uid: str) -> Belonging:
+    """What the rows say of a study and of a series."""
+    patient_id = select(Patient.patient_id).join(Study).where(Study.uid == study_uid)
+    study_of_series = select(Study.uid).join(Series).where(Series.uid == series_uid)
+    return Belonging(session.scalar(patient_id), session.scalar(study_of_series))
+
+
+def contradiction(
+    known: Belonging, study_uid: str, patient_id: str, merged: Sequence[Sequence[str]] = ()
+) -> str:
+    """Why an image cannot belong where it says, empty where it can. Who does not say whose it is, and whose
+    study does not, contradicts nothing. ``merged``: patient IDs of one person."""
+    if known.study_of_series not in (None, study_uid):
         return "its Series Instance UID belongs to a series of another study"
-    known, said = study.patient.patient_id, image.patient_id
-    one_person = any(known in group and said in group for group in merged)
-    if known and said and not one_person and known not in (said, clip(Patient.patient_id, said)):
+    one_person = any(known.patient_id in group and patient_id in group for group in merged)
+    same = known.patient_id in (patient_id, clip(Patient.patient_id, patient_id))
+    if known.patient_id and patient_id and not (one_person or same):
         return (
             "its Patient ID is not that of the study it names; where the PACS has merged the two, "
             "enter both in priors.merged and send it again"

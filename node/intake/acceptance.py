@@ -7,6 +7,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from node.intake.belongings import Belongings
 from node.intake.examination import (
     CANNOT_UNDERSTAND,
     CONFLICT,
@@ -53,6 +54,7 @@ class Acceptance:
         archive: Archive,
         ledger: Ledger,
         notes: RefusalNotes,
+        belongings: Belongings,
         *,
         minimum_free: int = 0,
         maximum_object: int = 1 << 62,
@@ -60,6 +62,7 @@ class Acceptance:
         self._archive = archive
         self._ledger = ledger
         self._notes = notes
+        self._belongings = belongings
         self._minimum_free = minimum_free
         self._maximum_object = maximum_object
         self._free = 0
@@ -117,7 +120,10 @@ class Acceptance:
         """Examine a whole file and keep it or put it into quarantine."""
         try:
             header = examine(incoming.fd, offset, announced, self._scratch)
+            if reason := self._belongings.contradiction(header):
+                raise RefusedError(CONFLICT, reason, header.study_uid)
             kept = self._archive.keep(incoming, header.study_uid, announced.uid)
+            self._belongings.keep(header)
         except RefusedError as refused:
             if refused.status == OUT_OF_RESOURCES:  # it is sent again once there is room
                 incoming.discard()

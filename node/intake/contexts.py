@@ -41,7 +41,10 @@ from pydicom.uid import (
 )
 from pynetdicom import build_context
 from pynetdicom.presentation import AllStoragePresentationContexts, PresentationContext
-from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
+from pynetdicom.sop_class import (  # type: ignore[attr-defined]
+    StorageCommitmentPushModel,
+    Verification,
+)
 
 NATIVE = (
     ExplicitVRLittleEndian,
@@ -105,6 +108,9 @@ def storage_classes(private: Iterable[str] = ()) -> list[str]:
 
 
 def supported_contexts(private: Iterable[str] = ()) -> list[PresentationContext]:
-    """What the receiver supports: verification, and each storage class in each transfer syntax."""
+    """What the receiver supports: verification, each storage class in each transfer syntax, and storage
+    commitment results from a peer that is their SCP though it asks for the association."""
     storage = [build_context(uid, list(TRANSFER_SYNTAXES)) for uid in storage_classes(private)]
-    return [build_context(Verification, [ExplicitVRLittleEndian, ImplicitVRLittleEndian]), *storage]
+    results = build_context(StorageCommitmentPushModel)
+    results.scu_role, results.scp_role = True, True
+    return [build_context(Verification, [ExplicitVRLittleEndian, ImplicitVRLittleEndian]), *storage, results]

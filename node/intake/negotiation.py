@@ -21,8 +21,7 @@ from node.wire.negotiation import APPLICATION_CONTEXT, MAXIMUM_CONTEXTS, Kind
 from node.wire.pdu import ASSOCIATE_RQ, PDU_HEAD
 from storage.part10 import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION
 
-LIMIT_EXCEEDED = (2, 3, 2)
-
+LIMIT_EXCEEDED = (2, 3, 2)  # result, source, reason (PS3.8 Table 9-21)
 
 MAXIMUM_REQUEST = 256 * 1024  # bytes: 128 contexts with every transfer syntax there is, and who the user is
 MOST_ITEMS = 8192  # contexts and what they offer (128 times 45), and what is said of the user
@@ -60,11 +59,11 @@ def calling_title(body: bytes | memoryview) -> str:
     return title
 
 
-def decode_request(body: bytes) -> A_ASSOCIATE:
-    """Read an A-ASSOCIATE-RQ, without its six bytes of head.
+def check_size(body: bytes) -> None:
+    """See that an A-ASSOCIATE-RQ, without its six bytes of head, asks for no more than anybody needs.
 
     Raises:
-        MalformedRequestError: it is something else, broken, or asks for more than anybody needs.
+        MalformedRequestError: it does.
     """
     contexts, items = _count(body)
     if contexts > MAXIMUM_CONTEXTS or items > MOST_ITEMS:
@@ -72,6 +71,15 @@ def decode_request(body: bytes) -> A_ASSOCIATE:
             f"an association request of {contexts} contexts and {items} items in all; at most "
             f"{MAXIMUM_CONTEXTS} and {MOST_ITEMS} are read"
         )
+
+
+def decode_request(body: bytes) -> A_ASSOCIATE:
+    """Read an A-ASSOCIATE-RQ, without its six bytes of head.
+
+    Raises:
+        MalformedRequestError: it is something else, broken, or asks for more than anybody needs.
+    """
+    check_size(body)
     request = A_ASSOCIATE_RQ()
     try:
         request.decode(PDU_HEAD.pack(ASSOCIATE_RQ, len(body)) + body)

@@ -10,7 +10,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 
+import pynetdicom
+
 from node.intake.acceptance import Acceptance
+from node.intake.belongings import Belongings
 from node.intake.door import Door
 from node.intake.examination import Announcement
 from node.intake.ledger import Ledger
@@ -24,6 +27,8 @@ from storage.archive import Archive, ArchiveError
 from storage.database import Database
 
 log = logging.getLogger(__name__)
+
+PROVEN_PYNETDICOM = "3.0.4"  # by the tests of tests/node/intake
 
 
 class ReceiverError(RuntimeError):
@@ -54,16 +59,23 @@ class Receiver:
             archive,
             self._ledger,
             notes,
+            Belongings(database, merged),
             minimum_free=settings.minimum_free_mb << 20,
             maximum_object=settings.maximum_object_mb << 20,
         )
         self._acceptance = acceptance
         door = Door(settings, notes)
-        secure = identity if settings.tls.enabled else None
-        self._listener: FastListener | StockListener = (
-            FastListener(settings, ae_title, acceptance, door, partial(commitment.record, database), secure)
-            if settings.transport == "fast"
-            else StockListener(settings, ae_title, acceptance, door)
+        self._misfit = _misfit(settings)
+        if self._misfit:
+            log.warning("%s", self._misfit)
+        listener = FastListener if settings.transport == "fast" and not self._misfit else StockListener
+        self._listener: FastListener | StockListener = listener(
+            settings,
+            ae_title,
+            acceptance,
+            door,
+            partial(commitment.record, database),
+            identity if settings.tls.enabled else None,
         )
 
     def start(self) -> int:
@@ -110,7 +122,19 @@ class Receiver:
     @property
     def problem(self) -> str | None:
         """What is wrong at the moment, in one sentence; None when nothing is."""
-        return self._ledger.problem
+        return self._ledger.problem or self._misfit
+
+
+def _misfit(settings: DicomSettings) -> str | None:
+    """Why the fast transport, though it is chosen, does not serve: it negotiates with classes of pynetdicom's
+    that may be others in another version."""
+    if settings.transport == "fast" and pynetdicom.__version__ != PROVEN_PYNETDICOM:
+        return (
+            f"pynetdicom {pynetdicom.__version__} is installed, and the fast transport is proven with "
+            f"{PROVEN_PYNETDICOM} alone: images are received by the stock one, which is slower. Install "
+            f'pynetdicom=={PROVEN_PYNETDICOM}, or set dicom.transport = "stock".'
+        )
+    return None
 
 
 def _explained(error: OSError, settings: DicomSettings) -> str:

@@ -9,12 +9,10 @@ from __future__ import annotations
 
 import logging
 import socket
-import ssl
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 
-from pynetdicom import build_context
 from pynetdicom.presentation import PresentationContext
 from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
 
@@ -33,7 +31,7 @@ from node.intake.negotiation import (
 from node.intake.tally import Tally
 from node.peers.commitment import PUSH_MODEL, MalformedReportError, Report, decode_report
 from node.settings import DicomSettings
-from node.tls import Identity, PeerCertificate, TlsError, certificate_of, in_words
+from node.tls import Identity, PeerCertificate, TlsError
 from node.wire.command import (
     CANCEL_REQUEST,
     ECHO_REQUEST,
@@ -92,7 +90,7 @@ class FastListener:
         self._identity = identity
         self._take_report = take_report
         self._ae_title = ae_title
-        self._supported = [*supported_contexts(settings.private_sop_classes), _commitment_context()]
+        self._supported = supported_contexts(settings.private_sop_classes)
         self._socket: socket.socket | None = None
         self._accepting = threading.Thread(target=self._accept, name=f"listener {ae_title}", daemon=True)
         self._lock = threading.Lock()
@@ -273,20 +271,8 @@ class _Association(threading.Thread):
         identity = self._listener.identity
         if identity is None:
             return None
-        try:
-            connection = identity.accepting().wrap_socket(
-                self._connection, server_side=True, do_handshake_on_connect=False
-            )
-            self._wire = SecureWire(connection)
-            self._wire.set_deadline(self._listener.settings.tls.handshake_seconds)
-            connection.do_handshake()
-            return certificate_of(connection)
-        except (ssl.SSLEOFError, ssl.SSLZeroReturnError, ConnectionError) as error:
-            raise PeerGoneError("hung up during the TLS handshake") from error
-        except OSError as error:
-            if isinstance(self._wire, SecureWire):
-                self._wire.hear_out()
-            raise TlsError(in_words(error)) from error
+        self._wire = secure = SecureWire.with_caller(self._connection, identity)
+        return secure.shake_hands(self._listener.settings.tls.handshake_seconds)
 
     def _negotiate(self, certificate: PeerCertificate | None) -> bool:
         self._wire.set_deadline(min(SECONDS_TO_INTRODUCE, self._listener.settings.network_timeout))
@@ -405,10 +391,3 @@ class _Association(threading.Thread):
         self._request = None
         fragment = FRAGMENT_HEAD.pack(len(response) + 2, self._context_id, COMMAND | LAST)
         self._wire.send(P_DATA, fragment + response)
-
-
-def _commitment_context() -> PresentationContext:
-    """Storage commitment results, from a peer that is their SCP though it asks for the association."""
-    context = build_context(PUSH_MODEL)
-    context.scu_role, context.scp_role = True, True
-    return context

@@ -11,7 +11,9 @@ from pynetdicom import evt
 from pynetdicom.transport import AssociationSocket
 
 
-class _PolledSocket(AssociationSocket):
+class PolledSocket(AssociationSocket):
+    """A socket of pynetdicom's that is asked with poll(2)."""
+
     @property
     def ready(self) -> bool:
         """As the one it stands for: whether there is something to be read, also that it was closed."""
@@ -30,7 +32,7 @@ class _PolledSocket(AssociationSocket):
 def _poll(event: evt.Event) -> None:
     connection: Any = event.assoc.dul.socket
     if type(connection) is AssociationSocket:
-        connection.__class__ = _PolledSocket
+        connection.__class__ = PolledSocket
 
 
 POLLED: tuple[Any, Any] = (evt.EVT_CONN_OPEN, _poll)

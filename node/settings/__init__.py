@@ -78,7 +78,7 @@ class DicomSettings(Section):
     maximum_associations: Annotated[int, Field(ge=1)] = 100
     """How many senders may be connected at once."""
     maximum_associations_per_sender: Annotated[int, Field(ge=1), BeforeValidator(not_true)] = 64
-    """How many connections one address may have of those; transport "stock" sets no such limit."""
+    """How many connections one address may have of those."""
     network_timeout: Seconds = 60
     """A connection that stays silent for this many seconds is closed."""
     transport: Literal["fast", "stock"] = "fast"
@@ -96,8 +96,6 @@ class DicomSettings(Section):
 
     @model_validator(mode="after")
     def _secure(self) -> Self:
-        if self.tls.enabled and self.transport == "stock":
-            raise ValueError('transport = "stock" speaks no TLS; use "fast", or set tls.enabled = false')
         if any(caller.certificate for caller in self.allowed_callers) and not self.tls.enabled:
             raise ValueError("allowed_callers asks for a certificate, which needs tls.enabled = true")
         return self

@@ -8,8 +8,9 @@ import struct
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from typing import Self
 
-from node.tls import in_words
+from node.tls import Identity, PeerCertificate, TlsError, certificate_of, in_words
 
 MAXIMUM_PDU = 256 * 1024  # of the fragments a peer may put into one PDU; what we announce
 
@@ -44,6 +45,10 @@ class Wire:
         connection.setblocking(True)
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+
+    @property
+    def connection(self) -> socket.socket:
+        return self._connection
 
     def set_deadline(self, seconds: float) -> None:
         """How long a PDU may take to begin, and again to come in whole; and to go out."""
@@ -151,6 +156,38 @@ class SecureWire(Wire):
     def __init__(self, connection: ssl.SSLSocket) -> None:
         super().__init__(connection)
         self._secure = connection
+
+    @classmethod
+    def with_caller(cls, connection: socket.socket, identity: Identity) -> Self:
+        """Over a connection that a peer has made, before the two have shaken hands.
+
+        Raises:
+            PeerGoneError: it has hung up.
+        """
+        try:
+            secure = identity.accepting().wrap_socket(
+                connection, server_side=True, do_handshake_on_connect=False
+            )
+        except OSError as error:
+            raise PeerGoneError("hung up before the TLS handshake") from error
+        return cls(secure)
+
+    def shake_hands(self, seconds: float) -> PeerCertificate | None:
+        """The TLS handshake; returns what the peer showed of itself.
+
+        Raises:
+            TlsError: the peer does not speak TLS, is not who it should be, or takes longer than ``seconds``.
+            PeerGoneError: it hung up meanwhile.
+        """
+        self.set_deadline(seconds)
+        try:
+            self._secure.do_handshake()
+        except (ssl.SSLEOFError, ssl.SSLZeroReturnError, ConnectionError) as error:
+            raise PeerGoneError("hung up during the TLS handshake") from error
+        except OSError as error:
+            self.hear_out()
+            raise TlsError(in_words(error)) from error
+        return certificate_of(self._secure)
 
     def set_deadline(self, seconds: float) -> None:
         self._seconds = seconds

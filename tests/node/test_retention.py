@@ -10,6 +10,7 @@ from sqlalchemy import select
 
 from node.retention import Retention
 from node.settings.upkeep import RetentionSettings
+from node.steady import SteadyClock
 from storage.archive import Archive
 from storage.database import Database, now
 from storage.tables import Instance, Series, Study
@@ -66,6 +67,29 @@ def test_images_go_after_their_days(database: Database, archive: Archive) -> Non
     Retention(RetentionSettings(images_days=30), database, archive, forget_nothing).delete_what_is_old()
     assert with_images(database) == {young, open_}
     assert len(list(archive.images.rglob("*.dcm"))) == 2
+
+
+def test_a_clock_that_leaps_forwards_deletes_nothing_and_is_told_of(
+    database: Database, archive: Archive
+) -> None:
+    fresh, leap = study(database, archive, 0), timedelta()
+    steady = SteadyClock(lambda: now() + leap)
+    asked: list[datetime] = []
+    rules = RetentionSettings(images_days=30, images_below_free_mb=MARK_MB, quarantine_days=1)
+    retention = Retention(rules, database, archive, forget_nothing, [asked.append], clock=steady)
+    refused = archive.quarantine / "2026-01-01" / "1.dcm"
+    refused.parent.mkdir()
+    refused.write_bytes(b"refused")
+    leap = timedelta(days=40)
+    retention.prune_quarantine()
+    retention.make_room()
+    retention.delete_what_is_old()
+    assert with_images(database) == {fresh}
+    assert refused.exists()
+    assert asked[0] < now() + timedelta(hours=1)
+    assert "has leapt 960 hours forwards" in retention.probe().detail
+    leap = timedelta()
+    assert "leapt" not in retention.probe().detail
 
 
 def test_at_the_mark_the_oldest_go_and_no_more_than_needed(database: Database, archive: Archive) -> None:

@@ -61,8 +61,7 @@ class RawSender:
         """Receive a response and return its Status (0000,0900)."""
         kind, body = self.receive()
         assert kind == P_DATA, f"PDU type {kind} instead of a response"
-        command = body[6:]
-        return int(struct.unpack_from("<H", command, command.index(b"\0\0\0\x09\x02\0\0\0") + 8)[0])
+        return status_in(body)
 
     def send_pdu(self, kind: int, body: bytes) -> None:
         self.socket.sendall(pdu(kind, body))
@@ -104,6 +103,11 @@ def association_request(contexts: Sequence[tuple[str, str]], caller: str = "RAW"
     implementation.implementation_class_uid = UID("1.2.3.4")
     primitive.user_information = [length, implementation]
     return A_ASSOCIATE_RQ(primitive).encode()
+
+
+def status_in(body: bytes) -> int:
+    """The Status of the response that a P-DATA-TF's body holds."""
+    return int(struct.unpack_from("<H", body, body.index(b"\0\0\0\x09\x02\0\0\0") + 8)[0])
 
 
 def pdu(kind: int, body: bytes) -> bytes:

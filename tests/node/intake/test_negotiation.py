@@ -60,21 +60,20 @@ def test_a_request_that_nobody_needs_is_not_decoded(monkeypatch: pytest.MonkeyPa
 
 
 def test_who_is_not_let_in_has_no_request_decoded(
-    start_intake: Callable[..., Intake], monkeypatch: pytest.MonkeyPatch
+    start_intake: Callable[..., Intake], transport: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def decode(_body: bytes) -> None:
+    def decode(_request: A_ASSOCIATE_RQ, _pdu: bytes) -> None:
         raise AssertionError("decoded")
 
-    intake = start_intake("fast", allowed_callers=[AllowedCaller(ae_title="CT1")])
-    monkeypatch.setattr("node.intake.transport.decode_request", decode)
+    intake = start_intake(transport, allowed_callers=[AllowedCaller(ae_title="CT1")])
+    monkeypatch.setattr(A_ASSOCIATE_RQ, "decode", decode)
     with RawSender(intake.port) as stranger:
         assert stranger.associate(caller="STRANGER") == ASSOCIATE_RJ
     assert "STRANGER" in intake.refusals()[0].reason
 
 
 @pytest.mark.parametrize("title", [b" " * 16, b"\0" * 16, b"CT1\nforged".ljust(16), b"\xff" * 16])
-def test_a_request_that_names_nobody_is_aborted(start_intake: Callable[..., Intake], title: bytes) -> None:
-    intake = start_intake("fast")
+def test_a_request_that_names_nobody_is_aborted(intake: Intake, title: bytes) -> None:
     body = body_of((CTImageStorage, [ExplicitVRLittleEndian]))
     with RawSender(intake.port) as sender:
         sender.send_pdu(1, body[:20] + title + body[36:])

@@ -5,6 +5,7 @@ import subprocess
 import threading
 from collections.abc import Callable
 from datetime import timedelta
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,8 @@ from pynetdicom.sop_class import Verification
 from sqlalchemy import select
 
 from node.intake.contexts import LOSSLESS, LOSSY, NATIVE, VIDEO
-from node.intake.receiver import Receiver, ReceiverError
+from node.intake.receiver import PROVEN_PYNETDICOM, Receiver, ReceiverError
+from node.intake.stock import StockListener
 from node.settings import DicomSettings
 from storage.archive import Archive
 from storage.database import Database, now
@@ -145,11 +147,11 @@ def test_an_image_of_another_patient_does_not_enter_a_study(intake: Intake) -> N
     stranger.PatientID = "P2"
     send(intake.port, [image])
     intake.receiver.settle()
-    send(intake.port, [stranger])
+    assert send(intake.port, [stranger]) == [0xC001]
     assert [row.uid for row in intake.instances()] == [image.SOPInstanceUID]
     [refusal] = intake.refusals()
     assert "Patient ID" in refusal.reason
-    assert intake.archive.path(refusal.path).exists()
+    assert intake.archive.path(refusal.path).is_relative_to(intake.archive.quarantine)
 
 
 def test_a_caller_that_is_not_listed_is_rejected_and_noted(start_intake: StartIntake, transport: str) -> None:
@@ -228,6 +230,23 @@ def test_a_receiver_can_be_stopped_and_started_again(start_intake: StartIntake, 
     second = start_intake(transport)
     send(second.port, [ct_slice()])
     assert len(second.instances()) == 2
+
+
+def test_with_another_version_of_its_library_the_fast_transport_leaves_the_field_to_the_stock_one(
+    start_intake: StartIntake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pynetdicom.__version__", "3.1.0")
+    intake = start_intake("fast")
+    assert isinstance(intake.receiver._listener, StockListener)
+    assert "pynetdicom==3.0.4" in (intake.receiver.problem or "")
+    assert send(intake.port, ct_series(2)) == [0x0000] * 2
+    intake.receiver.stop()
+    assert start_intake("stock").receiver.problem is None
+
+
+def test_the_version_that_is_proven_is_the_one_that_is_installed(intake: Intake) -> None:
+    assert version("pynetdicom") == PROVEN_PYNETDICOM
+    assert intake.receiver.problem is None
 
 
 def test_what_is_durable_is_received_too(start_intake: StartIntake, transport: str) -> None:

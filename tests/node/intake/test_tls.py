@@ -55,7 +55,7 @@ def _saved(image: Dataset, path: Path) -> Path:
 
 @pytest.fixture
 def start_secure(
-    tmp_path: Path, authority: Authority, open_database: Callable[[], Database]
+    tmp_path: Path, authority: Authority, open_database: Callable[[], Database], transport: str
 ) -> Iterator[StartSecure]:
     """``start_secure(**dicom settings)``: a receiver that speaks TLS; stopped when the test ends."""
     node = authority.issue("node")
@@ -64,6 +64,7 @@ def start_secure(
     def start(tls: dict[str, Any] | None = None, **settings: Any) -> Intake:
         chosen = DicomSettings(
             **{"port": 0, "minimum_free_mb": 0, "durable": False, "network_timeout": 20, **settings},
+            transport=transport,
             tls=DicomTlsSettings(
                 **{
                     "enabled": True,

@@ -116,11 +116,10 @@ def posted(database: Database, files: list[Path]) -> Database:
     return database
 
 
-@pytest.fixture
-def node_port(database: Database, tmp_path: Path) -> Iterator[int]:
-    receiver = Receiver(
-        DicomSettings(port=0, minimum_free_mb=0), "OVERREAD", Archive(tmp_path / "data"), database
-    )
+@pytest.fixture(params=["fast", "stock"])
+def node_port(database: Database, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[int]:
+    settings = DicomSettings(port=0, minimum_free_mb=0, transport=request.param)
+    receiver = Receiver(settings, "OVERREAD", Archive(tmp_path / "data"), database)
     yield receiver.start()
     receiver.stop()
 
