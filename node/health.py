@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from sqlalchemy import text
@@ -20,8 +20,9 @@ from inference.engine import Engine
 from node.periodic import PeriodicTask
 from node.settings import Settings
 from node.tls import Identity, TlsError
-from storage.database import Database
+from storage.database import Database, now
 from storage.errors import said
+from storage.events import count_of, failed_lately
 
 LEAST_FREE_BYTES = 5 * 1024**3  # about ten chest CTs: room to finish what is under way
 LEAST_FREE_SHARE = 0.02
@@ -61,6 +62,7 @@ class NodeHealth:
             lambda: check_disk(settings.node.data_dir),
             lambda: check_engine(engine, settings.engine.kind),
             lambda: check_models(catalogue),
+            lambda: check_comparisons(database),
             *(lambda name=name, echo=echo: check_peer(name, echo) for name, echo in echoes.items()),
             *more,
         ]
@@ -135,6 +137,23 @@ def check_tasks(tasks: Sequence[PeriodicTask]) -> Probe:
         hint = "see the node's log for what is in its way; it is tried again by itself"
         return Probe("background", False, "; ".join(problems), hint)
     return Probe("background", True, ", ".join(task.name for task in tasks))
+
+
+def check_comparisons(database: Database) -> Probe:
+    """Whether every comparison of the last day came about that this node was to blame for."""
+    try:
+        with database.snapshot() as session:
+            failed = failed_lately(session, ("priors", "compare"), now() - timedelta(days=1))
+    except SQLAlchemyError:
+        return Probe("comparisons", True, "unknown while the database is away")
+    if not failed:
+        return Probe("comparisons", True, "none has failed within a day")
+    return Probe(
+        "comparisons",
+        False,
+        f"{count_of(failed, 'study', 'studies')} went out without a comparison within a day",
+        "see why on the timelines and in the node's log; once that is mended, press “Read again” there",
+    )
 
 
 def check_certificate(name: str, identity: Identity) -> Probe:

@@ -19,7 +19,7 @@ from typing import Any, Protocol
 from dbos import DBOS, DBOSConfig, SetEnqueueOptions, SetWorkflowID
 from dbos._serialization import Serializer
 from sqlalchemy import make_url, update
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, OperationalError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from node.stopping import Stopping
@@ -218,7 +218,7 @@ class DurableQueue:
             try:
                 return {"value": function(*args)}
             except Exception as error:  # whatever it is, the study is seen to have failed with it
-                if not _may_pass(error) or time.monotonic() + pause > give_up:
+                if not may_pass(error) or time.monotonic() + pause > give_up:
                     log.exception("a step failed")
                     return {"failed": _said(error)}
                 log.warning("a step is begun again in %g s: %s", pause, _said(error))
@@ -228,11 +228,12 @@ class DurableQueue:
             pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
 
 
-def _may_pass(error: Exception) -> bool:
-    """Whether it is the database that is away, or the disk that is full, and not something of the study."""
+def may_pass(error: Exception) -> bool:
+    """Whether it is the database, away or written into by another meanwhile, or the disk, which is full, and
+    not something of the study: what met it is begun again."""
     if isinstance(error, OSError):
         return error.errno in (errno.ENOSPC, errno.EDQUOT)
-    return isinstance(error, (OperationalError, InterfaceError, PoolTimeoutError))
+    return isinstance(error, (OperationalError, InterfaceError, IntegrityError, PoolTimeoutError))
 
 
 def _said(error: Exception) -> str:

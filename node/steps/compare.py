@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,11 +9,10 @@ from inference.growth.compare import compare
 from node.priors.find import PriorSeries, identity_with
 from node.priors.study_time import valid_date
 from node.reading_room import ReadingRoom
+from node.steps.done_without import done_without
 from node.steps.job import Assignment, Job, enter, files_of, keep_reading, kept_reading, note
 from node.steps.priors import as_prior
 from storage import priors
-
-log = logging.getLogger(__name__)
 
 
 def compare_with_priors(
@@ -32,7 +30,7 @@ def compare_with_priors(
     identity = identity_with(room, task.reader, task.series_uid, paths, series)
     if room.archive.has_reading(identity):
         return identity
-    try:
+    with done_without(room, job, "compare", "delivered without comparison"):
         comparison = compare(
             kept_reading(room, task.identity),
             room.volume(paths),
@@ -41,17 +39,13 @@ def compare_with_priors(
             room.catalogue,
             date=_date(room, job),
         )
-    except Exception as error:
-        log.exception("a comparison failed")
+        keep_reading(room, comparison.reading, identity, comparison.frames, comparison.seen_again)
         with room.database.session() as session:
-            note(session, job, "compare", f"delivered without comparison: {error}", "error")
-        return task.identity
-    keep_reading(room, comparison.reading, identity, comparison.frames, comparison.seen_again)
-    with room.database.session() as session:
-        for said in comparison.reading.comparison_notes:
-            note(session, job, "compare", said)
-        note(session, job, "compare", _said(comparison.reading.findings, comparison.reading.resolved))
-    return identity
+            for said in comparison.reading.comparison_notes:
+                note(session, job, "compare", said)
+            note(session, job, "compare", _said(comparison.reading.findings, comparison.reading.resolved))
+        return identity
+    return task.identity
 
 
 def _date(room: ReadingRoom, job: Job) -> str:

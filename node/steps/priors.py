@@ -9,8 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from inference import reading_json
-from inference.engine import EngineError
-from inference.errors import UnreadableSeriesError
 from inference.findings import Reading
 from inference.growth.compare import Prior, compare
 from node.peers.archive import ArchiveAnswerError
@@ -18,6 +16,7 @@ from node.priors import find as search
 from node.priors.find import PriorSeries, identity_with
 from node.reading_room import ReadingRoom
 from node.results.recovery import recover
+from node.steps.done_without import done_without
 from node.steps.job import Assignment, Job, enter, keep_reading, kept_reading, note, prior_files
 from node.steps.read import read_series
 from storage import priors
@@ -28,6 +27,12 @@ def find_priors(room: ReadingRoom, job: Job, assignment: Mapping[str, Any]) -> l
     answer is noted; the study is compared again when it does."""
     task = Assignment.of(assignment)
     enter(room, job, "priors")
+    with done_without(room, job, "priors", "not compared with any earlier study"):
+        return _found(room, job, task)
+    return []
+
+
+def _found(room: ReadingRoom, job: Job, task: Assignment) -> list[dict[str, Any]]:
     outcome = search.find_priors(room, job.study_uid, task.reader, task.series_uid)
     pause = timedelta(seconds=room.settings.priors.retry_seconds)
     with room.database.session() as session:
@@ -66,22 +71,19 @@ def read_prior(
     for identity in (series.identity, _identity_with(room, task, series, earlier)):
         if room.archive.has_reading(identity):
             return asdict(replace(series, identity=identity))
-    try:
+    with done_without(room, job, "priors", f"not compared with the study of {series.date or 'unknown date'}"):
         reading, how, identity = _told_or_read(room, task, series)
         if earlier and how == "read":
             reading, identity = _compared(room, task, series, reading, earlier)
-    except (UnreadableSeriesError, EngineError, OSError, ValueError) as error:
+        keep_reading(room, reading, identity)
+        body = reading_json.to_json(reading) | {"objects": []}
         with room.database.session() as session:
-            note(session, job, "priors", f"the study of {series.date} cannot be compared: {error}", "warning")
-        return None
-    keep_reading(room, reading, identity)
-    body = reading_json.to_json(reading) | {"objects": []}
-    with room.database.session() as session:
-        if series.fetched:
-            priors.save_prior_reading(session, series.study_uid, identity, body, reading.findings)
-        text = f"the study of {series.date or 'unknown date'} was {how}: {len(reading.findings)} found"
-        note(session, job, "priors", text)
-    return asdict(replace(series, identity=identity))
+            if series.fetched:
+                priors.save_prior_reading(session, series.study_uid, identity, body, reading.findings)
+            text = f"the study of {series.date or 'unknown date'} was {how}: {len(reading.findings)} found"
+            note(session, job, "priors", text)
+        return asdict(replace(series, identity=identity))
+    return None
 
 
 def as_prior(room: ReadingRoom, series: PriorSeries) -> Prior:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import socket
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from sqlalchemy import select
 
 from inference.catalogue import Catalogue
 from inference.engine.embedded import EmbeddedEngine
@@ -14,6 +16,7 @@ from node.health import (
     NodeHealth,
     Probe,
     check_certificate,
+    check_comparisons,
     check_database,
     check_disk,
     check_engine,
@@ -24,7 +27,9 @@ from node.health import (
 from node.peers.sending import DicomDestination
 from node.settings import Peer, Settings
 from node.tls import Files, Identity
-from storage.database import Database
+from storage.database import Database, now
+from storage.events import log_event
+from storage.tables import Event
 from tests.certificates import Authority
 from tests.tiny_models import make_repository
 
@@ -49,6 +54,25 @@ def test_a_database_that_is_gone_is_named_without_its_password(free_port: int) -
     assert says_how_to_mend(probe)
     assert "hunter2" not in probe.detail
     assert str(free_port) in probe.detail
+
+
+def test_comparisons_that_failed_within_a_day_are_a_problem(database: Database) -> None:
+    assert check_comparisons(database).ok
+    with database.session() as session:
+        for study, stage, level in (
+            ("1.1", "compare", "error"),
+            ("1.1", "priors", "error"),
+            ("1.2", "compare", "warning"),
+            ("1.3", "deliver", "error"),
+        ):
+            log_event(session, stage, "…", study_uid=study, level=level)  # type: ignore[arg-type]
+    probe = check_comparisons(database)
+    assert says_how_to_mend(probe)
+    assert probe.detail.startswith("1 study went out")
+    with database.session() as session:
+        for event in session.scalars(select(Event)):
+            event.at = now() - timedelta(hours=25)
+    assert check_comparisons(database).ok
 
 
 def test_a_folder_yet_to_be_made_is_judged_by_where_it_will_be(tmp_path: Path) -> None:
@@ -129,6 +153,6 @@ def test_every_part_of_a_node_is_looked_at(
         echoes = {"pacs": pacs_at(pacs.port).echo, "old": pacs_at(free_port).echo}
         health = NodeHealth(settings, database, catalogue, engine, lambda: listens, echoes)
         probes = {probe.name: probe.ok for probe in health()}
-    assert list(probes) == ["receiver", "database", "disk", "engine", "models", "pacs", "old"]
+    assert list(probes) == ["receiver", "database", "disk", "engine", "models", "comparisons", "pacs", "old"]
     assert (probes["receiver"], probes["pacs"], probes["old"]) == (listens, True, False)
     assert not probes["models"]

@@ -1,0 +1,47 @@
+"""What becomes of a study that cannot be compared: its results go out, and its timeline says so."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from inference.engine import EngineError
+from inference.errors import UnreadableSeriesError
+from node.reading_room import ReadingRoom
+from node.steps.job import Job, note
+from node.workflow import may_pass
+from storage.errors import said
+
+log = logging.getLogger(__name__)
+
+_AGAIN = "once that is mended, press “Read again”"
+
+
+@contextmanager
+def done_without(room: ReadingRoom, job: Job, stage: str, what: str) -> Iterator[None]:
+    """Go on behind this block where what is in it fails: ``what``, such as "delivered without comparison", is
+    said on the timeline with the reason. Images that are at fault are a warning; an engine, a disk or a
+    mistake of Overread's own is an error, which Health shows for a day.
+
+    Raises:
+        Exception: a database that is away or a disk that is full ends the step, which is begun again.
+    """
+    try:
+        yield
+    except Exception as error:
+        if may_pass(error):
+            raise
+        is_of_images = isinstance(error, UnreadableSeriesError | FileNotFoundError)
+        if is_of_images:
+            reason = said(error)
+        elif isinstance(error, EngineError | OSError):
+            reason = f"{said(error)}; {_AGAIN}"
+        else:
+            log.exception("a comparison failed")
+            reason = (
+                f"an error of Overread's own ({type(error).__name__}: {said(error)}); "
+                f"report it with the node's log, and {_AGAIN}"
+            )
+        with room.database.session() as session:
+            note(session, job, stage, f"{what}: {reason}", "warning" if is_of_images else "error")
