@@ -8,7 +8,7 @@ from hashlib import sha256
 from secrets import token_urlsafe
 from typing import Literal, cast
 
-from sqlalchemy import delete, func, or_, select, update
+from sqlalchemy import delete, or_, select, update
 from sqlalchemy.orm import Session, joinedload
 
 from storage.columns import clip
@@ -86,8 +86,9 @@ def remove(session: Session, name: str) -> None:
         AccountError: there is none, or it is the last that may act.
     """
     user = _existing(session, name)
-    admins = session.scalar(select(func.count()).select_from(User).where(User.role == "admin"))
-    if user.role == "admin" and admins == 1:
+    admins = select(User).where(User.role == "admin").order_by(User.id)
+    others_wait = admins.with_for_update()  # two who remove each other would else leave none
+    if session.scalars(others_wait).all() == [user]:
         raise AccountError(f"{name!r} is the only admin. Add another before you remove this one.")
     session.execute(delete(WebSession).where(WebSession.user_pk == user.id))
     session.delete(user)

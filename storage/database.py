@@ -16,6 +16,10 @@ from sqlalchemy.orm import InstrumentedAttribute, Session, sessionmaker
 MIGRATIONS = Path(__file__).parent / "migrations"
 
 
+POSTGRESQL_SNAPSHOT = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
+"""Of PostgreSQL's own default, READ COMMITTED, each statement has a look of its own."""
+
+
 class DatabaseError(RuntimeError):
     """The database cannot be opened or brought up to date; the message says what to do."""
 
@@ -24,7 +28,7 @@ class Database:
     """A connection pool and its sessions.
 
     ``with database.session() as s`` writes: it commits on leaving and rolls back on an error.
-    ``with database.snapshot() as s`` only reads, and waits for no writer.
+    ``with database.snapshot() as s`` only reads, all as it was at the first look, and waits for no writer.
 
     durable: what a session wrote is on the disk when it ends; SQLite else syncs now and then, and a power cut
     takes the last of it back. PostgreSQL goes by its own settings.
@@ -40,7 +44,8 @@ class Database:
             event.listen(self.engine, "connect", self._sqlite_pragmas)
             event.listen(self.engine, "begin", _sqlite_begin)
         self._sessions = sessionmaker(self.engine, expire_on_commit=False)
-        self._snapshots = sessionmaker(self.engine.execution_options(snapshot=True), expire_on_commit=False)
+        reading = {"snapshot": True} if self.is_sqlite else POSTGRESQL_SNAPSHOT
+        self._snapshots = sessionmaker(self.engine.execution_options(**reading), expire_on_commit=False)
 
     @property
     def is_sqlite(self) -> bool:

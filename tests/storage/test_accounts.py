@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, text
+from sqlalchemy.orm import Session
 
 from storage import accounts
 from storage.accounts import AccountError
 from storage.database import Database, now
 from storage.tables import WebSession
+from tests.waiting import wait_for
 
 LONG_AGO = datetime.min.replace(year=1990).astimezone()
 
@@ -19,6 +22,30 @@ LONG_AGO = datetime.min.replace(year=1990).astimezone()
 def anna(database: Database) -> None:
     with database.session() as session:
         accounts.add(session, "anna", "admin", "hash")
+
+
+@pytest.mark.only_on("postgresql", "SQLite has one writer at a time")
+def test_two_admins_who_remove_each_other_leave_one(database: Database) -> None:
+    with database.session() as session:
+        accounts.add(session, "berta", "admin", "hash")
+    with ThreadPoolExecutor() as pool, database.session() as session:
+        accounts.remove(session, "berta")
+        at_the_same_time = pool.submit(removed, database, "anna")
+        until_somebody_waits(session)
+        session.commit()
+        with pytest.raises(AccountError, match="the only admin"):
+            at_the_same_time.result(30)
+
+
+def removed(database: Database, name: str) -> None:
+    with database.session() as session:
+        accounts.remove(session, name)
+
+
+def until_somebody_waits(session: Session) -> None:
+    """For a lock that this session holds."""
+    waiting = text("SELECT count(*) FROM pg_locks WHERE NOT granted")
+    wait_for(lambda: session.scalar(waiting))
 
 
 def log_in(database: Database, until: datetime | None = None) -> str:

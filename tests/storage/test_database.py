@@ -1,11 +1,14 @@
-"""What was written is there after a power cut, where the site wants that."""
+"""What is read is of one moment; what was written is there after a power cut, where the site wants that."""
 
 from __future__ import annotations
 
 import pytest
+from sqlalchemy import func, select
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 from storage.database import Database
+from storage.tables import Patient
 
 NORMAL, FULL = 1, 2
 
@@ -25,3 +28,26 @@ def test_a_durable_sqlite_syncs_at_each_commit(durable: bool, expected: int, dat
     with database.session() as session:
         assert synchronous(session) == expected
     database.close()
+
+
+def patients(session: Session) -> int:
+    return session.scalar(select(func.count()).select_from(Patient)) or 0
+
+
+def test_a_snapshot_shows_one_moment_however_often_it_is_looked_at(database: Database) -> None:
+    with database.snapshot() as snapshot:
+        assert patients(snapshot) == 0
+        with database.session() as writing:
+            writing.add(Patient(patient_id="P"))
+        assert patients(snapshot) == 0
+    with database.snapshot() as later:
+        assert patients(later) == 1
+
+
+@pytest.mark.only_on("postgresql", "SQLite lets a reader that finds nobody writing become a writer")
+def test_nothing_is_written_in_a_snapshot(database: Database) -> None:
+    with database.snapshot() as session, pytest.raises(DBAPIError, match="read-only"):
+        session.add(Patient(patient_id="P"))
+        session.flush()
+    with database.session() as session:
+        session.add(Patient(patient_id="P"))
