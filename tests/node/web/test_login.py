@@ -225,6 +225,7 @@ def test_who_searches_is_there(browse: Open, database: Database) -> None:
 
 
 @pytest.mark.usefixtures("people")
+@pytest.mark.slow
 def test_a_thousand_wrong_passwords_are_refused_recorded_and_nobody_elses_trouble(
     browse: Open, database: Database
 ) -> None:
