@@ -11,7 +11,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from fastapi.staticfiles import StaticFiles
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import DataError, SQLAlchemyError
 from starlette.exceptions import HTTPException
 
 from node.health import Probe
@@ -68,6 +68,7 @@ def create_app(
     app.add_exception_handler(HTTPException, _refused)
     app.add_exception_handler(RequestValidationError, _not_understood)
     app.add_exception_handler(SQLAlchemyError, _database_down)
+    app.add_exception_handler(DataError, _cannot_be_held)
     if settings.web.asks_login:
         app.include_router(login.router)
         app.add_middleware(LoginGate, logins=node.logins, metrics_open=settings.web.metrics == "open")
@@ -87,6 +88,11 @@ def _not_understood(request: Request, error: Exception) -> Response:
         f"{'.'.join(str(part) for part in fault['loc'][1:])}: {fault['msg']}" for fault in error.errors()
     )
     return _answer(request, 422, "; ".join(faults))
+
+
+def _cannot_be_held(request: Request, _error: Exception) -> Response:
+    """A NUL in an address or a form, say, which PostgreSQL refuses."""
+    return _answer(request, 422, "What was asked for has a character in it that no name or number has.")
 
 
 def _database_down(request: Request, error: Exception) -> Response:
