@@ -21,7 +21,7 @@ from storage.resends import Resent
 
 NOT_AUTHORIZED = 0x0124
 PROCESSING_FAILURE = 0x0110
-MOST_NAMES, MOST_ADDRESSES = 10, 1000  # of refused callers that are told apart
+MOST_TROUBLES, MOST_ADDRESSES = 10, 1000  # of refused callers that are told apart
 PLACES_TO_WAIT = 256  # of connections that have yet to say who they are
 
 Rejection = tuple[int, int, int]
@@ -48,7 +48,7 @@ class Door:
         self._waiting: dict[Guest, bool] = {}  # in the order of their coming; True once told to go
         self._inside: dict[Guest, str] = {}
         self._by_address: Counter[str] = Counter()
-        self._names: dict[str, set[str]] = {}  # of those refused, by address
+        self._troubles: dict[str, set[tuple[str, str]]] = {}  # with those refused, by address
 
     def knock(self, guest: Guest) -> None:
         """Somebody connects. Where too many wait already, the one who has waited longest, of the address with
@@ -104,11 +104,13 @@ class Door:
 
     def distrust(self, address: str, why: str) -> None:
         """Note a connection that never became an association: its certificate, its silence, or nonsense."""
-        self._turn_away(Caller("", address), f"a connection from {address} was ended: {why}", NOT_AUTHORIZED)
+        reason = f"a connection from {address} was ended: {why}"
+        self._turn_away(Caller("", address), reason, NOT_AUTHORIZED, why)
 
     def lose(self, caller: Caller, why: str) -> None:
         """Note an association that was aborted because the peer did not keep to the protocol."""
-        self._turn_away(caller, f"the association of {caller} was aborted: {why}", PROCESSING_FAILURE)
+        reason = f"the association of {caller} was aborted: {why}"
+        self._turn_away(caller, reason, PROCESSING_FAILURE, why)
 
     def received(
         self, caller: Caller, objects: Mapping[str, int], were_here: Mapping[str, int], refused: int
@@ -125,22 +127,23 @@ class Door:
             text = f"sent {count_of(refused, 'object')} that could not be accepted"
             self._notes.enter(AuditEntry(now(), "received", who, caller.address, text))
 
-    def _turn_away(self, caller: Caller, reason: str, status: int) -> None:
+    def _turn_away(self, caller: Caller, reason: str, status: int, why: str = "") -> None:
         moment = now()
         refused = Refused(moment, caller.ae_title, caller.address, status, reason)
-        if self._notes.now_and_then(refused, (caller.address, status, self._name_of(caller))):
+        trouble = (caller.address, status, self._one_of_few(caller.address, caller.ae_title, why))
+        if self._notes.now_and_then(refused, trouble):
             audit = AuditEntry(moment, "turned-away", caller.ae_title or "unknown", caller.address, reason)
             self._notes.enter(audit)
 
-    def _name_of(self, caller: Caller) -> str:
-        """What it calls itself, unless that is another name each time."""
+    def _one_of_few(self, address: str, name: str, why: str) -> tuple[str, str]:
+        """Under which name it came, and why it is turned away, unless that is something else each time."""
         with self._lock:
-            if len(self._names) > MOST_ADDRESSES:
-                self._names.clear()
-            names = self._names.setdefault(caller.address, set())
-            if len(names) < MOST_NAMES:
-                names.add(caller.ae_title)
-            return caller.ae_title if caller.ae_title in names else "another"
+            if len(self._troubles) > MOST_ADDRESSES:
+                self._troubles.clear()
+            met = self._troubles.setdefault(address, set())
+            if len(met) < MOST_TROUBLES:
+                met.add((name, why))
+            return (name, why) if (name, why) in met else ("another", "")
 
     def _told_to_go(self, guest: Guest) -> None:
         with self._lock:

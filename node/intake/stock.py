@@ -7,7 +7,7 @@ docs/conformance.md, and held by the intake's tests.
 from __future__ import annotations
 
 import logging
-import ssl
+import socket
 import threading
 import time
 from collections.abc import Callable
@@ -24,7 +24,7 @@ from pynetdicom.events import Event
 from pynetdicom.pdu import P_DATA_TF
 from pynetdicom.service_class import StorageServiceClass
 from pynetdicom.sop_class import uid_to_service_class
-from pynetdicom.transport import AssociationSocket, RequestHandler, ThreadedAssociationServer
+from pynetdicom.transport import RequestHandler, ThreadedAssociationServer
 
 from node.intake.acceptance import SUCCESS, Acceptance
 from node.intake.callers import Caller
@@ -201,14 +201,14 @@ class StockListener:
     def _on_open(self, event: Event) -> None:
         """Between the arrival of a connection and the first look at what it says."""
         with self._lock:
-            connection = self._arriving.pop((str(event.address[0]), int(event.address[1])))
+            address = cast(Any, event).address
+            connection = self._arriving.pop((str(address[0]), int(address[1])))
             self._connections[event.assoc] = connection
         connection.association = event.assoc
         sock: Any = event.assoc.dul.socket
-        if type(sock) is AssociationSocket:
-            sock.__class__ = BoundedSocket
-            sock.given, sock.seconds = connection.request, self._settings.network_timeout
-            sock.break_off = partial(self._break_off, connection)
+        sock.__class__ = BoundedSocket
+        sock.given, sock.seconds = connection.request, self._settings.network_timeout
+        sock.break_off = partial(self._break_off, connection)
 
     def _on_aborted(self, event: Event) -> None:
         """Who was only left idle is not noted."""
@@ -300,7 +300,7 @@ class _Server(ThreadedAssociationServer):
 class _Entrance(RequestHandler):
     """Where a connection comes in, in a thread of its own."""
 
-    request: ssl.SSLSocket
+    request: socket.socket
 
     def __init__(self, serve: Callable[[_Entrance], None], *arguments: Any) -> None:
         self._serve = serve

@@ -21,6 +21,7 @@ def main() -> int:
     parser.add_argument("--inputs", type=int, default=100_000, help="to be fuzzed")
     parser.add_argument("--studies", type=int, default=200, help="sent while the node is killed")
     parser.add_argument("--kills", type=int, default=100)
+    parser.add_argument("--jumps", type=int, default=40, help="of the clock, while twenty studies are sent")
     parser.add_argument("--objects", type=int, default=200, help="for a PACS that is away, or moody")
     add_choice_of_database(parser)
     chosen = parser.parse_args()
@@ -30,6 +31,7 @@ def main() -> int:
         "disk": [],
         "pacs": ["--objects", str(chosen.objects), *seed],
         "attacks": [],
+        "clocks": ["--jumps", str(chosen.jumps), *seed],
         "kills": ["--studies", str(chosen.studies), "--kills", str(chosen.kills), *seed],
     }
     bad = []

@@ -15,7 +15,7 @@ from sqlalchemy import select
 from node.intake import stock, tally
 from node.intake import transport as fast
 from node.intake.callers import Caller
-from node.intake.door import MOST_NAMES, PLACES_TO_WAIT, Door
+from node.intake.door import MOST_TROUBLES, PLACES_TO_WAIT, Door
 from node.intake.notes import RefusalNotes
 from node.settings import AllowedCaller, DicomSettings
 from node.wire.negotiation import CALLER_NOT_RECOGNISED
@@ -81,12 +81,12 @@ def test_who_was_rejected_and_is_cut_for_a_crowd_is_not_said_to_have_kept_silent
 
 def test_a_stranger_under_many_names_fills_nothing(start_intake: StartIntake, transport: str) -> None:
     intake = start_intake(transport, allowed_callers=("CT1",))
-    for number in range(2 * MOST_NAMES):
+    for number in range(2 * MOST_TROUBLES):
         with RawSender(intake.port) as stranger:
             assert stranger.associate(caller=f"NAME{number}") == ASSOCIATE_RJ
-    assert len(intake.refusals()) == MOST_NAMES + 1
+    assert len(intake.refusals()) == MOST_TROUBLES + 1
     with intake.database.snapshot() as session:
-        assert len(newest(session, AuditFilter(kind="turned-away"))) == MOST_NAMES + 1
+        assert len(newest(session, AuditFilter(kind="turned-away"))) == MOST_TROUBLES + 1
 
 
 def test_who_is_turned_away_gets_to_read_why_whatever_they_go_on_sending(

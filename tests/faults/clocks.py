@@ -1,0 +1,92 @@
+"""Sets a node's clock by hours and days, forwards and back, while studies come in and the PACS is away.
+
+python -m tests.faults.clocks --studies 20 --jumps 40 --seed 1    needs a C compiler, for ``clock.c``
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import os
+import random
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+from datetime import timedelta
+from pathlib import Path
+
+from tests.databases import add_choice_of_database, databases_of
+from tests.faults.victim import Outcome, Surroundings, Victim, live_through
+from tests.orthanc import Orthanc
+from tests.programs import require
+
+LONGEST_PEACE = 3.0  # seconds between two jumps
+LEAST_JUMP, LONGEST_JUMP = timedelta(hours=1), timedelta(days=40)
+KEEPS_LITTLE = """
+            [retention]
+            images_days = 1
+            images_below_free_mb = 1000000000
+            images_at_least_hours = 1
+"""
+
+
+class Clock:
+    """The wall clock of a process that is started in ``environment``."""
+
+    def __init__(self, folder: Path) -> None:
+        library, self._file = folder / "clock.so", folder / "clock"
+        source = Path(__file__).with_name("clock.c")
+        subprocess.run([require("cc"), "-O2", "-shared", "-fPIC", "-o", library, source, "-ldl"], check=True)
+        self.set_off(timedelta())
+        self.environment = {"LD_PRELOAD": str(library), "WALL_CLOCK_FILE": str(self._file)}
+
+    def set_off(self, by: timedelta) -> None:
+        """From now on it shows the time, and ``by`` more."""
+        file = os.open(self._file, os.O_WRONLY | os.O_CREAT, 0o600)
+        os.pwrite(file, struct.pack("=q", int(by.total_seconds())), 0)
+        os.close(file)
+
+
+def jump(chance: random.Random) -> timedelta:
+    """Forwards or back, short ones as likely as long ones."""
+    least, longest = (math.log(one.total_seconds()) for one in (LEAST_JUMP, LONGEST_JUMP))
+    return timedelta(seconds=chance.choice((-1, 1)) * math.exp(chance.uniform(least, longest)))
+
+
+def run(studies: int, jumps: int, seed: int, folder: Path, url: str) -> Outcome:
+    """Send ``studies`` while the clock jumps. Images may be deleted an hour after they came, so that each one
+    that the clock alone makes older is missed. For the first half of the jumps the PACS is away."""
+    chance, clock = random.Random(seed), Clock(folder)
+
+    def set_clock(_victim: Victim, pacs: Orthanc) -> None:
+        pacs.stop()
+        for number in range(jumps):
+            time.sleep(chance.uniform(0.2, LONGEST_PEACE))
+            clock.set_off(jump(chance))
+            if number == jumps // 2:
+                pacs.start()
+
+    return live_through(set_clock, studies, folder, url, Surroundings(KEEPS_LITTLE, clock.environment))
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--studies", type=int, default=20)
+    parser.add_argument("--jumps", type=int, default=40)
+    parser.add_argument("--seed", type=int, default=1)
+    add_choice_of_database(parser)
+    chosen = parser.parse_args()
+    with (
+        tempfile.TemporaryDirectory(prefix="overread-clocks-") as folder,
+        databases_of(chosen.database) as databases,
+        databases.new(Path(folder)) as url,
+    ):
+        outcome = run(chosen.studies, chosen.jumps, chosen.seed, Path(folder), url)
+    print(outcome)
+    return 0 if outcome.is_well else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
