@@ -53,10 +53,17 @@ def private_server(password: str = "", port: int | None = None) -> Iterator[URL]
     try:
         (folder / "password").write_text(password)
         asks = ("--auth=scram-sha-256", f"--pwfile={folder / 'password'}") if password else ("--auth=trust",)
-        run(initdb, "--pgdata", data, "--username=overread", *asks, "--encoding=UTF8", "--no-sync")
+        options = (
+            "--username=overread",
+            *asks,
+            *_sorting_as_people_do(initdb),
+            "--encoding=UTF8",
+            "--no-sync",
+        )
+        run(initdb, "--pgdata", data, *options)
         listens = f"-c listen_addresses=127.0.0.1 -p {port}" if port else "-c listen_addresses="
-        options = f"-k {folder} {listens} -c fsync=off -c full_page_writes=off -c max_connections=200"
-        run(pg_ctl, "--pgdata", data, "--wait", "--log", folder / "log", "--options", options, "start")
+        serves = f"-k {folder} {listens} -c fsync=off -c full_page_writes=off -c max_connections=200"
+        run(pg_ctl, "--pgdata", data, "--wait", "--log", folder / "log", "--options", serves, "start")
         try:
             yield URL.create(
                 "postgresql+psycopg", "overread", database="postgres", query={"host": str(folder)}
@@ -88,6 +95,12 @@ def new_database(server: URL, template: str = "template1") -> Iterator[URL]:
             yield server.set(database=name)
         finally:
             connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+
+
+def _sorting_as_people_do(initdb: Path) -> tuple[str, ...]:
+    """Text in the order of a language, as most servers have it and SQLite has not; from PostgreSQL 15 on."""
+    known = subprocess.run([initdb, "--help"], capture_output=True, text=True).stdout
+    return ("--locale-provider=icu", "--icu-locale=en-US") if "--icu-locale" in known else ()
 
 
 def _account() -> pwd.struct_passwd | None:
