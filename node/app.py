@@ -121,7 +121,7 @@ class Node:
             echoes,
             [
                 retention.probe,
-                partial(check_tasks, tasks),
+                partial(check_tasks, (*outbox.tasks, *tasks)),
                 partial(check_set_aside, archive),
                 *_certificates(identity, page_identity),
             ],

@@ -12,13 +12,14 @@ log = logging.getLogger(__name__)
 
 
 class PeriodicTask:
-    """Does ``work`` every so many ``seconds`` in a thread of its own, from ``start`` to ``stop``.
+    """Does ``work`` every so many ``seconds``, or after as many as it returns if those are fewer, in a thread
+    of its own, from ``start`` to ``stop``.
 
     An error ends no more than the work it came in, and is logged once for as long as it stays the same.
     ``failing``: what cannot be done while the work raises, as "complete studies cannot be closed".
     """
 
-    def __init__(self, name: str, work: Callable[[], object], seconds: float, failing: str) -> None:
+    def __init__(self, name: str, work: Callable[[], float | None], seconds: float, failing: str) -> None:
         self.name = name
         self.problem = ""
         """What cannot be done at the moment, and why; empty when nothing is wrong."""
@@ -50,16 +51,19 @@ class PeriodicTask:
             self._thread.join(seconds)
 
     def _run(self) -> None:
+        pause = self._seconds
         while True:
-            self._wake.wait(self._seconds)
+            self._wake.wait(pause)
             self._wake.clear()
             if self.is_stopping:
                 return
-            self._do()
+            pause = self._do()
 
-    def _do(self) -> None:
+    def _do(self) -> float:
+        """Returns the seconds until it is to be done again."""
+        sooner = None
         try:
-            self._work()
+            sooner = self._work()
         except Exception as error:  # whatever it is, it is tried again
             problem = f"{self._failing} ({said(error)})"
             if problem != self.problem:
@@ -69,3 +73,4 @@ class PeriodicTask:
             if self.problem:
                 log.info("no longer: %s", self.problem)
             self.problem = ""
+        return self._seconds if sooner is None else min(sooner, self._seconds)

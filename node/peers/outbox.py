@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -15,6 +14,7 @@ from sqlalchemy.orm import Session
 
 from node.peers import commitment
 from node.peers.sending import DeliveryError, Destination, Receipt
+from node.periodic import PeriodicTask
 from node.settings import DestinationSettings
 from storage import audit, deliveries
 from storage.contents import name_of
@@ -22,8 +22,7 @@ from storage.database import Database, now
 from storage.deliveries import DueDelivery
 from storage.events import log_event
 
-log = logging.getLogger(__name__)
-
+SECONDS_TO_END = 10  # for each destination that is being sent to, when the node stops
 LONGEST_WAIT = 5.0  # seconds between looks at the outbox, so that one filled by a person is seen
 FALLBACKS = {"seg": "sc", "sr": "sc", "pr": "sc"}
 """What is sent instead, where it was made, to a destination that takes no object of a kind."""
@@ -46,43 +45,36 @@ class Outbox:
         self._patience = patience
         self._database = database
         self._root = root
-        self._destinations = destinations
         self._stopping = threading.Event()
-        self._wake = {name: threading.Event() for name in destinations}
-        self._threads: list[threading.Thread] = []
+        self.tasks = tuple(
+            PeriodicTask(
+                f"outbox {name}",
+                partial(self._empty, settings, destination),
+                LONGEST_WAIT,
+                f"results for {name} cannot be sent",
+            )
+            for name, (settings, destination) in destinations.items()
+        )
 
     def start(self) -> None:
-        for name, (settings, destination) in self._destinations.items():
-            thread = threading.Thread(
-                target=self._run, args=(settings, destination), name=f"outbox-{name}", daemon=True
-            )
-            thread.start()
-            self._threads.append(thread)
+        for task in self.tasks:
+            task.wake()
+            task.start()
 
     def wake(self) -> None:
         """Something was posted."""
-        for event in self._wake.values():
-            event.set()
+        for task in self.tasks:
+            task.wake()
 
     def stop(self) -> None:
         self._stopping.set()
-        self.wake()
-        for thread in self._threads:
-            thread.join(timeout=10)
-
-    def _run(self, settings: DestinationSettings, destination: Destination) -> None:
-        wake = self._wake[settings.name]
-        while not self._stopping.is_set():
-            wake.clear()
-            try:
-                wait = self._empty(settings, destination)
-            except Exception:
-                log.exception("the outbox of %s could not be worked", settings.name)
-                wait = LONGEST_WAIT
-            wake.wait(min(wait, LONGEST_WAIT))
+        for task in self.tasks:
+            task.stop(SECONDS_TO_END)
 
     def _empty(self, settings: DestinationSettings, destination: Destination) -> float:
-        """Send what is due; returns the seconds until the next attempt is."""
+        """Send what is due; returns the seconds until the next look."""
+        if self._stopping.is_set():
+            return LONGEST_WAIT
         with self._database.snapshot() as session:
             due = deliveries.due(session, settings.name)
             unconfirmed = deliveries.to_be_confirmed(session, settings.name)
@@ -95,7 +87,8 @@ class Outbox:
                 of_it = [each for each in unconfirmed if (each.study_uid, each.revision) == revision]
                 self._confirm(destination, settings, of_it)
             return 0.0
-        return max(0.0, (upcoming - now()).total_seconds()) if upcoming else LONGEST_WAIT
+        wait = (upcoming - now()).total_seconds() if upcoming else LONGEST_WAIT
+        return min(max(0.0, wait), LONGEST_WAIT)
 
     def _send(self, destination: Destination, settings: DestinationSettings, due: list[DueDelivery]) -> None:
         by_path = {self._root / delivery.path: delivery for delivery in due}

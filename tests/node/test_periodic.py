@@ -20,14 +20,16 @@ class Rounds:
 
     def __init__(self) -> None:
         self.count = 0
+        self.again_in: float | None = None
         self.fails: Callable[[int], bool] = lambda _: False
         self._done = threading.Semaphore(0)
 
-    def __call__(self) -> None:
+    def __call__(self) -> float | None:
         self.count += 1
         self._done.release()
         if self.fails(self.count):
             raise OSError("the database is away\nand much more")
+        return self.again_in
 
     def wait_for(self, count: int) -> None:
         for _ in range(count):
@@ -79,6 +81,14 @@ def test_one_that_is_woken_does_not_wait_and_one_that_is_stopped_does_nothing_mo
     assert check_tasks([task]).detail == "looking"
     task.stop()
     assert (task.is_stopping, rounds.count) == (True, 2)
+
+
+@pytest.mark.parametrize("task", [NEVER], indirect=True)
+def test_work_that_asks_for_it_is_done_again_sooner(rounds: Rounds, task: PeriodicTask) -> None:
+    rounds.again_in = 0.0
+    task.wake()
+    task.start()
+    rounds.wait_for(3)
 
 
 def test_one_that_was_never_started_can_be_stopped(rounds: Rounds, task: PeriodicTask) -> None:

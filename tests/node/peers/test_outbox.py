@@ -14,6 +14,7 @@ from pydicom.uid import JPEG2000Lossless
 from pynetdicom import AE, evt
 from sqlalchemy import select
 
+from node.health import check_tasks
 from node.peers.outbox import Outbox
 from node.peers.sending import DeliveryError, DicomDestination
 from node.settings import DestinationSettings, Peer
@@ -150,6 +151,27 @@ def test_a_destination_that_is_away_gets_everything_when_it_returns(posted, file
             _wait_for(lambda: _state(posted) == "delivered")
     assert sorted(pacs.received) == sorted(set(pacs.received))
     assert len(pacs.received) == len(files)
+
+
+def test_a_destination_that_cannot_be_sent_to_for_a_fault_of_ours_is_a_problem_and_holds_up_no_other(posted):
+    class Broken(DicomDestination):
+        def send(self, paths):
+            raise AttributeError("no such thing")
+
+    pacs = Pacs()
+    with pacs.listening() as port:
+        well, ill = _destination(port), _destination(port).model_copy(update={"name": "vna"})
+        with posted.session() as session:
+            deliveries.post(session, STUDY, 1, "vna", [StoredObject("sr", CT, "1.2.3", "sr.dcm")])
+        sent_to = {"pacs": (well, DicomDestination(well, "OVERREAD")), "vna": (ill, Broken(ill, "OVERREAD"))}
+        outbox = Outbox(posted, Path("/"), sent_to)
+        outbox.start()
+        try:
+            _wait_for(lambda: any("is in pacs" in text for text in _texts(posted)))
+            _wait_for(lambda: not check_tasks(outbox.tasks).ok)
+        finally:
+            outbox.stop()
+    assert check_tasks(outbox.tasks).detail == "results for vna cannot be sent (no such thing)"
 
 
 def test_what_a_restart_interrupted_is_sent_by_the_next_run(posted, files, free_port):
