@@ -8,15 +8,22 @@ from functools import cached_property
 from typing import Final, Protocol
 
 import numpy as np
+from scipy.special import expit, logit
 
 from inference.anatomy import Anatomy, observe
 from inference.findings import Finding, Point
 from inference.growth.align import Alignment, align_anatomies, too_small
-from inference.growth.link import APART_COST, Links, confidence_alone, link, pair_cost
+from inference.growth.link import Links, confidence_alone, link, pair_cost
 from inference.growth.repeatability import sphere_diameter_mm
 from inference.volume import Floats, Volume
 
 _ONE_THING: Final = 0.5
+_LOOK_COST: Final = 4.0
+"""A closer look is told where to find a lesion, and finds a vessel for want of a better now and then. So what
+it is not sure of has to be less unlike the lesion than what two readings found without knowing of each
+other: this is the cost at which a look of even odds is believed no longer."""
+_SIZES: Final = (1.0, 0.5)
+"""At what part of its size in the other scan a lesion is looked for: it may have grown since, or shrunk."""
 
 
 class Look(Protocol):
@@ -181,27 +188,25 @@ def _look_here(
         return partners
     for number in found.resolved:
         before, place = there[number], _point(aligned[number])
-        seen = scan.look(scan.volume, place, sphere_diameter_mm(before.volume_mm3))
-        if seen is None or _is_one_of(seen, partners.findings):
+        if (again := _looked_for(before, scan.look, scan.volume, place, partners.findings)) is None:
             continue
-        cost = pair_cost(seen, before, _distance(seen.center_mm, place))
-        if cost < APART_COST:
-            match = Match(
-                study_uid=study_uid,
-                finding=before,
-                confidence=float(1 / (1 + np.exp(cost - APART_COST))),
-                aligned_mm=place,
-                prior_slice_mm=volume.slice_mm,
-                prior_volume_mm3=before.volume_mm3,
-                current_volume_mm3=seen.volume_mm3,
-            )
-            partners = replace(
-                partners,
-                findings=(*partners.findings, seen.tracked_as(before.tracking_uid)),
-                matches={**partners.matches, len(partners.findings): match},
-                resolved=tuple(f for f in partners.resolved if f is not before),
-            )
-            partners = _noted(partners, "A lesion of the prior was found by looking at its aligned place.")
+        seen, confidence = again
+        match = Match(
+            study_uid=study_uid,
+            finding=before,
+            confidence=confidence,
+            aligned_mm=place,
+            prior_slice_mm=volume.slice_mm,
+            prior_volume_mm3=before.volume_mm3,
+            current_volume_mm3=seen.volume_mm3,
+        )
+        partners = replace(
+            partners,
+            findings=(*partners.findings, seen.tracked_as(before.tracking_uid)),
+            matches={**partners.matches, len(partners.findings): match},
+            resolved=tuple(f for f in partners.resolved if f is not before),
+        )
+        partners = _noted(partners, "A lesion of the prior was found by looking at its aligned place.")
     return partners
 
 
@@ -220,30 +225,45 @@ def _look_there(
     for number in sorted(numbers & set(partners.new)):
         now = partners.findings[number]
         place = _point(alignment.to_prior(now.center_mm)[0])
-        seen = scan.look(volume, place, sphere_diameter_mm(now.volume_mm3))
-        if seen is None or _is_one_of(seen, prior_findings):
+        if (again := _looked_for(now, scan.look, volume, place, prior_findings)) is None:
             continue
-        aligned = _point(alignment.to_current(seen.center_mm)[0])
-        cost = pair_cost(now, seen, _distance(now.center_mm, aligned))
-        if cost < APART_COST:
-            match = Match(
-                study_uid=study_uid,
-                finding=seen.tracked_as(now.tracking_uid),
-                confidence=float(1 / (1 + np.exp(cost - APART_COST))),
-                aligned_mm=aligned,
-                prior_slice_mm=volume.slice_mm,
-                prior_volume_mm3=seen.volume_mm3,
-                current_volume_mm3=now.volume_mm3,
-            )
-            again = (*partners.seen_again.get(study_uid, ()), match.finding)
-            partners = replace(
-                partners,
-                matches={**partners.matches, number: match},
-                new={n: c for n, c in partners.new.items() if n != number},
-                seen_again={**partners.seen_again, study_uid: again},
-            )
-            partners = _noted(partners, "A lesion was found in the prior by looking at its aligned place.")
+        seen, confidence = again
+        match = Match(
+            study_uid=study_uid,
+            finding=seen.tracked_as(now.tracking_uid),
+            confidence=confidence,
+            aligned_mm=_point(alignment.to_current(seen.center_mm)[0]),
+            prior_slice_mm=volume.slice_mm,
+            prior_volume_mm3=seen.volume_mm3,
+            current_volume_mm3=now.volume_mm3,
+        )
+        partners = replace(
+            partners,
+            matches={**partners.matches, number: match},
+            new={n: c for n, c in partners.new.items() if n != number},
+            seen_again={
+                **partners.seen_again,
+                study_uid: (*partners.seen_again.get(study_uid, ()), match.finding),
+            },
+        )
+        partners = _noted(partners, "A lesion was found in the prior by looking at its aligned place.")
     return partners
+
+
+def _looked_for(
+    known: Finding, look: Look, volume: Volume, place: Point, findings: Sequence[Finding]
+) -> tuple[Finding, float] | None:
+    """The lesion ``known`` from the other scan as a look at its aligned ``place`` shows it, and how sure it
+    is that it is the same; None where nothing is seen there that is like it, or only one of the
+    ``findings`` of this scan."""
+    for part in _SIZES:
+        seen = look(volume, place, part * sphere_diameter_mm(known.volume_mm3))
+        if seen is None or _is_one_of(seen, findings):
+            continue
+        cost = pair_cost(seen, known, _distance(seen.center_mm, place)) - float(logit(seen.score))
+        if cost < _LOOK_COST:
+            return seen, float(expit(_LOOK_COST - cost))
+    return None
 
 
 def _is_one_of(seen: Finding, findings: Sequence[Finding]) -> bool:

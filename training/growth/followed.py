@@ -14,10 +14,12 @@ from inference.growth.compare import Comparison, Prior, compare
 from inference.growth.judge import Measurement, judge
 from training.growth.patients import Backdrop, Truth, Visit, visits
 from training.growth.readings import Reads
+from training.phantoms.nodules import Nodule
 
 ZERO_GROWTH = 0.02
 """A lesion whose diameter truly differs by less, as a share, did not grow: only the two scans differ."""
 _NEAR_MM = 5.0
+_BESIDE_MM = 3.0
 
 
 @dataclass(frozen=True)
@@ -58,8 +60,8 @@ class Pair:
 
 @dataclass(frozen=True)
 class Alone:
-    """A lesion that is new or resolved, in a place both scans show. ``read``: whether the reader found it in
-    the scan that shows it."""
+    """A lesion that is new or resolved, in a place both scans show; one that is there and cut by the border
+    of a scan is neither. ``read``: whether the reader found it in the scan that shows it."""
 
     where: str
     fate: str
@@ -113,7 +115,7 @@ def follow(seed: int, backdrop: Backdrop, reads: Reads) -> Followed:
         seconds = time.process_time() - started
         if number:
             told.append(
-                _Told(seed, seen[: number + 1], names, comparison, alone, f"{seed}.{number}").all(seconds)
+                told_of(seed, seen[: number + 1], names, comparison, alone, f"{seed}.{number}", seconds)
             )
         known = {
             finding.tracking_uid: _number(finding, visit.truths) for finding in comparison.reading.findings
@@ -134,10 +136,24 @@ def follow(seed: int, backdrop: Backdrop, reads: Reads) -> Followed:
     )
 
 
+def told_of(
+    seed: int,
+    seen: Sequence[Visit],
+    names: Sequence[Mapping[str, int]],
+    comparison: Comparison,
+    read: set[int],
+    where: str,
+    seconds: float,
+) -> Followed:
+    """The comparison of the last visit that was ``seen`` beside what is true. ``names``: which lesion each
+    tracking UID meant at each visit before; ``read``: which lesions the reader found at the last by itself;
+    ``seconds``: of a processor, that the comparison took."""
+    return _Told(seed, seen, names, comparison, read, where).all(seconds)
+
+
 @dataclass(frozen=True, eq=False)
 class _Told:
-    """The last visit's comparison beside what is true. ``names``: which lesion each tracking UID meant at
-    each visit before; ``read``: which lesions the reader found at this one by itself."""
+    """See ``told_of``."""
 
     seed: int
     seen: Sequence[Visit]
@@ -158,7 +174,7 @@ class _Told:
         strange = [
             f
             for f in self.comparison.reading.findings
-            if f.change and f.change.category == "new" and _number(f, now.truths) < 0
+            if f.change and f.change.category == "new" and not _is_of_any(f, now.lesions)
         ]
         both = sorted(here.keys() & there.keys())
         return Followed(
@@ -245,7 +261,7 @@ class _Told:
         self, here: Mapping[int, Truth], there: Mapping[int, Truth], found: Mapping[int, Finding]
     ) -> list[Alone]:
         alignment = self.comparison.alignments[self.seen[-2].volume.series_uid]
-        ever = {truth.number for visit in self.seen[:-1] for truth in visit.truths}
+        ever = {number for visit in self.seen[:-1] for number in visit.lesions}
         gone = {_number(finding, self.seen[-2].truths) for finding in self.comparison.reading.resolved}
         known = set(self.names[-1].values())
         told = []
@@ -256,7 +272,7 @@ class _Told:
                 told.append(
                     Alone(f"{self.where}.{number}", "new", here[number].diameter_mm, number in found, right)
                 )
-        for number in sorted(there.keys() - here.keys()):
+        for number in sorted(there.keys() - self.seen[-1].lesions.keys()):
             if alignment.current_reaches(there[number].center_mm)[0]:
                 mm = there[number].diameter_mm
                 told.append(Alone(f"{self.where}.{number}", "resolved", mm, number in known, number in gone))
@@ -280,7 +296,17 @@ def _measured(change: Change) -> tuple[float, float] | None:
 
 def _number(finding: Finding, truths: Sequence[Truth]) -> int:
     """Which lesion a finding is of; -1 for none."""
-    distances = {t.number: float(np.linalg.norm(np.subtract(t.center_mm, finding.center_mm))) for t in truths}
-    nearest = min(distances, key=lambda n: distances[n], default=-1)
-    size = next((t.diameter_mm for t in truths if t.number == nearest), 0.0)
-    return nearest if nearest >= 0 and distances[nearest] < 3 + size / 2 else -1
+    nearest = min(truths, key=lambda truth: _away(finding, truth), default=None)
+    return nearest.number if nearest is not None and _lies_in(finding, nearest) else -1
+
+
+def _is_of_any(finding: Finding, lesions: Mapping[int, Nodule]) -> bool:
+    return any(_lies_in(finding, nodule) for nodule in lesions.values())
+
+
+def _lies_in(finding: Finding, lesion: Truth | Nodule) -> bool:
+    return _away(finding, lesion) < _BESIDE_MM + lesion.diameter_mm / 2
+
+
+def _away(finding: Finding, lesion: Truth | Nodule) -> float:
+    return float(np.linalg.norm(np.subtract(lesion.center_mm, finding.center_mm)))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Literal
@@ -75,12 +75,14 @@ class Truth:
 
 @dataclass(frozen=True, eq=False)
 class Visit:
-    """date: YYYYMMDD. truths: of the lesions whose middle this scan shows."""
+    """date: YYYYMMDD. truths: of the lesions that this scan shows whole. lesions: by number, each that the
+    patient has at this visit, shown or not, where it lies in this scan."""
 
     date: str
     volume: Volume
     motion: Motion
     truths: tuple[Truth, ...]
+    lesions: Mapping[int, Nodule]
 
 
 def visits(seed: int, backdrop: Backdrop, count: int) -> Iterator[Visit]:
@@ -139,10 +141,9 @@ def scanned(
         (grid.origin_mm[0] - step * (finer - 1) / 2, *grid.origin_mm[1:]),
     )
     hu = motion.warped(backdrop.hu, REFERENCE, thin)
+    lesions = {number: _moved(nodule, motion) for number, nodule in nodules.items()}
     truths = []
-    for number, nodule in nodules.items():
-        x, y, z = (float(v) for v in motion.to_scan(nodule.center_mm)[0])
-        here = replace(nodule, center_mm=(x, y, z))
+    for number, here in lesions.items():
         draw_nodule(hu, thin, here, None)
         if (seen := truth_of(grid, here, number)) is not None:
             truths.append(seen)
@@ -157,7 +158,13 @@ def scanned(
         _stored(volume, turned),
         motion,
         tuple(replace(t, mask=_reversed(t.mask, grid.shape, turned)) for t in truths),
+        lesions,
     )
+
+
+def _moved(nodule: Nodule, motion: Motion) -> Nodule:
+    x, y, z = (float(v) for v in motion.to_scan(nodule.center_mm)[0])
+    return replace(nodule, center_mm=(x, y, z))
 
 
 def truth_of(grid: Grid, nodule: Nodule, number: int) -> Truth | None:

@@ -201,6 +201,32 @@ def test_a_lesion_that_was_missed_is_looked_for_at_its_aligned_place():
     assert [f.tracking_uid for f in found.seen_again["1.9"]] == ["c"]
 
 
+@pytest.mark.parametrize(
+    ("seen", "why"),
+    [
+        (lambda place: finding(place, 5, mean_hu=-716), "a faint vessel where a solid lesion was"),
+        (lambda place: finding(np.add(place, (0, 0, 9)), 12), "something beside the aligned place"),
+    ],
+)
+def test_what_a_look_finds_must_be_like_the_lesion_it_looked_for(seen, why):
+    look = lambda _, place, __: replace(seen(place), score=0.6)  # noqa: E731
+    found = compare(CURRENT, VOLUME, [PRIOR], date="20240701", look=look)
+    assert [f.tracking_uid for f in found.reading.resolved] == ["D"], why
+    assert found.reading.findings[2].change.category == "new", why
+    assert not found.seen_again
+
+
+def test_a_lesion_that_was_smaller_is_looked_for_at_half_its_size_too():
+    def look(volume, center_mm, diameter_mm):
+        return finding(center_mm, 5.5) if volume is PRIOR_VOLUME and diameter_mm < 6 else None
+
+    comes = compare(CURRENT, VOLUME, [PRIOR], date="20240701", look=look).reading.findings[2]
+    assert (comes.change.category, comes.change.prior_center_mm) == (
+        "increased",
+        pytest.approx(_then(COMES), abs=3),
+    )
+
+
 def test_a_look_that_finds_a_lesion_already_listed_adds_nothing():
     found = compare(
         CURRENT,
