@@ -156,6 +156,27 @@ def send(
     send(paths, peer, calling_title(aet), dicom_identity(settings.dicom.tls))
 
 
+@app.command("set-aside", epilog="Example: overread set-aside --again")
+def set_aside(
+    again: Annotated[bool, typer.Option("--again", help="Have the node take them in.")] = False,
+    delete: Annotated[bool, typer.Option("--delete", help="Delete them all.")] = False,
+    aet: Annotated[str, typer.Option(help="AE title to call the node with, for --again.")] = "OVERREAD-SEND",
+    config: Config = None,
+) -> None:
+    """List the images that were acknowledged and contradict their study, and see to them."""
+    from node.commands import set_aside
+
+    if again and delete:
+        raise typer.BadParameter("--again and --delete exclude each other.")
+    settings = _settings(config)
+    if again:
+        set_aside.send_again(settings, aet)
+    elif delete:
+        set_aside.delete(settings)
+    else:
+        set_aside.show(settings)
+
+
 @app.command(epilog="Example: overread demo --exit")
 def demo(
     exit_after: Annotated[

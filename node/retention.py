@@ -11,7 +11,7 @@ from node.health import Probe
 from node.periodic import PeriodicTask
 from node.settings.upkeep import RetentionSettings
 from node.steady import SteadyClock
-from storage import quarantine, retention
+from storage import quarantine, retention, set_aside
 from storage.archive import Archive
 from storage.database import Database
 
@@ -26,7 +26,7 @@ RECORDS_AT_ONCE = 10_000
 def check_set_aside(archive: Archive) -> Probe:
     """Whether every image that a sender was told is kept is also read. One that contradicts what came before
     is not: whoever sends the first image of a study can bring that about for all that follow."""
-    count = quarantine.count(archive.set_aside)
+    count = set_aside.count(archive.set_aside)
     if not count:
         return Probe("set aside", True, "every image that was acknowledged is in its study")
     return Probe(
@@ -34,9 +34,9 @@ def check_set_aside(archive: Archive) -> Probe:
         False,
         f"{count:,} images were acknowledged, contradict what had come before, and are not read; the study "
         "they name may be incomplete, or another patient's",
-        "see under Refusals 'received, then set aside' who sent them and why; name one patient's IDs in "
-        "priors.merged, or mend them at the sender, and have the study sent again; then delete what was seen "
-        f"to from {archive.set_aside}",
+        "`overread set-aside` lists who sent them and why; name one patient's IDs in priors.merged, or mend "
+        "what is wrong at the sender; then `overread set-aside --again` has them taken in, and "
+        f"`overread set-aside --delete` deletes them from {archive.set_aside}",
     )
 
 

@@ -1,4 +1,4 @@
-"""Keeps what was refused from filling the disk: the oldest objects go first. Counts what was set aside."""
+"""Keeps what was refused from filling the disk: the oldest objects go first."""
 
 from __future__ import annotations
 
@@ -47,8 +47,3 @@ def prune(quarantine: Path, before: datetime | None, most_bytes: int | None) -> 
         except OSError:
             continue  # not empty
     return Pruned(deleted, len(found) - deleted, left)
-
-
-def count(set_aside: Path) -> int:
-    """How many images were acknowledged and then set aside; nothing here deletes them."""
-    return sum(1 for _ in set_aside.glob("*/*.dcm"))

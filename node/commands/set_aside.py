@@ -1,0 +1,84 @@
+"""`overread set-aside`: images that were acknowledged and contradict their study, for a person to see to."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from node.commands.send import peer_at
+from node.commands.terminal import console
+from node.peers.sending import DicomDestination
+from node.settings import Settings
+from node.tls import dicom_identity
+from storage import audit, set_aside
+from storage.archive import Archive
+from storage.database import Database
+from storage.set_aside import SetAside
+
+
+class SetAsideError(RuntimeError):
+    """Something was not taken in; the message says what to do."""
+
+
+def show(settings: Settings) -> None:
+    """Print what was set aside, of which study, from whom and why."""
+    images = _listed(settings)
+    out = console()
+    if not images:
+        out.print("Nothing is set aside: every image that was acknowledged is in its study.")
+        return
+    for image in images:
+        when = f"{image.at:%Y-%m-%d %H:%M}" if image.at else "at an unknown time"
+        reason = image.reason.removeprefix("received, then set aside: ") or "why is no longer known"
+        out.print(f"{when} from {image.caller or 'an unknown sender'}: {reason}", soft_wrap=True)
+        out.print(f"  study {image.study_uid or 'unknown'}, file {image.path}", soft_wrap=True)
+    out.print(
+        "Name one patient's IDs in priors.merged, or mend at the sender what is wrong. Then --again has the "
+        "node take them in, and --delete deletes them."
+    )
+
+
+def send_again(settings: Settings, calling_ae_title: str) -> None:
+    """Send what was set aside to the node, and delete what it takes.
+
+    Raises:
+        SetAsideError: it does not take everything.
+        DeliveryError: nobody answers.
+    """
+    images = _listed(settings)
+    destination = DicomDestination(
+        peer_at(None, None, settings), calling_ae_title, identity=dicom_identity(settings.dicom.tls)
+    )
+    refused = []
+    for receipt in destination.send([image.path for image in images]):
+        if receipt.outcome == "sent":
+            set_aside.remove(receipt.path)
+        else:
+            refused.append(receipt)
+    console().print(f"Taken in: {len(images) - len(refused)} of {len(images)}.")
+    if refused:
+        raise SetAsideError(
+            f"{len(refused)} were not taken and stay where they are; the first, {refused[0].path}: "
+            f"{refused[0].reason}"
+        )
+
+
+def delete(settings: Settings) -> None:
+    """Delete what was set aside."""
+    images = _listed(settings)
+    for image in images:
+        set_aside.remove(image.path)
+    database = Database(settings.database.url)
+    with database.session() as session:
+        which = "1 image that was" if len(images) == 1 else f"{len(images)} images that were"
+        audit.note(session, "action", "command line", f"deleted {which} set aside")
+    database.close()
+    console().print(f"Deleted: {len(images)}.")
+
+
+def _listed(settings: Settings) -> Sequence[SetAside]:
+    archive, database = Archive(settings.node.data_dir), Database(settings.database.url)
+    try:
+        with database.snapshot() as session:
+            return list(set_aside.listed(session, archive.set_aside))
+    finally:
+        database.close()

@@ -1,0 +1,91 @@
+"""What was acknowledged and contradicts its study is listed, and a person says what becomes of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from node.commands import set_aside
+from node.settings import Settings
+from storage.audit import AuditFilter, newest
+from storage.set_aside import count
+from tests.node.intake.conftest import Intake
+from tests.node.intake.senders import ct_slice, send
+
+
+@pytest.fixture
+def contradicting(intake: Intake) -> tuple[Intake, str]:
+    """A UID that came in one study and then in another, which is seen only after it was acknowledged."""
+    first, second = ct_slice(), ct_slice()
+    second.SOPInstanceUID = first.SOPInstanceUID
+    assert send(intake.port, [first]) == [0x0000]
+    intake.receiver.settle()
+    assert send(intake.port, [second], caller="CT9") == [0x0000]
+    assert len(intake.instances()) == 1
+    return intake, str(second.StudyInstanceUID)
+
+
+@pytest.fixture
+def settings(contradicting: tuple[Intake, str], database_url: str) -> Settings:
+    intake, _ = contradicting
+    return Settings.model_validate(
+        {
+            "node": {"data_dir": intake.archive.root},
+            "dicom": {"port": intake.port},
+            "database": {"url": database_url},
+        }
+    )
+
+
+def test_what_was_set_aside_is_listed_with_its_sender_and_reason(
+    contradicting: tuple[Intake, str], settings: Settings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    set_aside.show(settings)
+    said = capsys.readouterr().out
+    assert "CT9" in said
+    assert contradicting[1] in said
+    assert "its SOP Instance UID belongs to an image of another study" in said
+    assert "priors.merged" in said
+
+
+def test_what_still_contradicts_stays_and_what_no_longer_does_is_taken_in(
+    contradicting: tuple[Intake, str], settings: Settings
+) -> None:
+    intake, study_uid = contradicting
+    folder = intake.archive.set_aside
+    set_aside.send_again(settings, "ADMIN")
+    intake.receiver.settle()
+    assert count(folder) == 1  # acknowledged once more, and set aside once more
+    [first] = intake.instances()
+    with intake.database.session() as session:
+        session.delete(session.merge(first))
+    set_aside.send_again(settings, "ADMIN")
+    assert [Path(row.path).parent.name for row in intake.instances()] == [study_uid]
+    assert count(folder) == 0
+
+
+def test_what_the_node_refuses_stays(contradicting: tuple[Intake, str], settings: Settings) -> None:
+    intake, study_uid = contradicting
+    stranger = ct_slice(study_uid)
+    stranger.PatientID = "P2"
+    place = intake.archive.set_aside / "2026-01-01" / "1.dcm"
+    sound = ct_slice(study_uid)
+    assert send(intake.port, [sound]) == [0x0000]
+    place.parent.mkdir()
+    stranger.save_as(place, enforce_file_format=True)
+    with pytest.raises(set_aside.SetAsideError, match=r"1 were not taken.*not that of the study"):
+        set_aside.send_again(settings, "ADMIN")
+    assert place.exists()
+
+
+def test_what_a_person_deletes_is_gone_and_the_audit_trail_says_so(
+    contradicting: tuple[Intake, str], settings: Settings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    intake, _ = contradicting
+    set_aside.delete(settings)
+    assert intake.files(intake.archive.set_aside) == list(intake.archive.set_aside.iterdir()) == []
+    with intake.database.snapshot() as session:
+        assert newest(session, AuditFilter(kind="action"))[0].text == "deleted 1 image that was set aside"
+    set_aside.show(settings)
+    assert "Nothing is set aside" in capsys.readouterr().out
