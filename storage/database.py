@@ -37,7 +37,11 @@ class Database:
     def __init__(self, url: str, durable: bool = False) -> None:
         self.url = make_url(url)
         self._synchronous = "FULL" if durable else "NORMAL"
-        self.engine = create_engine(self.url, pool_pre_ping=not self.is_sqlite)
+        self.engine = create_engine(
+            self.url,
+            pool_pre_ping=not self.is_sqlite,
+            hide_parameters=True,  # errors are logged, and a patient's name is not
+        )
         if self.is_sqlite:
             if self.url.database:
                 Path(self.url.database).parent.mkdir(parents=True, exist_ok=True)

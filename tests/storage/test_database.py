@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import func, select, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
@@ -51,3 +51,10 @@ def test_nothing_is_written_in_a_snapshot(database: Database) -> None:
         session.flush()
     with database.session() as session:
         session.add(Patient(patient_id="P"))
+
+
+def test_an_error_does_not_quote_what_was_to_be_written(database: Database) -> None:
+    with pytest.raises(DBAPIError) as caught, database.session() as session:
+        session.execute(text("INSERT INTO nowhere VALUES (:name)"), {"name": "Doe^Secret"})
+    assert "nowhere" in str(caught.value)
+    assert "Secret" not in str(caught.value)
