@@ -6,6 +6,8 @@ import sys
 import textwrap
 import threading
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -16,6 +18,17 @@ from node import workflow
 from node.workflow import DurableQueue, StepFailedError, plain_step
 
 ROOT = Path(__file__).parents[2]
+
+
+@contextmanager
+def running(url: str, body: Callable[..., None]) -> Iterator[DurableQueue]:
+    """A queue from its start to an orderly stop."""
+    queue = DurableQueue(url, "here", body)
+    queue.start()
+    try:
+        yield queue
+    finally:
+        queue.stop()
 
 
 def _explode() -> None:
@@ -37,15 +50,11 @@ def test_a_key_runs_once_however_often_it_is_enqueued(database_url):
         if study_uid == "last":
             done.set()
 
-    queue = DurableQueue(database_url, "here", body)
-    queue.start()
-    try:
+    with running(database_url, body) as queue:
         for _ in range(3):
             queue.enqueue("a/1", "a", 1)
         queue.enqueue("last/1", "last", 1)
         assert done.wait(20)
-    finally:
-        queue.stop()
     assert runs == [("a", 2), ("last", 2)]
 
 
@@ -60,17 +69,13 @@ def test_a_stat_run_overtakes_routine_ones(database_url):
         if len(order) == 4:
             done.set()
 
-    queue = DurableQueue(database_url, "here", body)
-    queue.start()
-    try:
+    with running(database_url, body) as queue:
         queue.enqueue("first", "first")
         for name in ("routine-1", "routine-2"):
             queue.enqueue(name, name)
         queue.enqueue("stat", "stat", priority="stat")
         gate.set()
         assert done.wait(20)
-    finally:
-        queue.stop()
     assert order.index("stat") < order.index("routine-1") < order.index("routine-2")
 
 
@@ -100,13 +105,9 @@ def test_a_step_that_met_trouble_that_passes_is_begun_again(trouble, database_ur
         outcome.append(step("infer", struggle))
         done.set()
 
-    queue = DurableQueue(database_url, "here", body)
-    queue.start()
-    try:
+    with running(database_url, body) as queue:
         queue.enqueue("a/1", "a")
         assert done.wait(20)
-    finally:
-        queue.stop()
     assert (outcome, len(attempts)) == (["read"], 3)
 
 
@@ -134,13 +135,9 @@ def test_trouble_that_does_not_pass_fails_the_step_in_the_end(trouble, said, lea
             failures.append(failure)
         done.set()
 
-    queue = DurableQueue(database_url, "here", body)
-    queue.start()
-    try:
+    with running(database_url, body) as queue:
         queue.enqueue("a/1", "a")
         assert done.wait(20)
-    finally:
-        queue.stop()
     assert [(f.stage, f.reason) for f in failures] == [("infer", said)]
     assert len(attempts) == 1 if least == 1 else len(attempts) >= least
 
@@ -160,18 +157,14 @@ def test_a_stop_ends_the_wait_for_a_database_and_the_next_start_begins_the_step_
         outcome.append(step("infer", struggle))
         done.set()
 
-    queue = DurableQueue(database_url, "here", body)
-    queue.start()
-    queue.enqueue("a/1", "a")
-    assert met.wait(20)
-    queue.stop()
+    with running(database_url, body) as queue:
+        queue.enqueue("a/1", "a")
+        assert met.wait(20)
     assert not outcome
 
     away.clear()
-    again = DurableQueue(database_url, "here", body)
-    again.start()
-    assert done.wait(20)
-    again.stop()
+    with running(database_url, body):
+        assert done.wait(20)
     assert outcome == ["read"]
 
 
@@ -189,17 +182,13 @@ def test_stopping_lets_the_step_finish_and_the_next_start_goes_on_behind_it(data
         step("second", lambda: notes.append("second"))
         done.set()
 
-    queue = DurableQueue(database_url, "here", body)
-    queue.start()
-    queue.enqueue("run", "run")
-    assert entered.wait(20)
-    queue.stop()
+    with running(database_url, body) as queue:
+        queue.enqueue("run", "run")
+        assert entered.wait(20)
     assert notes == ["first"]
 
-    again = DurableQueue(database_url, "here", body)
-    again.start()
-    assert done.wait(20)
-    again.stop()
+    with running(database_url, body):
+        assert done.wait(20)
     assert notes == ["first", "second"]
 
 
@@ -294,20 +283,14 @@ def test_a_run_that_was_under_way_at_many_orderly_stops_is_not_given_up(database
         done.set()
 
     for stops in range(4):
-        queue = DurableQueue(database_url, "here", body)
-        queue.start()
-        if stops == 0:
-            queue.enqueue("a/1", "a")
-        assert begun.wait(20)
+        with running(database_url, body) as queue:
+            if stops == 0:
+                queue.enqueue("a/1", "a")
+            assert begun.wait(20)
         begun.clear()
-        queue.stop()
     going.set()
-    queue = DurableQueue(database_url, "here", body)
-    queue.start()
-    try:
+    with running(database_url, body):
         assert done.wait(20)
-    finally:
-        queue.stop()
 
 
 def test_a_run_that_ended_without_its_work_is_taken_up_anew(database_url):
@@ -321,9 +304,7 @@ def test_a_run_that_ended_without_its_work_is_taken_up_anew(database_url):
             raise RuntimeError("the database was away")
         done.set()
 
-    queue = DurableQueue(database_url, "here", body)
-    queue.start()
-    try:
+    with running(database_url, body) as queue:
         queue.enqueue("a/1", "a")
         assert broken.wait(20)
         time.sleep(1)
@@ -332,8 +313,6 @@ def test_a_run_that_ended_without_its_work_is_taken_up_anew(database_url):
         assert runs == ["a"]
         queue.take_up("a/1", "a")
         assert done.wait(20)
-    finally:
-        queue.stop()
     assert runs == ["a", "a"]
 
 
@@ -345,15 +324,11 @@ def test_a_run_that_ends_without_its_work_time_and_again_is_given_up(database_ur
         runs.append(name)
         raise RuntimeError("a fault of ours")
 
-    queue = DurableQueue(database_url, "here", body)
-    queue.start()
-    try:
+    with running(database_url, body) as queue:
         deadline = time.monotonic() + 60
         while queue.take_up("a/1", "a") and time.monotonic() < deadline:
             time.sleep(0.1)
         assert not queue.take_up("a/1", "a")
-    finally:
-        queue.stop()
     assert runs == ["a"] * 3
 
 
@@ -375,9 +350,7 @@ def test_a_run_of_which_not_even_the_end_was_written_down_goes_on_behind_its_las
         notes.append("second")
         done.set()
 
-    queue = DurableQueue(database_url, "here", body)
-    queue.start()
-    try:
+    with running(database_url, body) as queue:
         queue.enqueue("a/1", "a")
         assert vanished.wait(20)
         time.sleep(1)
@@ -388,8 +361,6 @@ def test_a_run_of_which_not_even_the_end_was_written_down_goes_on_behind_its_las
             assert queue.take_up("a/1", "a")
         going.set()
         assert done.wait(20)
-    finally:
-        queue.stop()
     assert notes == ["first", "second"]
 
 
@@ -402,9 +373,7 @@ def test_runs_that_ended_are_forgotten_and_what_waits_is_not(database_url):
         step("one", lambda: name)
         ran.release()
 
-    queue = DurableQueue(database_url, "here", body)
-    queue.start()
-    try:
+    with running(database_url, body) as queue:
         queue.enqueue("short", "short")
         assert ran.acquire(timeout=20)
         queue.enqueue("long", "long")
@@ -417,5 +386,3 @@ def test_runs_that_ended_are_forgotten_and_what_waits_is_not(database_url):
         gate.set()
         assert ran.acquire(timeout=20)
         assert ran.acquire(timeout=20)
-    finally:
-        queue.stop()
