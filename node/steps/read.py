@@ -18,6 +18,7 @@ from node.priors.own_results import fetch_own_results, under_known_uids
 from node.reading_room import ReadingRoom
 from node.results.identity import tracking_uid
 from node.results.recovery import recover
+from node.steps.done_without import done_without
 from node.steps.job import Assignment, Job, enter, files_of, keep_reading, note, own_results_folder, series_of
 from storage import readings
 
@@ -54,9 +55,11 @@ def _known(room: ReadingRoom, job: Job, task: Assignment) -> tuple[Reading | Non
         before = reading_json.from_json(earlier.body)
         known = before if _in_one_frame(room, job, before.series_uid, task.series_uid) else None
         return known, "its earlier reading"
-    found = fetch_own_results(room, job.study_uid, task.reader, own_results_folder(room, job, task))
-    told = recover(found, room.volume(files_of(room, job, task)), task.reader, room.load_frames)
-    return (told.reading if told is not None else None), "the results in the PACS"
+    with done_without(room, job, "infer", "its lesions get new UIDs, not those of its results in the PACS"):
+        found = fetch_own_results(room, job.study_uid, task.reader, own_results_folder(room, job, task))
+        told = recover(found, room.volume(files_of(room, job, task)), task.reader, room.load_frames)
+        return (told.reading if told is not None else None), "the results in the PACS"
+    return None, ""
 
 
 def _in_one_frame(room: ReadingRoom, job: Job, one: str, other: str) -> bool:

@@ -19,6 +19,7 @@ from node.priors.find import PriorSeries
 from node.reading_room import ReadingRoom
 from node.settings import Settings
 from node.steps import compare, priors
+from node.steps import read as reading_step
 from node.steps.done_without import done_without
 from node.steps.job import Assignment, Job
 from storage.archive import Archive
@@ -127,3 +128,13 @@ def test_a_search_for_priors_that_fails_leaves_the_study_without_any(
     monkeypatch.setattr(priors.search, "find_priors", raising(AWAY))
     with pytest.raises(OperationalError):
         steps.find_priors(room, job, assignment)
+
+
+def test_results_in_the_pacs_that_make_no_sense_keep_no_study_from_being_read(
+    room: ReadingRoom, job: Job, assignment: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ReadingRoom, "volume", lambda *_: None)
+    monkeypatch.setattr(reading_step, "recover", raising(TypeError("no such thing")))
+    assert reading_step._known(room, job, Assignment.of(assignment))[0] is None
+    said = f"its lesions get new UIDs, not those of its results in the PACS: {OURS}{AGAIN}"
+    assert told(room, job) == ("error", said)
