@@ -28,7 +28,7 @@ from inference.engine.embedded import EmbeddedEngine
 from inference.readers import READERS
 from inference.volume import load_volume
 from tests.benchmarks.receivers import NODELAY
-from tests.faults.kills import Victim
+from tests.faults.victim import Surroundings, Victim
 from tests.orthanc import Orthanc
 from training.phantoms.chest import Phantom, chest_phantom
 from training.phantoms.dicom import Patient, Study, write_ct_series
@@ -69,7 +69,7 @@ class Site:
     def __init__(self, folder: Path, phantom: Phantom) -> None:
         self.folder, self.phantom = folder, phantom
         self.pacs = Orthanc(folder / "orthanc")
-        self.node = Victim(folder, self.pacs)
+        self.node = Victim(folder, f"sqlite:///{folder / 'overread.db'}", self.pacs, Surroundings())
         self.orthanc = httpx.Client(base_url=self.pacs.url)
         self.api = httpx.Client(base_url=f"http://127.0.0.1:{self.node.web_port}/api", timeout=30)
 
