@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import logging
+import os
 import resource
 import signal
+import sys
 import threading
+from typing import NoReturn
 
 from node.app import Node
 from node.commands.terminal import console
@@ -37,6 +40,16 @@ def serve(settings: Settings) -> None:
     finally:
         node.stop()
     log.info("stopped")
+    _leave()
+
+
+def _leave() -> NoReturn:
+    """End the process: whatever may not be cut short is done. Python would else wait for a thread of the
+    queue that tries to reach a database, for as long as that is away."""
+    logging.shutdown()
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    os._exit(0)
 
 
 def _allow_many_files() -> None:

@@ -41,16 +41,19 @@ def config(tmp_path: Path) -> Path:
     return path
 
 
-def command(config: Path) -> list[str]:
-    return [sys.executable, "-c", "from node.cli import app; app()", "serve", "--config", str(config)]
+START = "from node.cli import app; app()"
+
+
+def command(config: Path, start: str = START) -> list[str]:
+    return [sys.executable, "-c", start, "serve", "--config", str(config)]
 
 
 @contextmanager
-def serving(config: Path, log: Path) -> Iterator[tuple[subprocess.Popen[str], int, str]]:
+def serving(config: Path, log: Path, start: str = START) -> Iterator[tuple[subprocess.Popen[str], int, str]]:
     """A running node: its process, its DICOM port and the address of its status page."""
     with log.open("w") as errors:
         node = subprocess.Popen(
-            command(config),
+            command(config, start),
             cwd=ROOT,
             stdout=subprocess.PIPE,
             stderr=errors,
@@ -86,6 +89,14 @@ def test_it_answers_where_it_says_stops_cleanly_and_starts_again(tmp_path: Path,
             assert soft >= min(hard, 65536) or hard == resource.RLIM_INFINITY
             node.send_signal(told)
             assert node.wait(timeout=60) == 0
+
+
+def test_a_stop_waits_for_no_thread_that_waits_for_a_database(tmp_path: Path, config: Path) -> None:
+    waits = "import threading, time; threading.Thread(target=time.sleep, args=(3600,)).start()"
+    with serving(config, tmp_path / "log", f"{waits}; {START}") as (node, _port, _status):
+        node.terminate()
+        assert node.wait(timeout=60) == 0
+    assert json.loads((tmp_path / "log").read_text().splitlines()[-1])["text"] == "stopped"
 
 
 def test_check_tells_the_running_node_from_one_with_other_data_on_its_ports(
