@@ -117,7 +117,7 @@ class Node:
             database,
             catalogue,
             engine,
-            lambda: receiver.problem is None,
+            lambda: receiver.problem,
             echoes,
             [
                 retention.probe,

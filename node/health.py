@@ -42,8 +42,8 @@ class Probe:
 class NodeHealth:
     """The parts of a running node; calling it looks at each of them, the peers all at once.
 
-    listens: whether the receiver does. echoes: a C-ECHO by the name of its peer, raising RuntimeError with
-    a sentence where it fails. more: probes of parts that look at themselves.
+    receiving: what is wrong with the receiver, None when nothing is. echoes: a C-ECHO by the name of its peer,
+    raising RuntimeError with a sentence where it fails. more: probes of parts that look at themselves.
     """
 
     def __init__(
@@ -52,12 +52,12 @@ class NodeHealth:
         database: Database,
         catalogue: Catalogue,
         engine: Engine,
-        listens: Callable[[], bool],
+        receiving: Callable[[], str | None],
         echoes: Mapping[str, Callable[[], None]],
         more: Sequence[Callable[[], Probe]] = (),
     ) -> None:
         self._parts: list[Callable[[], Probe]] = [
-            lambda: check_receiver(settings.node.ae_title, listens()),
+            lambda: check_receiver(settings.node.ae_title, receiving()),
             lambda: check_database(database),
             lambda: check_disk(settings.node.data_dir),
             lambda: check_engine(engine, settings.engine.kind),
@@ -72,13 +72,14 @@ class NodeHealth:
             return list(pool.map(lambda part: part(), self._parts))
 
 
-def check_receiver(ae_title: str, listens: bool) -> Probe:
-    """Whether a running node's receiver still listens."""
-    if listens:
+def check_receiver(ae_title: str, problem: str | None) -> Probe:
+    """Whether a running node's receiver does its work, and in the database what it took in."""
+    if problem is None:
         return Probe("receiver", True, f"listens as {ae_title}")
-    return Probe(
-        "receiver", False, "does not listen any more", "restart the node; its log says what happened"
+    hint = (
+        "see the other parts here, and the node's log; what was acknowledged is on the disk, and is not lost"
     )
+    return Probe("receiver", False, problem, hint)
 
 
 def check_database(database: Database) -> Probe:
