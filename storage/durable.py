@@ -1,4 +1,10 @@
-"""Makes files and folder entries durable, sharing the cost between those who wait at the same time."""
+"""Makes files and folder entries durable, sharing the cost between those who wait at the same time.
+
+Folders are synced once for all who wait. Files are not gathered: each thread syncs its own, at the same time
+as the others, and the file system writes one journal entry for all (ext4's group commit). One thread that
+syncs the files of all, and one ``syncfs`` for all, were measured to be no faster with 4 threads and with 16
+(``tests/benchmarks/syncing.py``, docs/performance.md).
+"""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
 TOML = re.compile(r"^```toml\n(.*?)^```", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\((?!\w+:)([^)\s#]*)(?:#([^)\s]+))?\)")
-COMMAND = re.compile(r"(?:`|^[./a-z]*bin/)overread ([a-z]+)([^`|\n#>]*)", re.MULTILINE)
+COMMAND = re.compile(r"(?:`|^[./a-z]*bin/)overread ([a-z-]+)([^`|\n#>]*)", re.MULTILINE)
 TEST = re.compile(r"^def (test_\w+)", re.MULTILINE)
 HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
 

@@ -82,7 +82,7 @@ class DicomSettings(Section):
     network_timeout: Seconds = 60
     """A connection that stays silent for this many seconds is closed."""
     transport: Literal["fast", "stock"] = "fast"
-    """How associations are served: "fast" by one thread each, "stock" by pynetdicom as it comes."""
+    """How associations are served: "fast" by one thread each, "stock" by pynetdicom's own, slower."""
     private_sop_classes: tuple[Uid, ...] = ()
     """SOP Class UIDs to accept beside the standard's storage classes."""
     durable: bool = True
