@@ -42,8 +42,8 @@ class Probe:
 class NodeHealth:
     """The parts of a running node; calling it looks at each of them, the peers all at once.
 
-    receiving: what is wrong with the receiver, None when nothing is. echoes: a C-ECHO by the name of its peer,
-    raising RuntimeError with a sentence where it fails. more: probes of parts that look at themselves.
+    receiving: what is wrong with the receiver, None when nothing is. echoes: a C-ECHO by the name of its
+    peer, raising RuntimeError with a sentence. more: probes of parts that look at themselves.
     """
 
     def __init__(
