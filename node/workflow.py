@@ -38,6 +38,7 @@ MOST_LIVES = 10
 down would else be the first at every start, and nothing behind it would ever be run. Where power or memory
 fails often, three ends in a row hit a healthy run now and then; ten do not. Orderly stops do not count."""
 
+SECONDS_UNTIL_LOST = 30.0  # that a run is missed
 PATIENCE_SECONDS = 300.0  # with a database that is away, or a disk that is full
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 1.0, 30.0
 
@@ -83,7 +84,7 @@ class DurableQueue:
         self._body = body
         self._at_once = at_once
         self._alive: set[str] = set()
-        self._missed: set[str] = set()
+        self._missed: dict[str, float] = {}  # and since when
         self._under_way = 0
         self._idle = threading.Condition()
         self._stopping = False
@@ -130,8 +131,8 @@ class DurableQueue:
     def take_up(self, key: str, *args: Any, priority: Callable[[], str] = lambda: "routine") -> bool:
         """Enqueue what was left behind; a run that has ended without doing its work, or is no longer known,
         is begun anew, and one that is on its way is left alone. ``priority`` is asked for where one is begun.
-        One that should be under way here and was at neither of two looks, because not even its end could be
-        written down, goes on behind its last finished step.
+        One that should be under way here and is missed for ``SECONDS_UNTIL_LOST``, because not even its end
+        could be written down, goes on behind its last finished step.
 
         Returns False for a run that was given up after ``MOST_LIVES``, or after as many that ended without
         doing their work: it is not begun again.
@@ -185,14 +186,13 @@ class DurableQueue:
             log.warning("what is under way counts as cut short by a crash: %s", said(error))
 
     def _is_lost(self, name: str, is_begun_here: bool) -> bool:
-        """Whether a run is gone, at the second look: at the first it may just be about to begin or end."""
+        """Whether a run is gone, which only time tells: one just missed may be about to begin, or to end."""
         if not is_begun_here or name in self._alive:
-            self._missed.discard(name)
+            self._missed.pop(name, None)
             return False
-        if name not in self._missed:
-            self._missed.add(name)
+        if time.monotonic() - self._missed.setdefault(name, time.monotonic()) < SECONDS_UNTIL_LOST:
             return False
-        self._missed.discard(name)
+        del self._missed[name]
         return True
 
     def _step(self, stage: str, function: Callable[..., Any], *args: Any) -> Any:

@@ -336,7 +336,10 @@ class Vanished(BaseException):
     """Ends a run so that nothing is recorded of its end, as on a disk without room for that."""
 
 
-def test_a_run_of_which_not_even_the_end_was_written_down_goes_on_behind_its_last_step(database_url):
+def test_a_run_of_which_not_even_the_end_was_written_down_goes_on_behind_its_last_step(
+    database_url, monkeypatch
+):
+    monkeypatch.setattr(workflow, "SECONDS_UNTIL_LOST", 0.5)
     notes: list[str] = []
     vanished, waits, going, done = (threading.Event() for _ in range(4))
 
@@ -353,8 +356,8 @@ def test_a_run_of_which_not_even_the_end_was_written_down_goes_on_behind_its_las
     with running(database_url, body) as queue:
         queue.enqueue("a/1", "a")
         assert vanished.wait(20)
-        time.sleep(1)
         for _ in range(2):
+            time.sleep(1)
             assert queue.take_up("a/1", "a")
         assert waits.wait(20)
         for _ in range(3):  # one that is under way is left alone
