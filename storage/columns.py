@@ -11,3 +11,9 @@ def clip(column: InstrumentedAttribute[str], text: str) -> str:
     of a surrogate pair, which no database takes."""
     assert isinstance(column.type, String)
     return text.encode("utf-8", "replace").decode().replace("\0", "")[: column.type.length]
+
+
+def holds(column: InstrumentedAttribute[str], text: str) -> bool:
+    """Whether the column can hold it as it is. What it cannot is in no row, and may not be asked for:
+    PostgreSQL refuses the question."""
+    return text == clip(column, text)

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import ColumnElement, Select, false, func, or_, select
 from sqlalchemy.orm import Session
 
-from storage.columns import clip
+from storage.columns import clip, holds
 from storage.database import has_come, now
 from storage.readings import StoredObject, find_revision, readings_of
 from storage.tables import Delivery, ReadingRow, ResultObject, Revision, Study
@@ -101,7 +101,7 @@ def in_transaction(session: Session, transaction_uid: str) -> list[DueDelivery]:
             Delivery.state == "sent",
             Delivery.commit_due.is_not(None),
         )
-        if transaction_uid
+        if transaction_uid and holds(Delivery.transaction_uid, transaction_uid)
         else _DELIVERIES.where(false()),
     )
 

@@ -11,7 +11,7 @@ from sqlalchemy import Table, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session, joinedload
 
-from storage.columns import clip
+from storage.columns import clip, holds
 from storage.deleted_images import note_whole, still_missing
 from storage.events import count_of
 from storage.tables import Base, Event, Instance, Patient, Refusal, Revision, Series, Study
@@ -166,7 +166,8 @@ def note_refusals(session: Session, refused: Sequence[Refused]) -> None:
     )
     by_study: dict[str, list[Refused]] = {}
     for one in refused:
-        by_study.setdefault(one.study_uid, []).append(one)
+        if holds(Study.uid, one.study_uid):
+            by_study.setdefault(one.study_uid, []).append(one)
     for uid in session.scalars(select(Study.uid).where(Study.uid.in_(by_study.keys()))):
         of_study = by_study[uid]
         text = f"Refused {count_of(len(of_study), 'object')} from {of_study[0].caller}: {of_study[0].reason}."

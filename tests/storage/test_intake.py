@@ -236,3 +236,14 @@ def test_refusals_are_entered_and_told_on_the_timeline_of_a_known_study(database
         ]
         warnings = session.scalars(select(Event.text).where(Event.level == "warning")).all()
     assert warnings == ["Refused 2 objects from CT1: it is cut short."]
+
+
+def test_what_was_refused_for_a_uid_that_is_none_is_entered_and_on_no_timeline(database: Database) -> None:
+    take_in(database, image(1))
+    uids = ("1.1\0", "1.1\0.2", "\ud800", "9" * 99)
+    refused = [Refused(START, "CT1", "10.0.0.1", 0xC000, "no usable UID", study_uid=uid) for uid in uids]
+    with database.session() as session:
+        note_refusals(session, refused)
+    with database.snapshot() as session:
+        assert len(session.scalars(select(Refusal)).all()) == len(uids)
+        assert session.scalars(select(Event).where(Event.level == "warning")).all() == []

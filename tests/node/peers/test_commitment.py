@@ -214,3 +214,9 @@ def test_orthanc_confirms_what_it_stored(posted, node_port, orthanc: Orthanc):
     with _delivering(posted, orthanc.dicom_port, orthanc.ae_title):
         assert _ended(posted) == "delivered"
     assert _states(posted) == ["confirmed"] * 3
+
+
+@pytest.mark.parametrize("uid", ["", "1.2\0.3", "\ud800", "9" * 99])
+def test_a_transaction_that_cannot_have_been_ours_is_nobodys(database: Database, uid: str) -> None:
+    with database.snapshot() as session:
+        assert deliveries.in_transaction(session, uid) == []
