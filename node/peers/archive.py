@@ -43,7 +43,10 @@ FETCHED_CLASSES = (
 )
 _COMPRESSED = (JPEGLosslessSV1, JPEGLSLossless, JPEG2000Lossless, RLELossless)
 _PENDING = (0xFF00, 0xFF01)
+_SUCCESS, _WITH_WARNINGS = 0x0000, 0xB000
 _UNKNOWN_DESTINATION = 0xA801
+MOST_ANSWERS = 20_000
+"""To one question: more than any patient's studies, or a series' images, are."""
 
 
 class ArchiveAnswerError(RuntimeError):
@@ -85,7 +88,7 @@ class DicomArchive:
         """What matches, at level STUDY, SERIES or IMAGE.
 
         Raises:
-            ArchiveAnswerError: it cannot be reached, is too slow, or answers with an error.
+            ArchiveAnswerError: it cannot be reached, is too slow, answers with an error or without end.
         """
         identifier = Dataset()
         identifier.update(keys)
@@ -97,6 +100,12 @@ class DicomArchive:
                 code = self._status(status, until, "C-FIND")
                 if code in _PENDING and answer is not None:
                     found.append(answer)
+                if len(found) > MOST_ANSWERS:
+                    association.abort()
+                    raise ArchiveAnswerError(
+                        f"{name_of(self.peer)} has more than {MOST_ANSWERS:,} answers to one C-FIND ({level}): it "
+                        "seems to disregard what was asked for"
+                    )
         return found
 
     def fetch(self, study_uid: str, series_uids: Sequence[str], take: Take, seconds: float) -> None:
@@ -149,8 +158,10 @@ class DicomArchive:
                 self._check_transfer(status, code)
 
     def _check_transfer(self, status: Dataset, code: int) -> None:
-        failed = int(status.get("NumberOfFailedSuboperations") or 0)
-        if code not in _PENDING and (failed or code):
+        """Warnings alone (PS3.4 C.4.3.1.4) are about images that came."""
+        failed = status.get("NumberOfFailedSuboperations")
+        all_came = code == _SUCCESS or (code == _WITH_WARNINGS and failed == 0)
+        if code not in _PENDING and (failed or not all_came):
             raise ArchiveAnswerError(
                 f"{name_of(self.peer)} could not send {failed or 'all'} of the images (0x{code:04X})"
             )
@@ -161,7 +172,7 @@ class DicomArchive:
             why = "took longer than allowed" if late else "ended the association or gave no sensible answer"
             raise ArchiveAnswerError(f"{name_of(self.peer)} {why} during {service}", away=True)
         code = int(status.Status)
-        if code not in (*_PENDING, 0x0000, 0xB000, _UNKNOWN_DESTINATION):
+        if code not in (*_PENDING, _SUCCESS, _WITH_WARNINGS, _UNKNOWN_DESTINATION):
             comment = str(status.get("ErrorComment", ""))
             raise ArchiveAnswerError(
                 f"{name_of(self.peer)} answered {service} with 0x{code:04X}"

@@ -18,7 +18,14 @@ from pydicom.uid import CTImageStorage
 from pynetdicom import AE, evt
 
 from node.demo.pacs import StandInPacs
-from node.peers.archive import STUDY_ROOT_FIND, ArchiveAnswerError, DicomArchive, FetchedObject
+from node.peers import archive
+from node.peers.archive import (
+    STUDY_ROOT_FIND,
+    STUDY_ROOT_GET,
+    ArchiveAnswerError,
+    DicomArchive,
+    FetchedObject,
+)
 from node.priors.find import same_body_part
 from node.priors.search import RemoteStudy, choose, search
 from node.priors.study_time import StudyTime, valid_date
@@ -154,6 +161,46 @@ def test_an_archive_that_answers_forever_is_cut_off() -> None:
             archive_at(server.server_address[1]).find("STUDY", Dataset(), 1)
     finally:
         stop.set()
+        server.shutdown()
+
+
+def test_an_archive_that_answers_with_all_it_holds_is_not_listened_to_until_memory_is_full(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(archive, "MOST_ANSWERS", 5)
+    told = []
+
+    def everything(event: evt.Event) -> Iterator[tuple[int, Dataset | None]]:
+        while not event.is_cancelled and len(told) < 1000:
+            told.append(event.identifier)
+            yield 0xFF00, event.identifier
+        yield 0x0000, None
+
+    with answering(everything) as here, pytest.raises(ArchiveAnswerError, match="more than 5 answers"):
+        here.find("STUDY", Dataset(), 20)
+
+
+@pytest.mark.parametrize("taken", [0x0000, 0xB000, 0xA700])
+def test_only_images_that_were_not_taken_are_missing(taken: int, tmp_path: Path) -> None:
+    images = [dcmread(path) for path in series_in(tmp_path / "pacs", images=2)]
+
+    def send(_event: evt.Event) -> Iterator[Any]:
+        yield len(images)
+        for image in images:
+            yield 0xFF00, image
+
+    ae = AE("PACS")
+    ae.add_supported_context(STUDY_ROOT_GET)
+    ae.add_supported_context(CTImageStorage, scu_role=False, scp_role=True)
+    server = ae.start_server(("127.0.0.1", 0), block=False, evt_handlers=[(evt.EVT_C_GET, send)])
+    try:
+        fetching = archive_at(server.server_address[1], "get")
+        if taken == 0xA700:
+            with pytest.raises(ArchiveAnswerError, match="answered C-GET with 0xA702"):
+                fetching.fetch("1.2", ["1.2.1"], lambda _: taken, 20)
+        else:
+            fetching.fetch("1.2", ["1.2.1"], lambda _: taken, 20)
+    finally:
         server.shutdown()
 
 
