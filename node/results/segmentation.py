@@ -82,8 +82,8 @@ def segmentation(edition: Edition, regions: Sequence[Region], role: str) -> hd.s
     volume = edition.volume
     touched = touched_slices(regions)
     images = [edition.sources[uid] for uid in source_uids(volume.images, touched)]
-    instance = hd.seg.Segmentation(
-        source_images=[_one_frame(images[0])] if isinstance(volume, Pictures) else images,
+    instance = hd.seg.Segmentation(  # of one image: it would look at each anew, again and again
+        source_images=[_one_frame(images[0]) if isinstance(volume, Pictures) else images[0]],
         pixel_array=np.ones((1, *volume.shape[1:]), np.uint8),  # place_frames replaces it
         segmentation_type=hd.seg.SegmentationTypeValues.BINARY,
         segment_descriptions=[_described(edition, n, region) for n, region in enumerate(regions, 1)],
@@ -99,7 +99,9 @@ def segmentation(edition: Edition, regions: Sequence[Region], role: str) -> hd.s
     instance.ContentCreatorName = ""
     if isinstance(volume, Pictures):
         instance.PatientOrientation = images[0].PatientOrientation
-        instance.ReferencedSeriesSequence[0].ReferencedInstanceSequence = [_reference(i) for i in images]
+    else:
+        instance.SourceImageSequence = [_reference(image) for image in images]
+    instance.ReferencedSeriesSequence[0].ReferencedInstanceSequence = [_reference(i) for i in images]
     if "RequestAttributesSequence" in edition.sources.first:
         instance.RequestAttributesSequence = edition.sources.first.RequestAttributesSequence
     edition.settle(instance)

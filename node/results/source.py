@@ -317,9 +317,8 @@ def _drop_broken_references(header: Dataset, keyword: str) -> None:
 
 
 def _mend_plane(header: Dataset, volume: Volume) -> None:
-    index = next(
-        (k for k, image in enumerate(volume.images) if image and image[0] == header.SOPInstanceUID), None
-    )
+    uid = header.SOPInstanceUID
+    index = next((k for k, image in enumerate(volume.images) if image and image[0] == uid), None)
     if index is None:
         return
     if not header.get("PixelSpacing"):
