@@ -1,5 +1,7 @@
 """Two scans come into one frame, or are refused with a reason."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -35,6 +37,7 @@ def test_its_quality_is_measured(breathing):
     assert quality.body_dice > 0.95
     assert quality.lung_dice > 0.95
     assert quality.folded < 0.01
+    assert 0.02 < quality.uneven < 0.3
     assert 1.1 < quality.mutual_information < 2
 
 
@@ -53,6 +56,14 @@ def test_another_patient_is_refused(breathing):
     assert other.quality.mutual_information < breathing.quality.mutual_information
     assert not other.sound
     assert "same patient" in other.reason
+
+
+def test_the_same_patient_mirrored_is_refused():
+    prior = scan(noise=2)
+    mirrored = replace(prior, voxels=np.ascontiguousarray(prior.voxels[:, :, ::-1]))
+    other = align(scan(noise=1), mirrored)
+    assert not other.sound
+    assert other.quality.uneven > 0.35
 
 
 def test_another_body_region_is_refused():
@@ -74,6 +85,7 @@ def test_a_single_slice_is_refused_before_any_work():
         ({"lung_dice": 0.84}, "lungs"),
         ({"detail": 0.49}, "inside"),
         ({"folded": 0.02}, "folds"),
+        ({"uneven": 0.36}, "mirrored"),
     ],
 )
 def test_each_measure_of_quality_can_refuse(changed, word):
@@ -84,6 +96,7 @@ def test_each_measure_of_quality_can_refuse(changed, word):
         "body_dice": 0.97,
         "lung_dice": 0.96,
         "folded": 0.0,
+        "uneven": 0.2,
         "overlap_mm": 250,
     }
     assert judge_quality(Quality(**good))[0]
