@@ -103,8 +103,8 @@ class DicomArchive:
                 if len(found) > MOST_ANSWERS:
                     association.abort()
                     raise ArchiveAnswerError(
-                        f"{name_of(self.peer)} has more than {MOST_ANSWERS:,} answers to one C-FIND ({level}): it "
-                        "seems to disregard what was asked for"
+                        f"{name_of(self.peer)} gave more than {MOST_ANSWERS:,} answers to one C-FIND "
+                        f"({level}); it seems to disregard what was asked for"
                     )
         return found
 
