@@ -69,7 +69,10 @@ def _into(folder: Path) -> Take:
     def take(fetched: FetchedObject) -> int:
         head = encode_head(fetched.sop_class, fetched.uid, fetched.transfer_syntax, "")
         try:
-            (folder / f"{checked_uid(fetched.uid)}.dcm").write_bytes(head + fetched.data_set)
+            whole = folder / f"{checked_uid(fetched.uid)}.dcm"
+            part = whole.with_suffix(".part")  # a crash or a full disk leaves no half of a result
+            part.write_bytes(head + fetched.data_set)
+            part.rename(whole)
         except (OSError, UnsafeUidError):
             return _OUT_OF_RESOURCES
         return _SUCCESS

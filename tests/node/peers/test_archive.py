@@ -176,7 +176,8 @@ def test_an_archive_that_answers_with_all_it_holds_is_not_listened_to_until_memo
             yield 0xFF00, event.identifier
         yield 0x0000, None
 
-    with answering(everything) as here, pytest.raises(ArchiveAnswerError, match="more than 5 answers to one C-FIND"):
+    flood = "more than 5 answers to one C-FIND"
+    with answering(everything) as here, pytest.raises(ArchiveAnswerError, match=flood):
         here.find("STUDY", Dataset(), 20)
 
 
