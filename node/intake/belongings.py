@@ -17,6 +17,7 @@ from storage.intake import Belonging, belonging, contradiction
 log = logging.getLogger(__name__)
 
 MOST_KNOWN = 10_000  # studies, and as many series
+LONGEST_WAIT = 1.0  # seconds that a sender waits while another's study is looked up
 SECONDS_WITHOUT = 30.0  # the database, once it has failed: senders do not wait for it
 
 
@@ -30,6 +31,7 @@ class Belongings:
         self._database = database
         self._merged = merged
         self._lock = threading.Lock()
+        self._asking = threading.Lock()
         self._patient_of: OrderedDict[str, str] = OrderedDict()
         self._study_of: OrderedDict[str, str] = OrderedDict()
         self._asked_again_at = 0.0
@@ -71,8 +73,8 @@ class Belongings:
                 _put(self._study_of, header.series_uid, known.study_of_series)
 
     def _look_up(self, header: Header) -> Belonging | None:
-        """What the database says; None while it is away."""
-        if time.monotonic() < self._asked_again_at:
+        """What the database says; None while it is away, or busy with another's question for too long."""
+        if time.monotonic() < self._asked_again_at or not self._asking.acquire(timeout=LONGEST_WAIT):
             return None
         try:
             with self._database.snapshot() as session:
@@ -81,6 +83,8 @@ class Belongings:
             self._asked_again_at = time.monotonic() + SECONDS_WITHOUT
             log.warning("Whose images are received cannot be looked up: %s", str(error).partition("\n")[0])
             return None
+        finally:
+            self._asking.release()
 
 
 def _put(known: OrderedDict[str, str], uid: str, value: str) -> None:

@@ -27,17 +27,16 @@ from pynetdicom.sop_class import uid_to_service_class
 from pynetdicom.transport import RequestHandler, ThreadedAssociationServer
 
 from node.intake.acceptance import SUCCESS, Acceptance
-from node.intake.callers import Caller
 from node.intake.contexts import RETIRED_STORAGE_CLASSES, supported_contexts
 from node.intake.door import Door
 from node.intake.examination import Announcement
-from node.intake.negotiation import MAXIMUM_REQUEST, MalformedRequestError, calling_title, check_size
+from node.intake.introduction import introduce
+from node.intake.negotiation import MalformedRequestError, check_size
 from node.intake.stock_connection import BoundedSocket, Connection
 from node.intake.tally import Tally
 from node.intake.transport import (
     PROCESSING_FAILURE,
     SECONDS_TO_FINISH,
-    SECONDS_TO_INTRODUCE,
     UNRECOGNISED_OPERATION,
 )
 from node.peers.commitment import MalformedReportError, Report, decode_report
@@ -45,7 +44,6 @@ from node.settings import DicomSettings
 from node.tls import Identity, TlsError
 from node.wire.pdu import (
     ABORT,
-    ASSOCIATE_RJ,
     ASSOCIATE_RQ,
     MAXIMUM_PDU,
     PDU_HEAD,
@@ -118,6 +116,7 @@ class StockListener:
             request_handler=partial(_Entrance, self._serve),
         )
         self._server = cast(_Server, server)
+        self._server.arrive, self._server.turn_back = self._arrive, self._turn_back
         threading.Thread(target=self._server.serve_forever, name="listener", daemon=True).start()
         return int(self._server.server_address[1])
 
@@ -138,13 +137,15 @@ class StockListener:
         for connection in open_:
             connection.ended.wait(max(1.0, until - time.monotonic()))
 
-    def _serve(self, entrance: _Entrance) -> None:
-        """One connection, in a thread of its own, from its coming to its end."""
-        place = (str(entrance.client_address[0]), int(entrance.client_address[1]))
-        connection = Connection(place[0], Wire(entrance.request))
+    def _arrive(self, request: socket.socket, client_address: Any) -> None:
+        connection = Connection(str(client_address[0]), Wire(request))
         with self._lock:
-            self._arriving[place] = connection
+            self._arriving[_place(client_address)] = connection
         self._door.knock(connection)
+
+    def _serve(self, entrance: _Entrance) -> None:
+        """One connection, in a thread of its own, until its end."""
+        connection = self._arriving[_place(entrance.client_address)]
         try:
             if self._identity is not None:
                 connection.wire = wire = SecureWire.with_caller(entrance.request, self._identity)
@@ -163,12 +164,20 @@ class StockListener:
             if connection.tally is not None:
                 connection.tally.tell()
             connection.wire.close()
-            self._door.leave(connection)
-            with self._lock:
-                self._arriving.pop(place, None)
-                if connection.association is not None:
-                    self._connections.pop(connection.association, None)
-            connection.ended.set()
+            self._leave(connection, entrance.client_address)
+
+    def _leave(self, connection: Connection, client_address: Any) -> None:
+        self._door.leave(connection)
+        with self._lock:
+            self._arriving.pop(_place(client_address), None)
+            if connection.association is not None:
+                self._connections.pop(connection.association, None)
+        connection.ended.set()
+
+    def _turn_back(self, client_address: Any) -> None:
+        """No thread is to be had for who has just arrived."""
+        if connection := self._arriving.get(_place(client_address)):
+            self._leave(connection, client_address)
 
     def _is_introduced(self, connection: Connection) -> bool:
         """Whether an association is asked for by somebody who is let in: pynetdicom sees no other's request.
@@ -177,18 +186,18 @@ class StockListener:
             ProtocolError, MalformedRequestError: it is asked for as no sound peer does.
             PeerGoneError: the peer hung up, or is silent.
         """
-        connection.wire.set_deadline(min(SECONDS_TO_INTRODUCE, self._settings.network_timeout))
-        kind, body = connection.wire.receive(MAXIMUM_REQUEST)
-        if kind != ASSOCIATE_RQ:
-            raise ProtocolError(f"a PDU of type {kind} instead of an association request")
-        caller = Caller(calling_title(body), connection.address, connection.certificate)
-        if rejection := self._door.admit(connection, caller):
-            connection.wire.send(ASSOCIATE_RJ, bytes((0, *rejection)))
-            connection.wire.take_leave()
+        introduced = introduce(
+            connection,
+            connection.wire,
+            connection.certificate,
+            self._door,
+            self._settings.network_timeout,
+        )
+        if introduced is None:
             return False
-        check_size(bytes(body))
-        connection.request = PDU_HEAD.pack(kind, len(body)) + body
-        connection.caller, connection.tally = caller, Tally(self._door, caller)
+        check_size(introduced.request)
+        connection.request = PDU_HEAD.pack(ASSOCIATE_RQ, len(introduced.request)) + introduced.request
+        connection.caller, connection.tally = introduced.caller, Tally(self._door, introduced.caller)
         return True
 
     def _await_end(self, connection: Connection) -> None:
@@ -201,8 +210,7 @@ class StockListener:
     def _on_open(self, event: Event) -> None:
         """Between the arrival of a connection and the first look at what it says."""
         with self._lock:
-            address = cast(Any, event).address
-            connection = self._arriving.pop((str(address[0]), int(address[1])))
+            connection = self._arriving.pop(_place(cast(Any, event).address))
             self._connections[event.assoc] = connection
         connection.association = event.assoc
         sock: Any = event.assoc.dul.socket
@@ -289,9 +297,26 @@ class StockListener:
         return response
 
 
+def _place(client_address: Any) -> tuple[str, int]:
+    """Where a connection comes from; no other that is open comes from there."""
+    return str(client_address[0]), int(client_address[1])
+
+
 class _Server(ThreadedAssociationServer):
+    """Tells of each connection in the order of their coming, before it has a thread."""
+
     daemon_threads = True
     request_queue_size = 256
+    arrive: Callable[[socket.socket, Any], None]
+    turn_back: Callable[[Any], None]
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        self.arrive(request, client_address)
+        try:
+            super().process_request(request, client_address)
+        except RuntimeError:
+            self.turn_back(client_address)
+            raise
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         log.exception("A connection from %s could not be served", client_address)

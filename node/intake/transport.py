@@ -21,13 +21,8 @@ from node.intake.callers import Caller
 from node.intake.contexts import supported_contexts
 from node.intake.door import Door
 from node.intake.examination import Announcement
-from node.intake.negotiation import (
-    MAXIMUM_REQUEST,
-    MalformedRequestError,
-    agree,
-    calling_title,
-    decode_request,
-)
+from node.intake.introduction import introduce
+from node.intake.negotiation import MalformedRequestError, agree, decode_request
 from node.intake.tally import Tally
 from node.peers.commitment import PUSH_MODEL, MalformedReportError, Report, decode_report
 from node.settings import DicomSettings
@@ -46,8 +41,6 @@ from node.wire.command import (
 from node.wire.negotiation import Kind
 from node.wire.pdu import (
     ABORT,
-    ASSOCIATE_RJ,
-    ASSOCIATE_RQ,
     COMMAND,
     FRAGMENT_HEAD,
     LAST,
@@ -67,7 +60,6 @@ log = logging.getLogger(__name__)
 
 MAXIMUM_EVENT = 16 << 20  # bytes of an event report's information
 PROCESSING_FAILURE, UNRECOGNISED_OPERATION = 0x0110, 0x0211
-SECONDS_TO_INTRODUCE = 30.0  # from connecting to the last byte of the request (ARTIM, PS3.8 9.1.5)
 SECONDS_TO_FINISH = 5.0  # an object under way when the listener stops
 _NOT_STORED = frozenset({str(Verification), PUSH_MODEL})  # what is agreed on for other things than objects
 
@@ -275,27 +267,21 @@ class _Association(threading.Thread):
         return secure.shake_hands(self._listener.settings.tls.handshake_seconds)
 
     def _negotiate(self, certificate: PeerCertificate | None) -> bool:
-        self._wire.set_deadline(min(SECONDS_TO_INTRODUCE, self._listener.settings.network_timeout))
-        kind, body = self._wire.receive(MAXIMUM_REQUEST)
-        if kind != ASSOCIATE_RQ:
-            raise ProtocolError(f"a PDU of type {kind} instead of an association request")
+        listener = self._listener
+        introduced = introduce(
+            self, self._wire, certificate, listener.door, listener.settings.network_timeout
+        )
+        if introduced is None:
+            return False
         try:
-            caller = Caller(calling_title(body), self.address, certificate)
-            if rejection := self._listener.door.admit(self, caller):
-                return self._reject(*rejection)
-            request = decode_request(bytes(body))
+            request = decode_request(introduced.request)
         except MalformedRequestError as error:
             raise ProtocolError(str(error)) from error
-        self._caller, self._tally = caller, Tally(self._listener.door, caller)
-        agreement = agree(request, self._listener.supported, MAXIMUM_PDU)
+        self._caller, self._tally = introduced.caller, Tally(listener.door, introduced.caller)
+        agreement = agree(request, listener.supported, MAXIMUM_PDU)
         self._contexts = agreement.contexts
         self._wire.send_pdu(agreement.answer)
         return True
-
-    def _reject(self, result: int, source: int, reason: int) -> bool:
-        self._wire.send(ASSOCIATE_RJ, bytes((0, result, source, reason)))
-        self._wire.take_leave()
-        return False
 
     def _serve(self) -> bool:
         """Take the next PDU; whether there may be another."""

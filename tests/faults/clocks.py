@@ -17,6 +17,7 @@ import time
 from datetime import timedelta
 from pathlib import Path
 
+from node.retention import SECONDS_BETWEEN_LOOKS
 from tests.databases import add_choice_of_database, databases_of
 from tests.faults.victim import Outcome, Surroundings, Victim, live_through
 from tests.orthanc import Orthanc
@@ -56,8 +57,9 @@ def jump(chance: random.Random) -> timedelta:
 
 
 def run(studies: int, jumps: int, seed: int, folder: Path, url: str) -> Outcome:
-    """Send ``studies`` while the clock jumps. Images may be deleted an hour after they came, so that each one
-    that the clock alone makes older is missed. For the first half of the jumps the PACS is away."""
+    """Send ``studies`` while the clock jumps. Images may be deleted an hour after they came: at last the
+    clock is far ahead of every time it has shown, and the node has a look at what is old by it. For the first
+    half of the jumps the PACS is away."""
     chance, clock = random.Random(seed), Clock(folder)
 
     def set_clock(_victim: Victim, pacs: Orthanc) -> None:
@@ -67,8 +69,10 @@ def run(studies: int, jumps: int, seed: int, folder: Path, url: str) -> Outcome:
             clock.set_off(jump(chance))
             if number == jumps // 2:
                 pacs.start()
+        clock.set_off(2 * LONGEST_JUMP)
 
-    return live_through(set_clock, studies, folder, url, Surroundings(KEEPS_LITTLE, clock.environment))
+    surroundings = Surroundings(KEEPS_LITTLE, clock.environment)
+    return live_through(set_clock, studies, folder, url, surroundings, SECONDS_BETWEEN_LOOKS + 2)
 
 
 def main() -> int:

@@ -160,8 +160,10 @@ def live_through(
     folder: Path,
     url: str,
     surroundings: Surroundings = Surroundings(),
+    afterwards: float = 0.0,
 ) -> Outcome:
-    """Send ``studies`` to a node while ``trouble`` comes over it, and wait until it has ended all of them."""
+    """Send ``studies`` to a node while ``trouble`` comes over it, wait until it has ended all of them, and
+    ``afterwards`` seconds more."""
     sent = [_phantom(number, folder / f"study-{number}") for number in range(studies)]
     with _pacs(folder) as pacs:
         victim = Victim(folder, url, pacs, surroundings)
@@ -173,6 +175,7 @@ def live_through(
         try:
             trouble(victim, pacs)
             states = _wait_until_ended(victim, studies)
+            time.sleep(afterwards)
         finally:
             victim.kill(signal.SIGTERM)
         found: dict[str, Counter[str]] = {}
