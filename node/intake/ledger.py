@@ -22,6 +22,7 @@ from storage import audit
 from storage.archive import Archive
 from storage.audit import AuditEntry
 from storage.database import Database, now
+from storage.errors import said
 from storage.intake import Misfit, Received, Refused, note_refusals, record
 from storage.resends import Lines, Resent, note_resends
 
@@ -161,7 +162,7 @@ class Ledger:
                     self._give_up(batch[0], error)
                     self.problem = None
                     return True
-                self.problem = f"The database cannot be written ({_first_line(error)}); received images wait."
+                self.problem = f"The database cannot be written ({said(error)}); received images wait."
                 log.warning("%s Trying again in %.0f s.", self.problem, pause)
                 if self._stopping.wait(pause):
                     return False
@@ -204,10 +205,10 @@ class Ledger:
 
     def _give_up(self, item: Item, error: Exception) -> None:
         """Set an entry aside that the database will never take, so that what follows is not held up."""
-        log.error("The database does not take an entry: %s", _first_line(error), exc_info=error)
+        log.error("The database does not take an entry: %s", said(error), exc_info=error)
         if not isinstance(item, Entry):
             return
-        reason = f"the database does not take it ({_first_line(error)})"
+        reason = f"the database does not take it ({said(error)})"
         try:
             note = self._withdrawn(Misfit(item.received, reason), item.incoming_name)
             with self._database.session() as session:
@@ -220,7 +221,3 @@ def _is_away(error: Exception) -> bool:
     """Whether the database, not the entry, is to blame: it may be taken later."""
     at_fault = isinstance(error, DBAPIError | PoolTimeoutError | OSError)
     return at_fault and not isinstance(error, DataError | IntegrityError)
-
-
-def _first_line(error: Exception) -> str:
-    return str(getattr(error, "orig", None) or error).partition("\n")[0]
