@@ -42,7 +42,7 @@ def load_pet_ct(paths: Sequence[Path], threads: int = 0, headers: Headers = NO_H
     """
     by_modality: dict[str, list[Path]] = {"PT": [], "CT": []}
     for path in paths:
-        by_modality.setdefault(modality_of(path), []).append(path)
+        by_modality.setdefault(modality_of(path, headers), []).append(path)
     if not by_modality["PT"] or not by_modality["CT"]:
         missing = "PET" if not by_modality["PT"] else "CT"
         raise UnreadableSeriesError(f"There is no {missing} among the files; a PET is read with its CT.")
@@ -84,8 +84,10 @@ def _check_decay(paths: Sequence[Path]) -> None:
         )
 
 
-def modality_of(path: Path) -> str:
+def modality_of(path: Path, headers: Headers = NO_HEADERS) -> str:
     """Empty where the file tells none."""
+    if slices := headers.get(path):
+        return slices[0].modality
     try:
         return str(pydicom.dcmread(path, specific_tags=["Modality"]).get("Modality") or "")
     except (InvalidDicomError, OSError, EOFError):

@@ -20,7 +20,7 @@ def load_series(paths: Sequence[Path], headers: Headers = NO_HEADERS) -> Volume:
     Raises:
         UnreadableSeriesError: see ``load_volume``, ``load_pet_ct`` and ``load_pictures``.
     """
-    ends = {modality_of(path) for path in (*paths[:1], *paths[-1:])}
+    ends = {modality_of(path, headers) for path in (*paths[:1], *paths[-1:])}
     if ends & _PICTURES:
         return load_pictures(paths)
     if ends == {"PT", "CT"}:
