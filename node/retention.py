@@ -165,5 +165,5 @@ class Retention:
         finally:
             self.make_room()
         if time.monotonic() >= self._next_round:
-            self._next_round = time.monotonic() + SECONDS_BETWEEN_ROUNDS
             self.delete_what_is_old()
+            self._next_round = time.monotonic() + SECONDS_BETWEEN_ROUNDS

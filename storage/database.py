@@ -10,7 +10,7 @@ from typing import Any
 
 from alembic import command
 from alembic.config import Config
-from sqlalchemy import ColumnElement, create_engine, event, make_url, or_
+from sqlalchemy import ColumnElement, ExceptionContext, create_engine, event, make_url, or_
 from sqlalchemy.orm import InstrumentedAttribute, Session, sessionmaker
 
 MIGRATIONS = Path(__file__).parent / "migrations"
@@ -42,6 +42,7 @@ class Database:
             pool_pre_ping=not self.is_sqlite,
             hide_parameters=True,  # errors are logged, and a patient's name is not
         )
+        event.listen(self.engine, "handle_error", _without_detail)
         if self.is_sqlite:
             if self.url.database:
                 Path(self.url.database).parent.mkdir(parents=True, exist_ok=True)
@@ -109,6 +110,13 @@ def has_come(
     """Whether a moment that was set at most ``longest`` ahead has come ``at`` a time. One that lies further
     ahead was set by a clock that has been put back since, and counts as come."""
     return or_(moment <= at, moment > at + longest)
+
+
+def _without_detail(failure: ExceptionContext) -> None:
+    """PostgreSQL shows the row that failed, a patient's name in it, below the first line of what it says."""
+    for error in (failure.original_exception, failure.sqlalchemy_exception):
+        if error is not None and error.args:
+            error.args = (str(error.args[0]).partition("\n")[0], *error.args[1:])
 
 
 def _sqlite_begin(connection: Any) -> None:

@@ -161,3 +161,20 @@ def test_runs_of_the_queue_are_forgotten_until_none_is_left(database: Database, 
     Retention(RetentionSettings(records_days=10), database, archive, forget).delete_what_is_old()
     assert left == []
     assert all(now() - before >= timedelta(days=10) for before in asked)
+
+
+def test_a_round_that_failed_is_made_again_at_the_next_look(database: Database, archive: Archive) -> None:
+    troubles = [OSError("the disk is away")]
+    forgotten_at: list[datetime] = []
+
+    def forget(before: datetime) -> None:
+        if troubles:
+            raise troubles.pop()
+        forgotten_at.append(before)
+
+    retention = Retention(RetentionSettings(), database, archive, forget_nothing, also=[forget])
+    with pytest.raises(OSError, match="away"):
+        retention.look()
+    retention.look()
+    retention.look()
+    assert len(forgotten_at) == 1
