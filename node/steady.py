@@ -43,7 +43,8 @@ class SteadyClock:
     def leap(self) -> timedelta | None:
         """By how much the wall clock is ahead of this one, where that is not yet believed."""
         self.now()
-        return None if self._doubted is None else self._doubted - self._began
+        doubted = self._doubted  # which another thread's look may settle at any time
+        return None if doubted is None else doubted - self._began
 
     def _difference(self) -> datetime:
         """What the wall clock showed when ``seconds`` began, if it has gone evenly since."""
