@@ -117,9 +117,12 @@ def database(database_url: str) -> Iterator[Database]:
 
 @pytest.fixture(autouse=True)
 def _no_database_but_the_one_asked_for(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[None]:
-    """Where PostgreSQL is asked for, nothing a test starts may fall back on SQLite, which is the default."""
+    """On PostgreSQL nothing a test starts may fall back on SQLite, which is the default."""
     yield
-    if request.config.getoption("database") == POSTGRESQL and not request.node.get_closest_marker("only_on"):
+    case = getattr(request.node, "callspec", None)
+    asked_for = request.config.getoption("database")
+    kind = asked_for if case is None else case.params.get("database_kind", asked_for)
+    if kind == POSTGRESQL and not request.node.get_closest_marker("only_on"):
         assert [*tmp_path.rglob("overread.db")] == []
 
 
