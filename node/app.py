@@ -22,7 +22,7 @@ from node.intake.examination import Announcement
 from node.intake.receiver import Receiver
 from node.peers.archive import DicomArchive, FetchedObject
 from node.peers.outbox import Outbox
-from node.peers.sending import DicomDestination
+from node.peers.sending import DicomDestination, echo_of
 from node.priors.recall import Recall
 from node.reading import read_study
 from node.reading_queue import ReadingQueue
@@ -39,7 +39,6 @@ from storage.database import Database, now
 
 log = logging.getLogger(__name__)
 
-ECHO_SECONDS = 5
 SETTLE_SECONDS = 10  # that a study to be closed waits at a time for all that came of it to be entered
 
 
@@ -225,4 +224,4 @@ def _certificates(dicom: Identity | None, web: Identity | None) -> list[Callable
 
 
 def _echoes(peers: Sequence[Peer], ae_title: str, identity: Identity | None) -> dict[str, Callable[[], None]]:
-    return {p.name: DicomDestination(p, ae_title, ECHO_SECONDS, identity).echo for p in peers}
+    return {peer.name: echo_of(peer, ae_title, identity) for peer in peers}

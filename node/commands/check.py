@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,13 +23,11 @@ from node.health import (
     check_peer,
     check_port,
 )
-from node.peers.sending import DicomDestination
-from node.settings import Peer, Settings
-from node.tls import Identity, TlsError, dicom_identity, web_identity
+from node.peers.sending import echo_of
+from node.settings import Settings
+from node.tls import TlsError, dicom_identity, web_identity
 from storage.archive import is_received_into
 from storage.database import Database
-
-ECHO_SECONDS = 5
 
 
 class CheckError(RuntimeError):
@@ -76,7 +74,8 @@ def _probes(settings: Settings) -> Iterator[Probe]:
     yield from (check_certificate(name, one) for name, one in identities.items() if one is not None)
     for kind, peers in (("destination", settings.destinations), ("archive", settings.archives)):
         for peer in peers:
-            yield check_peer(f"{kind} {peer.name}", _echo(peer, settings, identities["DICOM certificate"]))
+            echo = echo_of(peer, settings.node.ae_title, identities["DICOM certificate"])
+            yield check_peer(f"{kind} {peer.name}", echo)
     if not settings.destinations:
         yield Probe("destinations", True, "none: results stay here, and on the status page")
 
@@ -131,7 +130,3 @@ def _ports(settings: Settings) -> Iterator[Probe]:
 def _running_node(settings: Settings) -> str | None:
     """The address of the status page, if it is an Overread that answers there."""
     return address(settings.web) if "probes" in answer(settings.web, "/api/health") else None
-
-
-def _echo(peer: Peer, settings: Settings, identity: Identity | None) -> Callable[[], None]:
-    return DicomDestination(peer, settings.node.ae_title, ECHO_SECONDS, identity).echo

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import ssl
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -44,6 +44,7 @@ from node.wire.negotiation import Kind
 from node.wire.pdu import PeerGoneError, PeerSilentError, ProtocolError
 
 SUCCESS = 0x0000
+ECHO_SECONDS = 5.0
 SECONDS_TO_LEARN_WHY = 5.0  # a TLS handshake failed
 SECONDS_FOR_COMMITMENT = 2.0  # that the association stays open for a result
 
@@ -241,6 +242,11 @@ class DicomDestination:
     @property
     def _name(self) -> str:
         return name_of(self.peer)
+
+
+def echo_of(peer: Peer, calling_ae_title: str, identity: Identity | None) -> Callable[[], None]:
+    """A C-ECHO to ``peer`` that is given up before a person would give it up; raises as ``echo`` does."""
+    return DicomDestination(peer, calling_ae_title, ECHO_SECONDS, identity).echo
 
 
 def name_of(peer: Peer) -> str:
