@@ -142,7 +142,7 @@ def test_check_looks_into_the_database_that_is_named(
 ) -> None:
     result = overread("check", "-c", ready(tmp_path, free_port))
     assert result.exit_code == 0, result.output
-    assert re.search(r"database .*(SQLite|PostgreSQL)", result.stdout)
+    assert re.search(r"database .*(sqlite|postgresql)", result.stdout)
 
 
 def test_check_names_what_the_file_says_in_vain_and_passes(
