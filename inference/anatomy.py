@@ -84,11 +84,21 @@ def observe(volume: Volume, spacing_mm: float = GRID_MM) -> Anatomy:
 
 
 def body_of(hu: Image) -> Region:
-    """The largest thing that is denser than fat's edge, its inside filled slice by slice."""
+    """The largest thing that is denser than fat's edge, its inside filled slice by slice; where the scan
+    cuts through it, the cut is its outline."""
     dense = ndimage.binary_opening(hu > _BODY_HU)
     largest = cc3d.largest_k(dense, k=1, connectivity=6) > 0
-    filled = np.stack([ndimage.binary_fill_holes(plane) for plane in largest])
-    return np.asarray(filled, bool)
+    return np.stack([_filled(plane) for plane in largest])
+
+
+def _filled(plane: Region) -> Region:
+    framed = np.pad(plane, 1)
+    for edge, beside in ((0, 1), (-1, -2)):
+        for lines in (framed, framed.T):
+            cut = np.flatnonzero(lines[beside])
+            if cut.size:
+                lines[edge, cut[0] : cut[-1] + 1] = True
+    return np.asarray(ndimage.binary_fill_holes(framed)[1:-1, 1:-1], bool)
 
 
 def _lungs(hu: Image, body: Region, spacing_mm: float) -> Region:
