@@ -24,6 +24,7 @@ from inference.growth.look import look_of
 from inference.growth.partners import Look, Match, Partners, Scan, extend
 from inference.growth.repeatability import Repeats
 from inference.growth.response import respond
+from inference.readers import READERS
 from inference.volume import Volume
 
 
@@ -261,12 +262,14 @@ class _Changes:
 
 
 def _repeats(reading: Reading, catalogue: Catalogue | None) -> Repeats | None:
-    """As the cards of the networks that read say it; None where none of them does, or is another by now."""
-    if catalogue is None:
+    """As the cards of the reader's own networks say it; None where none of them does, or is another by now.
+    A network that took part beside them did not draw all of the lesions."""
+    if catalogue is None or reading.reader not in READERS:
         return None
-    models = [catalogue.find(model.name) for model in reading.models if model.name in catalogue.names]
+    own = READERS[reading.reader].models
+    models = [catalogue.find(name) for name in own if name in catalogue.names]
     known = [m for m in models if m.identity in reading.models]
-    return next((own for m in known if (own := Repeats.of(m.card.postprocess)) is not None), None)
+    return next((said for m in known if (said := Repeats.of(m.card.postprocess)) is not None), None)
 
 
 def _newest_first(reader: str, priors: Sequence[Prior], date: str) -> tuple[list[Prior], tuple[str, ...]]:
