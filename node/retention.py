@@ -127,14 +127,16 @@ class Retention:
     def delete_what_is_old(self) -> None:
         """Delete what is older than the settings say."""
         rules, at = self._settings, self._clock.now()
-        if rules.images_days:
-            before, why = at - timedelta(days=rules.images_days), f"{rules.images_days} days have passed"
-            while self._delete_before(before, why, most=STUDIES_AT_ONCE) and not self.task.is_stopping:
-                pass
-        if rules.records_days:
-            self._forget_before(at - timedelta(days=rules.records_days))
-        for forget in self._also:
-            forget(at)
+        try:
+            if rules.images_days:
+                before, why = at - timedelta(days=rules.images_days), f"{rules.images_days} days have passed"
+                while self._delete_before(before, why, most=STUDIES_AT_ONCE) and not self.task.is_stopping:
+                    pass
+        finally:
+            if rules.records_days:
+                self._forget_before(at - timedelta(days=rules.records_days))
+            for forget in self._also:
+                forget(at)
 
     def _forget_before(self, moment: datetime) -> None:
         while not self.task.is_stopping:
@@ -145,18 +147,33 @@ class Retention:
             pass
 
     def _delete_before(self, moment: datetime, why: str, most: int) -> int:
-        """Returns how many studies' images were deleted."""
+        """Returns how many studies' images were deleted. What cannot be deleted keeps no other's images here.
+
+        Raises:
+            OSError: none could be.
+        """
         with self._database.snapshot() as session:
-            studies = retention.releasable(session, moment, most, self._merged)
+            studies = retention.releasable(session, moment, STUDIES_AT_ONCE, self._merged)
         done = 0
+        stuck: OSError | None = None
         for uid in studies:
-            with self._database.session() as session:
-                released = retention.release(session, uid, why, self._merged)
-                if released is not None:
-                    self._archive.delete_images(released.paths)
-                    done += 1
+            if done == most:
+                break
+            try:
+                done += self._delete(uid, why)
+            except OSError as error:
+                stuck = error
         self._deleted += done
+        if stuck is not None and not done:
+            raise stuck
         return done
+
+    def _delete(self, study_uid: str, why: str) -> bool:
+        with self._database.session() as session:
+            released = retention.release(session, study_uid, why, self._merged)
+            if released is not None:
+                self._archive.delete_images(released.paths)
+        return released is not None
 
     def look(self) -> None:
         """See to the disk, refused objects before any patient's images; once an hour to all that is old."""

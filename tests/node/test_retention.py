@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -111,6 +113,32 @@ def test_what_came_just_now_is_not_deleted_to_make_room(database: Database, arch
     anything = RetentionSettings(images_below_free_mb=MARK_MB, images_at_least_hours=0)
     Retention(anything, database, archive, forget_nothing).make_room()
     assert len(with_images(database)) == 1
+
+
+class Stuck(SmallDisk):
+    """Of which one study's images cannot be deleted."""
+
+    held = ""
+
+    def delete_images(self, paths: Iterable[str]) -> None:
+        images = list(paths)
+        if any(self.held in path for path in images):
+            raise PermissionError(errno.EACCES, "Permission denied", images[0])
+        super().delete_images(images)
+
+
+@pytest.mark.parametrize(
+    "rules", [{"images_days": 1}, {"images_below_free_mb": 140, "images_at_least_hours": 0}]
+)
+def test_images_that_cannot_be_deleted_keep_no_others_here_and_are_a_problem(
+    database: Database, tmp_path: Path, rules: dict[str, float]
+) -> None:
+    archive = Stuck(tmp_path / "data", durable=False)
+    archive.held, other = study(database, archive, 3), study(database, archive, 2)
+    retention = Retention(RetentionSettings.model_validate(rules), database, archive, forget_nothing)
+    with pytest.raises(PermissionError):
+        retention.look()
+    assert with_images(database) == {archive.held} != {other}
 
 
 def test_refused_objects_beyond_their_limit_go_before_any_patients_images(
