@@ -10,12 +10,13 @@ from typing import Any
 
 from alembic import command
 from alembic.config import Config
-from sqlalchemy import ColumnElement, ExceptionContext, create_engine, event, make_url, or_
+from sqlalchemy import ColumnElement, ExceptionContext, create_engine, event, func, make_url, or_, select
 from sqlalchemy.orm import InstrumentedAttribute, Session, sessionmaker
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 
 
+MIGRATING = 0x0BE22EAD  # our number for PostgreSQL's advisory lock
 POSTGRESQL_SNAPSHOT = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
 """Of PostgreSQL's own default, READ COMMITTED, each statement has a look of its own."""
 
@@ -81,8 +82,11 @@ class Database:
             yield session
 
     def upgrade(self, to: str = "head") -> None:
-        """Create the tables, or migrate them to this version, or to an earlier one."""
+        """Create the tables, or migrate them to this version, or to an earlier one. Of several that do so at
+        the same time, each waits for the one before."""
         with self.engine.begin() as connection:
+            if not self.is_sqlite:
+                connection.execute(select(func.pg_advisory_xact_lock(MIGRATING)))
             config = Config()
             config.set_main_option("script_location", str(MIGRATIONS))
             config.attributes["connection"] = connection

@@ -1,17 +1,20 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import inspect, select, text
+from sqlalchemy import event, inspect, select, text
 
 from storage.choices import SeriesChoice, choices_of
 from storage.database import Database
 from storage.tables import Base, Revision
 from tests.databases import Databases
+from tests.waiting import wait_for
 
 OLD_STUDY = (
     "INSERT INTO studies (id, uid, patient_pk, study_date, study_time, accession_number, description, "
@@ -61,3 +64,22 @@ def test_choices_told_in_the_timeline_are_kept_beside_their_revision(empty_datab
             SeriesChoice("1.2", "", False, "a localizer"),
             SeriesChoice("1.3", "lung-nodules", True, "thin: 1 mm"),
         ]
+
+
+@pytest.mark.only_on("postgresql", "SQLite has one writer at a time")
+def test_who_makes_the_tables_while_another_does_waits_for_that(empty_database: Database) -> None:
+    url = empty_database.url.render_as_string(hide_password=False)
+    code = "import sys; from tests.databases import migrate; migrate(sys.argv[1])"
+    others: list[subprocess.Popen[bytes]] = []
+
+    def at_the_same_time(_connection: object, _cursor: object, statement: str, *_: object) -> None:
+        if "CREATE TABLE patients" in statement:
+            others.append(subprocess.Popen([sys.executable, "-c", code, url]))
+            with empty_database.snapshot() as session:
+                waits = text("SELECT count(*) FROM pg_locks WHERE NOT granted")
+                wait_for(lambda: session.scalar(waits))
+
+    event.listen(empty_database.engine, "after_cursor_execute", at_the_same_time)
+    empty_database.upgrade()
+    (other,) = others
+    assert other.wait(60) == 0
