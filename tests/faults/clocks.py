@@ -62,17 +62,21 @@ def run(studies: int, jumps: int, seed: int, folder: Path, url: str) -> Outcome:
     half of the jumps the PACS is away."""
     chance, clock = random.Random(seed), Clock(folder)
 
-    def set_clock(_victim: Victim, pacs: Orthanc) -> None:
+    def set_clock(victim: Victim, pacs: Orthanc) -> None:
         pacs.stop()
+        victim.await_start()
         for number in range(jumps):
             time.sleep(chance.uniform(0.2, LONGEST_PEACE))
             clock.set_off(jump(chance))
             if number == jumps // 2:
                 pacs.start()
+
+    def look_at_what_is_old() -> None:
         clock.set_off(2 * LONGEST_JUMP)
+        time.sleep(SECONDS_BETWEEN_LOOKS + 2)
 
     surroundings = Surroundings(KEEPS_LITTLE, clock.environment)
-    return live_through(set_clock, studies, folder, url, surroundings, SECONDS_BETWEEN_LOOKS + 2)
+    return live_through(set_clock, studies, folder, url, surroundings, look_at_what_is_old)
 
 
 def main() -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -125,6 +126,16 @@ class Victim:
             self._process.send_signal(number)
             self._process.wait()
 
+    def await_start(self) -> None:
+        """Until it listens, for at most ``PATIENCE`` seconds."""
+        until = time.monotonic() + PATIENCE
+        while time.monotonic() < until:
+            try:
+                socket.create_connection(("127.0.0.1", self.dicom_port), 1).close()
+                return
+            except OSError:
+                time.sleep(0.1)
+
     def holds(self, path: Path) -> bool:
         """Whether the node has the object in this file, with a row, whole."""
         data = self._config.parent / "data"
@@ -160,10 +171,10 @@ def live_through(
     folder: Path,
     url: str,
     surroundings: Surroundings = Surroundings(),
-    afterwards: float = 0.0,
+    afterwards: Callable[[], None] = lambda: None,
 ) -> Outcome:
-    """Send ``studies`` to a node while ``trouble`` comes over it, wait until it has ended all of them, and
-    ``afterwards`` seconds more."""
+    """Send ``studies`` to a node while ``trouble`` comes over it, wait until it has ended all of them, then
+    let come what comes ``afterwards``."""
     sent = [_phantom(number, folder / f"study-{number}") for number in range(studies)]
     with _pacs(folder) as pacs:
         victim = Victim(folder, url, pacs, surroundings)
@@ -175,7 +186,7 @@ def live_through(
         try:
             trouble(victim, pacs)
             states = _wait_until_ended(victim, studies)
-            time.sleep(afterwards)
+            afterwards()
         finally:
             victim.kill(signal.SIGTERM)
         found: dict[str, Counter[str]] = {}

@@ -202,16 +202,20 @@ def test_a_sender_that_goes_away_within_an_image_leaves_nothing(intake: Intake) 
     assert intake.refusals() == []
 
 
-def test_a_port_that_is_taken_is_named(tmp_path: Path, open_database: Callable[[], Database]) -> None:
+def test_a_port_that_is_taken_is_named(
+    tmp_path: Path, open_database: Callable[[], Database], transport: str
+) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
-        settings = DicomSettings(port=other.getsockname()[1])
+        settings = DicomSettings(port=other.getsockname()[1], transport=transport)
         receiver = Receiver(settings, "OVERREAD", Archive(tmp_path / "data"), open_database())
         with pytest.raises(ReceiverError, match=r"listens on 127\.0\.0\.1:\d+.*another dicom\.port"):
             receiver.start()
 
 
-def test_a_host_that_is_not_ours_is_named(tmp_path: Path, open_database: Callable[[], Database]) -> None:
-    settings = DicomSettings(host="192.0.2.1", port=0)
+def test_a_host_that_is_not_ours_is_named(
+    tmp_path: Path, open_database: Callable[[], Database], transport: str
+) -> None:
+    settings = DicomSettings(host="192.0.2.1", port=0, transport=transport)
     receiver = Receiver(settings, "OVERREAD", Archive(tmp_path / "data"), open_database())
     with pytest.raises(ReceiverError, match=r"192\.0\.2\.1 is not an address of this machine"):
         receiver.start()
