@@ -85,14 +85,14 @@ def test_a_single_slice_is_refused_before_any_work():
         ({"lung_dice": 0.84}, "lungs"),
         ({"detail": 0.49}, "inside"),
         ({"folded": 0.02}, "folds"),
-        ({"uneven": 0.36}, "mirrored"),
+        ({"uneven": 0.36, "detail": 0.74}, "mirrored"),
     ],
 )
 def test_each_measure_of_quality_can_refuse(changed, word):
     good = {
         "correlation": 0.9,
         "mutual_information": 1.2,
-        "detail": 0.8,
+        "detail": 0.76,
         "body_dice": 0.97,
         "lung_dice": 0.96,
         "folded": 0.0,
@@ -100,6 +100,8 @@ def test_each_measure_of_quality_can_refuse(changed, word):
         "overlap_mm": 250,
     }
     assert judge_quality(Quality(**good))[0]
+    assert judge_quality(Quality(**good | {"uneven": 0.45}))[0]
+    assert judge_quality(Quality(**good | {"detail": 0.51}))[0]
     sound, reason = judge_quality(Quality(**good | changed))
     assert not sound
     assert word in reason
