@@ -13,7 +13,7 @@ from pydicom.pixels.utils import iter_pixels
 from inference import codecs
 from inference.errors import UnreadableSeriesError
 from inference.header import Slice
-from inference.plain import NativePixels
+from inference.plain import FileState, NativePixels
 
 Voxels = npt.NDArray[np.int16] | npt.NDArray[np.float32]
 Stored = npt.NDArray[np.integer] | npt.NDArray[np.floating]
@@ -68,6 +68,8 @@ def stored_frames(slices: Sequence[Slice]) -> Iterator[Stored]:
 def _native(item: Slice, pixels: NativePixels) -> Stored:
     stored = np.empty(item.shape, "<i2" if pixels.signed else "<u2")
     with item.path.open("rb", buffering=0) as file:
+        if FileState.of(file) != pixels.state:
+            raise ValueError("the file has changed since its header was read")
         file.seek(pixels.offset)
         if file.readinto(stored.data) != stored.nbytes:
             raise ValueError("the file has been cut short")

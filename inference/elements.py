@@ -54,7 +54,8 @@ class Encoding:
 @dataclass(frozen=True)
 class Walk:
     """What a walk found, by tag: raw values of the wanted elements, their value representations (empty where
-    implicit), the lengths of the pixel data in bytes, and where these begin.
+    implicit), the lengths of the pixel data in bytes, and where these begin. A wanted sequence of undefined
+    length has a representation and no value.
 
     ``fragments``: how many fragments of encapsulated pixel data hold anything, the offset table left out.
     """
@@ -115,6 +116,8 @@ def walk(
                 fragments, position = steps.fragments(position, _most_fragments(frames or 1))
             else:
                 position = steps.after_sequence(position, explicit and vr != b"UN", 0)
+                if tag in wanted:
+                    representations[tag] = vr
             continue
         value_end = position + length
         if value_end > end:

@@ -9,8 +9,9 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from functools import lru_cache
+from io import FileIO
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from pydicom.datadict import dictionary_VR, keyword_for_tag, tag_for_keyword
 from pydicom.dataelem import RawDataElement, convert_raw_data_element, empty_value_for_VR
@@ -46,13 +47,27 @@ class NotPlainError(ValueError):
 
 
 @dataclass(frozen=True)
+class FileState:
+    """Another one tells that a file was written to."""
+
+    modified_ns: int
+    size: int
+
+    @classmethod
+    def of(cls, file: FileIO) -> Self:
+        state = os.fstat(file.fileno())
+        return cls(state.st_mtime_ns, state.st_size)
+
+
+@dataclass(frozen=True)
 class NativePixels:
-    """One frame of 16-bit little-endian values in a file: where it begins, and how many of its highest bits
-    say nothing."""
+    """One frame of 16-bit little-endian values in a file: where it begins, how many of its highest bits say
+    nothing, and of which state of the file that is true."""
 
     offset: int
     signed: bool
     unused_bits: int
+    state: FileState
 
 
 @dataclass(frozen=True)
@@ -74,18 +89,20 @@ def plain_header(path: Path, keywords: tuple[str, ...]) -> PlainHeader:
     """
     with path.open("rb", buffering=0) as file:
         head = file.read(_HEAD)
-        size = os.fstat(file.fileno()).st_size
+        state = FileState.of(file)
     if head[_META] != _PLAIN_META:
         raise NotPlainError
     start = _META_START + int.from_bytes(head[_META_LENGTH], "little")
-    meta = walk(head, _META_START, start, Encoding(), {_SYNTAX})
-    syntax = _uid(meta.values.get(_SYNTAX, b""))
-    if syntax in _NOT_PLAIN:
+    wanted = _elements(keywords)
+    meta = walk(head, _META_START, start, Encoding(), {_SYNTAX, *wanted})
+    syntax = _uid(meta.values.pop(_SYNTAX, b""))
+    if syntax in _NOT_PLAIN or meta.values:  # a group length that is wrong takes in what follows
         raise NotPlainError
     explicit = syntax != ImplicitVRLittleEndian
-    wanted = _elements(keywords)
-    found = walk(head, start, size, Encoding(explicit), wanted, to_pixels=True)
+    found = walk(head, start, state.size, Encoding(explicit), wanted, to_pixels=True)
     if _uid(found.values.get(_CLASS, b"")) not in _SINGLE_FRAME:
+        raise NotPlainError
+    if found.representations.keys() != found.values.keys():
         raise NotPlainError
     values = {}
     for tag, raw in found.values.items():
@@ -93,10 +110,10 @@ def plain_header(path: Path, keywords: tuple[str, ...]) -> PlainHeader:
         if explicit and found.representations[tag] != vr:
             raise NotPlainError
         values[keyword] = _converted(tag, found.representations[tag], raw)
-    return PlainHeader(values, _native(values, found) if syntax in _NATIVE else None)
+    return PlainHeader(values, _native(values, found, state) if syntax in _NATIVE else None)
 
 
-def _native(image: dict[str, Any], found: Walk) -> NativePixels | None:
+def _native(image: dict[str, Any], found: Walk, state: FileState) -> NativePixels | None:
     """By the Image Pixel module (PS3.3 C.7.6.3)."""
     form = [image.get(keyword) for keyword in _FORM]
     bits, signed = image.get("BitsStored"), image.get("PixelRepresentation")
@@ -104,7 +121,7 @@ def _native(image: dict[str, Any], found: Walk) -> NativePixels | None:
         return None
     if found.pixel_bytes.get(PIXEL_DATA, 0) < 2 * image["Rows"] * image["Columns"]:
         return None
-    return NativePixels(found.pixels_at[PIXEL_DATA], bool(signed), 16 - bits)
+    return NativePixels(found.pixels_at[PIXEL_DATA], bool(signed), 16 - bits, state)
 
 
 def _uid(value: bytes) -> str:

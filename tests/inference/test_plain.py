@@ -76,6 +76,20 @@ def put(image: pydicom.Dataset, keyword: str, value: bytes, vr: str = "") -> Non
     image._dict[tag] = RawDataElement(tag, vr or dictionary_VR(tag), len(value), value, 0, implicit, True)
 
 
+def with_functional_groups(image: pydicom.Dataset) -> None:
+    image.PerFrameFunctionalGroupsSequence = [pydicom.Dataset()]
+    image["PerFrameFunctionalGroupsSequence"].is_undefined_length = True
+
+
+def with_longer_meta(path: Path) -> Path:
+    """Its group length reaches to the SOP Class UID."""
+    data = bytearray(path.read_bytes())
+    reach = data.index(b"\x08\x00\x16\x00UI") - 144
+    data[140:144] = reach.to_bytes(4, "little")
+    path.write_bytes(data)
+    return path
+
+
 @pytest.mark.parametrize("syntax", PLAIN)
 def test_an_ordinary_slice_needs_no_parser(tmp_path: Path, syntax: str) -> None:
     path = a_slice(tmp_path, syntax)
@@ -136,19 +150,36 @@ def test_values_of_one_slice_are_not_those_of_another(tmp_path: Path) -> None:
         lambda folder: write_enhanced(folder / "enhanced.dcm", [(np.zeros((3, 4, 4), np.int16), np.eye(4))]),
         lambda folder: change(a_slice(folder), lambda image: put(image, "KVP", b"120 ", "LO")),
         lambda folder: change(a_slice(folder), lambda image: put(image, "ConvolutionKernel", b"\xe9 ")),
+        lambda folder: change(a_slice(folder), with_functional_groups),
+        lambda folder: with_longer_meta(a_slice(folder)),
     ],
-    ids=["deflated", "multi-frame", "other representation", "another character set"],
+    ids=[
+        "deflated",
+        "multi-frame",
+        "other representation",
+        "another character set",
+        "functional groups of undefined length",
+        "a group length that takes in the image type",
+    ],
 )
 def test_what_is_not_plain_is_left_to_the_parser(tmp_path: Path, make) -> None:
     with pytest.raises(NotPlainError):
-        plain_header(make(tmp_path), ASKED)
+        plain_header(make(tmp_path), (*ASKED, "PerFrameFunctionalGroupsSequence"))
 
 
-def test_a_file_cut_short_since_its_header_was_read_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "rewrite",
+    [
+        lambda path: path.write_bytes(path.read_bytes()[:-100]),
+        lambda path: change(path, lambda image: put(image, "ConvolutionKernel", b"B" * 300)),
+    ],
+    ids=["cut short", "with a longer header"],
+)
+def test_a_file_that_was_written_to_since_its_header_was_read_is_refused(tmp_path: Path, rewrite) -> None:
     path = a_slice(tmp_path)
     (item,) = read_slices(path)
-    path.write_bytes(path.read_bytes()[:-100])
-    with pytest.raises(UnreadableSeriesError, match="has been cut short"):
+    rewrite(path)
+    with pytest.raises(UnreadableSeriesError, match="has changed since"):
         next(iter(stored_frames([item])))
 
 
