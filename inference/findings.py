@@ -111,8 +111,8 @@ class Change:
 
     ``limit_percent``: the change of volume that repeatability asks for, up or down. ``prior_…``: the same
     finding there, its key slice and its centre, in the prior's own LPS mm; ``aligned_center_mm`` is that
-    centre in the current scan. ``prior_solid``: of a lesion that is part-solid now, the solid part there,
-    where it was part-solid or ground glass; ``prior_kind``: its type there.
+    centre in the current scan. ``prior_solid``: of a lesion that is not ground glass now, the solid part
+    there, where it was part-solid or ground glass; ``prior_kind``: its type there.
     ``forecast``: see ``inference.growth.forecast``.
     """
 

@@ -7,12 +7,14 @@ it is for.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, Self, get_args
 
 from inference.findings import Assessment, Change, Finding, Reading, SolidPart
 from inference.growth import fleischner, lung_rads, nelson
+from inference.growth.lung_rads import STABLE, SUBSOLID
 from inference.growth.repeatability import sphere_diameter_mm
 from inference.volume import Volume
 
@@ -25,18 +27,33 @@ GUIDELINES: Final = {
 """What assessments call each guideline, by its name in settings."""
 _READER = "lung-nodules"
 _SOLID_HU = -300
-_SUBSOLID = ("part-solid", "ground-glass")
 _LUNG_RADS = GUIDELINES["lung-rads"]
-_STABLE = ("stable", "stable over unknown time")
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A lesion at a scan some ``days`` ago. ``mean_mm``: of long and short axis; ``category``: of Lung-RADS,
+    as it was told then; ``solid``: as ``Finding.solid``."""
+
+    days: int
+    mean_mm: float
+    category: lung_rads.Category | None = None
+    kind: str | None = None
+    solid: SolidPart | None = None
+
+    @classmethod
+    def of(cls, finding: Finding, days: int) -> Self:
+        mean_mm = (finding.long_axis_mm + finding.short_axis_mm) / 2
+        return cls(days, mean_mm, lung_rads_category(finding), finding.kind, finding.solid)
 
 
 @dataclass(frozen=True)
 class Past:
     """What is known of a lesion from before. ``category``: of Lung-RADS at the scan of the change. ``older``:
-    of scans before that one, how many days ago, and long and short axis as a mean in mm."""
+    of scans before that one, in any order; of those of one day the first counts."""
 
     category: lung_rads.Category | None = None
-    older: tuple[tuple[int, float], ...] = ()
+    older: tuple[Seen, ...] = ()
 
 
 UNKNOWN: Final = Past()
@@ -53,14 +70,14 @@ def assessed(reading: Reading, volume: Volume, past: Mapping[str, Past] | None =
     if reading.reader != _READER:
         return reading
     measured = [replace(each, solid=_solid_part_of_mixed(each, volume)) for each in reading.findings]
-    subsolid = [each.kind in _SUBSOLID for each in measured]
+    alike = Counter(map(_counted_as, measured))
     findings = tuple(
         replace(
             each,
             assessments=assess(
                 each,
                 (past or {}).get(each.tracking_uid, UNKNOWN),
-                multiple=subsolid.count(each.kind in _SUBSOLID) > 1,
+                multiple=each.kind != "calcified" and alike[_counted_as(each)] > 1,
             ),
         )
         for each in measured
@@ -72,19 +89,25 @@ def assessed(reading: Reading, volume: Volume, past: Mapping[str, Past] | None =
 
 
 def assess(finding: Finding, past: Past = UNKNOWN, *, multiple: bool = False) -> tuple[Assessment, ...]:
-    """Fleischner, Lung-RADS, BTS and NELSON, the last of solid nodules alone. Of a nodule that is new since a
-    prior, nothing volumetric.
+    """Fleischner, Lung-RADS, BTS and NELSON. What goes by volume is of solid nodules alone, and its growth of
+    those that were solid before too. Of a nodule that is new since a prior, nothing volumetric.
 
     Args:
-        multiple: the scan shows further nodules that are solid, or subsolid, as this one is.
+        multiple: the scan shows further nodules that are solid, or subsolid, as this one is; a calcified one
+            is neither.
     """
     found = [_fleischner(finding, multiple), _lung_rads(finding, past)]
     change = finding.change
-    if change is None:
-        return (*found, *_by_volume(finding))
-    if finding.kind in (None, "solid") and change.volume_change_percent is not None:
-        found += _by_growth(change.volume_change_percent, change)
+    if change is None and finding.kind in SUBSOLID:
+        found.append(_subsolid_by_diameter(finding))
+    elif change is None and finding.kind in _BY_VOLUME:
+        found += _by_volume(finding)
+    elif change is not None and {finding.kind, change.prior_kind} <= _BY_VOLUME:
+        found += _by_growth(change)
     return tuple(found)
+
+
+_BY_VOLUME: Final = frozenset({None, "solid"})
 
 
 def by_guidelines(reading: Reading, names: Collection[str]) -> Reading:
@@ -114,7 +137,7 @@ def solid_part(finding: Finding, volume: Volume) -> SolidPart | None:
     part-solid and has no mask."""
     if finding.mask is None:
         return SolidPart(0.0, None) if finding.kind == "ground-glass" else None
-    if finding.kind not in _SUBSOLID:
+    if finding.kind not in SUBSOLID:
         return None
     box = tuple(slice(o, o + n) for o, n in zip(finding.mask.origin, finding.mask.voxels.shape, strict=True))
     hu = volume.voxels[box][finding.mask.voxels]
@@ -127,26 +150,43 @@ def _solid_part_of_mixed(finding: Finding, volume: Volume) -> SolidPart | None:
     return solid_part(finding, volume) if finding.kind == "part-solid" else None
 
 
+def _counted_as(finding: Finding) -> lung_rads.Kind:
+    """Solid, subsolid or calcified: the guidelines count those of one form alone as multiple."""
+    return "part-solid" if finding.kind in SUBSOLID else _kind(finding.kind)
+
+
 def _fleischner(finding: Finding, multiple: bool) -> Assessment:
     now = fleischner.rounded_diameter_mm(finding.long_axis_mm, finding.short_axis_mm)
     size = fleischner.size_class(now)
     before = _axes(finding.change)
     if before is not None:
         earlier = fleischner.rounded_diameter_mm(*before)
-        said = "growth" if fleischner.has_grown(earlier, now) else "no growth"
+        part = _growth_of_solid_part(finding)
+        said = "growth" if part or fleischner.has_grown(earlier, now) else "no growth"
         return Assessment(
-            "Fleischner 2017", said, f"Mean diameter {earlier} mm, now {now} mm: {said} ({size})."
+            "Fleischner 2017", said, f"Mean diameter {earlier} mm, now {now} mm{part}: {said} ({size})."
         )
     new = ", not seen before" if finding.change else ""
-    if finding.kind in _SUBSOLID:
-        part = None
+    if finding.kind in SUBSOLID:
+        solid_mm = None
         if finding.kind == "part-solid":
-            part = _whole_mm(finding.solid.diameter_mm if finding.solid else 0.0)
-        management = fleischner.subsolid_management(now, part, multiple=multiple)
+            solid_mm = _whole_mm(finding.solid.diameter_mm if finding.solid else 0.0)
+        management = fleischner.subsolid_management(now, solid_mm, multiple=multiple)
     else:
         management = fleischner.solid_management(size, multiple=multiple)
     said = f"{_kind(finding.kind).capitalize()}, mean diameter {now} mm{new}."
     return Assessment("Fleischner 2017", size, said, fleischner.APPLIES_TO + management)
+
+
+def _growth_of_solid_part(finding: Finding) -> str:
+    """In words, empty where it did not grow by what Fleischner asks for."""
+    part = _SolidCourse.of(finding)
+    if part.course is None:
+        return ""
+    if part.before_mm is None:
+        return ", solid only now"
+    before, now = _whole_mm(part.before_mm), _whole_mm(part.now_mm)
+    return f", its solid part {before} mm, now {now} mm" if fleischner.has_grown(before, now) else ""
 
 
 def _lung_rads(finding: Finding, past: Past) -> Assessment:
@@ -155,86 +195,139 @@ def _lung_rads(finding: Finding, past: Past) -> Assessment:
     course = _course(change, past.older, now)
     part = _SolidCourse.of(finding)
     category = lung_rads.category(kind, now, course, part.now_mm, part.course)
-    stays = ""
-    if change is not None and course in _STABLE:
-        category = _of_stable(kind, change, part, past.category, category)
+    by_size, seen, stays = category, str(course), ""
+    if change is not None and course in STABLE:
+        category = _of_stable(finding, change, part, past, by_size)
+        seen = lung_rads.in_words(course, _mean_mm(_axes(change), now), now)
         stays = f", category {past.category} before" if past.category else ""
-    said = f"{kind.capitalize()}, {now:.1f} mm{part.words}, {course}{stays}: category {category}."
-    solid_mm = part.now_mm if kind in _SUBSOLID else now
-    return _by_lung_rads(category, said, lung_rads.management(category, solid_mm))
+    until = ", until it is proven benign" if category == "4B" != by_size else ""
+    said = f"{kind.capitalize()}, {now:.1f} mm{part.words}, {seen}{stays}: category {category}{until}."
+    return _by_lung_rads(category, said, lung_rads.management(category, _solid_mm(finding)))
 
 
-def _course(change: Change | None, older: Sequence[tuple[int, float]], now_mm: float) -> lung_rads.Course:
+def _course(change: Change | None, older: Sequence[Seen], now_mm: float) -> lung_rads.Course:
     before = _axes(change)
     if change is None:
         return "baseline"
     if before is None:
         return "new"
     newest = lung_rads.mean_diameter_mm(*before)
-    scans = [(change.days, newest), *((days, lung_rads.rounded_mm(mm)) for days, mm in older)]
+    scans = [(change.days, newest), *((each.days, lung_rads.rounded_mm(each.mean_mm)) for each in older)]
     return lung_rads.over_screens(lung_rads.course(newest, now_mm, change.days), scans, now_mm)
 
 
 def _of_stable(
-    kind: lung_rads.Kind,
-    change: Change,
-    part: _SolidCourse,
-    told: lung_rads.Category | None,
-    by_size: lung_rads.Category,
+    finding: Finding, change: Change, part: _SolidCourse, past: Past, by_size: lung_rads.Category
 ) -> lung_rads.Category:
     """The category of a nodule that did not grow. It is a step lower for that only where it is known to be of
     one kind with a stable part; else it is no lower than it was. What was not told counts as its size then.
 
     Args:
-        told: at the scan of the change; by_size: its category by size now.
+        by_size: its category by size now.
     """
-    before = _axes(change)
-    same = kind == _kind(change.prior_kind) and (kind != "part-solid" or part.course in _STABLE)
+    kind, told, before = _kind(finding.kind), past.category, _axes(change)
+    same = kind == _kind(change.prior_kind) and (kind != "part-solid" or part.course in STABLE)
     if before is None or not same:
         return lung_rads.worst(by_size, *([told] if told else []))
     if kind in ("ground-glass", "calcified"):
         return by_size
-    then = lung_rads.category(kind, lung_rads.mean_diameter_mm(*before), "stable", part.before_mm)
-    return lung_rads.at_follow_up(told or then, then, by_size, change.days)
+    then = lung_rads.category(kind, lung_rads.mean_diameter_mm(*before), "stable", part.before_mm or 0.0)
+    days = _days_without_growth(finding, change.days, past, part)
+    return lung_rads.at_follow_up(told or then, then, by_size, days)
+
+
+def _days_without_growth(finding: Finding, days: int, past: Past, part: _SolidCourse) -> int:
+    """Days since the oldest scan from which on it was told the category of the newest prior at every one, was
+    of the kind it is, and has not grown, whole or solid part. Scans too close to each other to be the
+    follow-up make one together.
+
+    Args:
+        days: since the newest prior.
+    """
+    now = lung_rads.mean_diameter_mm(finding.long_axis_mm, finding.short_axis_mm)
+    by_day = {each.days: each for each in reversed(past.older)}
+    for ago, seen in sorted(by_day.items()):
+        if past.category is None or seen.category != past.category or _kind(seen.kind) != _kind(finding.kind):
+            break
+        courses = [lung_rads.course(lung_rads.rounded_mm(seen.mean_mm), now, ago)]
+        if finding.kind == "part-solid":
+            if seen.solid is None:
+                break
+            solid_mm = lung_rads.rounded_mm(seen.solid.diameter_mm)
+            courses.append(lung_rads.solid_course(solid_mm, part.now_mm, ago))
+        if any(course not in STABLE for course in courses):
+            break
+        days = ago
+    return days
 
 
 @dataclass(frozen=True)
 class _SolidCourse:
-    """What became of the solid part of a part-solid nodule; ``course``: None where that is not known."""
+    """What became of the solid part of a part-solid nodule, or of one that was subsolid and is solid now;
+    ``course``: None where that is not known; ``before_mm``: None where it was not measured."""
 
     now_mm: float = 0.0
-    before_mm: float = 0.0
+    before_mm: float | None = None
     course: lung_rads.Course | None = None
     words: str = ""
 
     @classmethod
     def of(cls, finding: Finding) -> Self:
+        change = finding.change
+        if change is not None and finding.kind not in SUBSOLID and change.prior_kind in SUBSOLID:
+            return cls._of_whole(finding, change)
         if finding.solid is None:
             return cls()
         now = lung_rads.rounded_mm(finding.solid.diameter_mm)
-        if finding.change is None or finding.change.prior_solid is None:
+        if change is None or change.prior_solid is None:
             return cls(now, words=f" (solid part {now:.1f} mm)")
-        before = lung_rads.rounded_mm(finding.change.prior_solid.diameter_mm)
-        course = lung_rads.solid_course(before, now, finding.change.days)
-        return cls(now, before, course, f" (solid part {before:.1f} mm, now {now:.1f} mm: {course})")
+        return cls._since(change.prior_solid, now, change.days, f"{now:.1f} mm")
+
+    @classmethod
+    def _of_whole(cls, finding: Finding, change: Change) -> Self:
+        """The whole as a solid part, measured as one: by its volume. It is larger than a part that was not
+        measured, by how much is not known, and counts as grown."""
+        now = lung_rads.rounded_mm(sphere_diameter_mm(finding.volume_mm3))
+        if change.prior_solid is None:
+            return cls(now, None, "growing", f" ({change.prior_kind} before, now solid: growing)")
+        return cls._since(change.prior_solid, now, change.days, f"the whole, {now:.1f} mm")
+
+    @classmethod
+    def _since(cls, prior: SolidPart, now: float, days: int, words: str) -> Self:
+        before = lung_rads.rounded_mm(prior.diameter_mm)
+        course = lung_rads.solid_course(before, now, days)
+        told = lung_rads.in_words(course, before, now)
+        return cls(now, before, course, f" (solid part {before:.1f} mm, now {words}: {told})")
+
+
+def _solid_mm(finding: Finding) -> float:
+    """Mean diameter of what is solid of a nodule, to one decimal."""
+    if finding.kind in SUBSOLID:
+        return lung_rads.rounded_mm(finding.solid.diameter_mm) if finding.solid else 0.0
+    return lung_rads.mean_diameter_mm(finding.long_axis_mm, finding.short_axis_mm)
+
+
+def _subsolid_by_diameter(finding: Finding) -> Assessment:
+    """At first sight, by BTS."""
+    size = nelson.bts_subsolid_size(finding.long_axis_mm)
+    said = f"{_kind(finding.kind).capitalize()}, largest diameter {finding.long_axis_mm:.1f} mm."
+    return Assessment("BTS 2015", size, said, nelson.BTS_MANAGEMENT[size])
 
 
 def _by_volume(finding: Finding) -> list[Assessment]:
-    """At first sight; BTS asks for the largest diameter of what is not solid."""
-    kind = _kind(finding.kind)
-    if kind in _SUBSOLID:
-        diameter = nelson.bts_subsolid_size(finding.long_axis_mm)
-        said = f"{kind.capitalize()}, largest diameter {finding.long_axis_mm:.1f} mm."
-        return [Assessment("BTS 2015", diameter, said, nelson.BTS_MANAGEMENT[diameter])]
+    """At first sight, of a solid nodule."""
     size, result = nelson.bts_size(finding.volume_mm3), nelson.size_result(finding.volume_mm3)
-    said = f"{kind.capitalize()}, {finding.volume_mm3:.0f} mm3"
+    said = f"Solid, {finding.volume_mm3:.0f} mm3"
     return [
         Assessment("BTS 2015", size, f"{said}.", nelson.BTS_MANAGEMENT[size]),
         _by_nelson(result, f"{said}: {result}.", nelson.SIZE_MANAGEMENT[result]),
     ]
 
 
-def _by_growth(percent: float, change: Change) -> list[Assessment]:
+def _by_growth(change: Change) -> list[Assessment]:
+    percent = change.volume_change_percent
+    if percent is None:
+        return []
     growth = nelson.bts_growth(percent, change.doubling_time_days)
     result = nelson.growth_result(percent, change.doubling_time_days)
     time = f", doubling in {change.doubling_time_days:.0f} days" if change.doubling_time_days else ""
@@ -266,11 +359,12 @@ def _resolved(finding: Finding) -> tuple[Assessment, ...]:
 def _of_exam(findings: Sequence[Finding], resolved: Sequence[lung_rads.Category]) -> Assessment:
     categories = [category for each in findings if (category := lung_rads_category(each))]
     whole = lung_rads.of_exam(categories, resolved)
-    leading = next((each for each in findings if lung_rads_category(each) == whole), None)
-    if leading is None:
+    alike = [each for each in findings if lung_rads_category(each) == whole]
+    if not alike:
         why = "a nodule has resolved" if whole == "2" else "no nodule"
         return _by_lung_rads(whole, f"Category {whole}, {why}.", lung_rads.management(whole))
     why = f"the most suspicious of {len(findings)} nodules" if len(findings) > 1 else "one nodule"
+    leading = max(alike, key=_solid_mm)
     (told,) = (each for each in leading.assessments if each.guideline == _LUNG_RADS)
     return replace(told, statement=f"Category {whole}, {why}.")
 
@@ -283,6 +377,10 @@ def _axes(change: Change | None) -> tuple[float, float] | None:
     if change is None or change.prior_long_axis_mm is None or change.prior_short_axis_mm is None:
         return None
     return change.prior_long_axis_mm, change.prior_short_axis_mm
+
+
+def _mean_mm(axes_mm: tuple[float, float] | None, unknown_mm: float) -> float:
+    return unknown_mm if axes_mm is None else lung_rads.mean_diameter_mm(*axes_mm)
 
 
 def _whole_mm(size_mm: float) -> int:

@@ -12,10 +12,10 @@ from datetime import datetime
 
 from inference.catalogue import Catalogue
 from inference.engine import Engine
-from inference.findings import Change, Finding, Reading, Response
+from inference.findings import Change, Finding, Reading, Response, SolidPart
 from inference.growth import lung_rads
 from inference.growth.align import Alignment
-from inference.growth.assess import Past, assessed, lung_rads_category, solid_part
+from inference.growth.assess import Past, Seen, assessed, lung_rads_category, solid_part
 from inference.growth.forecast import Point as Measured
 from inference.growth.forecast import forecast
 from inference.growth.frames import FramesAligned
@@ -225,9 +225,14 @@ class _Changes:
             prior_short_axis_mm=before.short_axis_mm,
             prior_volume_mm3=match.prior_volume_mm3,
             mean_hu_change=judged.mean_hu_change,
-            prior_solid=solid_part(before, prior.volume()) if finding.kind == "part-solid" else None,
+            prior_solid=self._solid_before(finding, before, prior),
             prior_kind=before.kind,
         )
+
+    def _solid_before(self, finding: Finding, before: Finding, prior: Prior) -> SolidPart | None:
+        if finding.kind == "ground-glass" or before.kind not in lung_rads.SUBSOLID:
+            return None
+        return solid_part(before, prior.volume())
 
     def _new(self, confidence: float) -> Change:
         return Change(
@@ -246,11 +251,10 @@ class _Changes:
         same = (each for each in prior.reading.findings if each.tracking_uid == uid)
         return next((lung_rads_category(each) for each in same), None)
 
-    def _older(self, uid: str, days: int) -> list[tuple[int, float]]:
-        """When and how large, as a mean of both axes in mm, the lesion was in priors before that of its
-        change, ``days`` ago."""
+    def _older(self, uid: str, days: int) -> list[Seen]:
+        """The lesion in priors before that of its change, ``days`` ago."""
         return [
-            (ago, (same.long_axis_mm + same.short_axis_mm) / 2)
+            Seen.of(same, ago)
             for prior in self.priors.values()
             if (ago := self._days(prior)) > days > 0
             for same in prior.reading.findings

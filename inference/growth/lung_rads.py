@@ -13,6 +13,8 @@ from typing import Final, Literal, get_args
 
 GROWTH_MM: Final = 1.5
 GROWTH_WITHIN_DAYS: Final = 366
+SUBSOLID: Final = ("part-solid", "ground-glass")
+STABLE: Final = ("stable", "stable over unknown time")
 APPLIES_TO: Final = "In screening: "
 
 Category = Literal["1", "2", "3", "4A", "4B"]
@@ -50,6 +52,11 @@ def course(prior_mm: float, current_mm: float, days: int | None) -> Course:
         return "growing over unknown time"
     yearly = increase * min(1.0, GROWTH_WITHIN_DAYS / days)
     return "growing" if yearly > GROWTH_MM else "growing slowly"
+
+
+def in_words(course: Course, prior_mm: float, current_mm: float) -> str:
+    """A course as it is told: "decreased" of what is smaller by more than growth would ask for."""
+    return "decreased" if course in STABLE and round(prior_mm - current_mm, 6) > GROWTH_MM else course
 
 
 def over_screens(against_newest: Course, earlier: Sequence[tuple[int, float]], current_mm: float) -> Course:
@@ -90,17 +97,19 @@ def category(
     solid_course: Course | None = None,
 ) -> Category:
     """The category by size. A nodule that was ``stable`` is classed by its size as at baseline; see
-    ``stepped_down`` for what a follow-up without growth makes of it. Growth over an unknown time is given the
+    ``at_follow_up`` for what a follow-up without growth makes of it. Growth over an unknown time is given the
     higher category of growth and slow growth. Calcium alone is no benign pattern: a calcified nodule is
     benign only where it is stable, and is else classed as a solid one.
 
     Args:
         diameter_mm: mean diameter of the whole nodule.
         course: of the whole nodule.
-        solid_mm: mean diameter of the solid part of a part-solid nodule.
+        solid_mm: mean diameter of the solid part of a part-solid nodule, or of a whole one that was subsolid.
         solid_course: of that part, None where it is not known. One that is new or grows is judged as such
-            whatever the whole does.
+            whatever the whole does, be the rest subsolid still or solid by now.
     """
+    if kind in ("solid", "calcified") and solid_course not in (None, *STABLE) and solid_mm >= 4:
+        return "4B"
     if kind == "calcified" and course == "stable":
         return "1"
     if kind == "ground-glass":
@@ -136,11 +145,22 @@ def _part_solid(diameter_mm: float, solid_mm: float, course: Course, solid_cours
 
 def stepped_down(earlier: Category, days: int) -> Category:
     """What becomes of a category when the nodule is stable or smaller at follow-up: a 3 after 6 months is
-    a 2, a 4A after 3 months a 3. A 4B is lowered by proof that it is benign alone. ``days``: 0 where the time
-    between is not known."""
-    if earlier == "3" and days >= 180:
+    a 2, a 4A after 3 months a 3. A 4B is lowered by proof that it is benign alone.
+
+    The guideline gives months and no tolerance. That a scan up to two weeks before they are over counts as
+    the follow-up is this project's choice: appointments are made to the week.
+
+    Args:
+        days: since the scan from which on it was ``earlier``; 0 where that is not known.
+    """
+    if earlier == "3" and days >= _SIX_MONTHS_DAYS - _EARLY_DAYS:
         return "2"
-    return "3" if earlier == "4A" and days >= 90 else earlier
+    return "3" if earlier == "4A" and days >= _THREE_MONTHS_DAYS - _EARLY_DAYS else earlier
+
+
+_THREE_MONTHS_DAYS: Final = 91
+_SIX_MONTHS_DAYS: Final = 182
+_EARLY_DAYS: Final = 14
 
 
 def at_follow_up(earlier: Category, by_size_then: Category, by_size_now: Category, days: int) -> Category:
@@ -149,7 +169,8 @@ def at_follow_up(earlier: Category, by_size_then: Category, by_size_now: Categor
     (note on size thresholds).
 
     Args:
-        by_size_then: its category by size alone at the earlier scan; by_size_now: the same at this one.
+        by_size_then: its category by size alone at the newest scan before; by_size_now: the same at this one.
+        days: as ``stepped_down`` takes them.
     """
     stepped = stepped_down(earlier, days)
     return worst(stepped, by_size_now) if _rank(by_size_now) > _rank(by_size_then) else stepped

@@ -6,7 +6,17 @@ import numpy as np
 import pytest
 
 from inference.findings import Change, Mask, SolidPart
-from inference.growth.assess import GUIDELINES, Past, assess, assessed, by_guidelines, solid_part
+from inference.growth.assess import (
+    GUIDELINES,
+    UNKNOWN,
+    Past,
+    Seen,
+    assess,
+    assessed,
+    by_guidelines,
+    lung_rads_category,
+    solid_part,
+)
 from inference.growth.repeatability import sphere_diameter_mm
 from inference.volume import Volume
 from tests.inference.growth.chest import finding, reading
@@ -77,7 +87,7 @@ def of(guideline, assessments):
         (nodule_of(7), ("6-8 mm", "3", "80-300 mm3", "indeterminate")),
         (nodule_of(9), ("> 8 mm", "4A", ">= 300 mm3", "indeterminate")),
         (nodule_of(15), ("> 8 mm", "4B", ">= 300 mm3", "positive")),
-        (nodule_of(9, "calcified"), ("> 8 mm", "4A", ">= 300 mm3", "indeterminate")),
+        (nodule_of(9, "calcified"), ("> 8 mm", "4A")),
         (nodule_of(9, "part-solid", 5), ("> 8 mm", "3", ">= 5 mm")),
         (nodule_of(9, "part-solid", 8), ("> 8 mm", "4B", ">= 5 mm")),
         (nodule_of(9, "ground-glass"), ("> 8 mm", "2", ">= 5 mm")),
@@ -106,6 +116,27 @@ def test_nodules_are_multiple_where_others_are_solid_or_subsolid_as_they_are():
     assert ["CT at 3 to 6 months" in each for each in asked] == [True, True, False]
 
 
+@pytest.mark.parametrize(
+    ("others", "multiple"),
+    [
+        ([(7, "calcified")], False),
+        ([(7, "calcified"), (7, "calcified")], False),
+        ([(4, "ground-glass"), (4, "part-solid")], False),
+        ([(4, "solid")], True),
+        ([(4, None)], True),
+    ],
+)
+def test_calcified_nodules_are_no_company_and_have_none(others, multiple):
+    scan = reading(nodule_of(12), *(nodule_of(mm, kind) for mm, kind in others))
+    first, *rest = (of("Fleischner 2017", each.assessments) for each in _assessed(scan).findings)
+    assert ("CT at 3 to 6 months" in first.recommendation) is multiple
+    assert ("PET/CT or tissue sampling" in first.recommendation) is not multiple
+    calcified = [
+        said.recommendation for said, (_, kind) in zip(rest, others, strict=True) if kind == "calcified"
+    ]
+    assert all("3 to 6" not in each for each in calcified)
+
+
 def test_a_nodule_that_is_new_is_managed_by_its_size_and_not_by_its_volume():
     new = Change("1.9", "20240101", 180, "new", None, None, True, 1.0)
     said = assess(nodule_of(7, change=new))
@@ -131,10 +162,11 @@ def test_growth_without_a_doubling_time_is_never_called_negative(days, significa
         ("part-solid", 2.5, 4.0, 180, "2", "now 4.0 mm: stable"),
         ("ground-glass", 0.0, 5.97, 180, "4B", "(solid part 0.0 mm, now 6.0 mm: new)"),
         ("ground-glass", 0.0, 3.0, 180, "4A", "now 3.0 mm: new"),
-        ("part-solid", 5.0, 5.94, 179, "3", "now 5.9 mm: stable"),
+        ("part-solid", 5.0, 5.94, 167, "3", "now 5.9 mm: stable"),
         ("part-solid", 5.0, 5.97, 180, "4A", "now 6.0 mm: stable"),
-        ("part-solid", 6.0, 5.97, 89, "4A", "now 6.0 mm: stable"),
-        ("part-solid", 6.0, 5.97, 90, "3", "now 6.0 mm: stable"),
+        ("part-solid", 6.0, 5.97, 76, "4A", "now 6.0 mm: stable"),
+        ("part-solid", 6.0, 5.97, 77, "3", "now 6.0 mm: stable"),
+        ("part-solid", 7.6, 6.0, 90, "3", "(solid part 7.6 mm, now 6.0 mm: decreased), stable"),
         ("part-solid", None, 5.0, 400, "3", "(solid part 5.0 mm), stable"),
         ("ground-glass", 5.0, 5.0, 400, "3", "now 5.0 mm: stable"),
         ("solid", None, 5.0, 400, "3", "(solid part 5.0 mm), stable"),
@@ -151,12 +183,78 @@ def test_a_nodule_of_which_only_the_solid_part_grows_is_not_stable(
 
 
 @pytest.mark.parametrize(
+    ("before", "prior_mm", "mm", "told", "category", "words"),
+    [
+        ("part-solid", 4.0, 12, "3", "4B", "(solid part 4.0 mm, now the whole, 12.0 mm: growing), stable"),
+        ("part-solid", 10.4, 12, "3", "4B", "now the whole, 12.0 mm: growing"),
+        ("part-solid", 10.5, 12, "3", "4A", "now the whole, 12.0 mm: stable"),
+        ("part-solid", 10.5, 12, "4B", "4B", "until it is proven benign"),
+        ("part-solid", None, 12, "3", "4B", "(part-solid before, now solid: growing)"),
+        ("ground-glass", 0.0, 12, "2", "4B", "(solid part 0.0 mm, now the whole, 12.0 mm: new)"),
+        ("ground-glass", 0.0, 4, "2", "4B", "4.0 mm: new"),
+        ("ground-glass", 0.0, 3.9, "2", "2", "3.9 mm: new"),
+        ("solid", None, 12, "3", "2", "Solid, 12.0 mm, stable, category 3 before"),
+    ],
+)
+@pytest.mark.parametrize("kind", ["solid", None])
+def test_a_subsolid_nodule_that_is_solid_now_is_a_solid_part_that_is_new_or_grows(
+    kind, before, prior_mm, mm, told, category, words
+):
+    change = followed(mm, 180, before, prior_solid=prior_mm)
+    said = of("Lung-RADS 2022", assess(nodule_of(mm, kind, change=change), Past(told)))
+    assert said.result == category
+    assert words in said.statement
+
+
+def test_a_subsolid_nodule_that_is_calcified_now_is_not_benign():
+    change = followed(12, 180, "part-solid", prior_solid=4.0)
+    assert lung_rads_category(_told(nodule_of(12, "calcified", change=change), Past("3"))) == "4B"
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "volumetric"),
+    [
+        ("solid", "solid", True),
+        (None, "solid", True),
+        ("solid", None, True),
+        ("part-solid", "solid", False),
+        ("ground-glass", None, False),
+        ("calcified", "solid", False),
+        ("solid", "calcified", False),
+        ("solid", "part-solid", False),
+    ],
+)
+def test_growth_goes_by_volume_where_a_nodule_is_solid_at_both_scans(before, now, volumetric):
+    said = results(assess(nodule_of(12, now, change=followed(12, 180, before))))
+    assert ({"BTS 2015", "NELSON"} <= said.keys()) is volumetric
+    assert ({"BTS 2015", "NELSON"} & said.keys() != set()) is volumetric
+
+
+@pytest.mark.parametrize(
+    ("before", "prior_mm", "now", "now_mm", "result", "words"),
+    [
+        ("part-solid", 4.0, "solid", None, "growth", "its solid part 4 mm, now 12 mm: growth"),
+        ("part-solid", None, "solid", None, "growth", "solid only now"),
+        ("part-solid", 4.0, "part-solid", 6.0, "growth", "its solid part 4 mm, now 6 mm: growth"),
+        ("part-solid", 4.0, "part-solid", 5.0, "no growth", "now 12 mm: no growth"),
+        ("solid", None, "solid", None, "no growth", "now 12 mm: no growth"),
+    ],
+)
+def test_fleischner_calls_growth_of_the_solid_part_growth(before, prior_mm, now, now_mm, result, words):
+    change = followed(12, 180, before, prior_solid=prior_mm)
+    said = of("Fleischner 2017", assess(nodule_of(12, now, now_mm, change)))
+    assert said.result == result
+    assert words in said.statement
+
+
+@pytest.mark.parametrize(
     ("told", "then_mm", "now_mm", "days", "category"),
     [
-        (None, 9, 9, 89, "4A"),
-        (None, 9, 9, 90, "3"),
-        ("4A", 9, 9, 90, "3"),
-        ("3", 9, 9, 180, "2"),
+        (None, 9, 9, 76, "4A"),
+        (None, 9, 9, 77, "3"),
+        ("4A", 9, 9, 89, "3"),
+        ("3", 9, 9, 167, "3"),
+        ("3", 9, 9, 168, "2"),
         ("2", 9, 9, 365, "2"),
         ("4A", 7, 7, 60, "4A"),
         ("4B", 9, 6, 365, "4B"),
@@ -170,6 +268,80 @@ def test_a_stable_nodule_is_a_step_lower_than_it_was_told_to_be(told, then_mm, n
     assert of("Lung-RADS 2022", said).result == category
 
 
+def seen(days, mm, category, kind="solid", solid_mm=None):
+    return Seen(days, mm, category, kind, None if solid_mm is None else SolidPart(solid_mm, 0.0))
+
+
+@pytest.mark.parametrize(
+    ("told", "days", "older", "category"),
+    [
+        ("4A", 60, [], "4A"),
+        ("4A", 60, [seen(120, 9, "4A")], "3"),
+        ("3", 120, [seen(240, 9, "3")], "2"),
+        ("3", 60, [seen(180, 9, "3"), seen(120, 9, "3")], "2"),
+        ("3", 60, [seen(180, 9, "3"), seen(120, 9, "4A")], "3"),
+        ("3", 120, [seen(240, 9, None)], "3"),
+        (None, 60, [seen(120, 9, "4A")], "4A"),
+        ("3", 120, [seen(240, 9, "4A"), seen(240, 9, "3")], "3"),
+        ("3", 120, [seen(240, 9, "3"), seen(240, 9, "4A")], "2"),
+        ("3", 120, [seen(240, 9, "3", "part-solid", 9)], "3"),
+        ("3", 120, [seen(240, 9, "3", None)], "2"),
+        ("4B", 120, [seen(800, 9, "4B")], "4B"),
+    ],
+)
+def test_follow_ups_too_close_to_each_other_count_together(told, days, older, category):
+    said = assess(nodule_of(9, change=followed(9, days)), Past(told, tuple(older)))
+    assert of("Lung-RADS 2022", said).result == category
+
+
+@pytest.mark.parametrize(
+    ("older", "category"),
+    [
+        (seen(120, 12, "4A", "part-solid", 3.7), "3"),
+        (seen(120, 12, "4A", "part-solid", 2.0), "4A"),
+        (seen(120, 12, "4A", "part-solid"), "4A"),
+        (seen(120, 12, "4A", "ground-glass", 0.0), "4A"),
+    ],
+)
+def test_the_time_counts_from_where_the_solid_part_had_grown(older, category):
+    change = followed(12, 60, "part-solid", prior_solid=3.7)
+    said = assess(nodule_of(12, "part-solid", 3.7, change), Past("4A", (older,)))
+    assert of("Lung-RADS 2022", said).result == category
+
+
+@pytest.mark.parametrize(
+    ("mm", "apart", "categories"),
+    [
+        (9, 84, ["4A", "3", "3", "2", "2"]),
+        (9, 60, ["4A", "4A", "3", "3", "3"]),
+        (7, 120, ["3", "3", "2", "2", "2"]),
+    ],
+)
+def test_a_stable_nodule_goes_down_however_often_it_is_seen(mm, apart, categories):
+    scans = [Seen.of(_told(nodule_of(mm)), 0)]
+    for _ in categories[1:]:
+        newest, *older = (replace(each, days=each.days + apart) for each in scans)
+        now = _told(nodule_of(mm, change=followed(mm, apart)), Past(newest.category, tuple(older)))
+        scans = [Seen.of(now, 0), newest, *older]
+    assert [each.category for each in reversed(scans)] == categories
+
+
+@pytest.mark.parametrize(
+    ("told", "then_mm", "now_mm", "days", "statement"),
+    [
+        ("4B", 20, 4, 90, "4.0 mm, decreased, category 4B before: category 4B, until it is proven benign."),
+        ("4B", 9, 9, 90, "9.0 mm, stable, category 4B before: category 4B, until it is proven benign."),
+        ("4B", 20, 18.4, 90, "18.4 mm, decreased, category 4B before: category 4B."),
+        ("4B", 20, 18.5, 90, "18.5 mm, stable, category 4B before: category 4B."),
+        ("4A", 12, 9, 0, "9.0 mm, decreased, category 4A before: category 4A."),
+        ("3", 7, 3, 100, "3.0 mm, decreased, category 3 before: category 3."),
+    ],
+)
+def test_what_has_shrunk_is_said_to_have_decreased(told, then_mm, now_mm, days, statement):
+    said = assess(nodule_of(now_mm, change=followed(then_mm, days)), Past(told))
+    assert of("Lung-RADS 2022", said).statement == f"Solid, {statement}"
+
+
 def test_a_nodule_whose_type_is_another_now_is_not_lower_than_it_was():
     change = followed(9, 365, "solid")
     said = assess(nodule_of(9, "ground-glass", change=change), Past("4A"))
@@ -181,6 +353,15 @@ def test_the_examination_has_the_category_of_its_most_suspicious_nodule():
     assert [(each.guideline, each.result) for each in whole] == [("Lung-RADS 2022", "4A")]
     assert "the most suspicious of 3 nodules" in whole[0].statement
     assert whole[0].recommendation == "In screening: CT at low dose in 3 months; PET/CT may be considered."
+
+
+def test_the_examination_is_managed_by_the_largest_solid_part_of_its_category():
+    nodules = [nodule_of(7, "part-solid", 6.5), nodule_of(14), nodule_of(9)]
+    for scan in (nodules, nodules[::-1]):
+        told = replace(reading(*scan), findings=tuple(map(_told, scan)))
+        assert {lung_rads_category(each) for each in told.findings} == {"4A"}
+        (whole,) = _assessed(told).assessments
+        assert whole.recommendation.endswith("CT at low dose in 3 months; PET/CT may be considered.")
 
 
 def test_an_examination_without_nodule_is_category_1_and_2_where_one_has_resolved():
@@ -213,6 +394,10 @@ def test_a_site_has_nodules_classed_by_the_guidelines_it_names_alone():
 def test_only_nodules_of_the_lung_are_assessed():
     other = replace(reading(nodule_of(9)), reader="ct-lesions")
     assert _assessed(other) is other
+
+
+def _told(finding, past=UNKNOWN):
+    return replace(finding, assessments=assess(finding, past))
 
 
 def _assessed(found):

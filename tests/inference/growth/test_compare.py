@@ -121,6 +121,16 @@ def test_a_nodule_that_stays_as_it_is_steps_down_from_study_to_study():
     assert "category 3 before" in seen[2].findings[0].assessments[1].statement
 
 
+def test_a_nodule_seen_more_often_than_follow_ups_are_due_steps_down():
+    dates = ("20230101", "20230225", "20230420")
+    studies = [
+        Prior(f"1.{date}", date, reading(finding(STAYS, 9, uid)), lambda: VOLUME)
+        for date, uid in zip(dates, "abc", strict=True)
+    ]
+    seen = [comparison.reading for comparison in chain(studies)]
+    assert [lung_rads_category(one.findings[0]) for one in seen] == ["4A", "4A", "3"]
+
+
 def _painted(volume, mask, hu):
     voxels = volume.voxels.copy()
     box = tuple(slice(o, o + n) for o, n in zip(mask.origin, mask.voxels.shape, strict=True))
@@ -146,6 +156,26 @@ def test_a_solid_part_that_came_into_ground_glass_is_new_and_category_4b():
     )
     assert found.solid.diameter_mm > 4
     assert {each.guideline: each.result for each in found.assessments}["Lung-RADS 2022"] == "4B"
+
+
+def test_a_part_solid_nodule_that_is_solid_now_is_category_4b_and_has_no_growth_by_volume():
+    whole, core, now = (
+        drawn_on(volume, center, mm)
+        for volume, center, mm in (
+            (PRIOR_VOLUME, _then(STAYS), 14),
+            (PRIOR_VOLUME, _then(STAYS), 7),
+            (VOLUME, STAYS, 14),
+        )
+    )
+    then = replace(finding(_then(STAYS), 14, "A"), kind="part-solid", mask=whole)
+    mixed = _painted(_painted(PRIOR_VOLUME, whole, -600), core, 30)
+    prior = Prior("1.9", "20240101", reading(then), lambda: mixed)
+    solid = replace(finding(STAYS, 14, "a"), mask=now)
+    found = compare(reading(solid), _painted(VOLUME, now, 30), [prior], date="20240701").reading.findings[0]
+    assert (found.kind, found.change.category, found.change.prior_kind) == ("solid", "stable", "part-solid")
+    assert 0 < found.change.prior_solid.diameter_mm < 10
+    told = {each.guideline: each.result for each in found.assessments}
+    assert told == {"Fleischner 2017": "growth", "Lung-RADS 2022": "4B"}
 
 
 def test_the_parts_of_a_target_that_split_count_together():

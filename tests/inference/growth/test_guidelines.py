@@ -169,6 +169,40 @@ def test_lung_rads_judges_the_solid_part_by_its_own_course(mm, course, solid, of
     assert lung_rads.category("part-solid", mm, course, solid, of_solid) == category
 
 
+@pytest.mark.parametrize("kind", ["solid", "calcified"])
+@pytest.mark.parametrize(
+    ("mm", "course", "solid", "of_solid", "category"),
+    [
+        (4.0, "stable", 4.0, "new", "4B"),
+        (12.0, "stable", 12.0, "growing", "4B"),
+        (12.0, "stable", 12.0, "growing slowly", "4B"),
+        (12.0, "stable", 12.0, "growing over unknown time", "4B"),
+        (7.0, "growing", 7.0, "growing", "4B"),
+        (7.0, "growing", 7.0, "stable", "4A"),
+        (3.9, "stable over unknown time", 3.9, "new", "2"),
+        (12.0, "stable over unknown time", 12.0, "stable", "4A"),
+    ],
+)
+def test_lung_rads_judges_a_whole_that_was_subsolid_as_a_solid_part(
+    kind, mm, course, solid, of_solid, category
+):
+    assert lung_rads.category(kind, mm, course, solid, of_solid) == category
+
+
+@pytest.mark.parametrize(
+    ("course", "prior", "current", "words"),
+    [
+        ("stable", 6.0, 4.4, "decreased"),
+        ("stable", 6.0, 4.5, "stable"),
+        ("stable over unknown time", 6.0, 4.4, "decreased"),
+        ("stable over unknown time", 6.0, 6.0, "stable over unknown time"),
+        ("growing", 4.4, 6.0, "growing"),
+    ],
+)
+def test_a_nodule_that_is_smaller_by_more_than_1_5_mm_has_decreased(course, prior, current, words):
+    assert lung_rads.in_words(course, prior, current) == words
+
+
 @pytest.mark.parametrize(
     ("prior", "current", "days", "course"),
     [
@@ -187,7 +221,7 @@ def test_lung_rads_course_of_a_solid_part(prior, current, days, course):
 
 @pytest.mark.parametrize(
     ("earlier", "days", "now"),
-    [("3", 180, "2"), ("3", 179, "3"), ("4A", 90, "3"), ("4A", 89, "4A"), ("4B", 400, "4B")],
+    [("3", 168, "2"), ("3", 167, "3"), ("4A", 77, "3"), ("4A", 76, "4A"), ("4B", 400, "4B")],
 )
 def test_lung_rads_steps_a_stable_nodule_down(earlier, days, now):
     assert lung_rads.stepped_down(earlier, days) == now
@@ -196,10 +230,10 @@ def test_lung_rads_steps_a_stable_nodule_down(earlier, days, now):
 @pytest.mark.parametrize(
     ("earlier", "then", "size", "days", "now"),
     [
-        ("4A", "4A", "4A", 89, "4A"),
-        ("4A", "4A", "4A", 90, "3"),
-        ("3", "4A", "4A", 179, "3"),
-        ("3", "4A", "4A", 180, "2"),
+        ("4A", "4A", "4A", 76, "4A"),
+        ("4A", "4A", "4A", 77, "3"),
+        ("3", "4A", "4A", 167, "3"),
+        ("3", "4A", "4A", 168, "2"),
         ("2", "4A", "4A", 365, "2"),
         ("4A", "3", "3", 30, "4A"),
         ("4A", "3", "3", 90, "3"),
