@@ -16,7 +16,8 @@ class SteadyClock:
     """Follows the wall clock, but not where it leaps forwards: until it has shown the new time for a day, in
     which a person sees it, time goes on from before the leap. Whoever puts it back is followed at once.
 
-    A clock that leaps while the node is down is believed: so long may the node have been down.
+    A clock that leaps while the node is down is believed: so long may the node have been down. What was dated
+    while the clock was behind is that much older once it is right.
     ``wall`` is in UTC; ``seconds`` nobody sets, and its beginning means nothing.
     """
 

@@ -38,8 +38,9 @@ class Belongings:
 
     def contradiction(self, header: Header) -> str:
         """Why an image cannot belong where it says; empty where it can, or nobody can tell."""
-        with self._lock:
-            known = self._known(header)
+        if self._fits(header):
+            return ""
+        known = self._known(header)
         if known.patient_id is None or known.study_of_series is None or self._contradicts(known, header):
             found = self._look_up(header)
             if found is None:
@@ -53,11 +54,19 @@ class Belongings:
 
     def keep(self, header: Header) -> None:
         """An image was kept: who was first is right."""
-        with self._lock:
-            known = self._known(header)
+        if self._fits(header):
+            return
+        known = self._known(header)
         if known.patient_id is None or known.study_of_series is None:
             patient_id = header.patient_id if known.patient_id is None else known.patient_id
             self._remember(header, Belonging(patient_id, known.study_of_series or header.study_uid))
+
+    def _fits(self, header: Header) -> bool:
+        """Whether it is another image of a series that is known: nearly all are."""
+        return (
+            self._patient_of.get(header.study_uid) == header.patient_id
+            and self._study_of.get(header.series_uid) == header.study_uid
+        )
 
     def _contradicts(self, known: Belonging, header: Header) -> str:
         return contradiction(known, header.study_uid, header.patient_id, self._merged)

@@ -25,11 +25,11 @@ from tests.programs import require
 
 LONGEST_PEACE = 3.0  # seconds between two jumps
 LEAST_JUMP, LONGEST_JUMP = timedelta(hours=1), timedelta(days=40)
-KEEPS_LITTLE = """
+KEEPS_45_DAYS = """
             [retention]
-            images_days = 1
+            images_days = 45
             images_below_free_mb = 1000000000
-            images_at_least_hours = 1
+            images_at_least_hours = 1080
 """
 
 
@@ -57,9 +57,9 @@ def jump(chance: random.Random) -> timedelta:
 
 
 def run(studies: int, jumps: int, seed: int, folder: Path, url: str) -> Outcome:
-    """Send ``studies`` while the clock jumps. Images may be deleted an hour after they came: at last the
-    clock is far ahead of every time it has shown, and the node has a look at what is old by it. For the first
-    half of the jumps the PACS is away."""
+    """Send ``studies`` while the clock jumps. Images may be deleted 45 days after they came, which is more
+    than any jump makes them older; at last the clock is far ahead of every time it has shown, and the node
+    looks at what is old by it. For the first half of the jumps the PACS is away."""
     chance, clock = random.Random(seed), Clock(folder)
 
     def set_clock(victim: Victim, pacs: Orthanc) -> None:
@@ -72,10 +72,10 @@ def run(studies: int, jumps: int, seed: int, folder: Path, url: str) -> Outcome:
                 pacs.start()
 
     def look_at_what_is_old() -> None:
-        clock.set_off(2 * LONGEST_JUMP)
+        clock.set_off(4 * LONGEST_JUMP)
         time.sleep(SECONDS_BETWEEN_LOOKS + 2)
 
-    surroundings = Surroundings(KEEPS_LITTLE, clock.environment)
+    surroundings = Surroundings(KEEPS_45_DAYS, clock.environment)
     return live_through(set_clock, studies, folder, url, surroundings, look_at_what_is_old)
 
 
