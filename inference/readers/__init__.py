@@ -32,7 +32,11 @@ class Reader:
 
 READERS: dict[str, Reader] = {
     ct_lesions.NAME: Reader(
-        ct_lesions.NAME, (ct_lesions.NETWORK,), ct_lesions.read, yields_to=(lung_nodules.NAME,)
+        ct_lesions.NAME,
+        (ct_lesions.NETWORK,),
+        ct_lesions.read,
+        (lung_nodules.DETECTOR, lung_nodules.CHARACTERISER),
+        yields_to=(lung_nodules.NAME,),
     ),
     lung_nodules.NAME: Reader(
         lung_nodules.NAME, (lung_nodules.DETECTOR, lung_nodules.CHARACTERISER), lung_nodules.read

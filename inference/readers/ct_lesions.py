@@ -1,9 +1,10 @@
-"""Lesions anywhere in the body on a CT: one network finds, draws and judges them in a single pass."""
+"""Lesions anywhere in the body on a CT: one network finds, draws and judges them in a single pass. In the
+lungs the networks of ``lung-nodules``, where they are installed, add what they would report."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import cc3d
@@ -14,10 +15,13 @@ from scipy import ndimage
 from inference.card import ModelCard
 from inference.catalogue import Catalogue
 from inference.engine import Engine
-from inference.findings import Code, Finding, Mask, Reading
+from inference.findings import Code, Finding, Mask, Model, Reading
 from inference.masks import overlap
 from inference.measure import measure
+from inference.readers import lung_nodules
+from inference.readers.body import find_body
 from inference.readers.candidates import Candidate, peaks
+from inference.readers.lungs import find_lungs
 from inference.readers.sides import with_sides
 from inference.readers.whole_volume import Maps, body_on_grid, check_extent, coarse_affine, over_volumes
 from inference.resample import mask_from_crop
@@ -30,6 +34,7 @@ LUNG = "lung"
 
 _REACH = 0.9
 _SAME = 0.3
+_NODULE_SHARE = 0.3
 
 Probabilities = npt.NDArray[np.float32]
 
@@ -61,23 +66,96 @@ def read(volume: Volume, engine: Engine, catalogue: Catalogue) -> Reading:
     """
     check_extent(volume, "lesions")
     network = catalogue.find(NETWORK)
+    seen = see(volume, engine, catalogue)
     started = time.perf_counter()
-    body = body_on_grid(volume, network.card)
-    resampled = time.perf_counter()
-    spotted = spot(body, engine, network.card)
-    inferred = time.perf_counter()
-    findings = drawn(spotted, volume, network.card, network.card.threshold("report"))
+    findings = told(seen, volume, catalogue, network.card.threshold("report"))
     return Reading(
         reader=NAME,
         series_uid=volume.series_uid,
-        models=(network.identity,),
+        models=(network.identity, *seen.lung_models),
         findings=with_sides(findings, volume),
-        seconds={
-            "preprocess": resampled - started,
-            "inference": inferred - resampled,
-            "postprocess": time.perf_counter() - inferred,
-        },
+        seconds={**seen.seconds, "postprocess": time.perf_counter() - started},
     )
+
+
+@dataclass(frozen=True, eq=False)
+class Seen:
+    """What the networks say of a volume. ``nodules`` and ``lung_models``: by and of those for the lungs,
+    where they took part. ``seconds``: as of a reading."""
+
+    spotted: Sequence[Spotted]
+    nodules: Sequence[lung_nodules.Judged]
+    lung_models: tuple[Model, ...]
+    seconds: Mapping[str, float]
+
+
+def see(volume: Volume, engine: Engine, catalogue: Catalogue) -> Seen:
+    """Lesions down to the threshold of candidates, and nodules; not those beside the body."""
+    times = [time.perf_counter()]
+    card = catalogue.find(NETWORK).card
+    body = body_on_grid(volume, card)
+    patient = find_body(body)
+    times.append(time.perf_counter())
+    spotted = spot(body, engine, card)
+    if spotted:
+        held = patient.holds([one.candidate.center_mm for one in spotted])
+        spotted = [one for one, inside in zip(spotted, held, strict=True) if inside]
+    nodules, lung_models = _nodules(volume, engine, catalogue)
+    times.append(time.perf_counter())
+    prepared, inferred = np.diff(times)
+    return Seen(spotted, nodules, lung_models, {"preprocess": float(prepared), "inference": float(inferred)})
+
+
+def _nodules(
+    volume: Volume, engine: Engine, catalogue: Catalogue
+) -> tuple[list[lung_nodules.Judged], tuple[Model, ...]]:
+    names = (lung_nodules.DETECTOR, lung_nodules.CHARACTERISER)
+    lungs = find_lungs(volume) if set(names) <= set(catalogue.names) else None
+    if lungs is None:
+        return [], ()
+    detector, characteriser = map(catalogue.find, names)
+    chest = lung_nodules.on_grid(volume, lungs, detector.card)
+    candidates = lung_nodules.detect(chest, lungs, engine, detector.card)
+    judged = lung_nodules.characterise(volume, candidates, engine, characteriser.card)
+    return judged, (detector.identity, characteriser.identity)
+
+
+def told(seen: Seen, volume: Volume, catalogue: Catalogue, threshold: float) -> list[Finding]:
+    """Lesions of at least ``threshold``, the most certain first, and the nodules that ``lung-nodules`` would
+    report. Where both have drawn one thing, the surer drawing counts."""
+    card = catalogue.find(NETWORK).card
+    findings = [*drawn(seen.spotted, volume, card, threshold), *_as_lesions(seen, volume, catalogue)]
+    kept: list[Finding] = []
+    for one in sorted(findings, key=lambda f: (-f.score, f.center_mm)):
+        if not any(_is_one(one, other) for other in kept):
+            kept.append(one)
+    return kept
+
+
+def _as_lesions(seen: Seen, volume: Volume, catalogue: Catalogue) -> list[Finding]:
+    """Nodules as lesions of the lung. One that is just certain enough for ``lung-nodules`` is just certain
+    enough here; how surely it ranks beyond that is a share of its own certainty, as phantoms told."""
+    if not seen.nodules:
+        return []
+    card = catalogue.find(NETWORK).card
+    own = catalogue.find(lung_nodules.CHARACTERISER).card
+    least, share = own.threshold("report"), card.postprocess.get("nodule_share", _NODULE_SHARE)
+    lung = next(label for label in card.output("site").labels if label.label == LUNG)
+    return [
+        replace(
+            nodule,
+            label="Lesion",
+            code=LESION,
+            score=card.threshold("report") + share * (nodule.score - least),
+            kind=lung.label,
+            site=Code(lung.scheme, lung.value, lung.meaning),
+        )
+        for nodule in lung_nodules.drawn(seen.nodules, volume, own, least)
+    ]
+
+
+def _is_one(a: Finding, b: Finding) -> bool:
+    return a.mask is not None and b.mask is not None and overlap(a.mask, b.mask) > _SAME
 
 
 def spot(body: Volume, engine: Engine, card: ModelCard) -> list[Spotted]:

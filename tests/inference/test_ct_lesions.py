@@ -16,7 +16,9 @@ from inference.errors import UnreadableSeriesError
 from inference.findings import Point, Reading, Response
 from inference.masks import dice, overlap, shared_voxels
 from inference.readers import READERS, left_to
-from inference.readers.ct_lesions import NAME, drawn, read, spot
+from inference.readers.candidates import Candidate
+from inference.readers.ct_lesions import NAME, Seen, drawn, read, see, spot, told
+from inference.readers.lung_nodules import Judged
 from inference.readers.whole_volume import body_on_grid
 from inference.resample import cropped
 from inference.volume import Volume
@@ -147,6 +149,53 @@ def test_a_reading_names_the_network_and_its_findings_come_surest_first(catalogu
     assert scores == sorted(scores, reverse=True)
     assert len(scores) == 2
     assert read(block(), Spheres(spheres), catalogue).findings == reading.findings
+
+
+def nodule(center: Point, certainty: float) -> Judged:
+    """20 mm across, as the networks for the lungs see it."""
+    away = np.linalg.norm(np.indices((12, 40, 40)).T - np.array([5.5, 19.5, 19.5]), axis=-1).T
+    mask = np.clip(0.5 + (5 - away) / 2, 0, 1).astype(np.float32)
+    return Judged(Candidate(center, 20.0, certainty), (2.0, 2.0, 2.0), mask, certainty, 0.75, "solid")
+
+
+def test_a_nodule_joins_as_a_lesion_of_the_lung_that_is_reported() -> None:
+    volume, catalogue = block(), Catalogue()
+    report = catalogue.find(NAME).card.threshold("report")
+    center = volume.to_patient((30, 36, 40))
+    x, y, z = (float(v) for v in center)
+    seen = Seen([], [nodule((x, y, z), 0.8)], (), {})
+    (found,) = told(seen, volume, catalogue, report)
+    assert (found.label, found.kind, found.malignancy) == ("Lesion", "lung", 0.75)
+    assert found.site is not None
+    assert found.site.meaning == "Lung"
+    assert found.long_axis_mm == pytest.approx(20, abs=2.5)
+    assert report <= found.score <= 1
+    doubtful = replace(seen, nodules=[nodule((x, y, z), 0.1)])
+    assert told(doubtful, volume, catalogue, report) == []
+
+
+def test_what_both_have_drawn_is_told_once() -> None:
+    volume, catalogue = block(), Catalogue()
+    card = catalogue.find(NAME).card
+    spheres = [((30, 36, 40), 20.0, 4), ((30, 36, 66), 20.0, 3)]
+    spotted = spot(body_on_grid(volume, card), Spheres(spheres), card)
+    x, y, z = (float(v) for v in volume.to_patient((30, 36, 40)))
+    seen = Seen(spotted, [nodule((x, y, z), 0.8)], (), {})
+    assert len(told(replace(seen, nodules=[]), volume, catalogue, 0.3)) == 2
+    assert len(told(seen, volume, catalogue, 0.3)) == 2
+
+
+def test_an_electrode_beside_the_body_is_no_lesion(catalogue: Catalogue) -> None:
+    volume = block()
+    volume.voxels[:, :24] = -1000
+    volume.voxels[26:34, 8:16, 36:44] = 400
+    inside, beside = ((30, 48, 40), 20.0, 3), ((30, 12, 40), 20.0, 4)
+    network = catalogue.find(NAME)
+    body = body_on_grid(volume, network.card)
+    assert body.shape[1] >= 60
+    assert len(spot(body, Spheres([inside, beside]), network.card)) == 2
+    (kept,) = see(volume, Spheres([inside, beside]), catalogue).spotted
+    assert volume.to_index(kept.candidate.center_mm)[1] > 30
 
 
 def test_a_series_of_two_images_is_refused_in_a_sentence(catalogue: Catalogue) -> None:

@@ -105,7 +105,7 @@ def card(
             },
         ],
         "operating_points": thresholds,
-        "postprocess": {"most_candidates": 60.0, "least_long_axis_mm": 5.0},
+        "postprocess": {"most_candidates": 60.0, "least_long_axis_mm": 5.0, "nodule_share": 0.3},
         "parity": {"absolute": 2e-3, "relative": 2e-3},
         "training_data": list(data),
         "training_command": _COMMAND,

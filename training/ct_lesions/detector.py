@@ -127,13 +127,15 @@ def train_detector(
     seed: int = 1,
     activation: str = "relu",
     architecture: str = "unet",
-    batch_size: int = 12,
-    size: int = 32,
+    batch_size: int = 5,
+    size: int = 48,
     resume: bool = True,
     device: str = "cpu",
     start: Path | None = None,
 ) -> tuple[LesionNet, History]:
-    """Train on ``shards``, choose the weights by ``held_out``. start: weights to go on from."""
+    """Train on ``shards``, choose the weights by ``held_out``. start: weights to go on from. size: of what is
+    cut from a patch; with 32 voxels, hardly more than the lesions, it marks too much of what surrounds them.
+    """
     torch.manual_seed(seed)
     network = LesionNet(activation, architecture)
     if start is not None:

@@ -68,8 +68,9 @@ def phantom_shard(seed: int, folder: Path, rounds: int = 6) -> str:
     return name
 
 
-def real_shard(background: RealBackground, folder: Path, rounds: int = 10) -> str:
-    """Patches of a real scan with lesions drawn into it; none of them holds a known lesion."""
+def real_shard(background: RealBackground, folder: Path, rounds: int = 50) -> str:
+    """Patches of a real scan with lesions drawn into it; none of them holds a known lesion. Many rounds: a
+    network that meets the same few lesions in a scan again and again learns them by heart."""
     name = f"real-{background.name}"
     if not (folder / f"{name}.json").exists():
         hosts = scan_hosts(background.hu, background.grid)

@@ -27,7 +27,8 @@ from training.loop import Schedule
 from training.phantoms.fields import Grid
 
 FIRST_TRUNK = 3000
-_TRUNKS_TO_A_SCAN = 5  # real scans are few, and what a body looks like is learned from them
+VERSION = 2
+_TRUNKS_TO_A_SCAN = 25  # real scans are few, and what a body looks like is learned from them
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ class Plan:
     """How much of everything. Seeds below 10,000 are training's; evaluation draws from 70,000 on.
     ``start``: the folder of an earlier run whose weights this one goes on from."""
 
-    trunks: int = 40
+    trunks: int = 50
     steps: int = 6000
     seed: int = 1
     activation: str = "relu"
@@ -80,7 +81,8 @@ def train(scans: Sequence[RealScan], out: Path, plan: Plan) -> Path:
         device=plan.device,
         start=_weights(plan),
     )
-    export(network.to("cpu"), out / "models", version=1, data=learned_from(plan.trunks, scans), metrics=[])
+    data = learned_from(plan.trunks, scans)
+    export(network.to("cpu"), out / "models", version=VERSION, data=data, metrics=[])
     return out / "models"
 
 

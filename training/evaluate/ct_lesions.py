@@ -17,7 +17,6 @@ from inference.engine.embedded import EmbeddedEngine
 from inference.findings import Finding
 from inference.masks import dice
 from inference.readers import ct_lesions as reader
-from inference.readers.whole_volume import body_on_grid
 from inference.volume import Volume
 from training.datasets.case import Case, CaseImage
 from training.datasets.deeplesion import read_deeplesion
@@ -119,9 +118,7 @@ def as_volume(phantom: BodyPhantom, name: str) -> Volume:
 
 def found_in(volume: Volume, engine: Engine, catalogue: Catalogue, threshold: float = 0.05) -> list[Finding]:
     """Findings down to a threshold far below the operating point, as an FROC needs them."""
-    card = catalogue.find(reader.NETWORK).card
-    spotted = reader.spot(body_on_grid(volume, card), engine, card)
-    return reader.drawn(spotted, volume, card, threshold)
+    return reader.told(reader.see(volume, engine, catalogue), volume, catalogue, threshold)
 
 
 def _box(lesion: BodyLesion, volume: Volume) -> npt.NDArray[np.float64]:
