@@ -13,7 +13,7 @@ from scipy.special import expit, logit
 from inference.anatomy import Anatomy, observe
 from inference.findings import Finding, Point
 from inference.growth.align import Alignment, align_anatomies, too_small
-from inference.growth.link import Links, confidence_alone, link, pair_cost
+from inference.growth.link import APART_COST, Links, confidence_alone, link, pair_cost
 from inference.growth.repeatability import sphere_diameter_mm
 from inference.volume import Floats, Volume
 
@@ -21,7 +21,8 @@ _ONE_THING: Final = 0.5
 _LOOK_COST: Final = 4.0
 """A closer look is told where to find a lesion, and finds a vessel for want of a better now and then. So what
 it is not sure of has to be less unlike the lesion than what two readings found without knowing of each
-other: this is the cost at which a look of even odds is believed no longer."""
+other: this is the cost at which a look that scores 0.5 is believed no longer. However sure it is, it is
+believed no further than they are, up to ``APART_COST``."""
 _SIZES: Final = (1.0, 0.5)
 """At what part of its size in the other scan a lesion is looked for: it may have grown since, or shrunk."""
 
@@ -260,9 +261,10 @@ def _looked_for(
         seen = look(volume, place, part * sphere_diameter_mm(known.volume_mm3))
         if seen is None or _is_one_of(seen, findings):
             continue
-        cost = pair_cost(seen, known, _distance(seen.center_mm, place)) - float(logit(seen.score))
-        if cost < _LOOK_COST:
-            return seen, float(expit(_LOOK_COST - cost))
+        cost = pair_cost(seen, known, _distance(seen.center_mm, place))
+        believed = min(_LOOK_COST + float(logit(seen.score)), APART_COST)
+        if cost < believed:
+            return seen, float(expit(believed - cost))
     return None
 
 

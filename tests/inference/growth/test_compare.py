@@ -232,14 +232,15 @@ def test_a_lesion_that_was_missed_is_looked_for_at_its_aligned_place():
 
 
 @pytest.mark.parametrize(
-    ("seen", "why"),
+    ("seen", "score", "why"),
     [
-        (lambda place: finding(place, 5, mean_hu=-716), "a faint vessel where a solid lesion was"),
-        (lambda place: finding(np.add(place, (0, 0, 9)), 12), "something beside the aligned place"),
+        (lambda place: finding(place, 5, mean_hu=-716), 0.6, "a faint vessel where a solid lesion was"),
+        (lambda place: finding(np.add(place, (0, 0, 9)), 12), 0.6, "something beside the aligned place"),
+        (lambda place: finding(np.add(place, (0, 0, 30)), 36), 1.0, "something else, however sure the look"),
     ],
 )
-def test_what_a_look_finds_must_be_like_the_lesion_it_looked_for(seen, why):
-    look = lambda _, place, __: replace(seen(place), score=0.6)  # noqa: E731
+def test_what_a_look_finds_must_be_like_the_lesion_it_looked_for(seen, score, why):
+    look = lambda _, place, __: replace(seen(place), score=score)  # noqa: E731
     found = compare(CURRENT, VOLUME, [PRIOR], date="20240701", look=look)
     assert [f.tracking_uid for f in found.reading.resolved] == ["D"], why
     assert found.reading.findings[2].change.category == "new", why
