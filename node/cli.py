@@ -158,8 +158,10 @@ def send(
 
 @app.command("set-aside", epilog="Example: overread set-aside --again")
 def set_aside(
-    again: Annotated[bool, typer.Option("--again", help="Have the node take them in.")] = False,
-    delete: Annotated[bool, typer.Option("--delete", help="Delete them all.")] = False,
+    again: Annotated[bool, typer.Option("--again", help="Have the node take them all in.")] = False,
+    delete: Annotated[
+        list[Path] | None, typer.Option("--delete", metavar="FILE", help="Delete this one; may be repeated.")
+    ] = None,
     aet: Annotated[str, typer.Option(help="AE title to call the node with, for --again.")] = "OVERREAD-SEND",
     config: Config = None,
 ) -> None:
@@ -172,7 +174,7 @@ def set_aside(
     if again:
         set_aside.send_again(settings, aet)
     elif delete:
-        set_aside.delete(settings)
+        set_aside.delete(settings, delete)
     else:
         set_aside.show(settings)
 

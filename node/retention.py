@@ -36,7 +36,7 @@ def check_set_aside(archive: Archive) -> Probe:
         "they name may be incomplete, or another patient's",
         "`overread set-aside` lists who sent them and why; name one patient's IDs in priors.merged, or mend "
         "what is wrong at the sender; then `overread set-aside --again` has them taken in, and "
-        f"`overread set-aside --delete` deletes them from {archive.set_aside}",
+        "`overread set-aside --delete FILE` deletes one that nobody wants",
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from node.commands.send import peer_at
 from node.commands.terminal import console
@@ -33,7 +34,7 @@ def show(settings: Settings) -> None:
         out.print(f"  study {image.study_uid or 'unknown'}, file {image.path}", soft_wrap=True)
     out.print(
         "Name one patient's IDs in priors.merged, or mend at the sender what is wrong. Then --again has the "
-        "node take them in, and --delete deletes them."
+        "node take them in, and --delete FILE deletes those that nobody wants."
     )
 
 
@@ -62,16 +63,28 @@ def send_again(settings: Settings, calling_ae_title: str) -> None:
         )
 
 
-def delete(settings: Settings) -> None:
-    """Delete what was set aside."""
-    images = _listed(settings)
+def delete(settings: Settings, files: Sequence[Path]) -> None:
+    """Delete these of what was set aside, and write down which.
+
+    Raises:
+        SetAsideError: one of them was not set aside; then none is deleted.
+    """
+    listed = {image.path.resolve(): image for image in _listed(settings)}
+    if strange := [path for path in files if path.resolve() not in listed]:
+        raise SetAsideError(f"{strange[0]} was not set aside; `overread set-aside` lists what was.")
+    images = [listed[path.resolve()] for path in dict.fromkeys(files)]
+    database = Database(settings.database.url)
+    try:
+        with database.session() as session:
+            for image in images:
+                text = (
+                    f"deleted an image that was set aside, {image.path.name} from {image.caller or 'unknown'}"
+                )
+                audit.note(session, "action", "command line", text, study_uid=image.study_uid)
+    finally:
+        database.close()
     for image in images:
         set_aside.remove(image.path)
-    database = Database(settings.database.url)
-    with database.session() as session:
-        which = "1 image that was" if len(images) == 1 else f"{len(images)} images that were"
-        audit.note(session, "action", "command line", f"deleted {which} set aside")
-    database.close()
     console().print(f"Deleted: {len(images)}.")
 
 

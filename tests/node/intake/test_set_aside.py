@@ -82,10 +82,16 @@ def test_what_the_node_refuses_stays(contradicting: tuple[Intake, str], settings
 def test_what_a_person_deletes_is_gone_and_the_audit_trail_says_so(
     contradicting: tuple[Intake, str], settings: Settings, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    intake, _ = contradicting
-    set_aside.delete(settings)
-    assert intake.files(intake.archive.set_aside) == list(intake.archive.set_aside.iterdir()) == []
+    intake, study_uid = contradicting
+    [path] = intake.files(intake.archive.set_aside)
+    with pytest.raises(set_aside.SetAsideError, match="was not set aside"):
+        set_aside.delete(settings, [path, path.with_name("another.dcm")])
+    assert path.exists()
+    set_aside.delete(settings, [path, path])
+    assert list(intake.archive.set_aside.iterdir()) == []
     with intake.database.snapshot() as session:
-        assert newest(session, AuditFilter(kind="action"))[0].text == "deleted 1 image that was set aside"
+        [line] = newest(session, AuditFilter(kind="action"))
+    assert path.name in line.text
+    assert line.study_uid == study_uid
     set_aside.show(settings)
     assert "Nothing is set aside" in capsys.readouterr().out
