@@ -34,8 +34,9 @@ def check_set_aside(archive: Archive) -> Probe:
         False,
         f"{count:,} images were acknowledged, contradict what had come before, and are not read; the study "
         "they name may be incomplete, or another patient's",
-        "`overread set-aside` lists who sent them and why; name one patient's IDs in priors.merged, or mend "
-        "what is wrong at the sender; then `overread set-aside --again` has them taken in, and "
+        "`overread set-aside` lists who sent them and why; name both IDs in priors.merged only if they are "
+        "one person's; have a study that was sent under somebody else's ID sent again, with new UIDs; then "
+        "`overread set-aside --again` has taken in what contradicts nothing any more, and "
         "`overread set-aside --delete FILE` deletes one that nobody wants",
     )
 

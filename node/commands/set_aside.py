@@ -33,8 +33,10 @@ def show(settings: Settings) -> None:
         out.print(f"{when} from {image.caller or 'an unknown sender'}: {reason}", soft_wrap=True)
         out.print(f"  study {image.study_uid or 'unknown'}, file {image.path}", soft_wrap=True)
     out.print(
-        "Name one patient's IDs in priors.merged, or mend at the sender what is wrong. Then --again has the "
-        "node take them in, and --delete FILE deletes those that nobody wants."
+        "If both IDs are one person's, and only then, name them in priors.merged and restart the node. Where "
+        "a study was sent under somebody else's ID, have it sent again under the right one, with new UIDs. "
+        "Then --again has the node take in what contradicts nothing any more, and --delete FILE deletes "
+        "those that nobody wants."
     )
 
 

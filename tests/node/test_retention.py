@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select
 
-from node.retention import Retention
+from node.retention import Retention, check_set_aside
 from node.settings.upkeep import RetentionSettings
 from node.steady import SteadyClock
 from storage.archive import Archive
@@ -59,6 +59,15 @@ def with_images(database: Database) -> set[str]:
 
 def forget_nothing(_before: datetime) -> int:
     return 0
+
+
+def test_ids_are_named_as_one_persons_only_where_they_are(archive: Archive) -> None:
+    place = archive.set_aside / "2026-01-01" / "1.dcm"
+    place.parent.mkdir()
+    place.write_bytes(b"pixels")
+    hint = check_set_aside(archive).hint
+    assert "name both IDs in priors.merged only if they are one person's" in hint
+    assert "have a study that was sent under somebody else's ID sent again, with new UIDs" in hint
 
 
 def test_images_go_after_their_days(database: Database, archive: Archive) -> None:
