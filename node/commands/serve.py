@@ -8,6 +8,7 @@ import resource
 import signal
 import sys
 import threading
+from contextlib import suppress
 from typing import NoReturn
 
 from node.app import Node
@@ -48,7 +49,8 @@ def _leave() -> NoReturn:
     queue that tries to reach a database, for as long as that is away."""
     logging.shutdown()
     for stream in (sys.stdout, sys.stderr):
-        stream.flush()
+        with suppress(OSError, ValueError):  # whoever read it is gone, or it is closed
+            stream.flush()
     os._exit(0)
 
 

@@ -99,6 +99,22 @@ def test_a_stop_waits_for_no_thread_that_waits_for_a_database(tmp_path: Path, co
     assert json.loads((tmp_path / "log").read_text().splitlines()[-1])["text"] == "stopped"
 
 
+def test_a_stop_needs_nobody_who_reads_what_it_printed() -> None:
+    leave = "from node.commands import serve; print('x' * 10); serve._leave()"
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "w") as closed:
+        ended = subprocess.run(
+            [sys.executable, "-c", leave],
+            cwd=ROOT,
+            env=os.environ | {"PYTHONUNBUFFERED": ""},
+            stdout=closed,
+            stderr=subprocess.PIPE,
+            timeout=120,
+        )
+    assert ended.returncode == 0, ended.stderr
+
+
 def test_check_tells_the_running_node_from_one_with_other_data_on_its_ports(
     tmp_path: Path, config: Path, free_port: int
 ) -> None:
