@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
+from functools import partial
 
 from node.health import Probe
 from node.periodic import PeriodicTask
@@ -14,6 +15,7 @@ from node.steady import SteadyClock
 from storage import quarantine, retention, set_aside
 from storage.archive import Archive
 from storage.database import Database
+from storage.errors import said
 
 log = logging.getLogger(__name__)
 
@@ -109,35 +111,39 @@ class Retention:
         )
         if self._refused.objects:
             log.info("Deleted %d refused objects; %d are left.", self._refused.objects, self._refused.left)
+        if self._refused.stuck is not None:
+            raise self._refused.stuck
 
     def make_room(self) -> None:
         """Delete the oldest studies' images until enough of the disk is free."""
         mark, hours = self._settings.images_below_free_mb << 20, self._settings.images_at_least_hours
-        while mark and self._archive.free_bytes() < mark and not self.task.is_stopping:
+
+        def enough() -> bool:
+            return self._archive.free_bytes() >= mark
+
+        if not enough():
             why = f"less than {mark >> 20} MB of the disk were free"
-            if not self._delete_before(self._clock.now() - timedelta(hours=hours), why, most=1):
-                with self._database.snapshot() as session:
-                    failed = retention.kept_by_failure(session)
-                self._problem = (
-                    f"less than {mark >> 20} MB of the disk are free, and no study's images may be deleted: "
-                    f"{failed} have failed, others are not yet delivered or came within {hours:g} hours"
-                )
-                return
-        self._problem = ""
+            self._delete_before(self._clock.now() - timedelta(hours=hours), why, enough)
+        if enough() or self.task.is_stopping:
+            self._problem = ""
+            return
+        with self._database.snapshot() as session:
+            failed = retention.kept_by_failure(session)
+        self._problem = (
+            f"less than {mark >> 20} MB of the disk are free, and no study's images may be deleted: "
+            f"{failed} have failed, others are not yet delivered or came within {hours:g} hours"
+        )
 
     def delete_what_is_old(self) -> None:
         """Delete what is older than the settings say."""
         rules, at = self._settings, self._clock.now()
-        try:
-            if rules.images_days:
-                before, why = at - timedelta(days=rules.images_days), f"{rules.images_days} days have passed"
-                while self._delete_before(before, why, most=STUDIES_AT_ONCE) and not self.task.is_stopping:
-                    pass
-        finally:
-            if rules.records_days:
-                self._forget_before(at - timedelta(days=rules.records_days))
-            for forget in self._also:
-                forget(at)
+        works: list[Callable[[], object]] = []
+        if rules.images_days:
+            before, why = at - timedelta(days=rules.images_days), f"{rules.images_days} days have passed"
+            works.append(partial(self._delete_before, before, why))
+        if rules.records_days:
+            works.append(partial(self._forget_before, at - timedelta(days=rules.records_days)))
+        _each([*works, *(partial(forget, at) for forget in self._also)])
 
     def _forget_before(self, moment: datetime) -> None:
         while not self.task.is_stopping:
@@ -147,41 +153,76 @@ class Retention:
         while not self.task.is_stopping and self._forget_runs(moment):
             pass
 
-    def _delete_before(self, moment: datetime, why: str, most: int) -> int:
-        """Returns how many studies' images were deleted. What cannot be deleted keeps no other's images here.
+    def _delete_before(self, moment: datetime, why: str, enough: Callable[[], bool] = lambda: False) -> None:
+        """Delete the images of studies from before a moment, the oldest first, until that is enough. What
+        cannot be deleted keeps no other's images here.
 
         Raises:
-            OSError: none could be.
+            OSError: some could not be deleted.
         """
-        with self._database.snapshot() as session:
-            studies = retention.releasable(session, moment, STUDIES_AT_ONCE, self._merged)
-        done = 0
+        here: set[str] = set()
         stuck: OSError | None = None
-        for uid in studies:
-            if done == most:
+        while True:
+            with self._database.snapshot() as session:
+                found = retention.releasable(session, moment, STUDIES_AT_ONCE + len(here), self._merged)
+            studies = [uid for uid in found if uid not in here]
+            for uid in studies:
+                if self.task.is_stopping or enough():
+                    studies = []
+                    break
+                here.add(uid)
+                try:
+                    if self._delete(uid, why):
+                        here.remove(uid)
+                except OSError as error:
+                    stuck = stuck or error
+            if not studies:
                 break
-            try:
-                done += self._delete(uid, why)
-            except OSError as error:
-                stuck = error
-        self._deleted += done
-        if stuck is not None and not done:
+        if stuck is not None:
             raise stuck
-        return done
 
     def _delete(self, study_uid: str, why: str) -> bool:
+        """Whether a study's images were deleted, and not wanted again meanwhile.
+
+        Raises:
+            OSError: one could not be; those that could are gone.
+        """
         with self._database.session() as session:
-            released = retention.release(session, study_uid, why, self._merged)
-            if released is not None:
-                self._archive.delete_images(released.paths)
-        return released is not None
+            unlink = self._archive.delete_images
+            released = retention.release(session, study_uid, why, self._merged, unlink)
+        if released is None:
+            return False
+        for error in released.stuck.values():
+            raise error
+        self._deleted += 1
+        return True
 
     def look(self) -> None:
         """See to the disk, refused objects before any patient's images; once an hour to all that is old."""
-        try:
-            self.prune_quarantine()
-        finally:
-            self.make_room()
+        works = [self.prune_quarantine, self.make_room]
         if time.monotonic() >= self._next_round:
-            self.delete_what_is_old()
-            self._next_round = time.monotonic() + SECONDS_BETWEEN_ROUNDS
+            works.append(self._make_round)
+        _each(works)
+
+    def _make_round(self) -> None:
+        self.delete_what_is_old()
+        self._next_round = time.monotonic() + SECONDS_BETWEEN_ROUNDS
+
+
+def _each(works: Sequence[Callable[[], object]]) -> None:
+    """Each has its turn, whatever befalls those before it.
+
+    Raises:
+        Exception: the first that one of them raised, with a note of the others.
+    """
+    first: Exception | None = None
+    for work in works:
+        try:
+            work()
+        except Exception as error:  # noqa: BLE001  # the first is raised below
+            if first is None:
+                first = error
+            else:
+                first.add_note(f"and then: {said(error)}")
+    if first is not None:
+        raise first

@@ -215,18 +215,18 @@ class Archive:
         self.recorded(incoming_name)
         return relative
 
-    def delete_images(self, paths: Iterable[str]) -> None:
-        """Delete images, and their folders once these are empty; what is gone already is no error.
-
-        Raises:
-            OSError: one cannot be deleted.
-        """
-        folders = set()
-        for relative in paths:
-            path = self.root / relative
-            if not path.is_relative_to(self.images):
-                raise ValueError(f"{relative} is no image of the archive")
-            path.unlink(missing_ok=True)
+    def delete_images(self, paths: Iterable[str]) -> dict[str, OSError]:
+        """Delete images, and their folders once these are empty; what is gone already is no error. Returns
+        those that cannot be deleted, and why not; they keep no others here."""
+        images = {relative: self.root / relative for relative in paths}
+        if strange := [relative for relative, path in images.items() if not path.is_relative_to(self.images)]:
+            raise ValueError(f"{strange[0]} is no image of the archive")
+        stuck, folders = {}, set()
+        for relative, path in images.items():
+            try:
+                path.unlink(missing_ok=True)
+            except OSError as error:
+                stuck[relative] = error
             folders.add(path.parent)
         for folder in folders:
             self._known_folders.discard(str(folder))
@@ -234,6 +234,7 @@ class Archive:
                 folder.rmdir()
             if self.durable and folder.parent.exists():
                 self._sync.folders(folder.parent)
+        return stuck
 
     def left_behind(self) -> Iterator[Path]:
         """What an earlier run received and did not record, oldest first. Debris is removed on the way.

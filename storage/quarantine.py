@@ -12,17 +12,18 @@ MOST_OBJECTS = 100_000  # where their room is limited: to list more takes too lo
 
 @dataclass(frozen=True)
 class Pruned:
-    """How many objects were deleted, and what is left."""
+    """How many objects were deleted, and what is left; why the first that should have gone could not."""
 
     objects: int
     left: int
     left_bytes: int
+    stuck: OSError | None = None
 
 
 def prune(quarantine: Path, before: datetime | None, most_bytes: int | None) -> Pruned:
     """Delete refused objects from before a moment, and more of them, the oldest first, until the rest takes
     no more than ``most_bytes`` and is no more than ``MOST_OBJECTS``; None sets neither limit. Folders left
-    empty go too."""
+    empty go too. One that cannot be deleted keeps no other here."""
     found: list[tuple[float, int, str]] = []
     for refused in quarantine.glob("*/*"):
         try:
@@ -32,18 +33,24 @@ def prune(quarantine: Path, before: datetime | None, most_bytes: int | None) -> 
         found.append((status.st_mtime, max(status.st_size, LEAST_BYTES), str(refused)))
     found.sort()
     left = sum(size for _, size, _ in found)
-    deleted = 0
+    deleted, folders = 0, set()
+    stuck: OSError | None = None
     for at, size, path in found:
         too_old = before is not None and at < before.timestamp()
         fits = most_bytes is None or (left <= most_bytes and len(found) - deleted <= MOST_OBJECTS)
         if fits and not too_old:
             break
-        Path(path).unlink(missing_ok=True)
+        try:
+            Path(path).unlink(missing_ok=True)
+        except OSError as error:
+            stuck = stuck or error
+            continue
         deleted += 1
         left -= size
-    for folder in {Path(path).parent for _, _, path in found[:deleted]}:
+        folders.add(Path(path).parent)
+    for folder in folders:
         try:
             folder.rmdir()
         except OSError:
             continue  # not empty
-    return Pruned(deleted, len(found) - deleted, left)
+    return Pruned(deleted, len(found) - deleted, left, stuck)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, cast
@@ -21,11 +21,13 @@ NOT_DONE = (*BEING_READ, "delivering")
 
 @dataclass(frozen=True)
 class Released:
-    """The images of one study, whose rows are gone: their files, relative to the archive's root."""
+    """The images of one study, whose rows are gone: their files, relative to the archive's root; and those
+    that could not be deleted, and why not, whose rows are kept."""
 
     study_uid: str
     paths: tuple[str, ...]
     bytes: int
+    stuck: Mapping[str, OSError]
 
 
 def releasable(
@@ -43,10 +45,15 @@ def releasable(
 
 
 def release(
-    session: Session, study_uid: str, why: str, merged: Sequence[Sequence[str]] = ()
+    session: Session,
+    study_uid: str,
+    why: str,
+    merged: Sequence[Sequence[str]] = (),
+    unlink: Callable[[Sequence[str]], Mapping[str, OSError]] = lambda _: {},
 ) -> Released | None:
-    """Forget a study's images, if they may still be deleted. The files are to be deleted before the session
-    commits: what is sent again meanwhile waits for that, and is new."""
+    """Forget a study's images, if they may still be deleted. Before the session commits ``unlink`` deletes
+    their files, and returns those that it could not: what is sent again meanwhile waits for that, and is
+    new."""
     session.execute(select(Study.id).where(Study.uid == study_uid).with_for_update())
     wanted = (Study.uid == study_uid, *_done_with(session, merged))  # as it is once nobody else has the row
     study = session.scalar(select(Study).where(*wanted))
@@ -54,14 +61,18 @@ def release(
         return None
     of_study = Instance.series_pk.in_(select(Series.id).where(Series.study_pk == study.id))
     rows = session.execute(select(Instance.path, Instance.size).where(of_study)).all()
-    note_deleted(session, study)
-    session.execute(delete(Instance).where(of_study).execution_options(synchronize_session=False))
-    study.images_deleted_at = now()
-    size = sum(row.size for row in rows)
-    if rows:
-        text = f"Its {len(rows)} images ({size / 1e6:,.1f} MB) were deleted: {why}. What was found is kept."
+    stuck = unlink([row.path for row in rows])
+    gone = [row for row in rows if row.path not in stuck]
+    size = sum(row.size for row in gone)
+    if gone or not rows:
+        note_deleted(session, study)
+        kept = Instance.path.in_(stuck)
+        session.execute(delete(Instance).where(of_study, ~kept).execution_options(synchronize_session=False))
+        study.images_deleted_at = now()
+    if gone:
+        text = f"Its {len(gone)} images ({size / 1e6:,.1f} MB) were deleted: {why}. What was found is kept."
         log_event(session, "node", text, study_uid=study_uid)
-    return Released(study_uid, tuple(row.path for row in rows), size)
+    return Released(study_uid, tuple(row.path for row in gone), size, stuck)
 
 
 def kept_by_failure(session: Session) -> int:

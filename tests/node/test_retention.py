@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import errno
-from collections.abc import Iterable
+import os
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -15,7 +14,7 @@ from node.settings.upkeep import RetentionSettings
 from node.steady import SteadyClock
 from storage.archive import Archive
 from storage.database import Database, now
-from storage.tables import Instance, Series, Study
+from storage.tables import Event, Instance, Series, Study
 from tests.node.web import rows
 
 MARK_MB = 100
@@ -124,30 +123,84 @@ def test_what_came_just_now_is_not_deleted_to_make_room(database: Database, arch
     assert len(with_images(database)) == 1
 
 
-class Stuck(SmallDisk):
-    """Of which one study's images cannot be deleted."""
+def hold(path: Path) -> None:
+    """From now on it cannot be unlinked."""
+    path.unlink()
+    path.mkdir()
 
-    held = ""
 
-    def delete_images(self, paths: Iterable[str]) -> None:
-        images = list(paths)
-        if any(self.held in path for path in images):
-            raise PermissionError(errno.EACCES, "Permission denied", images[0])
-        super().delete_images(images)
+def images_of(archive: Archive, uid: str) -> list[Path]:
+    return sorted(archive.path(archive.image_path(uid, "1")).parent.iterdir())
 
 
 @pytest.mark.parametrize(
     "rules", [{"images_days": 1}, {"images_below_free_mb": 140, "images_at_least_hours": 0}]
 )
 def test_images_that_cannot_be_deleted_keep_no_others_here_and_are_a_problem(
-    database: Database, tmp_path: Path, rules: dict[str, float]
+    database: Database, archive: Archive, rules: dict[str, float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    archive = Stuck(tmp_path / "data", durable=False)
-    archive.held, other = study(database, archive, 3), study(database, archive, 2)
+    monkeypatch.setattr("node.retention.STUDIES_AT_ONCE", 2)
+    held = {study(database, archive, days) for days in (5, 4, 3)}
+    for uid in held:
+        hold(images_of(archive, uid)[0])
+    other = study(database, archive, 2)
     retention = Retention(RetentionSettings.model_validate(rules), database, archive, forget_nothing)
-    with pytest.raises(PermissionError):
+    with pytest.raises(IsADirectoryError):
         retention.look()
-    assert with_images(database) == {archive.held} != {other}
+    assert with_images(database) == held != {other}
+
+
+def test_of_a_study_that_is_deleted_in_part_no_row_says_that_a_file_is_there_that_is_gone(
+    database: Database, archive: Archive
+) -> None:
+    uid = study(database, archive, 3)
+    with database.session() as session:
+        first = session.scalars(select(Instance)).one()
+        folder = archive.path(first.path).parent
+        names = [f"{first.uid}.{number}" for number in (1, 2)]
+        for name in names:
+            image = {"sop_class": "1.2", "transfer_syntax": "1.2", "size": 6, "received_at": now()}
+            path = archive.image_path(uid, name)
+            session.add(Instance(series_pk=first.series_pk, uid=name, path=path, **image))
+            (folder / f"{name}.dcm").write_bytes(b"pixels")
+    held = folder / f"{names[0]}.dcm"
+    hold(held)
+    retention = Retention(RetentionSettings(images_days=1), database, archive, forget_nothing)
+    for _ in range(2):
+        with pytest.raises(IsADirectoryError):
+            retention.delete_what_is_old()
+        assert list(folder.iterdir()) == [held]
+        with database.snapshot() as session:
+            assert session.scalars(select(Instance.uid)).all() == [names[0]]
+            [told] = session.scalars(select(Event.text).where(Event.text.contains("were deleted")))
+        assert told.startswith("Its 2 images")
+    assert with_images(database) == set()
+    held.rmdir()
+    retention.delete_what_is_old()
+    with database.snapshot() as session:
+        assert session.scalars(select(Instance)).all() == []
+
+
+def test_a_refused_object_that_cannot_be_deleted_keeps_nothing_else_here(
+    database: Database, archive: Archive
+) -> None:
+    study(database, archive, 3)
+    folder = archive.quarantine / "2026-01-01"
+    folder.mkdir()
+    for name in ("0.dcm", "1.dcm"):
+        (folder / name).write_bytes(b"refused")
+    hold(folder / "0.dcm")
+    for path, at in ((folder / "0.dcm", 1), (folder / "1.dcm", 2)):
+        os.utime(path, (at, at))
+    asked: list[datetime] = []
+    rules = RetentionSettings(images_days=1, quarantine_days=1)
+    retention = Retention(rules, database, archive, forget_nothing, [asked.append])
+    with pytest.raises(IsADirectoryError):
+        retention.look()
+    assert [path.name for path in folder.iterdir()] == ["0.dcm"]
+    assert with_images(database) == set()
+    assert asked
+    assert "refused objects: 1" in retention.probe().detail
 
 
 def test_refused_objects_beyond_their_limit_go_before_any_patients_images(
