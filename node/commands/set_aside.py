@@ -5,6 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from pydicom import dcmread
+from pydicom.errors import InvalidDicomError
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
 from node.commands.send import peer_at
 from node.commands.terminal import console
 from node.peers.sending import DicomDestination
@@ -14,6 +19,10 @@ from storage import audit, set_aside
 from storage.archive import Archive
 from storage.database import Database
 from storage.set_aside import SetAside
+from storage.tables import Instance, Series, Study
+
+KNOWN = "its SOP Instance UID is that of an image in another study; have it sent again under a new one"
+TOLD = 10  # of what was not taken, with the reason
 
 
 class SetAsideError(RuntimeError):
@@ -41,7 +50,8 @@ def show(settings: Settings) -> None:
 
 
 def send_again(settings: Settings, calling_ae_title: str) -> None:
-    """Send what was set aside to the node, and delete what it takes.
+    """Send what was set aside to the node, and delete what it takes; write down which. An image under the UID
+    of another study's is not sent: the node would acknowledge it, and set it aside again.
 
     Raises:
         SetAsideError: it does not take everything.
@@ -51,18 +61,25 @@ def send_again(settings: Settings, calling_ae_title: str) -> None:
     destination = DicomDestination(
         peer_at(None, None, settings), calling_ae_title, identity=dicom_identity(settings.dicom.tls)
     )
-    refused = []
-    for receipt in destination.send([image.path for image in images]):
+    database = Database(settings.database.url)
+    try:
+        with database.snapshot() as session:
+            known = [image.path for image in images if _is_of_another_study(session, image.path)]
+        sent = [image for image in images if image.path not in known]
+        _write_down(database, sent, "sent again")
+    finally:
+        database.close()
+    left = [(path, KNOWN) for path in known]
+    for receipt in destination.send([image.path for image in sent]) if sent else ():
         if receipt.outcome == "sent":
             set_aside.remove(receipt.path)
         else:
-            refused.append(receipt)
-    console().print(f"Taken in: {len(images) - len(refused)} of {len(images)}.")
-    if refused:
-        raise SetAsideError(
-            f"{len(refused)} were not taken and stay where they are; the first, {refused[0].path}: "
-            f"{refused[0].reason}"
-        )
+            left.append((receipt.path, receipt.reason))
+    console().print(f"Taken in: {len(images) - len(left)} of {len(images)}.")
+    if left:
+        told = "; ".join(f"{path}: {reason}" for path, reason in left[:TOLD])
+        more = f"; and {len(left) - TOLD} more" if len(left) > TOLD else ""
+        raise SetAsideError(f"{len(left)} were not taken and stay where they are: {told}{more}")
 
 
 def delete(settings: Settings, files: Sequence[Path]) -> None:
@@ -77,17 +94,30 @@ def delete(settings: Settings, files: Sequence[Path]) -> None:
     images = [listed[path.resolve()] for path in dict.fromkeys(files)]
     database = Database(settings.database.url)
     try:
-        with database.session() as session:
-            for image in images:
-                text = (
-                    f"deleted an image that was set aside, {image.path.name} from {image.caller or 'unknown'}"
-                )
-                audit.note(session, "action", "command line", text, study_uid=image.study_uid)
+        _write_down(database, images, "deleted")
     finally:
         database.close()
     for image in images:
         set_aside.remove(image.path)
     console().print(f"Deleted: {len(images)}.")
+
+
+def _write_down(database: Database, images: Sequence[SetAside], what: str) -> None:
+    with database.session() as session:
+        for image in images:
+            text = f"{what} an image that was set aside, {image.path.name} from {image.caller or 'unknown'}"
+            audit.note(session, "action", "command line", text, study_uid=image.study_uid)
+
+
+def _is_of_another_study(session: Session, path: Path) -> bool:
+    """Whether the SOP Instance UID of the image there is that of an image in another study."""
+    try:
+        image = dcmread(path, specific_tags=["SOPInstanceUID", "StudyInstanceUID"], stop_before_pixels=True)
+    except (OSError, InvalidDicomError):
+        return False  # the node says so itself
+    of_image = select(Study.uid).join(Series).join(Instance)
+    study_uid = session.scalar(of_image.where(Instance.uid == str(image.get("SOPInstanceUID", ""))))
+    return study_uid not in (None, str(image.get("StudyInstanceUID", "")))
 
 
 def _listed(settings: Settings) -> Sequence[SetAside]:

@@ -52,19 +52,25 @@ def test_what_was_set_aside_is_listed_with_its_sender_and_reason(
 
 
 def test_what_still_contradicts_stays_and_what_no_longer_does_is_taken_in(
-    contradicting: tuple[Intake, str], settings: Settings
+    contradicting: tuple[Intake, str], settings: Settings, capsys: pytest.CaptureFixture[str]
 ) -> None:
     intake, study_uid = contradicting
     folder = intake.archive.set_aside
-    set_aside.send_again(settings, "ADMIN")
-    intake.receiver.settle()
-    assert count(folder) == 1  # acknowledged once more, and set aside once more
+    [path] = intake.files(folder)
+    with pytest.raises(set_aside.SetAsideError, match="that of an image in another study"):
+        set_aside.send_again(settings, "ADMIN")
+    assert "Taken in: 0 of 1" in capsys.readouterr().out
+    assert intake.files(folder) == [path]  # not even sent: it would be acknowledged, and set aside once more
     [first] = intake.instances()
     with intake.database.session() as session:
         session.delete(session.merge(first))
     set_aside.send_again(settings, "ADMIN")
     assert [Path(row.path).parent.name for row in intake.instances()] == [study_uid]
     assert count(folder) == 0
+    with intake.database.snapshot() as session:
+        [line] = newest(session, AuditFilter(kind="action"))
+    assert line.text == f"sent again an image that was set aside, {path.name} from CT9"
+    assert line.study_uid == study_uid
 
 
 def test_what_the_node_refuses_stays(contradicting: tuple[Intake, str], settings: Settings) -> None:
@@ -74,9 +80,10 @@ def test_what_the_node_refuses_stays(contradicting: tuple[Intake, str], settings
     place = intake.archive.set_aside / "2026-01-01" / "1.dcm"
     sound = ct_slice(study_uid)
     assert send(intake.port, [sound]) == [0x0000]
+    intake.receiver.settle()
     place.parent.mkdir()
     stranger.save_as(place, enforce_file_format=True)
-    with pytest.raises(set_aside.SetAsideError, match=r"1 were not taken.*not that of the study"):
+    with pytest.raises(set_aside.SetAsideError, match=r"2 were not taken.*not that of the study"):
         set_aside.send_again(settings, "ADMIN")
     assert place.exists()
 
