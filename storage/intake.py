@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, cast
 
-from sqlalchemy import Table, select
+from sqlalchemy import Table, and_, not_, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session, joinedload
 
@@ -15,6 +15,13 @@ from storage.columns import clip, holds
 from storage.deleted_images import note_whole, still_missing
 from storage.events import count_of
 from storage.tables import Base, Event, Instance, Patient, Refusal, Revision, Series, Study
+
+_IS_ONLY_EXPECTED = and_(  # no image of it ever had a row
+    Study.is_open.is_(False),
+    Study.images_deleted_at.is_(None),
+    not_(Study.revisions.any()),
+    not_(Study.series.any(Series.instances.any())),
+)
 
 
 @dataclass(frozen=True)
@@ -61,6 +68,15 @@ class Belonging:
 
     patient_id: str | None = None
     study_of_series: str | None = None
+
+
+@dataclass(frozen=True)
+class Owners:
+    """The Patient ID of each study, by Study Instance UID, and the study of each series, by Series Instance
+    UID."""
+
+    patient_of: Mapping[str, str]
+    study_of: Mapping[str, str]
 
 
 @dataclass(frozen=True)
@@ -199,11 +215,23 @@ def instances_of(session: Session, study_uid: str, revision: int) -> dict[str, l
     return files
 
 
-def belonging(session: Session, study_uid: str, series_uid: str) -> Belonging:
-    """What the rows say of a study and of a series."""
-    patient_id = select(Patient.patient_id).join(Study).where(Study.uid == study_uid)
-    study_of_series = select(Study.uid).join(Series).where(Series.uid == series_uid)
-    return Belonging(session.scalar(patient_id), session.scalar(study_of_series))
+def owners(session: Session, study_uids: Iterable[str], series_uids: Iterable[str]) -> Owners:
+    """What the rows say of studies that have, or had, images and of series; others are left out."""
+    studies = [uid for uid in study_uids if holds(Study.uid, uid)]
+    patient_of = (
+        select(Study.uid, Patient.patient_id)
+        .join(Study.patient)
+        .where(Study.uid.in_(studies), not_(_IS_ONLY_EXPECTED))
+    )
+    study_of = (
+        select(Series.uid.label("series_uid"), Study.uid)
+        .join(Series.study)
+        .where(Series.uid.in_(list(series_uids)))
+    )
+    return Owners(
+        {row.uid: row.patient_id for row in session.execute(patient_of)},
+        {row.series_uid: row.uid for row in session.execute(study_of)},
+    )
 
 
 def contradiction(

@@ -123,7 +123,6 @@ class Acceptance:
             if reason := self._belongings.contradiction(header):
                 raise RefusedError(CONFLICT, reason, header.study_uid)
             kept = self._archive.keep(incoming, header.study_uid, announced.uid)
-            self._belongings.keep(header)
         except RefusedError as refused:
             if refused.status == OUT_OF_RESOURCES:  # it is sent again once there is room
                 incoming.discard()

@@ -17,13 +17,14 @@ from dataclasses import dataclass
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
+from node.intake.belongings import Belongings
 from node.intake.examination import CONFLICT
 from storage import audit
 from storage.archive import Archive
 from storage.audit import AuditEntry
 from storage.database import Database, now
 from storage.errors import said
-from storage.intake import Misfit, Received, Refused, note_refusals, record
+from storage.intake import Misfit, Received, Refused, note_refusals, owners, record
 from storage.resends import Lines, Resent, note_resends
 
 log = logging.getLogger(__name__)
@@ -55,7 +56,8 @@ class Ledger:
     """Takes images, refusals, resends and lines of the audit trail from any thread and writes them with one.
 
     A batch is given ``linger`` seconds to grow, so that the database costs a fast sender next to nothing.
-    ``merged``: patient IDs that are one patient's.
+    ``merged``: patient IDs that are one patient's. ``belongings`` are told what is committed, so that what
+    contradicts it is refused at the door.
     """
 
     def __init__(
@@ -63,6 +65,7 @@ class Ledger:
         database: Database,
         archive: Archive,
         merged: Sequence[Sequence[str]] = (),
+        belongings: Belongings | None = None,
         *,
         batch: int = 512,
         linger: float = 0.25,
@@ -71,6 +74,7 @@ class Ledger:
         self._database = database
         self._archive = archive
         self._merged = merged
+        self._belongings = belongings or Belongings(merged)
         self._batch = batch
         self._linger = linger
         self._capacity = capacity
@@ -177,14 +181,21 @@ class Ledger:
         resent = [one for one in batch if isinstance(one, Resent)]
         names = {entry.received: entry.incoming_name for entry in entries}
         open_session = self._database.durable_session if self._archive.durable else self._database.session
+        images = [entry.received for entry in entries]
         with open_session() as session:
-            images = [entry.received for entry in entries]
             misfits = record(session, images, self._merged).misfits if images else ()
             refused += [self._withdrawn(misfit, names[misfit.received]) for misfit in misfits]
             if refused:
                 note_refusals(session, refused)
             resends = note_resends(session, resent, self._resends)
             audit.enter(session, [one for one in batch if isinstance(one, AuditEntry)])
+            # also of what was refused: a person may have given the study to another patient meanwhile
+            held = owners(
+                session,
+                {image.study_uid for image in images} | {one.study_uid for one in refused},
+                {image.series_uid for image in images},
+            )
+        self._belongings.learn(held)
         self._resends = resends
         for entry in entries:
             self._archive.recorded(entry.incoming_name, entry.received.path)

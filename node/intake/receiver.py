@@ -53,13 +53,14 @@ class Receiver:
     ) -> None:
         self._settings = settings
         self._archive = archive
-        self._ledger = Ledger(database, archive, merged)
+        belongings = Belongings(merged)
+        self._ledger = Ledger(database, archive, merged, belongings)
         notes = RefusalNotes(self._ledger)
         acceptance = Acceptance(
             archive,
             self._ledger,
             notes,
-            Belongings(database, merged),
+            belongings,
             minimum_free=settings.minimum_free_mb << 20,
             maximum_object=settings.maximum_object_mb << 20,
         )
