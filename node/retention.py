@@ -117,13 +117,18 @@ class Retention:
     def make_room(self) -> None:
         """Delete the oldest studies' images until enough of the disk is free."""
         mark, hours = self._settings.images_below_free_mb << 20, self._settings.images_at_least_hours
+        if not mark:
+            return
 
         def enough() -> bool:
             return self._archive.free_bytes() >= mark
 
+        with self._database.snapshot() as session:
+            if newest := retention.newest_image_at(session):
+                self._clock.know(newest)
         if not enough():
             why = f"less than {mark >> 20} MB of the disk were free"
-            self._delete_before(self._clock.now() - timedelta(hours=hours), why, enough)
+            self._delete_before(self._clock.now_as_known() - timedelta(hours=hours), why, enough)
         if enough() or self.task.is_stopping:
             self._problem = ""
             return

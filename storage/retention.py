@@ -75,6 +75,11 @@ def release(
     return Released(study_uid, tuple(row.path for row in gone), size, stuck)
 
 
+def newest_image_at(session: Session) -> datetime | None:
+    """When the last image came, of any study."""
+    return session.scalar(select(func.max(Study.last_image_at)))
+
+
 def kept_by_failure(session: Session) -> int:
     """How many failed studies keep their images from being deleted."""
     return session.scalar(select(func.count()).select_from(Study).where(_has_images(), _is_failed())) or 0

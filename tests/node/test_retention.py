@@ -102,6 +102,21 @@ def test_a_clock_that_leaps_forwards_deletes_nothing_and_is_told_of(
     assert "leapt" not in retention.probe().detail
 
 
+def test_a_machine_that_started_years_back_makes_room_once_its_clock_is_right(
+    database: Database, archive: Archive
+) -> None:
+    _old, fresh = study(database, archive, 3), study(database, archive, 0)
+    behind = timedelta(days=9497)
+    steady = SteadyClock(lambda: now() - behind)
+    rules = RetentionSettings(images_days=1, images_below_free_mb=MARK_MB)
+    retention = Retention(rules, database, archive, forget_nothing, clock=steady)
+    behind = timedelta()
+    retention.delete_what_is_old()
+    assert len(with_images(database)) == 2
+    retention.make_room()
+    assert with_images(database) == {fresh}
+
+
 def test_at_the_mark_the_oldest_go_and_no_more_than_needed(database: Database, archive: Archive) -> None:
     _oldest, older = study(database, archive, 3), study(database, archive, 2)
     new = study(database, archive, 1, delivered=False)
