@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from sqlalchemy import text
+from sqlalchemy import exists, func, select, text
 from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import Session
 
 from inference.catalogue import Catalogue
 from inference.engine import Engine
@@ -22,7 +23,8 @@ from node.settings import Settings
 from node.tls import Identity, TlsError
 from storage.database import Database, now
 from storage.errors import said
-from storage.events import count_of, failed_lately
+from storage.events import count_of
+from storage.tables import Event, Revision, Study
 
 LEAST_FREE_BYTES = 5 * 1024**3  # about ten chest CTs: room to finish what is under way
 LEAST_FREE_SHARE = 0.02
@@ -141,10 +143,11 @@ def check_tasks(tasks: Sequence[PeriodicTask]) -> Probe:
 
 
 def check_comparisons(database: Database) -> Probe:
-    """Whether every comparison of the last day came about that this node was to blame for."""
+    """Whether every comparison of the last day came about that this node was to blame for, or did when the
+    study was read again."""
     try:
         with database.snapshot() as session:
-            failed = failed_lately(session, ("priors", "compare"), now() - timedelta(days=1))
+            failed = _without_comparison(session, now() - timedelta(days=1))
     except SQLAlchemyError:
         return Probe("comparisons", True, "unknown while the database is away")
     if not failed:
@@ -155,6 +158,15 @@ def check_comparisons(database: Database) -> Probe:
         f"{count_of(failed, 'study', 'studies')} went out without a comparison within a day",
         "see why on the timelines and in the node's log; once that is mended, press “Read again” there",
     )
+
+
+def _without_comparison(session: Session, since: datetime) -> int:
+    """How many studies have an error of their newest revision's comparison on their timelines."""
+    newer = exists().where(
+        Study.uid == Event.study_uid, Revision.study_pk == Study.id, Revision.number > Event.revision
+    )
+    of_stages = Event.at >= since, Event.level == "error", Event.stage.in_(("priors", "compare"))
+    return session.scalar(select(func.count(Event.study_uid.distinct())).where(*of_stages, ~newer)) or 0
 
 
 def check_certificate(name: str, identity: Identity) -> Probe:

@@ -29,8 +29,9 @@ from node.settings import Peer, Settings
 from node.tls import Files, Identity
 from storage.database import Database, now
 from storage.events import log_event
-from storage.tables import Event
+from storage.tables import Event, Revision
 from tests.certificates import Authority
+from tests.node.web import rows
 from tests.tiny_models import make_repository
 
 
@@ -73,6 +74,21 @@ def test_comparisons_that_failed_within_a_day_are_a_problem(database: Database) 
         for event in session.scalars(select(Event)):
             event.at = now() - timedelta(hours=25)
     assert check_comparisons(database).ok
+
+
+def test_a_comparison_that_came_about_when_the_study_was_read_again_is_no_problem(database: Database) -> None:
+    with database.session() as session:
+        study, other = rows.add_study(session), rows.add_study(session)
+        for one in (study, other):
+            rows.close(session, one)
+            log_event(session, "compare", "…", study_uid=one.uid, revision=1, level="error")
+    assert check_comparisons(database).detail.startswith("2 studies went out")
+    with database.session() as session:
+        session.add(Revision(study_pk=study.id, number=2, closed_at=now()))
+    assert check_comparisons(database).detail.startswith("1 study went out")
+    with database.session() as session:
+        log_event(session, "compare", "…", study_uid=study.uid, revision=2, level="error")
+    assert check_comparisons(database).detail.startswith("2 studies went out")
 
 
 def test_a_folder_yet_to_be_made_is_judged_by_where_it_will_be(tmp_path: Path) -> None:
