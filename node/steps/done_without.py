@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from inference.engine import EngineError
 from inference.errors import UnreadableSeriesError
@@ -16,6 +18,13 @@ from storage.errors import said
 log = logging.getLogger(__name__)
 
 _AGAIN = "once that is mended, press “Read again”"
+
+
+def _is_gone(error: Exception, images: Path) -> bool:
+    """Whether one of the images is not there; of what else is not there Overread or the disk is to blame."""
+    if not isinstance(error, FileNotFoundError) or error.filename is None:
+        return False
+    return Path(os.fsdecode(error.filename)).absolute().is_relative_to(images.absolute())
 
 
 @contextmanager
@@ -32,7 +41,7 @@ def done_without(room: ReadingRoom, job: Job, stage: str, what: str) -> Iterator
     except Exception as error:
         if may_pass(error):
             raise
-        is_of_images = isinstance(error, UnreadableSeriesError | FileNotFoundError)
+        is_of_images = isinstance(error, UnreadableSeriesError) or _is_gone(error, room.archive.images)
         if is_of_images:
             reason = said(error)
         elif isinstance(error, EngineError | OSError):

@@ -85,6 +85,17 @@ def test_the_timeline_says_why_and_who_is_to_mend_it(
     assert told(room, job) == (level, f"delivered without comparison: {reason}")
 
 
+@pytest.mark.parametrize(("folder", "level"), [("images", "warning"), ("models", "error")])
+def test_of_what_is_gone_only_images_are_nobodys_to_mend_here(
+    folder: str, level: str, room: ReadingRoom, job: Job
+) -> None:
+    path = room.archive.root / folder / "1"
+    with done_without(room, job, "compare", "delivered without comparison"):
+        path.read_bytes()
+    assert told(room, job)[0] == level
+    assert told(room, job)[1].endswith(AGAIN) == (level == "error")
+
+
 @pytest.mark.parametrize("error", [AWAY, OVERTAKEN, OSError(28, "No space left on device")])
 def test_what_passes_is_not_done_without(error: Exception, room: ReadingRoom, job: Job) -> None:
     before = told(room, job)
@@ -99,7 +110,7 @@ def test_a_comparison_that_cannot_be_made_leaves_the_reading_as_it_was(
     prior = asdict(PriorSeries("1.2.3", "20220101", "1.2.3.1", "cd" * 32))
     assert steps.compare_with_priors(room, job, assignment, [prior]) == "ab" * 32
     level, text = told(room, job)
-    assert level == "warning"  # neither reading is kept any more
+    assert level == "error"  # neither reading is kept any more, and nobody but the disk loses one
     assert text.startswith("delivered without comparison: ")
     monkeypatch.setattr(compare, "kept_reading", raising(AWAY))
     with pytest.raises(OperationalError):
