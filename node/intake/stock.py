@@ -19,6 +19,7 @@ from typing import Any, cast
 from pydicom import Dataset
 from pynetdicom import AE, evt, register_uid
 from pynetdicom.association import Association
+from pynetdicom.dimse_messages import C_CANCEL_RQ
 from pynetdicom.dimse_primitives import C_ECHO, C_STORE
 from pynetdicom.events import Event
 from pynetdicom.pdu import P_DATA_TF
@@ -32,7 +33,7 @@ from node.intake.door import Door
 from node.intake.examination import Announcement
 from node.intake.introduction import introduce
 from node.intake.negotiation import MalformedRequestError, check_size
-from node.intake.stock_connection import BoundedSocket, Connection
+from node.intake.stock_connection import BoundedSocket, Connection, bound
 from node.intake.tally import Tally
 from node.intake.transport import (
     PROCESSING_FAILURE,
@@ -217,6 +218,7 @@ class StockListener:
         sock.__class__ = BoundedSocket
         sock.given, sock.seconds = connection.request, self._settings.network_timeout
         sock.break_off = partial(self._break_off, connection)
+        sock.has_waiting, sock.refused = lambda: not event.assoc.dimse.msg_queue.empty(), ""
 
     def _on_aborted(self, event: Event) -> None:
         """Who was only left idle is not noted."""
@@ -227,6 +229,9 @@ class StockListener:
     def _on_transition(self, event: Event) -> None:
         if event.fsm_event == "Evt19" and (connection := self._connections.get(event.assoc)):
             self._complain(connection, NO_MESSAGE)
+        elif event.fsm_event == "Evt10" and (message := event.assoc.dimse.message) is not None:
+            sock: Any = event.assoc.dul.socket
+            sock.refused = bound(message, self._settings.maximum_object_mb << 20)
 
     def _complain(self, connection: Connection, why: str) -> None:
         """Note once what a connection is ended for."""
@@ -247,7 +252,11 @@ class StockListener:
             log.debug("%s had gone already", connection.address)
 
     def _on_message(self, event: Event) -> None:
-        if connection := self._connections.get(event.assoc):
+        """pynetdicom passes over a command that lacks what it must have, as over a C-CANCEL."""
+        connection = self._connections.get(event.assoc)
+        if connection is None or isinstance(event.message, C_CANCEL_RQ):
+            return
+        if cast(Any, event.message.message_to_primitive()).is_valid_request:
             connection.owes_answer = True
 
     def _on_sent(self, event: Event) -> None:

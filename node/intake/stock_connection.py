@@ -6,13 +6,17 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from io import BytesIO
 
 from pynetdicom.association import Association
+from pynetdicom.dimse_messages import C_STORE_RQ, DIMSEMessage
 
 from node.intake.callers import Caller
 from node.intake.tally import Tally
+from node.intake.transport import MAXIMUM_EVENT
 from node.peers.polled import PolledSocket
 from node.tls import PeerCertificate
+from node.wire.command import MAXIMUM_COMMAND
 from node.wire.pdu import MAXIMUM_PDU, Wire
 
 
@@ -50,20 +54,45 @@ class Connection:
             self.cut()
 
 
+def bound(message: DIMSEMessage, largest: int) -> str:
+    """See to it that a message that is not whole yet takes no more memory than it may: of an object, what is
+    beyond ``largest`` bytes is forgotten, as it is refused for its size once it has come. Returns why nothing
+    more of the message should be read, if so."""
+    if message.encoded_command_set.tell() > MAXIMUM_COMMAND:
+        return "a command of unreasonable length"
+    data_set = message.data_set
+    assert isinstance(data_set, BytesIO)  # as pynetdicom is not told to write it to a file
+    if isinstance(message, C_STORE_RQ):
+        if data_set.tell() > largest:
+            data_set.seek(largest + 1)
+            data_set.truncate()
+    elif data_set.tell() > MAXIMUM_EVENT:
+        return "a data set of unreasonable length"
+    return ""
+
+
 class BoundedSocket(PolledSocket):
     """Hands out ``given``, which was received before, then reads, each part of a PDU within ``seconds`` and
-    nothing of one beyond our limit. Where that is not kept, it says why to ``break_off``; then, as when the
-    peer is gone, it hands out less than was asked for, on which pynetdicom hangs up."""
+    nothing of one beyond our limit, nor of any after a message was ``refused``. Where that is not kept, it
+    says why to ``break_off``; then, as when the peer is gone, it hands out less than was asked for, on which
+    pynetdicom hangs up. While pynetdicom ``has_waiting`` messages it reads none: it would gather any number.
+    """
 
     given: bytes
     seconds: float
     break_off: Callable[[str], None]
+    has_waiting: Callable[[], bool]
+    refused: str
 
     @property
     def ready(self) -> bool:
-        return bool(self.given) or super().ready
+        return bool(self.given or self.refused) or (not self.has_waiting() and super().ready)
 
     def recv(self, nr_bytes: int) -> bytearray:
+        if self.refused:
+            why, self.refused = self.refused, ""
+            self.break_off(why)
+            return bytearray()
         if self.given:
             data, self.given = bytearray(self.given[:nr_bytes]), self.given[nr_bytes:]
             return data

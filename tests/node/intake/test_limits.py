@@ -8,13 +8,15 @@ import struct
 import threading
 import time
 import tracemalloc
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import pytest
-from pydicom.uid import CTImageStorage
+from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
 
+from node.peers.commitment import PUSH_MODEL
+from node.wire.command import CANCEL_REQUEST, EVENT_REPORT_REQUEST, STORE_REQUEST
 from tests.node.intake.conftest import Intake
 from tests.node.intake.raw_sender import (
     ABORT,
@@ -24,11 +26,13 @@ from tests.node.intake.raw_sender import (
     RELEASE_RP,
     RawSender,
     association_request,
+    command_element,
+    padded,
     pdv,
     store_pdus,
 )
 from tests.node.intake.senders import ct_series, ct_slice, encoded, send
-from tests.node.intake.transports import BOUNDS_COMMANDS, CLOSED, LAST_WORD, MOST_MEMORY
+from tests.node.intake.transports import ANSWERS_WHAT_HAS_NO_UID, CLOSED, LAST_WORD, MOST_MEMORY
 
 StartIntake = Callable[..., Intake]
 
@@ -113,7 +117,7 @@ def test_nonsense_within_a_pdu_ends_its_association_alone(intake: Intake, transp
         pdv(1, 0x02, b"data without a command"),
         pdv(99, 0x03, b"a command in a context nobody agreed on"),
         pdv(1, 0x03, b"no command at all"),
-        *([pdv(1, 0x01, b"\0" * 70_000)] if BOUNDS_COMMANDS[transport] else []),
+        pdv(1, 0x01, b"\0" * 70_000),
     ):
         with RawSender(intake.port) as sender:
             sender.associate()
@@ -175,6 +179,70 @@ def test_memory_stays_flat_however_large_an_object_is(intake: Intake, transport:
     assert peak < MOST_MEMORY[transport]
 
 
+def test_an_object_beyond_its_limit_takes_no_memory_and_is_refused_when_it_ends(
+    start_intake: StartIntake, transport: str
+) -> None:
+    intake = start_intake(transport, maximum_object_mb=1)
+    image, piece = ct_slice(), bytes(250_000)
+    with RawSender(intake.port) as sender:
+        sender.associate()
+        sender.socket.sendall(store_pdus(b"", image.SOPInstanceUID, CTImageStorage))
+        with most_memory() as peak:
+            for left in reversed(range(200)):
+                sender.send_pdu(P_DATA, pdv(1, 0x00 if left else 0x02, piece))
+            assert sender.status() == 0xA700
+        assert sender.store(encoded(image), image.SOPInstanceUID) == 0x0000
+    assert peak() < MOST_MEMORY["fast"]
+    assert [refusal.reason for refusal in intake.refusals()] == [
+        "it is larger than the 1 MiB an object may have"
+    ]
+
+
+def test_objects_that_wait_for_no_answer_take_no_memory(intake: Intake) -> None:
+    image = ct_slice(size=512)
+    pdus = store_pdus(encoded(image), image.SOPInstanceUID, CTImageStorage, fragment=200_000)
+    with RawSender(intake.port, timeout=60) as sender:
+        sender.associate()
+        with most_memory() as peak:
+            for _ in range(60):
+                sender.socket.sendall(pdus)
+        assert [sender.status() for _ in range(60)] == [0x0000] * 60
+    assert peak() < 8_000_000
+
+
+def test_a_command_or_an_event_report_that_does_not_end_is_aborted(intake: Intake) -> None:
+    report = command_of(EVENT_REPORT_REQUEST, PUSH_MODEL)
+    for begun, control in ((b"", 0x01), (pdv(1, 0x03, report), 0x00)):
+        with RawSender(intake.port) as sender:
+            assert sender.associate([(PUSH_MODEL, ExplicitVRLittleEndian)]) == ASSOCIATE_AC
+            sender.send_pdu(P_DATA, begun)
+            with suppress(OSError):  # the node hangs up meanwhile
+                for _ in range(100):
+                    sender.send_pdu(P_DATA, pdv(1, control, bytes(200_000)))
+            assert sender.receive()[0] in (ABORT, CLOSED)
+    reasons = [refusal.reason for refusal in intake.refusals()]
+    assert [reason.endswith("of unreasonable length") for reason in reasons] == [True, True]
+
+
+def test_a_message_that_needs_no_answer_leaves_a_sender_idle(
+    start_intake: StartIntake, transport: str
+) -> None:
+    intake = start_intake(transport, network_timeout=2)
+    image = ct_slice()
+    with RawSender(intake.port) as sender:
+        sender.associate()
+        sender.send_pdu(P_DATA, pdv(1, 0x03, command_of(CANCEL_REQUEST)))
+        sender.send_pdu(P_DATA, pdv(1, 0x03, command_of(STORE_REQUEST, CTImageStorage)))
+        assert sender.status() == 0xC000
+        sender.send_pdu(P_DATA, pdv(1, 0x03, command_of(STORE_REQUEST, CTImageStorage, uid="")))
+        if ANSWERS_WHAT_HAS_NO_UID[transport]:
+            assert sender.status() == 0xC000
+        assert sender.store(encoded(image), image.SOPInstanceUID) == 0x0000
+        sender.send_pdu(P_DATA, pdv(1, 0x03, command_of(CANCEL_REQUEST)))
+        assert sender.receive()[0] == ABORT
+    assert not any("silent" in refusal.reason for refusal in intake.refusals())
+
+
 def test_descriptors_beyond_1024_are_as_good_as_any(intake: Intake, tmp_path: Path) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if hard < 1400:
@@ -209,6 +277,33 @@ def test_a_stop_lets_the_object_under_way_come_in(intake: Intake) -> None:
         stopping.join()
     with intake.database.snapshot() as session:
         assert session.connection().exec_driver_sql("SELECT count(*) FROM instances").scalar() == 1
+
+
+def command_of(field: int, sop_class: str = "", uid: str = "1.2.3.4") -> bytes:
+    """A command for an object that is nowhere, without a data set but for an event report's."""
+    elements = (
+        command_element(0x0002, padded(sop_class)) if sop_class else b"",
+        command_element(0x0100, struct.pack("<H", field)),
+        command_element(0x0120 if field == CANCEL_REQUEST else 0x0110, struct.pack("<H", 7)),
+        command_element(0x0700, struct.pack("<H", 0)) if field == STORE_REQUEST else b"",
+        command_element(0x0800, struct.pack("<H", 1 if field == EVENT_REPORT_REQUEST else 0x0101)),
+        command_element(0x1000, padded(uid)) if sop_class and uid else b"",
+        command_element(0x1002, struct.pack("<H", 1)) if field == EVENT_REPORT_REQUEST else b"",
+    )
+    body = b"".join(elements)
+    return command_element(0x0000, struct.pack("<I", len(body))) + body
+
+
+@contextmanager
+def most_memory() -> Iterator[Callable[[], int]]:
+    """Bytes that were taken at the same time, beyond those at the beginning: asked for at the end."""
+    seen: list[int] = []
+    tracemalloc.start()
+    try:
+        yield lambda: seen[0]
+    finally:
+        seen.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
 
 
 def until_admitted(port: int) -> bool:

@@ -13,5 +13,5 @@ ANSWER_TO_A_UID_THAT_IS_NONE = {"fast": {P_DATA}, "stock": {P_DATA, ABORT}}
 MOST_MEMORY = {"fast": 8_000_000, "stock": 1_000_000_000}
 """Bytes that an object of 75 MB may take: pynetdicom gathers it whole before it is written."""
 
-BOUNDS_COMMANDS = {"fast": True, "stock": False}
-"""Whether a command that does not end is broken off: pynetdicom reads on until the association is idle."""
+ANSWERS_WHAT_HAS_NO_UID = {"fast": True, "stock": False}
+"""Whether a C-STORE is answered whose command lacks the instance's UID: pynetdicom passes over it."""
