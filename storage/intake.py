@@ -215,6 +215,11 @@ def instances_of(session: Session, study_uid: str, revision: int) -> dict[str, l
     return files
 
 
+def is_recorded(session: Session, image: Received) -> bool:
+    """Whether the image has its row, at the path where it lies."""
+    return session.scalar(select(Instance.path).where(Instance.uid == image.uid)) == image.path
+
+
 def owners(session: Session, study_uids: Iterable[str], series_uids: Iterable[str]) -> Owners:
     """What the rows say of studies that have, or had, images and of series; others are left out."""
     studies = [uid for uid in study_uids if holds(Study.uid, uid)]

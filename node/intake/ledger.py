@@ -24,12 +24,13 @@ from storage.archive import Archive
 from storage.audit import AuditEntry
 from storage.database import Database, now
 from storage.errors import said
-from storage.intake import Misfit, Received, Refused, note_refusals, owners, record
+from storage.intake import Misfit, Received, Refused, is_recorded, note_refusals, owners, record
 from storage.resends import Lines, Resent, note_resends
 
 log = logging.getLogger(__name__)
 
 SECONDS_BETWEEN_LOOKS = 0.2  # of who waits, at whether anybody still writes
+ATTEMPTS = 2  # of writing one entry before it is given up: what failed may have been passing
 LONGEST_PAUSE = 30.0  # seconds between attempts while the database is away
 
 
@@ -156,16 +157,24 @@ class Ledger:
     def _write_in_the_end(self, batch: Sequence[Item]) -> bool:
         """Write, however long the database is away; False when we are to stop before that."""
         pause = 0.5
+        refusals: list[Exception] = []
         while True:
             try:
-                self._write(batch)
-            except Exception as error:  # noqa: BLE001  it is noted with the entry it sets aside
+                if len(refusals) < ATTEMPTS:
+                    self._write(batch)
+                else:
+                    self._give_up(batch[0], refusals[-1])
+            except Exception as error:
                 if not _is_away(error):
                     if len(batch) > 1:
                         return all(self._write_in_the_end([one]) for one in batch)
-                    self._give_up(batch[0], error)
-                    self.problem = None
-                    return True
+                    if len(refusals) == ATTEMPTS:
+                        log.exception(
+                            "What the database does not take could not be set aside: %s", _named(batch[0])
+                        )
+                        return True
+                    refusals.append(error)
+                    continue
                 self.problem = f"The database cannot be written ({said(error)}); received images wait."
                 log.warning("%s Trying again in %.0f s.", self.problem, pause)
                 if self._stopping.wait(pause):
@@ -215,17 +224,34 @@ class Ledger:
         )
 
     def _give_up(self, item: Item, error: Exception) -> None:
-        """Set an entry aside that the database will never take, so that what follows is not held up."""
-        log.error("The database does not take an entry: %s", said(error), exc_info=error)
+        """Set an entry aside that the database will never take, so that what follows is not held up; not the
+        file of an image that has its row, which only came again."""
+        log.error("The database does not take %s: %s", _named(item), said(error), exc_info=error)
         if not isinstance(item, Entry):
             return
+        with self._database.snapshot() as session:
+            has_row = is_recorded(session, item.received)
+        if has_row:
+            self._archive.recorded(item.incoming_name, item.received.path)
+            return
         reason = f"the database does not take it ({said(error)})"
-        try:
-            note = self._withdrawn(Misfit(item.received, reason), item.incoming_name)
-            with self._database.session() as session:
-                note_refusals(session, [note])
-        except Exception:
-            log.exception("What the database does not take, %s, could not be set aside", item.incoming_name)
+        note = self._withdrawn(Misfit(item.received, reason), item.incoming_name)
+        with self._database.session() as session:
+            note_refusals(session, [note])
+
+
+def _named(item: Item) -> str:
+    """Which entry it is, without a patient's name."""
+    match item:
+        case Entry():
+            return f"image {item.received.uid} of study {item.received.study_uid} ({item.incoming_name})"
+        case Refused():
+            return f"refusal 0x{item.status:04X} of {item.caller}@{item.address}, {item.uid or 'no object'}"
+        case Resent():
+            return f"{item.count} images of study {item.study_uid} that came again from {item.source}"
+        case AuditEntry():
+            what = f"audit line {item.at:%Y-%m-%d %H:%M:%S} {item.kind}, {item.who} at {item.address}"
+            return f"{what}, study {item.study_uid or '-'}: {item.text}"
 
 
 def _is_away(error: Exception) -> bool:

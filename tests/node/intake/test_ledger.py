@@ -5,15 +5,17 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import select
+from sqlalchemy.exc import IntegrityError
 
 from node.intake.ledger import Entry, Ledger, LedgerStoppedError
 from node.retention import check_set_aside
 from storage.archive import Archive
 from storage.database import Database, now
-from storage.intake import Received
+from storage.intake import Received, Recorded, record
 from storage.quarantine import prune
 from storage.tables import Instance, Refusal
 
@@ -115,3 +117,48 @@ def test_who_waits_for_a_ledger_that_stops_is_told(
     with pytest.raises(LedgerStoppedError):
         ledger.settle()
     assert [path.name for path in archive.incoming.iterdir()] == ["1.part"]
+
+
+def fails(times: int) -> Callable[..., Recorded]:
+    """Enters images like ``record``, but for the first ``times``."""
+    left = iter(range(times))
+
+    def record_(*given: Any) -> Recorded:
+        if next(left, None) is not None:
+            raise IntegrityError("INSERT", {}, Exception("FOREIGN KEY constraint failed"))
+        return record(*given)
+
+    return record_
+
+
+def test_an_error_that_passes_sets_nothing_aside(
+    archive: Archive, open_database: Callable[[], Database], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("node.intake.ledger.record", fails(1))
+    database = open_database()
+    ledger = Ledger(database, archive)
+    ledger.enter(entry(archive, 1))
+    ledger.start()
+    ledger.settle()
+    ledger.stop()
+    with database.snapshot() as session:
+        assert session.scalars(select(Instance.uid)).all() == ["1.2.1"]
+        assert session.scalars(select(Refusal)).all() == []
+
+
+def test_an_image_that_has_its_row_stays_in_its_study_whatever_fails_when_it_comes_again(
+    archive: Archive, open_database: Callable[[], Database], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database = open_database()
+    ledger = Ledger(database, archive)
+    ledger.start()
+    first = entry(archive, 1)
+    ledger.enter(first)
+    ledger.settle()
+    monkeypatch.setattr("node.intake.ledger.record", fails(99))
+    ledger.enter(entry(archive, 1))
+    ledger.settle()
+    ledger.stop()
+    assert archive.path(first.received.path).exists()
+    assert list(archive.incoming.iterdir()) == []
+    assert list(archive.set_aside.iterdir()) == []
