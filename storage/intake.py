@@ -106,7 +106,8 @@ class Refused:
 
 def record(session: Session, received: Sequence[Received], merged: Sequence[Sequence[str]] = ()) -> Recorded:
     """Enter a batch of images; entering an image twice changes nothing. ``merged``: patient IDs of one
-    person, any of which images of a study may have; the study stays with the ID it came under first.
+    person, any of which images of a study may have; the study stays with the first ID that one of its images
+    has, whatever an archive said when it was asked for the study.
 
     An image that is new to its study opens it, which will close with the next revision; a known one
     only prolongs the quiet period of a study that is still open. Images fetched as a prior's open nothing;
@@ -121,22 +122,28 @@ def record(session: Session, received: Sequence[Received], merged: Sequence[Sequ
     held = {row.uid: row.path for row in found}
     by_key = {study.id: study.uid for study in studies.values()}
     study_of = {uid: by_key.get(one.study_pk, "another") for uid, one in series.items()}
+    expected = _only_expected(session, studies)
     misfits: list[Misfit] = []
     new: list[Received] = []
     known: list[Received] = []
     for image in received:
         if held.get(image.uid, image.path) != image.path:
             misfits.append(Misfit(image, "its SOP Instance UID belongs to an image of another study"))
-        elif image.uid in held:
+            continue
+        if image.uid in held:
             known.append(image)
-        elif reason := contradiction(
-            Belonging(studies[image.study_uid].patient.patient_id, study_of[image.series_uid]),
-            image.study_uid,
-            image.patient_id,
-            merged,
-        ):
+            continue
+        study, of_series = studies[image.study_uid], study_of[image.series_uid]
+        is_free = image.study_uid in expected or not study.patient.patient_id
+        owner = Belonging(None if is_free else study.patient.patient_id, of_series)
+        if reason := contradiction(owner, image.study_uid, image.patient_id, merged):
             misfits.append(Misfit(image, reason))
         else:
+            told = Belonging(study.patient.patient_id, of_series)
+            is_anothers = contradiction(told, image.study_uid, image.patient_id, merged)
+            if is_anothers or (image.patient_id and not study.patient.patient_id):
+                _give(session, study, image)
+            expected.discard(image.study_uid)
             new.append(image)
             held[image.uid] = image.path
     sent_after_fetch = [image for image in known if studies[image.study_uid].fetched_until is not None]
@@ -282,6 +289,22 @@ def _studies(session: Session, images: Sequence[Received]) -> dict[str, Study]:
     ]
     _insert_missing(session, Study, rows)
     return _studies_by_uid(session, first)
+
+
+def _only_expected(session: Session, studies: Mapping[str, Study]) -> set[str]:
+    """Those of the studies of which no image ever came."""
+    closed = [uid for uid, study in studies.items() if not study.is_open]
+    if not closed:
+        return set()
+    return set(session.scalars(select(Study.uid).where(Study.uid.in_(closed), _IS_ONLY_EXPECTED)))
+
+
+def _give(session: Session, study: Study, image: Received) -> None:
+    """Make the study that of the image's patient."""
+    key = _patients(session, [image])[_patient_key(image)]
+    study.patient = session.get_one(Patient, key)
+    study.birth_date = clip(Study.birth_date, image.birth_date) or study.birth_date
+    session.flush()
 
 
 def _patients(session: Session, images: Iterable[Received]) -> dict[tuple[str, str], int]:

@@ -8,6 +8,7 @@ from sqlalchemy import select
 from storage.closing import ClosedStudy, close_quiet, open_studies
 from storage.database import Database
 from storage.intake import Received, Recorded, Refused, instances_of, note_refusals, record
+from storage.priors import PatientIdentity, expect
 from storage.tables import Event, Instance, Patient, Refusal, Revision, Series, Study
 
 START = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -247,3 +248,29 @@ def test_what_was_refused_for_a_uid_that_is_none_is_entered_and_on_no_timeline(d
     with database.snapshot() as session:
         assert len(session.scalars(select(Refusal)).all()) == len(uids)
         assert session.scalars(select(Event).where(Event.level == "warning")).all() == []
+
+
+def owner(database: Database, study: str = "1.1") -> str:
+    with database.snapshot() as session:
+        return session.scalars(select(Study).where(Study.uid == study)).one().patient.patient_id
+
+
+def test_a_study_without_a_patient_id_becomes_that_of_the_first_image_that_has_one(
+    database: Database,
+) -> None:
+    take_in(database, image(1, patient_id=""))
+    later = [image(number, patient_id=one) for number, one in enumerate(("P1", "P2", "", "P1"), 2)]
+    recorded = take_in(database, *later)
+    assert [misfit.received for misfit in recorded.misfits] == [later[1]]
+    assert owner(database) == "P1"
+    assert take_in(database, image(9, patient_id="P3")).misfits
+
+
+def test_a_study_that_is_only_expected_becomes_that_of_its_first_image(database: Database) -> None:
+    with database.session() as session:
+        until = START + timedelta(hours=1)
+        expect(session, "1.1", PatientIdentity("NEW"), "20200101", "", "", until)
+    first = image(1, patient_id="OLD", fetched=True)
+    assert take_in(database, first).misfits == ()
+    assert owner(database) == "OLD"
+    assert take_in(database, image(2, patient_id="NEW", fetched=True)).misfits
