@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
-from datetime import datetime
 from typing import Literal
 
-from sqlalchemy import Connection, event, func, select
+from sqlalchemy import Connection, event
 from sqlalchemy.orm import Mapper, Session
 
 from storage.columns import clip
@@ -31,12 +29,6 @@ def log_event(
     """Add one line to the timeline of a study, or of the node when ``study_uid`` is empty."""
     text = clip(Event.text, text)
     session.add(Event(at=now(), study_uid=study_uid, revision=revision, stage=stage, level=level, text=text))
-
-
-def failed_lately(session: Session, stages: Sequence[str], since: datetime) -> int:
-    """How many studies have an error of one of the stages on their timelines, ``since`` then."""
-    of_stages = Event.at >= since, Event.level == "error", Event.stage.in_(stages)
-    return session.scalar(select(func.count(Event.study_uid.distinct())).where(*of_stages)) or 0
 
 
 def events_into_log() -> None:

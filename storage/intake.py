@@ -257,8 +257,8 @@ def contradiction(
     same = known.patient_id in (patient_id, clip(Patient.patient_id, patient_id))
     if known.patient_id and patient_id and not (one_person or same):
         return (
-            "its Patient ID is not that of the study it names; where the PACS has merged the two, "
-            "enter both in priors.merged and send it again"
+            "its Patient ID is not that of the study it names; where both are one person's, enter them in "
+            "priors.merged and send it again, else send it as a study of its own, under new UIDs"
         )
     return ""
 

@@ -91,7 +91,8 @@ class Ledger:
         self._thread.start()
 
     def stop(self, seconds: float = 10) -> None:
-        """Write what waits, for at most ``seconds``; what is left comes back on the next start."""
+        """Write what waits, for at most ``seconds``. Images that are left come back on the next start; of the
+        rest, which nothing else holds, the log has a line each."""
         self._stopping.set()
         self._hurry.set()
         self._waiting.put(threading.Event())
@@ -132,6 +133,7 @@ class Ledger:
         while True:
             batch, reached = self._next_batch()
             if batch and not self._write_in_the_end(batch):
+                self._log_what_is_lost(batch)
                 return
             if reached is not None:
                 self._hurry.clear()
@@ -153,6 +155,12 @@ class Ledger:
                 self._hurry.wait(self._linger)
             batch.append(item)
         return batch, None
+
+    def _log_what_is_lost(self, batch: Sequence[Item]) -> None:
+        waiting = [self._waiting.get() for _ in range(self._waiting.qsize())]
+        for item in [*batch, *waiting]:
+            if not isinstance(item, Entry | threading.Event):
+                log.warning("The database was away, and this is written down here alone: %s", _named(item))
 
     def _write_in_the_end(self, batch: Sequence[Item]) -> bool:
         """Write, however long the database is away; False when we are to stop before that."""

@@ -14,6 +14,7 @@ from sqlalchemy.exc import IntegrityError
 from node.intake.ledger import Entry, Ledger, LedgerStoppedError
 from node.retention import check_set_aside
 from storage.archive import Archive
+from storage.audit import AuditEntry
 from storage.database import Database, now
 from storage.intake import Received, Recorded, record
 from storage.quarantine import prune
@@ -162,3 +163,21 @@ def test_an_image_that_has_its_row_stays_in_its_study_whatever_fails_when_it_com
     assert archive.path(first.received.path).exists()
     assert list(archive.incoming.iterdir()) == []
     assert list(archive.set_aside.iterdir()) == []
+
+
+def test_what_nothing_else_holds_is_in_the_log_where_the_database_stays_away(
+    archive: Archive, open_database: Callable[[], Database], caplog: pytest.LogCaptureFixture
+) -> None:
+    database = open_database()
+    with database.engine.begin() as connection:
+        connection.exec_driver_sql("ALTER TABLE instances RENAME TO away")
+        connection.exec_driver_sql("ALTER TABLE audit RENAME TO away_too")
+    ledger = Ledger(database, archive)
+    ledger.enter(entry(archive, 1))
+    ledger.enter(AuditEntry(now(), "action", "anna", "10.0.0.9", "deleted an image"))
+    ledger.start()
+    ledger.stop()
+    [line] = [record.message for record in caplog.records if "here alone" in record.message]
+    assert "anna at 10.0.0.9" in line
+    assert "deleted an image" in line
+    assert (archive.incoming / "1.part").exists()
