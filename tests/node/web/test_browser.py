@@ -297,7 +297,7 @@ def test_no_page_scrolls_sideways_on_a_phone_whatever_is_in_it(
             accession_number="A" * 64,
             description="CT_" + "thoraxabdomenpelvis" * 13,
             source="S" * 16,
-            uid="2.25." + "9" * 59,
+            uid="2.25." + "9" * 52,
         )
         rows.read_and_deliver(session, long, data_dir, findings=1)
         failed = rows.add_study(session)
