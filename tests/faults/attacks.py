@@ -53,8 +53,8 @@ def withstand(attempts: int, folder: Path, url: str) -> Withstood:
             attempt = kind.make(target)
             let_in += [name for _ in range(attempts) if not attempt()]
             is_served &= speed(target, 2, folder / "out") > 0
-        time.sleep(1)  # what is written down comes a moment later
-    return Withstood(attempts * len(ATTACKS), let_in, unrecorded(list(ATTACKS), url), is_served)
+        silent = unrecorded(list(ATTACKS), url)
+    return Withstood(attempts * len(ATTACKS), let_in, silent, is_served)
 
 
 def attack(
@@ -151,9 +151,8 @@ def run(rounds: int, count: int, names: list[str], kind: str) -> bool:
                 seen = [measure(group, target, count, made) for _ in range(rounds)]
                 if _print(label, seen) < SPEED_KEPT and label != ALL:
                     slowed.append(label)
-            time.sleep(1)
+            silent = unrecorded(names, url)
         report(url, made)
-        silent = unrecorded(names, url)
     let_in = [name for name, one in made.items() if one["attempts"] != one["refused"]]
     for what, which in (("let in", let_in), ("not written down", silent), ("slowed the sender", slowed)):
         if which:

@@ -8,6 +8,7 @@ import socket
 import struct
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -208,8 +209,15 @@ ATTACKS = {
 }
 
 
-def unrecorded(names: list[str], url: str) -> list[str]:
-    """The attacks of which the node has written nothing down."""
+def unrecorded(names: list[str], url: str, seconds: float = 30) -> list[str]:
+    """The attacks of which the node writes nothing down, now or in so many seconds."""
+    until = time.monotonic() + seconds
+    while (missing := _unwritten(names, url)) and time.monotonic() < until:
+        time.sleep(0.2)
+    return missing
+
+
+def _unwritten(names: list[str], url: str) -> list[str]:
     database = Database(url)
     with database.snapshot() as session:
         written = [refusal.reason for refusal in session.query(Refusal)]
