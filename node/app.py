@@ -29,7 +29,7 @@ from node.reading_queue import ReadingQueue
 from node.reading_room import ReadingRoom
 from node.retention import Retention, check_set_aside
 from node.settings import Peer, Settings
-from node.tls import Identity, dicom_identity, web_identity
+from node.tls import Identity, identity_of
 from node.web.app import create_app
 from node.web.server import WebServer
 from node.workflow import DurableQueue, Step
@@ -86,7 +86,7 @@ class Node:
         catalogue = Catalogue(settings.engine.models)
         engine = open_engine(settings.engine, catalogue)
         running.callback(engine.close)
-        identity, page_identity = dicom_identity(settings.dicom.tls), web_identity(settings.web.tls)
+        identity, page_identity = identity_of(settings.dicom.tls.files), identity_of(settings.web.tls.files)
         merged = settings.priors.merged
         receiver = Receiver(settings.dicom, settings.node.ae_title, archive, database, identity, merged)
         pixels = DecodingProcess(settings.pixels.memory_mb << 20, settings.pixels.seconds)

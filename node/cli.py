@@ -149,11 +149,11 @@ def send(
 ) -> None:
     """Send DICOM files to a node, as a PACS would."""
     from node.commands.send import calling_title, peer_at, send
-    from node.tls import dicom_identity
+    from node.tls import identity_of
 
     settings = _settings(config)
     peer = peer_at(to, aec, settings, tls_name)
-    send(paths, peer, calling_title(aet), dicom_identity(settings.dicom.tls))
+    send(paths, peer, calling_title(aet), identity_of(settings.dicom.tls.files))
 
 
 @app.command("set-aside", epilog="Example: overread set-aside --again")

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 from node.distinguished_name import Attribute, as_text, attributes_in
-from node.settings.security import DicomTlsSettings, WebTlsSettings
 
 log = logging.getLogger(__name__)
 
@@ -151,34 +150,13 @@ class Identity:
         return accepting, calling
 
 
-def dicom_identity(settings: DicomTlsSettings) -> Identity | None:
-    """Who this node is to its DICOM peers; None where no certificate is set.
+def identity_of(files: Files | None) -> Identity | None:
+    """Who this node is by these files; None where none are set.
 
     Raises:
         TlsError: a file is absent, or they do not fit together.
     """
-    if settings.certificate is None or settings.private_key is None:
-        return None
-    return Identity(
-        Files(
-            settings.certificate,
-            settings.private_key,
-            settings.private_key_password_file,
-            settings.authorities,
-            settings.revoked,
-        )
-    )
-
-
-def web_identity(settings: WebTlsSettings) -> Identity | None:
-    """What the status page shows to browsers; None where it speaks no TLS.
-
-    Raises:
-        TlsError: a file is absent, or they do not fit together.
-    """
-    if settings.certificate is None or settings.private_key is None:
-        return None
-    return Identity(Files(settings.certificate, settings.private_key, settings.private_key_password_file))
+    return None if files is None else Identity(files)
 
 
 def certificate_of(connection: ssl.SSLSocket) -> PeerCertificate | None:

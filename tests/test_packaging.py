@@ -15,7 +15,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from node.settings.file import load_settings
-from node.tls import web_identity
+from node.tls import identity_of
 from node.web.app import create_app
 from node.web.server import WebServer
 from storage.database import Database
@@ -156,7 +156,7 @@ def test_the_containers_health_check_speaks_as_the_page_does(
     config.write_text(f'[web]\nhost = "0.0.0.0"\nport = {any_free_port()}\n{tls}')
     settings = load_settings(config)
     page = create_app(settings, database, tmp_path, lambda: ())
-    server = WebServer(page, settings.web.host, settings.web.port, web_identity(settings.web.tls))
+    server = WebServer(page, settings.web.host, settings.web.port, identity_of(settings.web.tls.files))
     server.start()
     answered = health_check(config)
     server.stop()

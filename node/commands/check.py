@@ -25,7 +25,7 @@ from node.health import (
 )
 from node.peers.sending import echo_of
 from node.settings import Settings
-from node.tls import TlsError, dicom_identity, web_identity
+from node.tls import TlsError, identity_of
 from storage.archive import is_received_into
 from storage.database import Database
 
@@ -65,8 +65,8 @@ def _probes(settings: Settings) -> Iterator[Probe]:
     yield from _ports(settings)
     try:
         identities = {
-            "DICOM certificate": dicom_identity(settings.dicom.tls),
-            "web certificate": web_identity(settings.web.tls),
+            "DICOM certificate": identity_of(settings.dicom.tls.files),
+            "web certificate": identity_of(settings.web.tls.files),
         }
     except TlsError as error:
         yield Probe("certificates", False, str(error), "see [dicom.tls] and [web.tls] in the settings")

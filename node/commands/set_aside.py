@@ -14,7 +14,7 @@ from node.commands.send import peer_at
 from node.commands.terminal import console
 from node.peers.sending import DicomDestination
 from node.settings import Settings
-from node.tls import dicom_identity
+from node.tls import identity_of
 from storage import audit, set_aside
 from storage.archive import Archive
 from storage.database import Database
@@ -59,7 +59,7 @@ def send_again(settings: Settings, calling_ae_title: str) -> None:
     """
     images = _listed(settings)
     destination = DicomDestination(
-        peer_at(None, None, settings), calling_ae_title, identity=dicom_identity(settings.dicom.tls)
+        peer_at(None, None, settings), calling_ae_title, identity=identity_of(settings.dicom.tls.files)
     )
     database = Database(settings.database.url)
     try:

@@ -17,6 +17,7 @@ from node.settings.fields import (
     Section,
     limits,
 )
+from node.tls import Files
 
 
 class AllowedCaller(Section):
@@ -79,6 +80,19 @@ class DicomTlsSettings(Section):
     def is_complete(self) -> bool:
         return None not in (self.certificate, self.private_key, self.authorities)
 
+    @property
+    def files(self) -> Files | None:
+        """What this node shows its DICOM peers, and whom it trusts; None where no certificate is set."""
+        if self.certificate is None or self.private_key is None:
+            return None
+        return Files(
+            self.certificate,
+            self.private_key,
+            self.private_key_password_file,
+            self.authorities,
+            self.revoked,
+        )
+
     @model_validator(mode="after")
     def _complete(self) -> Self:
         if self.enabled and not self.is_complete:
@@ -96,6 +110,13 @@ class WebTlsSettings(Section):
     """The key that goes with it."""
     private_key_password_file: Folder | None = None
     """A file that holds the key's password and nothing else, if it has one."""
+
+    @property
+    def files(self) -> Files | None:
+        """What the page shows browsers; None where it speaks no TLS."""
+        if self.certificate is None or self.private_key is None:
+            return None
+        return Files(self.certificate, self.private_key, self.private_key_password_file)
 
     @model_validator(mode="after")
     def _both(self) -> Self:

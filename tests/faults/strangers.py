@@ -36,7 +36,7 @@ from node.health import Probe
 from node.intake.receiver import Receiver
 from node.passwords import hashed
 from node.settings import Settings
-from node.tls import dicom_identity
+from node.tls import identity_of
 from node.web.app import create_app
 from node.web.server import WebServer
 from storage import accounts
@@ -60,7 +60,7 @@ database = Database(url)
 with database.session() as session:
     accounts.add(session, "anna", "admin", hashed("anna", "correct horse battery"))
 archive = Archive(folder / "data", durable=False)
-receiver = Receiver(settings.dicom, "OVERREAD", archive, database, dicom_identity(settings.dicom.tls))
+receiver = Receiver(settings.dicom, "OVERREAD", archive, database, identity_of(settings.dicom.tls.files))
 page = create_app(settings, database, folder / "data", lambda: [Probe("all", True, "")])
 web = WebServer(page, "127.0.0.1", 0)
 port = receiver.start()

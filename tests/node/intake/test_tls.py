@@ -18,7 +18,7 @@ from node.intake.receiver import Receiver
 from node.peers.sending import DeliveryError, DicomDestination
 from node.settings import DicomSettings, Peer
 from node.settings.security import DicomTlsSettings
-from node.tls import Files, Identity, TlsError, dicom_identity
+from node.tls import Files, Identity, TlsError, identity_of
 from storage.archive import Archive
 from storage.audit import AuditEntry, AuditFilter, newest
 from storage.database import Database
@@ -76,7 +76,7 @@ def start_secure(
             ),
         )
         database, archive = open_database(), Archive(tmp_path / "data", durable=False)
-        receiver = Receiver(chosen, "OVERREAD", archive, database, dicom_identity(chosen.tls))
+        receiver = Receiver(chosen, "OVERREAD", archive, database, identity_of(chosen.tls.files))
         receivers.append(receiver)
         return Intake(receiver, archive, database, receiver.start())
 
