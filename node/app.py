@@ -16,7 +16,6 @@ from sqlalchemy import make_url
 from inference.catalogue import Catalogue
 from inference.engine import Engine, open_engine
 from node.decoding import DecodingProcess
-from node.health import NodeHealth, Probe, check_certificate, check_tasks
 from node.intake.completion import Completion
 from node.intake.examination import Announcement
 from node.intake.receiver import Receiver
@@ -27,9 +26,10 @@ from node.priors.recall import Recall
 from node.reading import read_study
 from node.reading_queue import ReadingQueue
 from node.reading_room import ReadingRoom
-from node.retention import Retention, check_set_aside
+from node.security.tls import Identity, identity_of
 from node.settings import Peer, Settings
-from node.tls import Identity, identity_of
+from node.upkeep.health import NodeHealth, Probe, check_certificate, check_tasks
+from node.upkeep.retention import Retention, check_set_aside
 from node.web.app import create_app
 from node.web.server import WebServer
 from node.workflow import DurableQueue, Step

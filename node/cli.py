@@ -149,7 +149,7 @@ def send(
 ) -> None:
     """Send DICOM files to a node, as a PACS would."""
     from node.commands.send import calling_title, peer_at, send
-    from node.tls import identity_of
+    from node.security.tls import identity_of
 
     settings = _settings(config)
     peer = peer_at(to, aec, settings, tls_name)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import logging
 from functools import partial
 
-from node.periodic import PeriodicTask
 from node.reading import give_up
 from node.reading_room import ReadingRoom
 from node.steps.job import Job
 from node.steps.select import urgency_of
+from node.upkeep.periodic import PeriodicTask
 from node.workflow import DurableQueue
 from storage import readings
 from storage.closing import ClosedStudy

@@ -14,8 +14,8 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from node.security.tls import identity_of
 from node.settings.file import load_settings
-from node.tls import identity_of
 from node.web.app import create_app
 from node.web.server import WebServer
 from storage.database import Database

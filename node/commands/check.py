@@ -13,7 +13,10 @@ from inference.catalogue import Catalogue, CatalogueError
 from inference.engine import EngineError, open_engine
 from node.commands.alive import address, answer
 from node.commands.terminal import console, progress
-from node.health import (
+from node.peers.sending import echo_of
+from node.security.tls import TlsError, identity_of
+from node.settings import Settings
+from node.upkeep.health import (
     Probe,
     check_certificate,
     check_database,
@@ -23,9 +26,6 @@ from node.health import (
     check_peer,
     check_port,
 )
-from node.peers.sending import echo_of
-from node.settings import Settings
-from node.tls import TlsError, identity_of
 from storage.archive import is_received_into
 from storage.database import Database
 

@@ -15,10 +15,10 @@ from pydicom.uid import MediaStorageDirectoryStorage
 
 from node.commands.terminal import console, progress
 from node.peers.sending import DicomDestination, Receipt
+from node.security.tls import Identity
 from node.settings import Peer, Settings
 from node.settings.fields import AeTitle
 from node.settings.words import allowed
-from node.tls import Identity
 
 MOST_NAMED = 5  # of the files that are not sent
 

@@ -13,8 +13,8 @@ from sqlalchemy.orm import Session
 from node.commands.send import peer_at
 from node.commands.terminal import console
 from node.peers.sending import DicomDestination
+from node.security.tls import identity_of
 from node.settings import Settings
-from node.tls import identity_of
 from storage import audit, set_aside
 from storage.archive import Archive
 from storage.database import Database

@@ -9,7 +9,7 @@ from pathlib import Path
 from rich.table import Table
 
 from node.commands.terminal import console
-from node.passwords import hashed
+from node.security.passwords import hashed
 from node.settings import Settings
 from node.web.logins import checked_name
 from storage import accounts, audit

@@ -21,10 +21,10 @@ from node.demo.board import arrival_table, truth_table, way_shown, way_table
 from node.demo.course import Course, DemoError, Sight, follow, send
 from node.demo.pacs import StandInPacs
 from node.demo.patients import RECIPES, MadeStudy, Recipe, make
-from node.health import check_port
 from node.log import set_up_logging
 from node.peers.sending import DicomDestination
 from node.settings import LogSettings, Peer, Settings
+from node.upkeep.health import check_port
 from storage.database import Database
 
 KEPT = Path("overread-demo")

@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from ipaddress import ip_address, ip_network
 
+from node.security.tls import PeerCertificate
 from node.settings.security import AllowedCaller
-from node.tls import PeerCertificate
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,8 @@ import time
 from collections.abc import Callable, Sequence
 from datetime import datetime
 
-from node.periodic import PeriodicTask
 from node.settings import DicomSettings
+from node.upkeep.periodic import PeriodicTask
 from storage.closing import ClosedStudy, OpenStudy, close_quiet, open_studies
 from storage.database import Database, now
 

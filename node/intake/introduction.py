@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from node.intake.callers import Caller
 from node.intake.door import Door, Guest
 from node.intake.negotiation import MAXIMUM_REQUEST, MalformedRequestError, calling_title
-from node.tls import PeerCertificate
+from node.security.tls import PeerCertificate
 from node.wire.pdu import ASSOCIATE_RJ, ASSOCIATE_RQ, ProtocolError, Wire
 
 SECONDS_TO_INTRODUCE = 30.0  # from connecting to the last byte of the request (ARTIM, PS3.8 9.1.5)

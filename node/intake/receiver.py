@@ -21,8 +21,8 @@ from node.intake.notes import RefusalNotes
 from node.intake.stock import StockListener
 from node.intake.transport import FastListener
 from node.peers import commitment
+from node.security.tls import Identity
 from node.settings import DicomSettings
-from node.tls import Identity
 from storage.archive import Archive, ArchiveError
 from storage.database import Database
 

@@ -41,8 +41,8 @@ from node.intake.transport import (
     UNRECOGNISED_OPERATION,
 )
 from node.peers.commitment import MalformedReportError, Report, decode_report
+from node.security.tls import Identity, TlsError
 from node.settings import DicomSettings
-from node.tls import Identity, TlsError
 from node.wire.pdu import (
     ABORT,
     ASSOCIATE_RQ,

@@ -15,7 +15,7 @@ from node.intake.callers import Caller
 from node.intake.tally import Tally
 from node.intake.transport import MAXIMUM_EVENT
 from node.peers.polled import PolledSocket
-from node.tls import PeerCertificate
+from node.security.tls import PeerCertificate
 from node.wire.command import MAXIMUM_COMMAND
 from node.wire.pdu import MAXIMUM_PDU, Wire
 

@@ -25,8 +25,8 @@ from node.intake.introduction import introduce
 from node.intake.negotiation import MalformedRequestError, agree, decode_request
 from node.intake.tally import Tally
 from node.peers.commitment import PUSH_MODEL, MalformedReportError, Report, decode_report
+from node.security.tls import Identity, PeerCertificate, TlsError
 from node.settings import DicomSettings
-from node.tls import Identity, PeerCertificate, TlsError
 from node.wire.command import (
     CANCEL_REQUEST,
     ECHO_REQUEST,

@@ -24,8 +24,8 @@ from pynetdicom.dimse_primitives import C_STORE
 from pynetdicom.presentation import PresentationContext
 
 from node.peers.sending import DeliveryError, associate, name_of
+from node.security.tls import Identity
 from node.settings import ArchiveSettings
-from node.tls import Identity
 
 STUDY_ROOT_FIND = "1.2.840.10008.5.1.4.1.2.2.1"
 STUDY_ROOT_MOVE = "1.2.840.10008.5.1.4.1.2.2.2"

@@ -14,8 +14,8 @@ from sqlalchemy.orm import Session
 
 from node.peers import commitment
 from node.peers.sending import DeliveryError, Destination, Receipt
-from node.periodic import PeriodicTask
 from node.settings import DestinationSettings
+from node.upkeep.periodic import PeriodicTask
 from storage import audit, deliveries
 from storage.contents import name_of
 from storage.database import Database, now

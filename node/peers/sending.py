@@ -29,8 +29,8 @@ from node.peers.outgoing import (
     outgoing,
 )
 from node.peers.polled import POLLED
+from node.security.tls import Identity, TlsError
 from node.settings import Peer
-from node.tls import Identity, TlsError
 from node.wire.association import (
     Association,
     BrokenDataError,

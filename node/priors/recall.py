@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 from datetime import timedelta
 
 from node.peers.sending import DeliveryError
-from node.periodic import PeriodicTask
 from node.settings import PriorsSettings
+from node.upkeep.periodic import PeriodicTask
 from storage import priors
 from storage.database import Database, now
 from storage.events import log_event

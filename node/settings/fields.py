@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo
 
-from node.distinguished_name import attributes_in
+from node.security.distinguished_name import attributes_in
 
 
 def from_folder(path: Path, info: ValidationInfo) -> Path:

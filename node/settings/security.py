@@ -8,6 +8,7 @@ from typing import Annotated, Any, Self
 from pydantic import ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
+from node.security.tls import Files
 from node.settings.fields import (
     AE_TITLE,
     Certificate,
@@ -17,7 +18,6 @@ from node.settings.fields import (
     Section,
     limits,
 )
-from node.tls import Files
 
 
 class AllowedCaller(Section):

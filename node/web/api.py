@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, HTTPException, Query, Request, Response
 
-from node.health import Probe
+from node.upkeep.health import Probe
 from node.web.context import Action, Context, context
 from node.web.queries import LARGEST_KEY, StudyQuery, as_text, study_query
 from node.web.trail import AuditQuery, address_of, audit_query, visitor

@@ -14,8 +14,8 @@ from fastapi.staticfiles import StaticFiles
 from sqlalchemy.exc import DataError, SQLAlchemyError
 from starlette.exceptions import HTTPException
 
-from node.health import Probe
 from node.settings import Settings
+from node.upkeep.health import Probe
 from node.web import api, login, pages
 from node.web.access import HostGuard, SecurityHeaders
 from node.web.context import Context

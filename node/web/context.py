@@ -10,8 +10,8 @@ from typing import Literal
 
 from fastapi import Request
 
-from node.health import Probe
 from node.settings import Settings
+from node.upkeep.health import Probe
 from node.web.live import Lasting, SinceChange
 from node.web.logins import Logins
 from node.web.looks import Looks

@@ -11,7 +11,7 @@ from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import PlainTextResponse, RedirectResponse
 from starlette.concurrency import run_in_threadpool
 
-from node.passwords import SHORTEST, BusyError, PasswordError
+from node.security.passwords import SHORTEST, BusyError, PasswordError
 from node.settings import WebSettings
 from node.web.api import Node
 from node.web.gate import cookie_name, token_in

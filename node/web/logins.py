@@ -7,7 +7,7 @@ import logging
 import secrets
 from datetime import datetime, timedelta
 
-from node.passwords import hashed, is_outdated, is_right
+from node.security.passwords import hashed, is_outdated, is_right
 from node.settings import WebSettings
 from node.web.attempts import Attempts
 from storage import accounts, audit

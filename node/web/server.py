@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 import uvicorn
 from fastapi import FastAPI
 
-from node.tls import Identity
+from node.security.tls import Identity
 from node.web.deadline import DeadlineProtocol
 
 log = logging.getLogger(__name__)

@@ -10,7 +10,7 @@ from typing import BinaryIO
 
 from pynetdicom.pdu_primitives import A_ASSOCIATE
 
-from node.tls import TlsError, in_words
+from node.security.tls import TlsError, in_words
 from node.wire.command import (
     ACTION_REQUEST,
     ECHO_REQUEST,

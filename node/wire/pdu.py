@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from typing import Self
 
-from node.tls import Identity, PeerCertificate, TlsError, certificate_of, in_words
+from node.security.tls import Identity, PeerCertificate, TlsError, certificate_of, in_words
 
 MAXIMUM_PDU = 256 * 1024  # of the fragments a peer may put into one PDU; what we announce
 

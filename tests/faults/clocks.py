@@ -38,7 +38,7 @@ KEEPS_45_DAYS = """
 HURRIED = """
 import sys
 if "serve" in sys.orig_argv:
-    from node import retention
+    from node.upkeep import retention
     retention.SECONDS_BETWEEN_LOOKS, retention.SECONDS_BETWEEN_ROUNDS = 1.0, 0.0
     delete_what_is_old = retention.Retention.delete_what_is_old
     def delete_and_tell(self):

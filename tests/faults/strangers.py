@@ -18,8 +18,8 @@ from urllib.parse import urlencode
 from urllib.request import Request, urlopen
 
 from node.peers.sending import DeliveryError, DicomDestination
+from node.security.tls import Files, Identity
 from node.settings import Peer
-from node.tls import Files, Identity
 from storage.audit import AuditFilter, newest
 from storage.database import Database
 from storage.tables import Refusal
@@ -32,11 +32,11 @@ ROOT = Path(__file__).parents[2]
 NODE = """
 import sys, threading
 from pathlib import Path
-from node.health import Probe
+from node.upkeep.health import Probe
 from node.intake.receiver import Receiver
-from node.passwords import hashed
+from node.security.passwords import hashed
 from node.settings import Settings
-from node.tls import identity_of
+from node.security.tls import identity_of
 from node.web.app import create_app
 from node.web.server import WebServer
 from storage import accounts

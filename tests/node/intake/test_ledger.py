@@ -12,7 +12,7 @@ from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 
 from node.intake.ledger import Entry, Ledger, LedgerStoppedError
-from node.retention import check_set_aside
+from node.upkeep.retention import check_set_aside
 from storage.archive import Archive
 from storage.audit import AuditEntry
 from storage.database import Database, now

@@ -16,9 +16,9 @@ from pydicom import Dataset
 
 from node.intake.receiver import Receiver
 from node.peers.sending import DeliveryError, DicomDestination
+from node.security.tls import Files, Identity, TlsError, identity_of
 from node.settings import DicomSettings, Peer
 from node.settings.security import DicomTlsSettings
-from node.tls import Files, Identity, TlsError, identity_of
 from storage.archive import Archive
 from storage.audit import AuditEntry, AuditFilter, newest
 from storage.database import Database

@@ -14,10 +14,10 @@ from pydicom.uid import JPEG2000Lossless
 from pynetdicom import AE, evt
 from sqlalchemy import select
 
-from node.health import check_tasks
 from node.peers.outbox import Outbox
 from node.peers.sending import DeliveryError, DicomDestination
 from node.settings import DestinationSettings, Peer
+from node.upkeep.health import check_tasks
 from storage import deliveries
 from storage.audit import AuditFilter, newest
 from storage.database import Database, now

@@ -14,8 +14,8 @@ from pydicom import Dataset, dcmread
 
 from node.peers.archive import ArchiveAnswerError, DicomArchive, FetchedObject
 from node.peers.sending import DeliveryError, DicomDestination
+from node.security.tls import Files, Identity
 from node.settings import ArchiveSettings, Peer
-from node.tls import Files, Identity
 from tests.certificates import Authority, Pair
 from tests.node.intake.senders import ct_series
 from tests.orthanc import Orthanc, free_port

@@ -9,8 +9,8 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from sqlalchemy import select
 
-from node.health import Probe
 from node.settings import Settings
+from node.upkeep.health import Probe
 from node.web.app import create_app
 from storage.audit import AuditFilter, newest
 from storage.database import Database, now

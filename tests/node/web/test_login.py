@@ -15,7 +15,7 @@ from fastapi.routing import APIRoute
 from fastapi.testclient import TestClient
 from sqlalchemy import select, update
 
-from node.passwords import hashed
+from node.security.passwords import hashed
 from node.settings import Settings
 from node.web import api, login, pages
 from node.web.app import create_app

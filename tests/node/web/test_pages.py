@@ -10,9 +10,9 @@ import pytest
 from fastapi.testclient import TestClient
 from sqlalchemy import select
 
-from node.health import Probe
 from node.results import codes
 from node.settings import Settings
+from node.upkeep.health import Probe
 from node.web.app import create_app
 from storage.database import Database, now
 from storage.tables import FindingRow, Study

@@ -12,8 +12,8 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
+from node.security.tls import Files, Identity
 from node.settings import Settings
-from node.tls import Files, Identity
 from node.web import deadline
 from node.web.app import create_app
 from node.web.server import WebServer, WebServerError

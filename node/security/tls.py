@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from node.distinguished_name import Attribute, as_text, attributes_in
+from node.security.distinguished_name import Attribute, as_text, attributes_in
 
 log = logging.getLogger(__name__)
 

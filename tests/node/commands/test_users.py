@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from node.cli import app
-from node.passwords import is_right
+from node.security.passwords import is_right
 from storage import accounts, audit
 from storage.database import Database
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from cryptography.x509 import Name
 
-from node.distinguished_name import as_text, attributes_in
+from node.security.distinguished_name import as_text, attributes_in
+from node.security.tls import PeerCertificate
 from node.settings.security import AllowedCaller
-from node.tls import PeerCertificate
 
 HOSPITAL = ("organizationName", "Hospital")
 

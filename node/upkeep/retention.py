@@ -8,10 +8,10 @@ from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from functools import partial
 
-from node.health import Probe
-from node.periodic import PeriodicTask
 from node.settings.upkeep import RetentionSettings
-from node.steady import SteadyClock
+from node.upkeep.health import Probe
+from node.upkeep.periodic import PeriodicTask
+from node.upkeep.steady import SteadyClock
 from storage import quarantine, retention, set_aside
 from storage.archive import Archive
 from storage.database import Database

@@ -18,9 +18,9 @@ from sqlalchemy.orm import Session
 
 from inference.catalogue import Catalogue
 from inference.engine import Engine
-from node.periodic import PeriodicTask
+from node.security.tls import Identity, TlsError
 from node.settings import Settings
-from node.tls import Identity, TlsError
+from node.upkeep.periodic import PeriodicTask
 from storage.database import Database, now
 from storage.errors import said
 from storage.events import count_of

@@ -12,7 +12,10 @@ from sqlalchemy import select
 from inference.catalogue import Catalogue
 from inference.engine.embedded import EmbeddedEngine
 from node.demo.pacs import StandInPacs
-from node.health import (
+from node.peers.sending import DicomDestination
+from node.security.tls import Files, Identity
+from node.settings import Peer, Settings
+from node.upkeep.health import (
     NodeHealth,
     Probe,
     check_certificate,
@@ -24,9 +27,6 @@ from node.health import (
     check_peer,
     check_port,
 )
-from node.peers.sending import DicomDestination
-from node.settings import Peer, Settings
-from node.tls import Files, Identity
 from storage.database import Database, now
 from storage.events import log_event
 from storage.tables import Event, Revision

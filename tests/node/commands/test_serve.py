@@ -25,7 +25,7 @@ from tests.tiny_models import make_repository
 from training.phantoms.dicom import Patient, write_ct_series
 from training.phantoms.fields import Grid
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 pytestmark = pytest.mark.usefixtures("configured_database")

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from node.steady import BELIEVED_AFTER, SteadyClock, seconds_since_boot
+from node.upkeep.steady import BELIEVED_AFTER, SteadyClock, seconds_since_boot
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)

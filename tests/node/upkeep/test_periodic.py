@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from node.health import check_tasks
-from node.periodic import PeriodicTask
+from node.upkeep.health import check_tasks
+from node.upkeep.periodic import PeriodicTask
 
 PATIENCE = 20  # seconds, for what takes a fraction of one
 NEVER = 3600.0

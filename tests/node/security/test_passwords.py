@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from node.passwords import PasswordError, hashed, is_outdated, is_right
+from node.security.passwords import PasswordError, hashed, is_outdated, is_right
 
 
 def test_a_password_is_kept_as_argon2id_and_never_twice_the_same() -> None:

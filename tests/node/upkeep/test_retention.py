@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select
 
-from node.retention import Retention, check_set_aside
 from node.settings.upkeep import RetentionSettings
-from node.steady import SteadyClock
+from node.upkeep.retention import Retention, check_set_aside
+from node.upkeep.steady import SteadyClock
 from storage.archive import Archive
 from storage.database import Database, now
 from storage.tables import Event, Instance, Series, Study
@@ -154,7 +154,7 @@ def images_of(archive: Archive, uid: str) -> list[Path]:
 def test_images_that_cannot_be_deleted_keep_no_others_here_and_are_a_problem(
     database: Database, archive: Archive, rules: dict[str, float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("node.retention.STUDIES_AT_ONCE", 2)
+    monkeypatch.setattr("node.upkeep.retention.STUDIES_AT_ONCE", 2)
     held = {study(database, archive, days) for days in (5, 4, 3)}
     for uid in held:
         hold(images_of(archive, uid)[0])
