@@ -23,6 +23,7 @@ from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, Operation
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from node.stopping import Stopping
+from storage.database import with_deadlines
 from storage.errors import said
 
 log = logging.getLogger(__name__)
@@ -79,7 +80,7 @@ class DurableQueue:
     """
 
     def __init__(self, url: str, executor_id: str, body: Callable[..., None], at_once: int = 1) -> None:
-        self._url = make_url(url)
+        self._url = with_deadlines(make_url(url))
         self._executor_id = executor_id
         self._body = body
         self._at_once = at_once

@@ -10,15 +10,22 @@ from typing import Any
 
 from alembic import command
 from alembic.config import Config
-from sqlalchemy import ColumnElement, ExceptionContext, create_engine, event, func, make_url, or_, select
+from sqlalchemy import URL, ColumnElement, ExceptionContext, create_engine, event, func, make_url, or_, select
 from sqlalchemy.orm import InstrumentedAttribute, Session, sessionmaker
 
 MIGRATIONS = Path(__file__).parent / "migrations"
-
-
 MIGRATING = 0x0BE22EAD  # our number for PostgreSQL's advisory lock
 POSTGRESQL_SNAPSHOT = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
 """Of PostgreSQL's own default, READ COMMITTED, each statement has a look of its own."""
+POSTGRESQL_DEADLINES = {
+    "connect_timeout": "10",
+    "keepalives_idle": "30",
+    "keepalives_interval": "10",
+    "keepalives_count": "3",
+    "tcp_user_timeout": "60000",
+}
+"""libpq's names; milliseconds for the last, else seconds. Its own are none for a connection that is made, and
+two hours and more for one whose other end has vanished."""
 
 
 class DatabaseError(RuntimeError):
@@ -39,7 +46,7 @@ class Database:
         self.url = make_url(url)
         self._synchronous = "FULL" if durable else "NORMAL"
         self.engine = create_engine(
-            self.url,
+            with_deadlines(self.url),
             pool_pre_ping=not self.is_sqlite,
             hide_parameters=True,  # errors are logged, and a patient's name is not
         )
@@ -100,6 +107,15 @@ class Database:
         synchronous = f"synchronous={self._synchronous}"
         for pragma in ("journal_mode=WAL", synchronous, "foreign_keys=ON", "busy_timeout=30000"):
             connection.execute(f"PRAGMA {pragma}")
+
+
+def with_deadlines(url: URL) -> URL:
+    """The same database, waited for no longer than ``POSTGRESQL_DEADLINES`` where its host does not answer;
+    what the URL itself says stays."""
+    if url.get_backend_name() != "postgresql":
+        return url
+    missing = {name: value for name, value in POSTGRESQL_DEADLINES.items() if name not in url.query}
+    return url.update_query_dict(missing)
 
 
 def now() -> datetime:

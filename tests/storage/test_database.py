@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import os
+import socket
 import traceback
+from collections.abc import Iterator
 
 import pytest
-from sqlalchemy import func, select, text
+from sqlalchemy import func, make_url, select, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
-from storage.database import Database
+from storage.database import Database, with_deadlines
 from storage.tables import Patient
+from tests import postgres
 
 NORMAL, FULL = 1, 2
 
@@ -73,3 +77,49 @@ def test_an_error_does_not_quote_what_was_to_be_written(
     shown = "".join(traceback.format_exception(caught.value))
     assert told in shown
     assert NAME not in shown
+
+
+@pytest.fixture(params=["accepts and says nothing", "takes no connection and refuses none"])
+def dead_port(request: pytest.FixtureRequest) -> Iterator[int]:
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as listener:
+        port: int = listener.getsockname()[1]
+        waiting = []
+        if request.param.startswith("takes no"):  # a full queue drops what else comes, as a dead host does
+            for _ in range(3):
+                waiting.append(socket.socket())
+                waiting[-1].setblocking(False)
+                waiting[-1].connect_ex(("127.0.0.1", port))
+        yield port
+        for connection in waiting:
+            connection.close()
+
+
+def test_a_postgresql_that_does_not_answer_is_given_up(dead_port: int) -> None:
+    database = Database(f"postgresql+psycopg://overread@127.0.0.1:{dead_port}/overread?connect_timeout=2")
+    with pytest.raises(DBAPIError, match="timeout"), database.session() as session:
+        patients(session)
+    database.close()
+
+
+def test_what_the_url_says_of_deadlines_stays_and_the_others_are_set() -> None:
+    url = make_url("postgresql+psycopg://overread@db/overread?keepalives_idle=600&sslmode=require")
+    query = with_deadlines(url).query
+    assert (query["keepalives_idle"], query["sslmode"]) == ("600", "require")
+    assert {"connect_timeout", "keepalives_interval", "keepalives_count", "tcp_user_timeout"} < set(query)
+    assert with_deadlines(make_url("sqlite:///overread.db")) == make_url("sqlite:///overread.db")
+
+
+def test_the_system_gives_up_a_connection_whose_host_has_vanished(free_port: int) -> None:
+    with postgres.private_server(port=free_port) as url:
+        database = Database(
+            url.set(host="127.0.0.1", port=free_port, query={}).render_as_string(hide_password=False)
+        )
+        with database.engine.connect() as connection:
+            driven = connection.connection.driver_connection
+            assert driven is not None
+            with socket.socket(fileno=os.dup(driven.fileno())) as wire:
+                assert wire.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+                idle = wire.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE)
+                unanswered = wire.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT)
+        database.close()
+    assert (idle, unanswered) == (30, 60_000)
