@@ -208,9 +208,12 @@ class Archive:
         deletes it; return where it lies now, empty where the very same was set aside before. Twice is as
         once."""
         relative = f"set-aside/{_day_and_name(incoming_name)}"
-        if (self.root / path).exists():
+        moved = next(self.set_aside.glob(f"*/{Path(relative).name}"), None)  # perhaps on another day
+        if moved is not None:
+            relative = self.relative(moved)
+        elif (self.root / path).exists():
             self._move(self.root / path, self.root / relative)
-        elif not (self.root / relative).exists():
+        else:
             relative = ""
         self.recorded(incoming_name)
         return relative

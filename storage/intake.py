@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, cast
@@ -16,6 +16,7 @@ from storage.deleted_images import note_whole, still_missing
 from storage.events import count_of
 from storage.tables import Base, Event, Instance, Patient, Refusal, Revision, Series, Study
 
+UID_OF_ANOTHERS = "its SOP Instance UID belongs to an image of another study"
 _IS_ONLY_EXPECTED = and_(  # no image of it ever had a row
     Study.is_open.is_(False),
     Study.images_deleted_at.is_(None),
@@ -64,19 +65,22 @@ class Misfit:
 
 @dataclass(frozen=True)
 class Belonging:
-    """Whose a study is, by Patient ID, and what study a series is of; None where it is not known."""
+    """Whose a study is, by Patient ID, and what studies a series and an image are of; None where it is not
+    known."""
 
     patient_id: str | None = None
     study_of_series: str | None = None
+    study_of_image: str | None = None
 
 
 @dataclass(frozen=True)
 class Owners:
-    """The Patient ID of each study, by Study Instance UID, and the study of each series, by Series Instance
-    UID."""
+    """The Patient ID of each study, by Study Instance UID, the study of each series, by Series Instance UID,
+    and that of each image, by SOP Instance UID."""
 
     patient_of: Mapping[str, str]
     study_of: Mapping[str, str]
+    study_of_image: Mapping[str, str]
 
 
 @dataclass(frozen=True)
@@ -128,7 +132,7 @@ def record(session: Session, received: Sequence[Received], merged: Sequence[Sequ
     known: list[Received] = []
     for image in received:
         if held.get(image.uid, image.path) != image.path:
-            misfits.append(Misfit(image, "its SOP Instance UID belongs to an image of another study"))
+            misfits.append(Misfit(image, UID_OF_ANOTHERS))
             continue
         if image.uid in held:
             known.append(image)
@@ -227,8 +231,10 @@ def is_recorded(session: Session, image: Received) -> bool:
     return session.scalar(select(Instance.path).where(Instance.uid == image.uid)) == image.path
 
 
-def owners(session: Session, study_uids: Iterable[str], series_uids: Iterable[str]) -> Owners:
-    """What the rows say of studies that have, or had, images and of series; others are left out."""
+def owners(
+    session: Session, study_uids: Iterable[str], series_uids: Iterable[str], uids: Collection[str] = ()
+) -> Owners:
+    """What the rows say of studies that have, or had, images, of series and images; others are left out."""
     studies = [uid for uid in study_uids if holds(Study.uid, uid)]
     patient_of = (
         select(Study.uid, Patient.patient_id)
@@ -240,9 +246,12 @@ def owners(session: Session, study_uids: Iterable[str], series_uids: Iterable[st
         .join(Series.study)
         .where(Series.uid.in_(list(series_uids)))
     )
+    of_image = select(Instance.uid.label("image_uid"), Study.uid).join(Instance.series).join(Series.study)
+    images = session.execute(of_image.where(Instance.uid.in_(uids))) if uids else ()
     return Owners(
         {row.uid: row.patient_id for row in session.execute(patient_of)},
         {row.series_uid: row.uid for row in session.execute(study_of)},
+        {row.image_uid: row.uid for row in images},
     )
 
 
@@ -251,6 +260,8 @@ def contradiction(
 ) -> str:
     """Why an image cannot belong where it says, empty where it can. Who does not say whose it is, and whose
     study does not, contradicts nothing. ``merged``: patient IDs of one person."""
+    if known.study_of_image not in (None, study_uid):
+        return UID_OF_ANOTHERS
     if known.study_of_series not in (None, study_uid):
         return "its Series Instance UID belongs to a series of another study"
     one_person = any(known.patient_id in group and patient_id in group for group in merged)

@@ -120,7 +120,7 @@ class Acceptance:
         """Examine a whole file and keep it or put it into quarantine."""
         try:
             header = examine(incoming.fd, offset, announced, self._scratch)
-            if reason := self._belongings.contradiction(header):
+            if reason := self._belongings.contradiction(header, self._study_holding(announced.uid, header)):
                 raise RefusedError(CONFLICT, reason, header.study_uid)
             kept = self._archive.keep(incoming, header.study_uid, announced.uid)
         except RefusedError as refused:
@@ -144,21 +144,30 @@ class Acceptance:
             return self.refuse(announced, RefusedError(OUT_OF_RESOURCES, str(error), header.study_uid), None)
         return Answer(SUCCESS, study_uid=header.study_uid, was_here=not kept.is_new)
 
+    def _study_holding(self, uid: str, header: Header) -> str | None:
+        """Another study than the image's own, where an image of its UID lies."""
+        study_uid = self._belongings.study_of(uid)
+        if study_uid in (None, header.study_uid):
+            return None
+        is_there = self._archive.path(self._archive.image_path(study_uid, uid)).exists()
+        return study_uid if is_there else None
+
     def refuse(self, announced: Announcement, refused: RefusedError, incoming: IncomingFile | None) -> Answer:
         """Note why an object is not accepted and keep it in quarantine."""
-        path = ""
+        path, reason = "", refused.reason
         if incoming is not None:
             try:
                 path = self._archive.refuse(incoming)
             except OSError as error:
                 log.warning("A refused object could not be kept in quarantine: %s", error)
+                reason += f"; it could not be kept in quarantine ({error.strerror or error})"
                 Path(incoming.path).unlink(missing_ok=True)
         note = Refused(
             at=now(),
             caller=announced.caller,
             address=announced.address,
             status=refused.status,
-            reason=refused.reason,
+            reason=reason,
             study_uid=refused.study_uid,
             uid=announced.uid,
             sop_class=announced.sop_class,

@@ -1,7 +1,8 @@
 """The one thread that enters what was received into the database, in batches, behind the receiver's back.
 
 A sender's "success" rests on the file. Should the database be slow or away, images wait here; should the
-node die meanwhile, their names in the archive's ``incoming`` bring them back on start.
+node die meanwhile, their names in the archive's ``incoming`` bring them back on start. What should be set
+aside, or lose its name there, and cannot be, waits too, holds nothing up, and is tried again now and then.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ log = logging.getLogger(__name__)
 SECONDS_BETWEEN_LOOKS = 0.2  # of who waits, at whether anybody still writes
 ATTEMPTS = 2  # of writing one entry before it is given up: what failed may have been passing
 LONGEST_PAUSE = 30.0  # seconds between attempts while the database is away
+SECONDS_BETWEEN_MOVES = 30.0  # of files that could not be moved or removed
 
 
 class LedgerFullError(RuntimeError):
@@ -84,8 +86,15 @@ class Ledger:
         self._stopping = threading.Event()
         self._hurry = threading.Event()
         self._thread = threading.Thread(target=self._run, name="ledger", daemon=True)
-        self.problem: str | None = None
-        """What keeps the database from being written at the moment; None when nothing does."""
+        self._held: list[Entry] = []  # whose files could not be moved or removed
+        self._held_until = 0.0
+        self._away: str | None = None  # what keeps the database from being written
+        self._stuck: str | None = None  # what keeps files from being moved or removed
+
+    @property
+    def problem(self) -> str | None:
+        """What is wrong at the moment; None when nothing is."""
+        return self._away or self._stuck
 
     def start(self) -> None:
         self._thread.start()
@@ -105,10 +114,10 @@ class Ledger:
             LedgerFullError: there was no room within ``timeout`` seconds.
         """
         until = 0.0
-        while self._waiting.qsize() >= self._capacity:
+        while self._waiting.qsize() + len(self._held) >= self._capacity:
             until = until or time.monotonic() + timeout
             if time.monotonic() > until:
-                raise LedgerFullError("the database has fallen behind")
+                raise LedgerFullError(self.problem or "the database has fallen behind")
             time.sleep(0.02)
         self._waiting.put(entry)
 
@@ -131,6 +140,9 @@ class Ledger:
 
     def _run(self) -> None:
         while True:
+            if self._held and time.monotonic() >= self._held_until and not self._look_again():
+                self._log_what_is_lost([])
+                return
             batch, reached = self._next_batch()
             if batch and not self._write_in_the_end(batch):
                 self._log_what_is_lost(batch)
@@ -146,7 +158,7 @@ class Ledger:
         batch: list[Item] = []
         while len(batch) < self._batch:
             try:
-                item = self._waiting.get(block=not batch)
+                item = self._waiting.get(block=not batch, timeout=self._patience())
             except queue.Empty:
                 break
             if isinstance(item, threading.Event):
@@ -155,6 +167,31 @@ class Ledger:
                 self._hurry.wait(self._linger)
             batch.append(item)
         return batch, None
+
+    def _patience(self) -> float | None:
+        """Seconds to wait for something new."""
+        return max(0.0, self._held_until - time.monotonic()) if self._held else None
+
+    def _look_again(self) -> bool:
+        """Try once more what could not be moved or removed; False when we are to stop before that."""
+        held, self._held = self._held, []
+        batches = [held[first : first + self._batch] for first in range(0, len(held), self._batch)]
+        if not all(self._write_in_the_end(batch) for batch in batches):
+            return False
+        if not self._held:
+            self._stuck = None
+        return True
+
+    def _hold(self, entry: Entry, error: OSError) -> None:
+        """An image's file cannot be moved or removed: as it is, nothing is lost."""
+        if self._stuck is None:
+            log.warning("A file cannot be moved or removed, which is tried again: %s", error)
+        self._held.append(entry)
+        self._held_until = time.monotonic() + SECONDS_BETWEEN_MOVES
+        self._stuck = (
+            f"Files of {len(self._held)} received images cannot be moved or removed ({said(error)}); they "
+            "stay where they are, and it is tried again. Make their folders writable, or make room there."
+        )
 
     def _log_what_is_lost(self, batch: Sequence[Item]) -> None:
         waiting = [self._waiting.get() for _ in range(self._waiting.qsize())]
@@ -183,25 +220,31 @@ class Ledger:
                         return True
                     refusals.append(error)
                     continue
-                self.problem = f"The database cannot be written ({said(error)}); received images wait."
-                log.warning("%s Trying again in %.0f s.", self.problem, pause)
+                self._away = f"The database cannot be written ({said(error)}); received images wait."
+                log.warning("%s Trying again in %.0f s.", self._away, pause)
                 if self._stopping.wait(pause):
                     return False
                 pause = min(2 * pause, LONGEST_PAUSE)
                 continue
-            self.problem = None
+            self._away = None
             return True
 
     def _write(self, batch: Sequence[Item]) -> None:
         entries = [one for one in batch if isinstance(one, Entry)]
         refused = [one for one in batch if isinstance(one, Refused)]
         resent = [one for one in batch if isinstance(one, Resent)]
-        names = {entry.received: entry.incoming_name for entry in entries}
+        by_image = {entry.received: entry for entry in entries}
         open_session = self._database.durable_session if self._archive.durable else self._database.session
         images = [entry.received for entry in entries]
+        stuck: dict[Entry, OSError] = {}
         with open_session() as session:
             misfits = record(session, images, self._merged).misfits if images else ()
-            refused += [self._withdrawn(misfit, names[misfit.received]) for misfit in misfits]
+            for misfit in misfits:
+                entry = by_image[misfit.received]
+                try:
+                    refused.append(self._withdrawn(misfit, entry.incoming_name))
+                except OSError as error:
+                    stuck[entry] = error
             if refused:
                 note_refusals(session, refused)
             resends = note_resends(session, resent, self._resends)
@@ -211,11 +254,23 @@ class Ledger:
                 session,
                 {image.study_uid for image in images} | {one.study_uid for one in refused},
                 {image.series_uid for image in images},
+                {misfit.received.uid for misfit in misfits},
             )
-        self._belongings.learn(held)
+        fitting = set(images) - {misfit.received for misfit in misfits}
+        self._belongings.learn(held, {image.uid: image.study_uid for image in fitting})
         self._resends = resends
         for entry in entries:
+            if entry not in stuck:
+                self._end(entry)
+        for entry, error in stuck.items():
+            self._hold(entry, error)
+
+    def _end(self, entry: Entry) -> None:
+        """Its row is committed."""
+        try:
             self._archive.recorded(entry.incoming_name, entry.received.path)
+        except OSError as error:
+            self._hold(entry, error)
 
     def _withdrawn(self, misfit: Misfit, incoming_name: str) -> Refused:
         image = misfit.received
@@ -240,10 +295,14 @@ class Ledger:
         with self._database.snapshot() as session:
             has_row = is_recorded(session, item.received)
         if has_row:
-            self._archive.recorded(item.incoming_name, item.received.path)
+            self._end(item)
             return
         reason = f"the database does not take it ({said(error)})"
-        note = self._withdrawn(Misfit(item.received, reason), item.incoming_name)
+        try:
+            note = self._withdrawn(Misfit(item.received, reason), item.incoming_name)
+        except OSError as stuck:
+            self._hold(item, stuck)
+            return
         with self._database.session() as session:
             note_refusals(session, [note])
 

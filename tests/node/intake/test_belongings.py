@@ -52,6 +52,41 @@ def test_a_series_of_another_study_is_refused(intake: Intake) -> None:
     assert "a series of another study" in intake.refusals()[0].reason
 
 
+def under_another_study(image: Dataset) -> Dataset:
+    other = ct_slice()
+    other.SOPInstanceUID = image.SOPInstanceUID
+    return other
+
+
+def test_an_image_under_the_uid_of_another_studys_is_refused(intake: Intake) -> None:
+    first = ct_slice()
+    assert send(intake.port, [first]) == [SUCCESS]
+    intake.receiver.settle()
+    assert send(intake.port, [under_another_study(first), first]) == [CONFLICT, SUCCESS]
+    assert intake.files(intake.archive.set_aside) == []
+    [refusal] = intake.refusals()
+    assert refusal.reason == "its SOP Instance UID belongs to an image of another study"
+    [kept] = intake.instances()
+    intake.archive.path(kept.path).unlink()
+    with intake.database.session() as session:
+        session.delete(session.merge(kept))
+    assert send(intake.port, [under_another_study(first)]) == [SUCCESS]
+    assert len(intake.instances()) == 1
+
+
+def test_a_uid_that_an_earlier_run_received_in_another_study_is_known_once_it_was_set_aside(
+    start_intake: StartIntake, transport: str
+) -> None:
+    first = ct_slice()
+    intake = start_intake(transport)
+    assert send(intake.port, [first]) == [SUCCESS]
+    intake.receiver.stop()
+    again = start_intake(transport)
+    assert send(again.port, [under_another_study(first)]) == [SUCCESS]
+    assert len(again.files(again.archive.set_aside)) == 1
+    assert send(again.port, [under_another_study(first)]) == [CONFLICT]
+
+
 def test_what_an_earlier_run_received_is_known_from_the_first_that_is_entered(
     start_intake: StartIntake, transport: str
 ) -> None:
@@ -149,7 +184,7 @@ def test_no_more_is_known_than_what_came_last(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr("node.intake.belongings.MOST_KNOWN", 2)
     known = Belongings()
     for uid in ("1.1", "1.2", "1.1", "1.3"):
-        known.learn(Owners({uid: "A"}, {f"{uid}.1": uid}))
+        known.learn(Owners({uid: "A"}, {f"{uid}.1": uid}, {}), {})
     strangers = [header(uid) for uid in ("1.1", "1.2", "1.3")]
     assert [bool(known.contradiction(one)) for one in strangers] == [True, False, True]
 

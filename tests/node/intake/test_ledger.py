@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -11,10 +12,10 @@ import pytest
 from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 
-from node.intake.ledger import Entry, Ledger, LedgerStoppedError
+from node.intake.ledger import Entry, Ledger, LedgerFullError, LedgerStoppedError
 from node.upkeep.retention import check_set_aside
 from storage.archive import Archive
-from storage.audit import AuditEntry
+from storage.audit import AuditEntry, AuditFilter, newest
 from storage.database import Database, now
 from storage.intake import Received, Recorded, record
 from storage.quarantine import prune
@@ -118,6 +119,86 @@ def test_who_waits_for_a_ledger_that_stops_is_told(
     with pytest.raises(LedgerStoppedError):
         ledger.settle()
     assert [path.name for path in archive.incoming.iterdir()] == ["1.part"]
+
+
+def test_a_folder_that_takes_nothing_holds_up_only_what_is_to_be_moved_there(
+    archive: Archive, open_database: Callable[[], Database], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("node.intake.ledger.SECONDS_BETWEEN_MOVES", 0.05)
+    archive.set_aside.rmdir()
+    archive.set_aside.touch()
+    database = open_database()
+    ledger = Ledger(database, archive)
+    ledger.start()
+    first, stranger, sound = (
+        replace(one, received=replace(one.received, patient_id=patient_id))
+        for one, patient_id in zip((entry(archive, n) for n in (1, 2, 3)), "ABA", strict=True)
+    )
+    for one in (first, stranger, sound, entry(archive, 4, size=1 << 70)):
+        ledger.enter(one)
+        ledger.settle()
+    with database.snapshot() as session:
+        assert session.scalars(select(Instance.uid).order_by(Instance.uid)).all() == ["1.2.1", "1.2.3"]
+        assert session.scalars(select(Refusal)).all() == []
+    assert sorted(path.name for path in archive.incoming.iterdir()) == ["2.part", "4.part"]
+    assert archive.path(stranger.received.path).exists()
+    assert ledger.problem is not None
+    assert "2 received images cannot be moved" in ledger.problem
+    assert str(archive.set_aside) in ledger.problem
+    assert "database" not in ledger.problem
+    archive.set_aside.unlink()
+    archive.set_aside.mkdir()
+    until = time.monotonic() + 30
+    while ledger.problem and time.monotonic() < until:
+        time.sleep(0.02)
+    ledger.stop()
+    assert ledger.problem is None
+    assert list(archive.incoming.iterdir()) == []
+    with database.snapshot() as session:
+        refusals = session.scalars(select(Refusal).order_by(Refusal.uid)).all()
+    assert [one.uid for one in refusals] == ["1.2.2", "1.2.4"]
+    assert all(archive.path(one.path).is_relative_to(archive.set_aside) for one in refusals)
+    assert all(archive.path(one.path).read_bytes() == b"an image" for one in refusals)
+
+
+def test_an_image_whose_name_in_incoming_cannot_be_removed_is_entered_once(
+    archive: Archive, open_database: Callable[[], Database], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("node.intake.ledger.SECONDS_BETWEEN_MOVES", 0.05)
+    database = open_database()
+    ledger = Ledger(database, archive)
+    held = entry(archive, 1)
+    (archive.incoming / held.incoming_name).unlink()
+    (archive.incoming / held.incoming_name).mkdir()
+    for item in (held, AuditEntry(now(), "action", "anna", "10.0.0.9", "deleted an image")):
+        ledger.enter(item)
+    ledger.start()
+    ledger.settle()
+    assert ledger.problem is not None
+    assert held.incoming_name in ledger.problem
+    (archive.incoming / held.incoming_name).rmdir()
+    until = time.monotonic() + 30
+    while ledger.problem and time.monotonic() < until:
+        time.sleep(0.02)
+    ledger.stop()
+    assert ledger.problem is None
+    with database.snapshot() as session:
+        assert session.scalars(select(Instance.uid)).all() == ["1.2.1"]
+        assert len(newest(session, AuditFilter())) == 1
+
+
+def test_who_is_turned_away_for_what_waits_is_told_why(
+    archive: Archive, open_database: Callable[[], Database]
+) -> None:
+    archive.set_aside.rmdir()
+    archive.set_aside.touch()
+    ledger = Ledger(open_database(), archive, capacity=1)
+    ledger.start()
+    ledger.enter(entry(archive, 1, size=1 << 70))
+    ledger.settle()
+    with pytest.raises(LedgerFullError, match="set-aside"):
+        ledger.enter(entry(archive, 2), timeout=0.1)
+    ledger.stop()
 
 
 def fails(times: int) -> Callable[..., Recorded]:

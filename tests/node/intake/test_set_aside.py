@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,12 +16,15 @@ from tests.node.intake.senders import ct_slice, send
 
 
 @pytest.fixture
-def contradicting(intake: Intake) -> tuple[Intake, str]:
-    """A UID that came in one study and then in another, which is seen only after it was acknowledged."""
+def contradicting(start_intake: Callable[..., Intake], transport: str) -> tuple[Intake, str]:
+    """A UID that came in one study and, after a new start, in another, which is seen only after it was
+    acknowledged."""
     first, second = ct_slice(), ct_slice()
     second.SOPInstanceUID = first.SOPInstanceUID
-    assert send(intake.port, [first]) == [0x0000]
-    intake.receiver.settle()
+    earlier = start_intake(transport)
+    assert send(earlier.port, [first]) == [0x0000]
+    earlier.receiver.stop()
+    intake = start_intake(transport)
     assert send(intake.port, [second], caller="CT9") == [0x0000]
     assert len(intake.instances()) == 1
     return intake, str(second.StudyInstanceUID)
@@ -62,6 +66,7 @@ def test_what_still_contradicts_stays_and_what_no_longer_does_is_taken_in(
     assert "Taken in: 0 of 1" in capsys.readouterr().out
     assert intake.files(folder) == [path]  # not even sent: it would be acknowledged, and set aside once more
     [first] = intake.instances()
+    intake.archive.path(first.path).unlink()
     with intake.database.session() as session:
         session.delete(session.merge(first))
     set_aside.send_again(settings, "ADMIN")
