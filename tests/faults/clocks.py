@@ -8,19 +8,20 @@ python -m tests.faults.clocks --studies 20 --jumps 40 --seed 1    needs a C comp
 
 from __future__ import annotations
 
-import argparse
 import math
 import os
 import random
 import struct
 import subprocess
 import sys
-import tempfile
 import time
+from argparse import Namespace
+from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 
-from tests.databases import add_choice_of_database, databases_of
+from tests.databases import Databases
+from tests.faults.program import main
 from tests.faults.victim import PATIENCE, ROOT, Outcome, Surroundings, Victim, live_through
 from tests.orthanc import Orthanc
 from tests.programs import require
@@ -128,22 +129,11 @@ def run(studies: int, jumps: int, seed: int, folder: Path, url: str) -> Outcome:
     return live_through(set_clock, studies, folder, url, surroundings, look_at_what_is_old)
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--studies", type=int, default=20)
-    parser.add_argument("--jumps", type=int, default=40)
-    parser.add_argument("--seed", type=int, default=1)
-    add_choice_of_database(parser)
-    chosen = parser.parse_args()
-    with (
-        tempfile.TemporaryDirectory(prefix="overread-clocks-") as folder,
-        databases_of(chosen.database) as databases,
-        databases.new(Path(folder)) as url,
-    ):
-        outcome = run(chosen.studies, chosen.jumps, chosen.seed, Path(folder), url)
-    print(outcome)
-    return 0 if outcome.is_well else 1
+def _fault(chosen: Namespace, folder: Path, databases: Databases) -> Iterator[tuple[str, Outcome]]:
+    with databases.new(folder) as url:
+        outcome = run(chosen.studies, chosen.jumps, chosen.seed, folder, url)
+    yield f"{chosen.jumps} jumps of the clock", outcome
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(__doc__, _fault, studies=20, jumps=40, seed=1))

@@ -5,11 +5,10 @@ python -m tests.faults.disk    needs the right to mount a small file system, suc
 
 from __future__ import annotations
 
-import argparse
 import subprocess
 import sys
-import tempfile
 import time
+from argparse import Namespace
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -24,7 +23,8 @@ from node.settings import DicomSettings
 from storage.archive import Archive
 from storage.database import Database
 from storage.tables import Instance, Refusal
-from tests.databases import add_choice_of_database, databases_of
+from tests.databases import Databases
+from tests.faults.program import main
 from tests.node.intake.raw_sender import RawSender
 from tests.node.intake.senders import ct_series, encoded
 
@@ -127,23 +127,12 @@ def _sent(port: int, images: Sequence[Dataset]) -> list[int]:
         return [sender.store(encoded(image), str(image.SOPInstanceUID), fragment=1 << 17) for image in images]
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
-    add_choice_of_database(parser)
-    kind = parser.parse_args().database
-    well = True
+def _fault(_chosen: Namespace, folder: Path, databases: Databases) -> Iterator[tuple[str, Outcome]]:
     for words, mark in (("to the mark", MARK_MB), ("to the brim", 0)):
-        with (
-            tempfile.TemporaryDirectory(prefix="overread-disk-") as folder,
-            small_disk(Path(folder) / "disk") as disk,
-            databases_of(kind) as databases,
-            databases.new(disk) as url,
-        ):
+        with small_disk(folder / "disk") as disk, databases.new(disk) as url:
             outcome = run(disk, url, mark)
-        well &= outcome.is_well
-        print(f"disk filled {words}: {outcome}")
-    return 0 if well else 1
+        yield f"disk filled {words}", outcome
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(__doc__, _fault))

@@ -5,14 +5,15 @@ python -m tests.faults.kills --studies 20 --kills 20 --seed 1
 
 from __future__ import annotations
 
-import argparse
 import random
 import sys
-import tempfile
 import time
+from argparse import Namespace
+from collections.abc import Iterator
 from pathlib import Path
 
-from tests.databases import add_choice_of_database, databases_of
+from tests.databases import Databases
+from tests.faults.program import main
 from tests.faults.victim import Outcome, Victim, live_through
 from tests.orthanc import Orthanc
 
@@ -32,22 +33,11 @@ def run(studies: int, kills: int, seed: int, folder: Path, url: str) -> Outcome:
     return live_through(kill, studies, folder, url)
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--studies", type=int, default=20)
-    parser.add_argument("--kills", type=int, default=20)
-    parser.add_argument("--seed", type=int, default=1)
-    add_choice_of_database(parser)
-    chosen = parser.parse_args()
-    with (
-        tempfile.TemporaryDirectory(prefix="overread-kills-") as folder,
-        databases_of(chosen.database) as databases,
-        databases.new(Path(folder)) as url,
-    ):
-        outcome = run(chosen.studies, chosen.kills, chosen.seed, Path(folder), url)
-    print(outcome)
-    return 0 if outcome.is_well else 1
+def _fault(chosen: Namespace, folder: Path, databases: Databases) -> Iterator[tuple[str, Outcome]]:
+    with databases.new(folder) as url:
+        outcome = run(chosen.studies, chosen.kills, chosen.seed, folder, url)
+    yield f"killed {chosen.kills} times", outcome
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(__doc__, _fault, studies=20, kills=20, seed=1))

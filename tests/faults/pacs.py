@@ -5,13 +5,12 @@ python -m tests.faults.pacs --objects 200 --seed 1
 
 from __future__ import annotations
 
-import argparse
 import random
 import socket
 import sys
-import tempfile
 import threading
 import time
+from argparse import Namespace
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -31,7 +30,8 @@ from storage.database import Database, now
 from storage.overview import waiting_deliveries
 from storage.readings import StoredObject
 from storage.tables import Delivery, Patient, Revision, Study
-from tests.databases import add_choice_of_database, databases_of
+from tests.databases import Databases
+from tests.faults.program import main
 from tests.node.intake.raw_sender import ASSOCIATE_RJ, pdu
 from tests.node.intake.senders import ct_series
 from tests.orthanc import free_port
@@ -248,26 +248,16 @@ def _outcome(database: Database, pacs: Pacs, objects: int, cpu: float, seen: int
     )
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--objects", type=int, default=200)
-    parser.add_argument("--seed", type=int, default=1)
-    add_choice_of_database(parser)
-    chosen = parser.parse_args()
-    with (
-        tempfile.TemporaryDirectory(prefix="overread-pacs-") as scratch,
-        databases_of(chosen.database) as databases,
-    ):
-        folder = Path(scratch, "away")
-        with databases.new(folder) as url:
-            away = outage(chosen.objects, 24, folder, url, chosen.seed)
-        print(f"away for 24 h: {away}", flush=True)
-        folder = Path(scratch, "moody")
-        with databases.new(folder) as url:
-            moody = moods(chosen.objects, chosen.objects // 4, folder, url, chosen.seed)
-        print(f"slow, full, rejecting, hanging up: {moody}")
-    return 0 if away.is_well and moody.is_well else 1
+def _fault(chosen: Namespace, scratch: Path, databases: Databases) -> Iterator[tuple[str, Outcome]]:
+    folder = scratch / "away"
+    with databases.new(folder) as url:
+        outcome = outage(chosen.objects, 24, folder, url, chosen.seed)
+    yield "away for 24 h", outcome
+    folder = scratch / "moody"
+    with databases.new(folder) as url:
+        outcome = moods(chosen.objects, chosen.objects // 4, folder, url, chosen.seed)
+    yield "slow, full, rejecting, hanging up", outcome
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(__doc__, _fault, objects=200, seed=1))
