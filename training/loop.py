@@ -20,7 +20,8 @@ Losses = Mapping[str, Tensor]
 @dataclass(frozen=True)
 class Schedule:
     """How long and how fast. ``minutes`` ends a run early where it is not None; the learning rate falls
-    along ``steps`` either way. ``patience``: validations without a better score before stopping."""
+    along ``steps`` either way: from the warm-up on along a cosine, or straight over the last ``falling`` of
+    them where that is less than 1. ``patience``: validations without a better score before stopping."""
 
     steps: int
     learning_rate: float = 2e-3
@@ -31,6 +32,7 @@ class Schedule:
     patience: int = 12
     minutes: float | None = None
     average: float = 0.995
+    falling: float = 1.0
 
 
 @dataclass
@@ -71,13 +73,7 @@ def fit(
     optimizer = torch.optim.AdamW(
         network.parameters(), lr=schedule.learning_rate, weight_decay=schedule.weight_decay
     )
-    rate = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer,
-        schedule.learning_rate,
-        schedule.steps,
-        pct_start=min(0.3, schedule.warm_up / schedule.steps),
-        cycle_momentum=False,
-    )
+    rate = _rate(optimizer, schedule)
     history = History()
     checkpoint = out / "checkpoint.pt"
     if resume and checkpoint.exists():
@@ -159,6 +155,21 @@ def fit(
     network.load_state_dict(torch.load(out / "best.pt", map_location=device, weights_only=True))
     network.eval()
     return history
+
+
+def _rate(optimizer: torch.optim.Optimizer, schedule: Schedule) -> torch.optim.lr_scheduler.LRScheduler:
+    if schedule.falling < 1:
+        fall, up = schedule.falling * schedule.steps, min(schedule.warm_up, 0.3 * schedule.steps)
+        return torch.optim.lr_scheduler.LambdaLR(
+            optimizer, lambda step: min(1.0, (step + 1) / up, max(schedule.steps - step, 0) / fall)
+        )
+    return torch.optim.lr_scheduler.OneCycleLR(
+        optimizer,
+        schedule.learning_rate,
+        schedule.steps,
+        pct_start=min(0.3, schedule.warm_up / schedule.steps),
+        cycle_momentum=False,
+    )
 
 
 def has_bfloat16() -> bool:

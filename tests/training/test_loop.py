@@ -40,15 +40,16 @@ def test_a_run_learns_and_leaves_its_best_weights_and_curves(tmp_path: Path) -> 
     assert {p.name for p in tmp_path.iterdir()} >= {"checkpoint.pt", "best.pt", "history.json", "curves.png"}
 
 
-def test_a_run_that_was_stopped_goes_on_as_if_it_never_had_been(tmp_path: Path) -> None:
-    whole, _ = run(tmp_path / "whole", Schedule(40, 0.1, validate_every=40, checkpoint_every=10))
+@pytest.mark.parametrize("falling", [1.0, 0.5])
+def test_a_run_that_was_stopped_goes_on_as_if_it_never_had_been(tmp_path: Path, falling: float) -> None:
+    schedule = Schedule(40, 0.1, validate_every=40, checkpoint_every=10, falling=falling)
+    whole, _ = run(tmp_path / "whole", schedule)
 
     def stops_at_25(step: int) -> Batch:
         if step == 25:
             raise InterruptedError
         return line(step)
 
-    schedule = Schedule(40, 0.1, validate_every=40, checkpoint_every=10)
     torch.manual_seed(0)
     network = nn.Linear(1, 1)
     with pytest.raises(InterruptedError):
@@ -57,6 +58,15 @@ def test_a_run_that_was_stopped_goes_on_as_if_it_never_had_been(tmp_path: Path) 
     assert history.step == 40
     for a, b in zip(whole.parameters(), resumed.parameters(), strict=True):
         assert torch.equal(a, b)
+
+
+def test_until_the_rate_falls_a_run_does_not_depend_on_its_length(tmp_path: Path) -> None:
+    def losses(steps: int) -> list[float]:
+        schedule = Schedule(steps, 0.1, warm_up=5, validate_every=100, falling=0.4)
+        return [row["loss"] for row in run(tmp_path / str(steps), schedule)[1].losses]
+
+    assert losses(100)[:2] == losses(80)[:2]
+    assert losses(100)[3] != losses(80)[3]
 
 
 def test_the_same_seed_gives_the_same_weights(tmp_path: Path) -> None:
