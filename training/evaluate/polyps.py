@@ -15,8 +15,9 @@ from rich.progress import track
 from inference.catalogue import Catalogue
 from inference.engine import Engine
 from inference.engine.embedded import EmbeddedEngine
+from inference.picture import PLANE, Pictures, View
 from inference.readers.endoscopic import fitted
-from inference.readers.polyps import NAME, POLYPS
+from inference.readers.polyps import NAME, POLYPS, read
 from training.datasets.case import Case, CaseImage
 from training.datasets.layouts import read_cases
 from training.datasets.splits import split_of
@@ -29,6 +30,7 @@ from training.phantoms.endoscopy import endoscopy_frame
 T = TypeVar("T")
 _WORST = 18
 _PHANTOM_SIZE = 128
+_EMPTY_FROM = 500_000
 _SPLITS = {"held-out": (90_000_000, USUAL), "shifted": (91_000_000, OTHER)}
 
 
@@ -48,8 +50,9 @@ def evaluate_pictures(
 def evaluate_phantoms(
     data: Path | None, split: str, out: Path | None, catalogue: Catalogue | None = None, *, count: int = 230
 ) -> dict[str, Any]:
-    """The same of procedural frames with polyps that no training saw. split: ``held-out`` (the default), or
-    ``shifted`` to wider lenses, more noise, other colours, and JPEG."""
+    """The same of procedural frames with polyps that no training saw, and in which share of others, without
+    any polyp, the reader reports one. split: ``held-out`` (the default), or ``shifted`` to wider lenses, more
+    noise, other colours, and JPEG."""
     if split and split not in _SPLITS:
         raise TaskError(f"phantom frames have no split {split!r}; they have: {', '.join(_SPLITS)}")
     seed, camera = _SPLITS[split or "held-out"]
@@ -60,7 +63,30 @@ def evaluate_phantoms(
             masks = {"polyp": frame.mask}
             image = CaseImage(frame.picture, "rgb")
             cases.append(Case(str(seed + number), "", _given(image), _given(masks)))
-    return _measured("phantom", split or "held-out", cases, out, catalogue)
+    found = _measured("phantom", split or "held-out", cases, out, catalogue)
+    seeds = range(seed + _EMPTY_FROM, seed + _EMPTY_FROM + count // 2)
+    empty = [endoscopy_frame(k, size=_PHANTOM_SIZE, camera=camera, polyps=0).picture for k in seeds]
+    catalogue = catalogue or Catalogue()
+    engine = EmbeddedEngine(catalogue)
+    share = mean_interval([float(_reported(picture, engine, catalogue)) for picture in empty])
+    return found | {
+        "empty_images": len(empty),
+        "empty_reported": share.value,
+        "empty_reported_ci": [share.low, share.high],
+    }
+
+
+def _reported(picture: npt.NDArray[np.uint8], engine: Engine, catalogue: Catalogue) -> bool:
+    """Whether the reader reports a polyp on a picture."""
+    pictures = Pictures(
+        voxels=picture[None],  # type: ignore[arg-type]  # a volume's voxels are int16 or float32
+        affine=PLANE,
+        series_uid="",
+        frame_of_reference_uid="",
+        images=(("", None),),
+        views=(View("ES"),),
+    )
+    return bool(read(pictures, engine, catalogue).findings)
 
 
 def _given(value: T) -> Callable[[], T]:

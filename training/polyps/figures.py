@@ -12,4 +12,7 @@ _DATA_SETS = {
     "kvasir-seg": "Kvasir-SEG",
     "cvc-clinicdb": "CVC-ClinicDB",
 }
-POLYPS = FigureTable({NETWORK: dict.fromkeys(_DATA_SETS, _LINES)}, _DATA_SETS)
+_EMPTY = Line("share of frames without a polyp in which one is reported", "empty_reported", "empty_images")
+POLYPS = FigureTable(
+    {NETWORK: dict.fromkeys(_DATA_SETS, _LINES) | {"phantom": (*_LINES, _EMPTY)}}, _DATA_SETS
+)
