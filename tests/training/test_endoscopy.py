@@ -36,9 +36,18 @@ def test_another_endoscope_records_the_same_scenery_otherwise() -> None:
     assert (usual.picture != other.picture).any()
 
 
+def test_a_wall_that_bulges_more_leaves_the_polyps_their_draws() -> None:
+    usual, swollen = (endoscopy_frame(SEED, size=48, swollen=swollen) for swollen in (False, True))
+    assert (usual.picture != swollen.picture).any()
+    assert usual.mask.any() == swollen.mask.any()
+
+
+@pytest.mark.parametrize("swollen", [False, True])
 @pytest.mark.parametrize("seed", range(3))
-def test_no_ray_goes_through_the_wall(seed: int) -> None:
+def test_no_ray_goes_through_the_wall(seed: int, swollen: bool) -> None:
     colon = drawn_colon(np.random.default_rng(seed))
+    if swollen:
+        colon = colon.swollen(np.random.default_rng(seed))
     rays = np.random.default_rng(seed).normal(size=(500, 3)).astype(np.float32)
     rays /= np.linalg.norm(rays, axis=1, keepdims=True)
     far = colon.marched(rays)

@@ -60,6 +60,12 @@ def test_a_run_goes_on_from_an_earlier_one_or_says_what_is_missing(trained: Path
         train(None, "phantom", tmp_path, Plan(frames=1, start=tmp_path))
 
 
+def test_weights_of_another_network_are_refused(trained: Path, tmp_path: Path) -> None:
+    plan = Plan(frames=1, start=trained.parent, architecture="deeplab")
+    with pytest.raises(BrokenDataError, match="holds the weights of another network"):
+        train(None, "phantom", tmp_path, plan)
+
+
 def test_the_installed_model_is_measured_on_each_picture_at_its_own_size(trained: Path, folder: Path) -> None:
     found = evaluate_pictures("polyp-masks", folder, "", None, Catalogue(trained))
     assert found["images"] == PICTURES

@@ -49,6 +49,16 @@ class Fold:
     width: float
 
 
+@dataclass(frozen=True)
+class Swelling:
+    """The wall swells and narrows by ``height``, ``waves`` times around and ``rate`` radians a unit along."""
+
+    height: float
+    rate: float
+    waves: int
+    phase: float
+
+
 @dataclass(frozen=True, eq=False)
 class Lump:
     """An ellipsoid on the wall; ``axes``: rows are its own axes, the last one along the wall's normal."""
@@ -86,8 +96,19 @@ class Colon:
     folds: tuple[Fold, ...]
     noise: Noise
     uneven: float
+    swellings: tuple[Swelling, ...] = ()
     polyps: tuple[tuple[Lump, ...], ...] = ()
     stools: tuple[tuple[Lump, ...], ...] = ()
+
+    def swollen(self, rng: np.random.Generator) -> Colon:
+        """With haustra: sacs and ridges that bulge as a polyp does, and are none."""
+        drawn = tuple(
+            Swelling(
+                rng.uniform(0.02, 0.09), rng.uniform(1, 5), int(rng.integers(0, 4)), rng.uniform(0, 2 * np.pi)
+            )
+            for _ in range(3)
+        )
+        return replace(self, swellings=drawn)
 
     def with_bodies(
         self, polyps: tuple[tuple[Lump, ...], ...], stools: tuple[tuple[Lump, ...], ...]
@@ -106,6 +127,9 @@ class Colon:
             across = (along - fold.along - fold.lean * np.cos(round_ - fold.toward)) / fold.width
             part = np.clip(0.5 + fold.reach * (np.cos(round_ - fold.toward) + 0.6), 0, 1)
             radius -= fold.height * part * np.exp(-(across**2))
+        for swelling in self.swellings:
+            waves = swelling.rate * along + swelling.waves * round_ + swelling.phase
+            radius += swelling.height * np.cos(waves)
         radius += self.uneven * self.noise.at(own, 1.7)
         return np.asarray(radius - np.hypot(x, y), np.float32)
 

@@ -39,13 +39,21 @@ class _Seen:
 
 
 def endoscopy_frame(
-    seed: int, *, size: int = 128, polyps: int | None = None, camera: Camera = USUAL
+    seed: int,
+    *,
+    size: int = 128,
+    polyps: int | None = None,
+    camera: Camera = USUAL,
+    swollen: bool = False,
 ) -> Frame:
-    """One frame. polyps: how many; None for one mostly, at times two or none, as ``polyp_count`` says."""
+    """One frame. polyps: how many; None for one mostly, at times two or none, as ``polyp_count`` says.
+    swollen: whether the wall bulges between its folds too."""
     scenery = np.random.default_rng((seed, 1))
     lesions = np.random.default_rng((seed, 2))
     recording = np.random.default_rng((seed, 3))
     colon, lens = drawn_colon(scenery), drawn_lens(recording, size, camera)
+    if swollen:
+        colon = colon.swollen(np.random.default_rng((seed, 4)))
     crumbs = int(scenery.integers(1, 6)) if scenery.random() < 0.3 else 0
     sizes = np.exp(scenery.uniform(-4, -1.9, crumbs))
     stools = tuple(stool_on(colon, lens.ray(scenery), float(share), scenery) for share in sizes)

@@ -27,7 +27,8 @@ def polyps_card(
             "kind": "phantom",
             "cases": frames,
             "license": "Apache-2.0",
-            "description": "procedural frames: a colon as a distance field, seen through a fish-eye",
+            "description": "procedural frames: a colon as a distance field, seen through a fish-eye; in a "
+            "ninth of them the wall bulges more than in those measured on",
         }
     ]
     if real:

@@ -27,7 +27,7 @@ class Plan:
     """How much of everything. ``frames``: procedural ones. ``seed`` is that of the frames and of the weights;
     ``start``: the folder of an earlier run whose weights are gone on from."""
 
-    frames: int = 2000
+    frames: int = 2250
     seed: int = 1
     device: str = "cpu"
     resume: bool = True
@@ -41,7 +41,7 @@ def train(data: Path | None, layout: str, out: Path, plan: Plan) -> Path:
     """Train and write ``out/models``, a model repository; returns that folder.
 
     layout: ``phantom`` needs no ``data``. Of a data set, the patients that ``out/splits.json`` calls train
-    are learned from, together with the procedural frames.
+    are learned from, as much as the procedural frames.
 
     Raises:
         BrokenDataError: no weights in ``plan.start``, or data that is not laid out so.
@@ -57,9 +57,10 @@ def train(data: Path | None, layout: str, out: Path, plan: Plan) -> Path:
         real = frames_of([case for case in cases if split[case.patient] == "train"])
     frames = kept_frames(out / f"frames-{plan.seed}-{plan.frames}.npz", plan)
     network = train_polyps(
-        [*real, *frames],
+        frames,
         out / "polyps",
         plan.schedule,
+        real=real,
         seed=plan.seed,
         resume=plan.resume,
         device=plan.device,
