@@ -21,6 +21,7 @@ from inference.engine import Engine
 from node.security.tls import Identity, TlsError
 from node.settings import Settings
 from node.upkeep.periodic import PeriodicTask
+from storage.archive import FOLDERS
 from storage.database import Database, now
 from storage.errors import said
 from storage.events import count_of
@@ -101,16 +102,21 @@ def check_database(database: Database) -> Probe:
 
 
 def check_disk(data_dir: Path) -> Probe:
-    """Whether ``data_dir``, or the folder it will be made in, can be written to and has room."""
-    folder = data_dir
-    while not folder.exists() and folder != folder.parent:
-        folder = folder.parent
-    try:
-        with tempfile.TemporaryFile(dir=folder):
-            usage = shutil.disk_usage(folder)
-    except OSError as error:
-        hint = "give the node's user the right to write there, or set node.data_dir to another folder"
-        return Probe("disk", False, f"{data_dir} cannot be written to: {error.strerror}", hint)
+    """Whether ``data_dir`` and what is in it, or the folder it will be made in, can be written to and has
+    room."""
+    root = data_dir
+    while not root.exists() and root != root.parent:
+        root = root.parent
+    usage = None
+    for folder in (root, *(path for name in FOLDERS if (path := data_dir / name).exists())):
+        try:
+            with tempfile.TemporaryFile(dir=folder):
+                usage = usage or shutil.disk_usage(folder)
+        except OSError as error:
+            where = data_dir if folder == root else folder
+            hint = "give the node's user the right to write there, or set node.data_dir to another folder"
+            return Probe("disk", False, f"{where} cannot be written to: {error.strerror}", hint)
+    assert usage is not None
     found = f"{usage.free / 1e9:.0f} GB of {usage.total / 1e9:.0f} GB free in {data_dir}"
     if usage.free < LEAST_FREE_BYTES or usage.free < LEAST_FREE_SHARE * usage.total:
         return Probe("disk", False, found, "delete what is no longer needed, or move node.data_dir")

@@ -27,6 +27,7 @@ from node.upkeep.health import (
     check_peer,
     check_port,
 )
+from storage.archive import Archive
 from storage.database import Database, now
 from storage.events import log_event
 from storage.tables import Event, Revision
@@ -102,6 +103,16 @@ def test_a_folder_that_cannot_be_written_to_is_named(tmp_path: Path) -> None:
     probe = check_disk(tmp_path / "file" / "data")
     assert says_how_to_mend(probe)
     assert "file/data" in probe.detail
+
+
+@pytest.mark.parametrize("name", ["quarantine", "set-aside", "incoming"])
+def test_a_folder_of_the_archive_that_cannot_be_written_to_is_named(tmp_path: Path, name: str) -> None:
+    Archive(tmp_path)
+    (tmp_path / name).rmdir()
+    (tmp_path / name).touch()
+    probe = check_disk(tmp_path)
+    assert says_how_to_mend(probe)
+    assert f"{tmp_path / name} cannot be written to" in probe.detail
 
 
 def test_a_port_somebody_listens_on_is_taken_and_the_next_look_finds_it_free() -> None:
