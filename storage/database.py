@@ -14,6 +14,7 @@ from sqlalchemy import URL, ColumnElement, ExceptionContext, create_engine, even
 from sqlalchemy.orm import InstrumentedAttribute, Session, sessionmaker
 
 MIGRATIONS = Path(__file__).parent / "migrations"
+LEAST_FREE_BYTES = 64 << 20  # on the disk of SQLite's file: room to write down what was received
 MIGRATING = 0x0BE22EAD  # our number for PostgreSQL's advisory lock
 POSTGRESQL_SNAPSHOT = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
 """Of PostgreSQL's own default, READ COMMITTED, each statement has a look of its own."""
@@ -63,6 +64,12 @@ class Database:
     @property
     def is_sqlite(self) -> bool:
         return self.url.get_backend_name() == "sqlite"
+
+    @property
+    def folder(self) -> Path | None:
+        """Where SQLite's file lies; None for what is elsewhere or in memory."""
+        lies_in_a_file = self.is_sqlite and self.url.database not in (None, "", ":memory:")
+        return Path(str(self.url.database)).absolute().parent if lies_in_a_file else None
 
     @contextmanager
     def session(self) -> Iterator[Session]:

@@ -6,6 +6,7 @@ import logging
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from shutil import disk_usage
 
 from node.intake.belongings import Belongings
 from node.intake.examination import (
@@ -21,7 +22,7 @@ from node.intake.examination import (
 from node.intake.ledger import Entry, Ledger, LedgerFullError
 from node.intake.notes import RefusalNotes
 from storage.archive import Archive, ContentConflictError, IncomingFile, UnsafeUidError
-from storage.database import now
+from storage.database import LEAST_FREE_BYTES, now
 from storage.intake import Received, Refused
 from storage.part10 import decode_head, encode_head
 
@@ -45,7 +46,8 @@ class Answer:
 class Acceptance:
     """Where every received object ends: in the archive, or in quarantine with a reason.
 
-    ``minimum_free`` bytes stay free on the disk: before it is full, senders are told to come back.
+    ``minimum_free`` bytes stay free on the disk: before it is full, senders are told to come back. So they
+    are before the disk of the database is full, where that is another: ``database_folder``.
     ``maximum_object`` bytes are the most that one object may have.
     """
 
@@ -58,6 +60,7 @@ class Acceptance:
         *,
         minimum_free: int = 0,
         maximum_object: int = 1 << 62,
+        database_folder: Path | None = None,
     ) -> None:
         self._archive = archive
         self._ledger = ledger
@@ -65,6 +68,9 @@ class Acceptance:
         self._belongings = belongings
         self._minimum_free = minimum_free
         self._maximum_object = maximum_object
+        self._database_folder = database_folder
+        self._database_minimum = min(minimum_free, LEAST_FREE_BYTES)
+        self._database_free = 0
         self._free = 0
         self._free_known_until = 0.0
         self._scratch = Scratch(archive.incoming, self.check_room)
@@ -101,6 +107,8 @@ class Acceptance:
     def check_room(self) -> None:
         if time.monotonic() > self._free_known_until:
             self._free = self._archive.free_bytes()
+            if self._database_folder is not None:
+                self._database_free = disk_usage(self._database_folder).free
             self._free_known_until = time.monotonic() + SECONDS_BETWEEN_LOOKS_AT_THE_DISK
         free = self._free
         if free < self._minimum_free:
@@ -108,6 +116,12 @@ class Acceptance:
                 OUT_OF_RESOURCES,
                 f"the disk is nearly full: {free >> 20} of the {self._minimum_free >> 20} MiB "
                 "that must stay free are left",
+            )
+        if self._database_folder is not None and self._database_free < self._database_minimum:
+            raise RefusedError(
+                OUT_OF_RESOURCES,
+                f"the database's disk is nearly full: {self._database_free >> 20} of the "
+                f"{self._database_minimum >> 20} MiB that must stay free are left",
             )
 
     def check_size(self, size: int) -> None:

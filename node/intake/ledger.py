@@ -262,8 +262,8 @@ class Ledger:
         for entry in entries:
             if entry not in stuck:
                 self._end(entry)
-        for entry, error in stuck.items():
-            self._hold(entry, error)
+        for entry, why in stuck.items():
+            self._hold(entry, why)
 
     def _end(self, entry: Entry) -> None:
         """Its row is committed."""

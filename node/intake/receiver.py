@@ -9,6 +9,7 @@ import socket
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 import pynetdicom
 
@@ -63,6 +64,7 @@ class Receiver:
             belongings,
             minimum_free=settings.minimum_free_mb << 20,
             maximum_object=settings.maximum_object_mb << 20,
+            database_folder=_on_another_disk(database, archive),
         )
         self._acceptance = acceptance
         door = Door(settings, notes)
@@ -124,6 +126,14 @@ class Receiver:
     def problem(self) -> str | None:
         """What is wrong at the moment, in one sentence; None when nothing is."""
         return self._ledger.problem or self._misfit
+
+
+def _on_another_disk(database: Database, archive: Archive) -> Path | None:
+    """The folder of the database's file, unless the archive's disk is its own."""
+    folder = database.folder
+    if folder is None or folder.stat().st_dev == archive.root.stat().st_dev:
+        return None
+    return folder
 
 
 def _misfit(settings: DicomSettings) -> str | None:

@@ -118,7 +118,8 @@ class StockListener:
         )
         self._server = cast(_Server, server)
         self._server.arrive, self._server.turn_back = self._arrive, self._turn_back
-        threading.Thread(target=self._server.serve_forever, name="listener", daemon=True).start()
+        listen = partial(self._server.serve_forever, poll_interval=SECONDS_BETWEEN_LOOKS)
+        threading.Thread(target=listen, name="listener", daemon=True).start()
         return int(self._server.server_address[1])
 
     def stop(self) -> None:

@@ -22,6 +22,7 @@ from node.security.tls import Identity, TlsError
 from node.settings import Settings
 from node.upkeep.periodic import PeriodicTask
 from storage.archive import FOLDERS
+from storage.database import LEAST_FREE_BYTES as DATABASE_NEEDS
 from storage.database import Database, now
 from storage.errors import said
 from storage.events import count_of
@@ -98,6 +99,9 @@ def check_database(database: Database) -> Probe:
                 "database", False, f"{where}: {reason}", "make its folder writable, or set database.url"
             )
         return Probe("database", False, f"{where}: {reason}", "start PostgreSQL there, or mend database.url")
+    if database.folder and (free := shutil.disk_usage(database.folder).free) < DATABASE_NEEDS:
+        found = f"{where}: its disk has {free / 1e6:.0f} MB left, and images may be refused"
+        return Probe("database", False, found, "make room there, or move it and set database.url")
     return Probe("database", True, where)
 
 

@@ -69,7 +69,7 @@ class Attempts:
 
     def _forget(self, moment: float) -> None:
         old = [key for key, made in self._made.items() if not made or made[-1] <= moment - WINDOW]
-        for key in old or list(self._made)[: MOST_KEYS // 2]:
+        for key in old or sorted(self._made, key=lambda key: len(self._made[key]))[: MOST_KEYS // 2]:
             del self._made[key]
         self._told = {key: at for key, at in self._told.items() if at > moment - WINDOW}
 

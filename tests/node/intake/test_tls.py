@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from pydicom import Dataset
+from pydicom.uid import CTImageStorage
 
 from node.intake.receiver import Receiver
 from node.peers.sending import DeliveryError, DicomDestination
@@ -25,7 +26,7 @@ from storage.database import Database
 from storage.tables import Refusal
 from tests.certificates import Authority, Pair
 from tests.node.intake.conftest import Intake
-from tests.node.intake.raw_sender import ASSOCIATE_AC, RawSender
+from tests.node.intake.raw_sender import ASSOCIATE_AC, RawSender, store_pdus
 from tests.node.intake.senders import ct_series, encoded
 from tests.programs import require
 
@@ -259,11 +260,51 @@ def test_who_shakes_no_hands_holds_up_nobody_and_is_recorded(
     assert "did not finish the TLS handshake in time" in refusal.reason
 
 
+def raw_sender(port: int, pair: Pair) -> RawSender:
+    """One that shows its certificate and believes anybody."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    context.load_cert_chain(pair.certificate, pair.private_key)
+    raw = RawSender(port)
+    raw.socket = context.wrap_socket(raw.socket)
+    return raw
+
+
+def test_a_peer_that_drips_beneath_tls_is_cut_off_at_the_deadline(
+    start_secure: StartSecure, scanner: Pair
+) -> None:
+    intake = start_secure(network_timeout=2)
+    image = ct_series(1)[0]
+    with raw_sender(intake.port, scanner) as dripping:
+        dripping.associate()
+        sent = 0
+        for byte in store_pdus(encoded(image), image.SOPInstanceUID, CTImageStorage)[:2000]:
+            try:
+                dripping.socket.sendall(bytes([byte]))
+            except OSError:
+                break
+            sent += 1
+            time.sleep(0.05)
+    assert sent < 2000
+    assert intake.instances() == []
+    assert intake.files(intake.archive.incoming) == []
+
+
 def test_new_certificates_are_taken_up_while_associations_go_on(
     start_secure: StartSecure, authority: Authority, scanner: Pair, tmp_path: Path
 ) -> None:
     own = Authority(tmp_path, "Own CA").issue("node")
     intake = start_secure({"certificate": own.certificate, "private_key": own.private_key})
+    first, second = ct_series(2)
+    with raw_sender(intake.port, scanner) as going_on:
+        going_on.associate()
+        assert going_on.store(encoded(first), first.SOPInstanceUID) == 0x0000
+        _renew(intake, own, authority, scanner)
+        assert going_on.store(encoded(second), second.SOPInstanceUID) == 0x0000
+    assert len(intake.instances()) == 2
+
+
+def _renew(intake: Intake, own: Pair, authority: Authority, scanner: Pair) -> None:
     with pytest.raises(DeliveryError, match="not accepted"):
         sender(intake.port, scanner, authority).echo()
     new = authority.issue("renewed")

@@ -288,6 +288,15 @@ def test_attempts_on_one_account_are_counted_wherever_they_come_from() -> None:
     assert len(attempts._made) <= 10_003
 
 
+def test_a_crowd_of_addresses_has_no_account_under_attack_forgotten() -> None:
+    attempts = Attempts(lambda: 0.0)
+    for i in range(BY_NAME):
+        assert attempts.begin(f"10.0.{i}.1", "anna") == 0.0
+    for i in range(25_000):
+        attempts.begin(f"10.{i}", f"name{i}")
+    assert attempts.begin("10.9.9.9", "anna") == WINDOW
+
+
 @pytest.mark.usefixtures("people")
 def test_an_unknown_name_is_answered_like_a_wrong_password(browse: Open) -> None:
     known, unknown = (
