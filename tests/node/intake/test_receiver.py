@@ -128,19 +128,6 @@ def test_other_content_under_a_known_uid_goes_to_quarantine_and_the_first_stays(
     assert dcmread(intake.archive.path(refusal.path)).PixelData == other.PixelData
 
 
-def test_a_uid_known_from_another_study_is_set_aside(intake: Intake) -> None:
-    image, other = ct_slice(), ct_slice()
-    other.SOPInstanceUID = image.SOPInstanceUID
-    send(intake.port, [image])
-    intake.receiver.settle()
-    send(intake.port, [other])
-    [row] = intake.instances()
-    assert str(image.StudyInstanceUID) in row.path
-    [refusal] = intake.refusals()
-    assert "another study" in refusal.reason
-    assert dcmread(intake.archive.path(refusal.path)).StudyInstanceUID == other.StudyInstanceUID
-
-
 def test_an_image_of_another_patient_does_not_enter_a_study(intake: Intake) -> None:
     image = ct_slice()
     stranger = ct_slice(image.StudyInstanceUID)
