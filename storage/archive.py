@@ -255,14 +255,16 @@ class Archive:
         go back to their places. Returns why the first that could not be deleted was not; it keeps no other,
         and is tried again at the next call."""
         stuck: OSError | None = None
-        for folder in sorted(self.taken_away.glob("*/*")):
+        folders = sorted(self.taken_away.glob("*/*"))
+        unrecorded = self._inodes_in_incoming() if folders else set()
+        for folder in folders:
             if not (folder.is_dir() and _UID.match(folder.name)):  # none of ours
                 continue
             places = {path: f"images/{_study_folder(folder.name)}/{path.name}" for path in folder.iterdir()}
             wanted = with_rows(list(places.values())) if places else ()
             for path, place in places.items():
                 try:
-                    if place in wanted or (path.is_file() and path.stat().st_nlink > 1):
+                    if place in wanted or path.lstat().st_ino in unrecorded:
                         self._put_back(path, place)
                     path.unlink()
                 except OSError as error:
@@ -324,6 +326,10 @@ class Archive:
     def free_bytes(self) -> int:
         status = os.statvfs(self.root)
         return status.f_bavail * status.f_frsize
+
+    def _inodes_in_incoming(self) -> set[int]:
+        with os.scandir(self.incoming) as entries:
+            return {entry.inode() for entry in entries}
 
     def _put_back(self, path: Path, place: str) -> None:
         """Give an image its place again, unless it was sent again meanwhile."""

@@ -382,6 +382,18 @@ def test_only_what_has_no_row_is_deleted(database: Database, tmp_path: Path) -> 
     assert [path.name for path in archive.taken_away.iterdir()] == [".DS_Store"]
 
 
+def test_what_a_backup_has_linked_is_deleted_too(tmp_path: Path) -> None:
+    archive = Archive(tmp_path, durable=False)
+    path = archive.path(archive.image_path("1.2", "1.2.3"))
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"pixels")
+    (tmp_path / "backup.dcm").hardlink_to(path)
+    archive.take_away("1.2")
+    assert archive.delete_taken_away(lambda _: ()) is None
+    assert not path.exists()
+    assert list(archive.taken_away.iterdir()) == []
+
+
 def test_a_study_without_files_is_taken_away_too(tmp_path: Path) -> None:
     archive = Archive(tmp_path)
     archive.take_away("1.2")
