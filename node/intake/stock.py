@@ -58,6 +58,7 @@ from storage.part10 import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION
 
 log = logging.getLogger(__name__)
 
+SECONDS_BETWEEN_LOOKS = 0.05  # at whether to stop listening
 NO_MESSAGE = "sends what is no PDU, or no message"
 _NO_LIMIT = 1 << 20  # of associations: the door counts them, and pynetdicom would count who is silent too
 
