@@ -1,7 +1,7 @@
 # Overread. `make help` lists the targets; only Python >= 3.11, make and a C compiler are needed beforehand.
 
 PYTHON ?=
-JOBS ?= 2
+JOBS ?= 3
 DATABASE ?= both
 ARGS ?=
 
@@ -25,7 +25,7 @@ demo: install  ## a node, a stand-in PACS and phantom patients (ARGS=--exit ends
 	@$(BIN)/overread demo $(ARGS)
 
 test: $(DONE)/develop $(DONE)/torch $(DONE)/triton system  ## the whole test suite (ARGS="-k words" for a part, JOBS=4, DATABASE=postgresql or sqlite)
-	@$(BIN)/pytest -n $(JOBS) --dist loadfile --database $(DATABASE) $(ARGS)
+	@$(BIN)/pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder --database $(DATABASE) $(ARGS)
 
 check: $(DONE)/develop  ## format, lint, types, the layers' contracts
 	$(STEP) "format" -- $(BIN)/ruff format --check .

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -33,6 +34,15 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "database_kind" in metafunc.fixturenames:
         on = kinds(metafunc.definition, metafunc.config.getoption("database"))
         metafunc.parametrize("database_kind", on, indirect=True, scope="module")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Workers that share the tests take a file at a time, in this order: those with slow tests first, then
+    those with many, so that none is busy with a long one when the others have nothing left."""
+    if hasattr(config, "workerinput"):
+        tests = Counter(item.path for item in items)
+        slow = {item.path for item in items if item.get_closest_marker("slow")}
+        items.sort(key=lambda item: (item.path not in slow, -tests[item.path], item.path))
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
