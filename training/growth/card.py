@@ -30,7 +30,7 @@ class Figures:
     cases: int
 
 
-def card(figures: Figures, sha256: str) -> dict[str, Any]:
+def card(figures: Figures) -> dict[str, Any]:
     def metric(name: str, value: float) -> dict[str, Any]:
         return {
             "metric": name,
@@ -47,7 +47,6 @@ def card(figures: Figures, sha256: str) -> dict[str, Any]:
         "task": "Foretells a lesion's volume from its measurements",
         "readers": [],
         "license": "Apache-2.0",
-        "sha256": sha256,
         "inputs": [
             {
                 "tensor": "history",

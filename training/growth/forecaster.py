@@ -2,28 +2,20 @@
 
 from __future__ import annotations
 
-import hashlib
-import logging
 import math
-import warnings
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
-import yaml
 from torch import Tensor, nn
 
-from inference.card import ModelCard
-from inference.catalogue import read_model
-from inference.growth.forecast import FEATURES, MODEL, log_linear
-from inference.parity import write_parity_sample
+from inference.growth.forecast import FEATURES, log_linear
+from training.export import export_one
 from training.growth.card import Figures, card, text
 from training.growth.series import Series, draw_series, tabulate
 
 QUANTILES = (0.05, 0.5, 0.95)
 HIDDEN = 32
-OPSET = 20
 
 
 class Forecaster(nn.Module):
@@ -99,44 +91,14 @@ def measure(network: Forecaster, series: list[Series]) -> Figures:
     )
 
 
-def export(network: Forecaster, figures: Figures, repository: Path, seed: int = 0) -> ModelCard:
+def export(network: Forecaster, figures: Figures, repository: Path, seed: int = 0) -> None:
     """Write ONNX, card, text and parity sample into ``repository``; ``inference.model_repository`` writes
     what follows from them."""
-    folder = repository / MODEL
-    weights = folder / "1" / "model.onnx"
-    weights.parent.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng([seed, 2])
     table = tabulate([draw_series(rng) for _ in range(4)])
     inputs = {"history": torch.from_numpy(table.history), "horizon": torch.from_numpy(table.horizon)}
-    network.eval()
-    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
-    with torch.no_grad(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        program = torch.onnx.export(
-            network,
-            (),
-            kwargs=dict(inputs),
-            dynamo=True,
-            opset_version=OPSET,
-            input_names=list(inputs),
-            output_names=["log_change", "course"],
-            dynamic_shapes={name: {0: torch.export.Dim.DYNAMIC} for name in inputs},
-            verbose=False,
-        )
-        outputs = dict(zip(("log_change", "course"), network(**inputs), strict=True))
-    assert program is not None
-    program.save(str(weights), external_data=False)
-    body: dict[str, Any] = card(figures, hashlib.sha256(weights.read_bytes()).hexdigest())
-    checked = ModelCard.model_validate(body)
-    (folder / "model.yaml").write_text(
-        yaml.safe_dump(body, sort_keys=False, allow_unicode=True, width=110), encoding="utf-8"
-    )
-    (folder / "README.md").write_text(text(), encoding="utf-8")
-    write_parity_sample(
-        folder, checked, *({k: t.numpy() for k, t in part.items()} for part in (inputs, outputs))
-    )
-    read_model(folder)
-    return checked
+    dynamic = {name: {0: "batch"} for name in inputs}
+    export_one(network, inputs, dynamic, card(figures), repository, text())
 
 
 def _pinball(guessed: Tensor, truth: Tensor) -> Tensor:
