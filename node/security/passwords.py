@@ -2,17 +2,31 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import unicodedata
+from base64 import b64encode
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
+from argon2.low_level import ARGON2_VERSION
 
 SHORTEST, LONGEST = 12, 1024  # characters
 SECONDS_TO_WAIT = 5.0  # for others whose passwords are looked at
 
+
 _hasher = PasswordHasher()
-_NOBODYS = _hasher.hash("nobody's password")  # so that an unknown name takes as long as a known one
+
+
+def _of_no_password() -> str:
+    """Looks as a hash does and takes as long to compare with, and no password was hashed for it."""
+    lengths = (_hasher.salt_len, _hasher.hash_len)
+    salt, digest = (b64encode(os.urandom(length)).decode().rstrip("=") for length in lengths)
+    cost = f"m={_hasher.memory_cost},t={_hasher.time_cost},p={_hasher.parallelism}"
+    return f"$argon2id$v={ARGON2_VERSION}${cost}${salt}${digest}"
+
+
+_NOBODYS = _of_no_password()  # so that an unknown name takes as long as a known one
 _turns = threading.BoundedSemaphore(2)  # each takes 64 MiB and a core
 
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from argon2 import PasswordHasher, extract_parameters
+from argon2.exceptions import VerifyMismatchError
 
+from node.security import passwords
 from node.security.passwords import PasswordError, hashed, is_outdated, is_right
 
 
@@ -17,6 +20,14 @@ def test_a_password_is_kept_as_argon2id_and_never_twice_the_same() -> None:
     assert not is_right("nobody's password", None)
     assert not is_right("correct horse", "not a hash")
     assert not is_outdated(one)
+
+
+def test_an_unknown_name_is_looked_at_as_a_known_one_is() -> None:
+    known = hashed("anna", "correct horse")
+    assert extract_parameters(passwords._NOBODYS) == extract_parameters(known)
+    for kept in (known, passwords._NOBODYS):
+        with pytest.raises(VerifyMismatchError):  # at the end, and not for its form at the beginning
+            PasswordHasher().verify(kept, "another password")
 
 
 def test_a_password_is_the_same_from_every_keyboard() -> None:
