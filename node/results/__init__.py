@@ -15,7 +15,8 @@ from inference.picture import Pictures
 from inference.volume import Volume
 from node.results.burden import burden_report, has_uptake
 from node.results.change import NO_EVIDENCE, PriorEvidence, change_report, has_change
-from node.results.edition import KINDS, Edition, Predecessor, ResultFile, key_image_uids, save
+from node.results.edition import KINDS, Edition, Predecessor, ResultFile, key_image_uids
+from node.results.encoding import save
 from node.results.identity import edition_identity
 from node.results.keyobjects import key_objects
 from node.results.layout import Rgb

@@ -243,14 +243,6 @@ def key_image_uids(reading: Reading, volume: Volume) -> list[str]:
     return uids or list(reading.image_uids) or [middle_image_uid(volume)]
 
 
-def save(instance: Dataset, path: Path) -> None:
-    """Writes whole or not at all; ``path``'s folder is made."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(".part")
-    instance.save_as(part, enforce_file_format=True)
-    part.replace(path)
-
-
 def _study_reference(study_uid: str, series: dict[str, list[Dataset]]) -> Dataset:
     study = Dataset()
     study.StudyInstanceUID = study_uid

@@ -14,14 +14,14 @@ import numpy.typing as npt
 from pydicom import DataElement, Dataset
 from pydicom.charset import convert_encodings, default_encoding
 from pydicom.dataelem import RawDataElement
-from pydicom.filebase import DicomBytesIO
-from pydicom.filewriter import correct_ambiguous_vr, write_dataset
+from pydicom.filewriter import correct_ambiguous_vr
 from pydicom.tag import Tag
 
 from inference.findings import Mask
 from inference.picture import Pictures
 from node.results import codes
 from node.results.edition import Edition
+from node.results.encoding import encoded, item, sequence
 from node.results.source import plane_position, slice_spacing
 
 _Drawn = tuple[tuple[slice, slice], npt.NDArray[np.bool_]]
@@ -65,7 +65,7 @@ def place_frames(instance: Dataset, edition: Edition, masks: Sequence[Mask], tou
     instance.DimensionOrganizationSequence[0].DimensionOrganizationUID = organization
     for index in instance.DimensionIndexSequence:
         index.DimensionOrganizationUID = organization
-    _place_encoded(instance, b"".join(map(_item, groups)))
+    _place_encoded(instance, b"".join(map(item, groups)))
 
 
 def _place_encoded(instance: Dataset, items: bytes) -> None:
@@ -87,13 +87,13 @@ class _Plane:
 
     def __init__(self, edition: Edition, index: int, ordinal: int) -> None:
         image = edition.volume.images[index]
-        derivations = [_encoded(_derivation(edition, *image))] if image is not None else []
-        self._derivation = _sequence("DerivationImageSequence", *derivations)
+        derivations = [encoded(_derivation(edition, *image))] if image is not None else []
+        self._derivation = sequence("DerivationImageSequence", *derivations)
         self._position = b""
         if not isinstance(edition.volume, Pictures):
             position = Dataset()
             position.ImagePositionPatient = plane_position(edition.volume, index)
-            self._position = _sequence("PlanePositionSequence", _encoded(position))
+            self._position = sequence("PlanePositionSequence", encoded(position))
         self._ordinal = ordinal
 
     def group(self, segment: int, identification: bytes) -> bytes:
@@ -101,31 +101,13 @@ class _Plane:
         indices = [segment, self._ordinal] if self._position else [segment]  # pictures have no order in space
         values = struct.pack(f"<{len(indices)}L", *indices)
         content = struct.pack("<HH2sH", 0x0020, 0x9157, b"UL", len(values)) + values  # DimensionIndexValues
-        return self._derivation + _sequence("FrameContentSequence", content) + self._position + identification
+        return self._derivation + sequence("FrameContentSequence", content) + self._position + identification
 
 
 def _identification(segment: int) -> bytes:
-    item = Dataset()
-    item.add(DataElement("ReferencedSegmentNumber", "US", segment))
-    return _sequence("SegmentIdentificationSequence", _encoded(item))
-
-
-def _sequence(keyword: str, *contents: bytes) -> bytes:
-    """A sequence of items in Explicit VR Little Endian (PS3.5 7.5)."""
-    items = b"".join(map(_item, contents))
-    tag = Tag(keyword)
-    return struct.pack("<HH2sxxL", tag.group, tag.element, b"SQ", len(items)) + items
-
-
-def _item(content: bytes) -> bytes:
-    return struct.pack("<HHL", 0xFFFE, 0xE000, len(content)) + content
-
-
-def _encoded(item: Dataset) -> bytes:
-    buffer = DicomBytesIO()
-    buffer.is_little_endian, buffer.is_implicit_VR = True, False
-    write_dataset(buffer, item)
-    return buffer.getvalue()
+    identified = Dataset()
+    identified.add(DataElement("ReferencedSegmentNumber", "US", segment))
+    return sequence("SegmentIdentificationSequence", encoded(identified))
 
 
 def _packed(frames: Sequence[_Drawn], shape: tuple[int, int]) -> bytes:

@@ -12,7 +12,8 @@ from pydicom import dcmread
 from inference.findings import Model, Reading
 from inference.picture import PLANE, Pictures
 from node.results import codes
-from node.results.edition import Edition, ResultFile, save
+from node.results.edition import Edition, ResultFile
+from node.results.encoding import save
 from node.results.identity import SOFTWARE_VERSION, edition_identity, reading_identity
 from node.results.report import device_observer
 from node.results.source import read_sources
