@@ -15,14 +15,15 @@ from inference.engine.embedded import EmbeddedEngine
 from inference.parity import verify
 from training.detection.networks import ACTIVATIONS
 from training.evaluate import evaluate
-from training.lung_nodules import backgrounds, cards
+from training.lung_nodules import backgrounds, cards, phantom_scans
 from training.lung_nodules.backgrounds import Background, lung_depth, real_background
 from training.lung_nodules.characteriser import characteriser_losses, overlap
-from training.lung_nodules.crops import SHAPE, Stack, phantom_candidates
+from training.lung_nodules.crops import SHAPE, Stack
 from training.lung_nodules.detector import detector_losses, stacked
 from training.lung_nodules.mining import scan_candidates
 from training.lung_nodules.networks import Characteriser, Detector
 from training.lung_nodules.patches import PatchSource
+from training.lung_nodules.phantom_scans import Slab, searched
 from training.lung_nodules.recipe import Plan, export, learn
 from training.lung_nodules.sources import luna16
 from training.phantoms.anatomy import chest_anatomy
@@ -44,7 +45,7 @@ NATIVE = {
     "Log",
     "Concat",
 }
-NATIVE |= {"Slice", "ReduceMean", "ReduceMax", "Gemm", "AveragePool", "Softmax"}
+NATIVE |= {"Slice", "ReduceMean", "ReduceMax", "Gemm", "AveragePool", "MaxPool", "Softmax"}
 
 
 @pytest.fixture(scope="module")
@@ -98,11 +99,36 @@ def test_a_stack_is_sampled_in_millimetres_and_put_back() -> None:
     assert overlap(stack.uncrop(mask, (4, 64, 60), 1.0) >= 0.5, ball) > 0.9
 
 
-def test_phantom_candidates_hold_nodules_and_what_is_none() -> None:
-    candidates = phantom_candidates(1003, positives=3, negatives=3)
+@pytest.fixture
+def thin_slabs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(phantom_scans, "_MOST_VOXELS", 1_500_000)
+
+
+@pytest.mark.usefixtures("thin_slabs")
+def test_candidates_are_what_the_detector_marks_in_scans_and_their_nodules() -> None:
+    torch.manual_seed(0)
+    everywhere = Detector(width=8)
+    with torch.no_grad():
+        everywhere.head[1].bias[0] = 1.0
+    candidates = searched(everywhere, 1003, scans=1, nodules=4)
     assert {c.nodule for c in candidates} == {0.0, 1.0}
     assert all(c.mask.any() == bool(c.nodule) for c in candidates)
     assert all(c.kind >= 0 and c.malignancy in (0.0, 1.0) for c in candidates if c.nodule)
+    blind = searched(Detector(width=8), 1003, scans=1, nodules=4)
+    assert len(blind) < len(candidates)
+    assert all(c.nodule for c in blind)
+
+
+@pytest.mark.usefixtures("thin_slabs")
+def test_a_phantom_s_scan_has_the_pixels_and_slices_of_a_clinic_s() -> None:
+    slab = Slab.drawn(1004)
+    rng = np.random.default_rng(1)
+    one, other = (slab.scanned((), rng) for _ in range(2))
+    assert one.spacing_mm == pytest.approx(slab.grid.spacing_mm)
+    assert 1.0 <= one.spacing_mm[0] <= 5.0
+    assert 0.6 <= one.spacing_mm[1] <= 1.4
+    assert one.voxels.std() > 200
+    assert not np.array_equal(one.voxels, other.voxels)
 
 
 def test_a_real_scan_s_lungs_are_found_within_its_body() -> None:
@@ -121,6 +147,18 @@ def test_every_activation_makes_a_network_that_runs(activation: str) -> None:
         assert Detector(activation, 8).eval()(torch.zeros(1, 1, 16, 32, 16)).shape == (1, 3, 8, 16, 8)
         mask, judged = Characteriser(activation).eval()(torch.zeros(2, 1, *SHAPE), torch.ones(2, 1))
     assert (mask.shape, judged.shape) == ((2, 1, *SHAPE), (2, 6))
+
+
+def test_weights_from_before_the_rim_was_judged_answer_as_they_did() -> None:
+    torch.manual_seed(0)
+    one, other = Characteriser().eval(), Characteriser().eval()
+    before = one.state_dict()
+    with torch.no_grad():
+        before["judge.0.weight"][:, -48:] = 0
+        other.go_on_from({**before, "judge.0.weight": before["judge.0.weight"][:, :-48]})
+        crop, spacing = torch.randn(2, 1, *SHAPE), torch.ones(2, 1)
+        answers = zip(one(crop, spacing), other(crop, spacing), strict=True)
+        assert all(torch.equal(a, b) for a, b in answers)
 
 
 def test_exported_networks_answer_as_they_did_in_training_and_are_native_to_tensorrt(tmp_path: Path) -> None:
@@ -153,11 +191,11 @@ def test_an_unknown_task_layout_or_activation_is_named(tmp_path: Path) -> None:
 TINY = Plan(
     chests=1,
     crop_chests=1,
-    mined=1,
     detector_steps=2,
     characteriser_steps=2,
     patch=32,
-    candidates_each=(2, 2),
+    scans_each=1,
+    nodules_each=6,
 )
 
 
@@ -206,7 +244,7 @@ def test_nodules_without_a_border_teach_nothing_of_masks(luna16_folder: Path) ->
 
 
 def test_a_second_training_with_the_same_seed_gives_the_same_weights_and_figures(
-    luna16_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    luna16_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, thin_slabs: None
 ) -> None:
     """The whole recipe, in small, on a data set as released; nothing is shared between the two runs."""
     monkeypatch.setattr(backgrounds, "PHANTOM_GRID", Grid.centred((48, 64, 96), (1.5, 1.5, 1.5)))

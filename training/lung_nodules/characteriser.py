@@ -178,7 +178,7 @@ def train_characteriser(
     torch.manual_seed(seed)
     network = Characteriser(activation)
     if start is not None:
-        network.load_state_dict(torch.load(start, map_location="cpu", weights_only=True))
+        network.go_on_from(torch.load(start, map_location="cpu", weights_only=True))
 
     source = CandidateSource(candidates, seed, batch_size)
 

@@ -1,4 +1,4 @@
-"""Training crops for the characteriser: candidates looked at closely, real and phantom."""
+"""Training crops for the characteriser: candidates looked at closely."""
 
 from __future__ import annotations
 
@@ -9,22 +9,33 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
+from inference.resample import sample_crops
+from inference.volume import Volume
 from training.datasets.lidc_slices import SIDE, SliceNodule
-from training.lung_nodules.sites import with_attached
-from training.phantoms.acquisition import Scan
-from training.phantoms.anatomy import Anatomy, chest_anatomy
-from training.phantoms.chest import random_nodules, scanned, truth
-from training.phantoms.fields import Array, Grid
-from training.phantoms.nodules import NODULE_TYPES, Nodule
+from training.phantoms.fields import Array
+from training.phantoms.nodules import NODULE_TYPES
 
 SHAPE = (12, 40, 40)
 SLICE_TO_PIXEL = 2.0
 UNKNOWN_HU = np.nan
+_OUTSIDE_HU = -8000.0
 
 
 def crop_spacing(diameter_mm: float) -> float:
     """Spacing of rows and columns for a candidate of this diameter: it then spans some 16 of 40 pixels."""
     return float(np.clip(diameter_mm / 16, 0.5, 3.2))
+
+
+def crop_steps(spacing_mm: float) -> tuple[float, float, float]:
+    """Of slices, rows and columns, mm."""
+    return spacing_mm * SLICE_TO_PIXEL, spacing_mm, spacing_mm
+
+
+def cut(volume: Volume, center_mm: npt.ArrayLike, spacing_mm: float) -> Array:
+    """HU of a crop about a place in a scan (LPS mm), NaN beyond the scan."""
+    crop: Array = sample_crops(volume, center_mm, SHAPE, crop_steps(spacing_mm), fill=_OUTSIDE_HU)[0]
+    crop[crop < _OUTSIDE_HU / 2] = np.nan
+    return crop
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,7 +139,7 @@ def lidc_candidates(
             if rng.random() < 0.35:
                 hu = _cut_as_if(hu, offsets[int(rng.integers(len(offsets)))], spacing, nodule.spacing_mm)
             kind = NODULE_TYPES.index(nodule.kind) if nodule.kind else -1
-            out.append(_candidate(hu, mask, spacing, 1.0, lidc_malignancy(nodule), kind, True))
+            out.append(candidate(hu, mask, spacing, 1.0, lidc_malignancy(nodule), kind, True))
         for mark in nodule.marks:
             out += [_negative(stack, mark, float(rng.lognormal(np.log(6), 0.4))) for _ in range(2 * copies)]
         if rng.random() < 0.5 * copies:
@@ -157,12 +168,12 @@ def _cut_as_if(hu: Array, offset: tuple[float, float], spacing: float, pixel_mm:
 
 def negative(hu: Array, spacing: float, *, real: bool) -> Candidate:
     """A crop that shows no nodule in its middle."""
-    return _candidate(hu, np.zeros(SHAPE, np.float32), spacing, 0.0, -1.0, -1, real)
+    return candidate(hu, np.zeros(SHAPE, np.float32), spacing, 0.0, -1.0, -1, real)
 
 
 def positive(hu: Array, spacing: float, *, real: bool) -> Candidate:
     """A crop with a nodule in its middle of which nothing else is known."""
-    return _candidate(hu, np.zeros(SHAPE, np.float32), spacing, 1.0, -1.0, -1, real)
+    return candidate(hu, np.zeros(SHAPE, np.float32), spacing, 1.0, -1.0, -1, real)
 
 
 def _negative(stack: Stack, center: Sequence[float], diameter_mm: float) -> Candidate:
@@ -170,77 +181,8 @@ def _negative(stack: Stack, center: Sequence[float], diameter_mm: float) -> Cand
     return negative(stack.crop(center, spacing)[0], spacing, real=True)
 
 
-def _candidate(
+def candidate(
     hu: Array, mask: Array, spacing: float, nodule: float, malignancy: float, kind: int, real: bool
 ) -> Candidate:
     per_cent = np.clip(np.rint(mask * 100), 0, 100).astype(np.uint8)
     return Candidate(hu.astype(np.float16), per_cent, spacing, nodule, malignancy, kind, real)
-
-
-def phantom_candidates(
-    seed: int, positives: int = 18, negatives: int = 12, shifted: bool = False
-) -> list[Candidate]:
-    """Candidates of one phantom chest, each scanned anew at its crop's own resolution; every third nodule is
-    attached to the pleura."""
-    rng = np.random.default_rng([seed, 81])
-    anatomy = chest_anatomy(seed)
-    recipes = with_attached(rng, anatomy, random_nodules(anatomy, positives, seed + 50_000), every=3)
-    out = []
-    for nodule in recipes:
-        lesion = truth(
-            anatomy,
-            _about(nodule.center_mm, 0.5 if nodule.diameter_mm < 16 else 1.0, 1.9 * nodule.diameter_mm + 6),
-            nodule,
-        )
-        if lesion is None:
-            continue
-        spacing = crop_spacing(lesion.diameter_mm * rng.uniform(0.72, 1.4))
-        shift = rng.normal(0, 0.09 * lesion.diameter_mm, 3)
-        grid = _crop_grid(np.add(lesion.center_mm, shift), spacing)
-        scan = Scan.drawn(rng, shifted)
-        hu, _ = scanned(anatomy, grid, recipes, scan, rng)
-        lesion_here = truth(anatomy, grid, nodule)
-        mask = np.zeros(SHAPE, np.float32)
-        if lesion_here is not None:
-            m = lesion_here.mask
-            mask[tuple(slice(o, o + n) for o, n in zip(m.origin, m.voxels.shape, strict=True))] = m.voxels
-        out.append(
-            _candidate(
-                hu, mask, spacing, 1.0, float(nodule.malignant), NODULE_TYPES.index(nodule.kind), False
-            )
-        )
-    tubes = [anatomy.tubes[n] for n in ("pulmonary vessels", "bronchi", "scars", "spurs")]
-    for _ in range(negatives):
-        tube = tubes[int(rng.choice(4, p=[0.55, 0.15, 0.2, 0.1]))]
-        if not len(tube):
-            continue
-        which = rng.choice(len(tube), p=tube.radii / tube.radii.sum())
-        center = (tube.starts[which] + tube.ends[which]) / 2
-        if any(np.linalg.norm(center - n.center_mm) < n.diameter_mm / 2 + 7 for n in recipes):
-            continue
-        spacing = crop_spacing(float(np.clip(tube.radii[which] * rng.uniform(2, 6), 4, 22)))
-        hu = phantom_crop(anatomy, center, spacing, recipes, Scan.drawn(rng, shifted), rng)
-        out.append(negative(hu, spacing, real=False))
-    return out
-
-
-def phantom_crop(
-    anatomy: Anatomy,
-    center_lps: npt.ArrayLike,
-    spacing: float,
-    recipes: Sequence[Nodule],
-    scan: Scan,
-    rng: np.random.Generator,
-) -> Array:
-    """HU of a crop about a point of a phantom chest."""
-    return scanned(anatomy, _crop_grid(center_lps, spacing), recipes, scan, rng)[0]
-
-
-def _crop_grid(center_lps: npt.ArrayLike, spacing: float) -> Grid:
-    x, y, z = (float(v) for v in np.asarray(center_lps))
-    return Grid.centred(SHAPE, (spacing * SLICE_TO_PIXEL, spacing, spacing), (z, y, x))
-
-
-def _about(center_lps: Sequence[float], spacing: float, side_mm: float) -> Grid:
-    n = int(np.ceil(side_mm / spacing))
-    return Grid.centred((n, n, n), (spacing,) * 3, (center_lps[2], center_lps[1], center_lps[0]))

@@ -5,32 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
 from inference.findings import Point
 from inference.readers.candidates import Candidate as Place
 from inference.readers.candidates import peaks
-from inference.resample import sample_crops
 from inference.volume import Volume
 from training.lung_nodules.backgrounds import Background
-from training.lung_nodules.crops import (
-    SHAPE,
-    SLICE_TO_PIXEL,
-    Candidate,
-    crop_spacing,
-    negative,
-    phantom_crop,
-    positive,
-)
+from training.lung_nodules.crops import Candidate, crop_spacing, cut, negative, positive
 from training.lung_nodules.networks import Detector
 from training.lung_nodules.patches import STRIDE, scaled
 from training.lung_nodules.sources import RealSeries
-from training.phantoms.acquisition import Scan
-from training.phantoms.anatomy import chest_anatomy
 from training.phantoms.fields import Array, Grid
-
-_OUTSIDE_HU = -8000.0
 
 
 def places(
@@ -49,23 +35,6 @@ def places(
     return peaks(heat, diameter, coarse, threshold=threshold, most=most)
 
 
-def phantom_negatives(
-    network: Detector, background: Background, seed: int, most: int = 30
-) -> list[Candidate]:
-    """False candidates on the lesion-free chest of patient ``seed``, scanned anew at each crop."""
-    rng = np.random.default_rng([seed, 101])
-    scanned = Scan.drawn(rng).acquire(background.hu.astype(np.float32), background.grid, rng)
-    anatomy = chest_anatomy(seed)
-    out = []
-    for place in places(network, scanned, background.grid, most=most):
-        spacing = crop_spacing(place.diameter_mm * rng.uniform(0.75, 1.35))
-        center = np.add(place.center_mm, rng.normal(0, 0.7, 3))
-        out.append(
-            negative(phantom_crop(anatomy, center, spacing, (), Scan.drawn(rng), rng), spacing, real=False)
-        )
-    return out
-
-
 def real_negatives(
     network: Detector,
     background: Background,
@@ -82,7 +51,7 @@ def real_negatives(
         for number in range(copies):
             spacing = crop_spacing(place.diameter_mm * rng.uniform(0.75, 1.35))
             center = np.add(place.center_mm, rng.normal(0, 1.0, 3) * (number > 0))
-            out.append(negative(_cut(volume, center, spacing), spacing, real=True))
+            out.append(negative(cut(volume, center, spacing), spacing, real=True))
     return out
 
 
@@ -98,13 +67,6 @@ def scan_candidates(scan: RealSeries, seed: int, copies: int = 2) -> list[Candid
         for _ in range(copies):
             spacing = crop_spacing(diameter * rng.uniform(0.7, 1.4))
             shift = rng.normal(0, 0.09 * diameter, 3)
-            hu = _cut(volume, np.add(center, shift), spacing)
+            hu = cut(volume, np.add(center, shift), spacing)
             out.append((positive if is_nodule else negative)(hu, spacing, real=True))
     return out
-
-
-def _cut(volume: Volume, center: npt.NDArray[np.floating], spacing: float) -> Array:
-    steps = (spacing * SLICE_TO_PIXEL, spacing, spacing)
-    crop: Array = sample_crops(volume, [center], SHAPE, steps, fill=_OUTSIDE_HU)[0]
-    crop[crop < _OUTSIDE_HU / 2] = np.nan
-    return crop

@@ -7,6 +7,8 @@ from torch import Tensor, nn
 
 from training.detection.networks import ACTIVATIONS, Convolution, Kernel, Residual, UNet
 
+_RIM = 7
+
 
 class Detector(UNet):
     """In: (batch, 1, slice, row, column), a multiple of 16 each. Out: (batch, 3, half of each): logit of a
@@ -29,7 +31,8 @@ class Characteriser(nn.Module):
     In: ``crop`` (batch, 1, 12, 40, 40), the candidate in the middle; ``spacing_mm`` (batch, 1), that of its
     rows and columns (slices lie twice as far apart). Slices that are not known are zero.
     Out: mask logits of the crop's shape, and (batch, 6): logits of being a nodule, of malignancy, and of
-    the four types.
+    the four types. They are judged by the whole crop, by what lies in the mask, and by what lies in the rim
+    about it, where spicules are.
     """
 
     def __init__(self, activation: str = "relu", width: int = 8) -> None:
@@ -50,11 +53,18 @@ class Characteriser(nn.Module):
         self.merge1 = Convolution(2 * w[0], w[0], activation, flat)
         self.mask = nn.Conv3d(w[0], 1, 1)
         self.judge = nn.Sequential(
-            nn.Linear(w[3] + 2 * w[2] + w[1] + 2, 64),
+            nn.Linear(w[3] + 2 * w[2] + 3 * w[1] + 2, 64),
             ACTIVATIONS[activation](),
             nn.Dropout(0.25),
             nn.Linear(64, 6),
         )
+
+    def go_on_from(self, weights: dict[str, Tensor]) -> None:
+        """Take earlier weights. Those that knew nothing of the rim answer as before until they have learned
+        of it."""
+        first = weights["judge.0.weight"]
+        new = self.judge[0].in_features - first.shape[1]
+        self.load_state_dict({**weights, "judge.0.weight": nn.functional.pad(first, (0, max(new, 0)))})
 
     def forward(self, crop: Tensor, spacing_mm: Tensor) -> tuple[Tensor, Tensor]:
         a = self.stem(crop)
@@ -70,7 +80,9 @@ class Characteriser(nn.Module):
         size = torch.log(share) / 3 + torch.log(spacing_mm)
         half = nn.functional.avg_pool3d(inside, (1, 2, 2))
         within = (b * half).mean((2, 3, 4)) / share
-        seen = torch.cat(
-            [d.mean((2, 3, 4)), c.amax((2, 3, 4)), c.mean((2, 3, 4)), within, size, torch.log(spacing_mm)], 1
-        )
-        return mask, self.judge(seen)
+        rim = nn.functional.max_pool3d(half, _RIM, 1, _RIM // 2) - half
+        at_rim = b * rim
+        around = at_rim.mean((2, 3, 4)) / (rim.mean((2, 3, 4)) + 1e-4)
+        whole = [d.mean((2, 3, 4)), c.amax((2, 3, 4)), c.mean((2, 3, 4))]
+        seen = [*whole, within, size, torch.log(spacing_mm), around, at_rim.amax((2, 3, 4))]
+        return mask, self.judge(torch.cat(seen, 1))

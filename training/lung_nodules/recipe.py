@@ -20,12 +20,13 @@ from training.loop import Schedule
 from training.lung_nodules import cards
 from training.lung_nodules.backgrounds import Background, phantom_background, real_background
 from training.lung_nodules.characteriser import train_characteriser
-from training.lung_nodules.crops import Candidate, lidc_candidates, phantom_candidates
+from training.lung_nodules.crops import Candidate, lidc_candidates
 from training.lung_nodules.detector import train_detector
 from training.lung_nodules.export import CharacteriserForService, DetectorForService
 from training.lung_nodules.kept import kept_candidates
-from training.lung_nodules.mining import phantom_negatives, real_negatives, scan_candidates
+from training.lung_nodules.mining import real_negatives, scan_candidates
 from training.lung_nodules.networks import Characteriser, Detector
+from training.lung_nodules.phantom_scans import searched
 from training.lung_nodules.sources import RealSeries, Sources
 
 _FIRST_CHEST, _FIRST_CROPS = 1000, 2000
@@ -36,18 +37,17 @@ _PATIENTS_HELD_OUT = 60
 class Plan:
     """How much of everything. Seeds below 10,000 are training's; evaluation draws from 70,000 on.
 
-    candidates_each: nodules and others that are cut from each of ``crop_chests``. mined: of how many chests
-    the detector's mistakes become hard negatives. start: the folder of an earlier run whose weights this one
-    goes on from.
+    scans_each, nodules_each: how often each of ``crop_chests`` is scanned for the second stage, and with how
+    many nodules. start: the folder of an earlier run whose weights this one goes on from.
     """
 
     chests: int = 40
-    crop_chests: int = 25
-    mined: int = 14
+    crop_chests: int = 40
+    scans_each: int = 6
+    nodules_each: int = 14
     detector_steps: int = 1800
     characteriser_steps: int = 1100
     patch: int = 64
-    candidates_each: tuple[int, int] = (18, 12)
     seed: int = 1
     activation: str = "relu"
     device: str = "cpu"
@@ -96,10 +96,9 @@ def learn(sources: Sources, out: Path, plan: Plan) -> Learned:
         start=starts["detector"],
     )
     detector.to("cpu")
-    learned, checked = prepare(sources, out / "candidates", plan)
+    learned, checked = prepare(detector, sources, out / "candidates", plan)
     learned = learned + kept_candidates(
-        out / "candidates" / "mistaken.npz",
-        lambda: _mistaken(detector, chests[: plan.mined], sources.scans, real),
+        out / "candidates" / "mistaken.npz", lambda: _mistaken(detector, sources.scans, real)
     )
     characteriser, _ = train_characteriser(
         learned,
@@ -126,15 +125,10 @@ def _mixed(phantoms: Sequence[Background], real: Sequence[Background]) -> list[B
 
 
 def _mistaken(
-    detector: Detector,
-    chests: Sequence[Background],
-    scans: Sequence[RealSeries],
-    real: Mapping[str, Background],
+    detector: Detector, scans: Sequence[RealSeries], real: Mapping[str, Background]
 ) -> list[Candidate]:
     out: list[Candidate] = []
-    for number, chest in enumerate(track(chests, "hard negatives")):
-        out += phantom_negatives(detector, chest, _FIRST_CHEST + number, most=20)
-    for scan in scans:
+    for scan in track(scans, "hard negatives"):
         if not scan.held_out:
             out += real_negatives(detector, real[scan.name], scan.load(), scan.known)
     return out
@@ -195,7 +189,9 @@ def _chests(folder: Path, plan: Plan) -> list[Background]:
     return [phantom_background(seed, folder) for seed in track(seeds, "phantom chests")]
 
 
-def prepare(sources: Sources, folder: Path, plan: Plan) -> tuple[list[Candidate], list[Candidate]]:
+def prepare(
+    detector: Detector, sources: Sources, folder: Path, plan: Plan
+) -> tuple[list[Candidate], list[Candidate]]:
     """Candidates to learn from, and those that choose the weights: other phantoms, other patients. They are
     kept in ``folder``."""
     seeds = range(_FIRST_CROPS, _FIRST_CROPS + plan.crop_chests)
@@ -205,7 +201,7 @@ def prepare(sources: Sources, folder: Path, plan: Plan) -> tuple[list[Candidate]
         return [
             c
             for seed in track(part, "phantom candidates")
-            for c in phantom_candidates(seed, *plan.candidates_each)
+            for c in searched(detector, seed, plan.scans_each, plan.nodules_each)
         ]
 
     learned = kept_candidates(folder / "phantoms.npz", lambda: of_phantoms(seeds[held:]))
@@ -255,7 +251,9 @@ def _learned_from(
         real.append({**one, "description": description})
     chests = {"name": "chest phantoms", "kind": "phantom", "license": "Apache-2.0"}
     drawn = "nodules drawn in anew for every patch"
-    closer = f"candidates, with the detector's mistakes in {plan.mined} more chests"
+    closer = (
+        f"what the detector marks in {plan.scans_each} scans of each, {plan.nodules_each} nodules in a scan"
+    )
     slices = {
         "name": "LIDC-IDRI slice crops, train",
         "kind": "real",

@@ -8,7 +8,6 @@ from dataclasses import replace
 import numpy as np
 
 from inference.findings import Point
-from training.phantoms.anatomy import Anatomy
 from training.phantoms.fields import Array, Field
 from training.phantoms.nodules import Nodule
 
@@ -50,13 +49,16 @@ def attached_place(rng: np.random.Generator, lungs: Field, diameter_mm: float) -
 
 
 def with_attached(
-    rng: np.random.Generator, anatomy: Anatomy, nodules: Sequence[Nodule], every: int
+    rng: np.random.Generator, lungs: Field, nodules: Sequence[Nodule], every: int
 ) -> list[Nodule]:
-    """The same nodules, every second, third ... moved onto the pleura where that lies clear of the others."""
+    """The same nodules, every second, third ... moved onto the pleura where that lies clear of the others.
+
+    lungs: depth below the pleura in mm.
+    """
     placed = list(nodules)
     for number in range(0, len(placed), every):
         nodule = placed[number]
-        center = attached_place(rng, anatomy.fields["lungs"], nodule.diameter_mm)
+        center = attached_place(rng, lungs, nodule.diameter_mm)
         others = placed[:number] + placed[number + 1 :]
         if all(
             np.linalg.norm(np.subtract(center, o.center_mm)) > (o.diameter_mm + nodule.diameter_mm) / 2 + 4

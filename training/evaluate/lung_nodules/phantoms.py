@@ -103,7 +103,7 @@ def phantom_case(seed: int, split: str) -> Phantom:
         return chest_phantom(seed, *_GRID, NODULES, scan=scan)
     anatomy = chest_anatomy(seed)
     nodules = random_nodules(anatomy, NODULES, seed, Grid.centred(*_GRID))
-    placed = with_attached(np.random.default_rng([seed, 96]), anatomy, nodules, every=2)
+    placed = with_attached(np.random.default_rng([seed, 96]), anatomy.fields["lungs"], nodules, every=2)
     return chest_phantom(seed, *_GRID, placed, scan=scan)
 
 
