@@ -8,7 +8,7 @@ import traceback
 from collections.abc import Iterator
 
 import pytest
-from sqlalchemy import func, make_url, select, text
+from sqlalchemy import URL, func, make_url, select, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
@@ -106,7 +106,8 @@ def test_what_the_url_says_of_deadlines_stays_and_the_others_are_set() -> None:
     query = with_deadlines(url).query
     assert (query["keepalives_idle"], query["sslmode"]) == ("600", "require")
     assert {"connect_timeout", "keepalives_interval", "keepalives_count", "tcp_user_timeout"} < set(query)
-    assert with_deadlines(make_url("sqlite:///overread.db")) == make_url("sqlite:///overread.db")
+    file = URL.create("sqlite", database="overread.db")
+    assert with_deadlines(file) == file
 
 
 def test_the_system_gives_up_a_connection_whose_host_has_vanished(free_port: int) -> None:
