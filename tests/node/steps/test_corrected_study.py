@@ -80,6 +80,7 @@ def read_anew(room: ReadingRoom, study_uid: str) -> StoredReading:
     return read(room, study_uid, again.revision_number)
 
 
+@pytest.mark.slow
 def test_results_follow_a_prior_that_is_corrected_and_one_that_is_gone(
     database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
