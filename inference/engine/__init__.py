@@ -44,20 +44,17 @@ class Engine(Protocol):
 
 
 def infer_each(engine: Engine, model: str, inputs: Iterable[Tensors]) -> Iterator[Tensors]:
-    """``engine.infer`` for each of independent ``inputs``, in their order, which are made as they are needed;
-    as many calls overlap as the engine takes at once.
+    """``engine.infer`` for each of independent ``inputs``, in their order. As many calls overlap as the engine
+    takes at once; meanwhile the next inputs are made, and the answers that are there are made use of.
 
     Raises:
         EngineError: see ``Engine.infer``.
     """
-    if engine.at_once == 1:
-        yield from (engine.infer(model, one) for one in inputs)
-        return
     with ThreadPoolExecutor(engine.at_once) as pool:
         under_way: deque[Future[Tensors]] = deque()
         for one in inputs:
             under_way.append(pool.submit(engine.infer, model, one))
-            if len(under_way) == engine.at_once:
+            if len(under_way) > engine.at_once:
                 yield under_way.popleft().result()
         while under_way:
             yield under_way.popleft().result()

@@ -12,6 +12,7 @@ from inference.volume import Floats
 
 _HALO = 48
 _MOST_VOXELS = 20_000_000
+_LEAST_RADIUS_MM = 3.0
 
 
 @dataclass(frozen=True)
@@ -39,19 +40,19 @@ def peaks(
     """
     top = (ndimage.maximum_filter(heat, 3) == heat) & (heat >= threshold)
     index = np.argwhere(top)
-    order = np.argsort(-heat[top], kind="stable")
+    index = index[np.argsort(-heat[top], kind="stable")]
+    centers = index @ affine[:3, :3].T + affine[:3, 3]
+    left = np.ones(len(index), bool)
     found: list[Candidate] = []
-    for at in index[order]:
-        x, y, z = (float(v) for v in affine[:3, :3] @ at + affine[:3, 3])
+    for number, (at, center) in enumerate(zip(index, centers, strict=True)):
+        if not left[number]:
+            continue
+        x, y, z = center.tolist()
         size = float(diameter_mm[tuple(at)])
-        inside = any(
-            np.linalg.norm(np.subtract((x, y, z), other.center_mm)) < max(other.diameter_mm / 2, 3.0)
-            for other in found
-        )
-        if not inside:
-            found.append(Candidate((x, y, z), size, float(heat[tuple(at)])))
+        found.append(Candidate((x, y, z), size, float(heat[tuple(at)])))
         if len(found) == most:
             break
+        left &= np.linalg.norm(centers - center, axis=1) >= max(size / 2, _LEAST_RADIUS_MM)
     return found
 
 

@@ -46,3 +46,19 @@ def test_a_call_that_fails_is_said_in_its_turn(at_once: int) -> None:
     assert int(next(answers)["y"][0]) == 10
     with pytest.raises(EngineError, match="nothing to see"):
         next(answers)
+
+
+def test_the_next_inputs_are_made_while_a_call_is_under_way() -> None:
+    made = threading.Event()
+
+    class Patient(Meeting):
+        def infer(self, model: str, inputs: Tensors) -> Tensors:
+            assert inputs["x"][0] == 2 or made.wait(20), "nobody makes the second input"
+            return super().infer(model, inputs)
+
+    def inputs() -> Iterator[Tensors]:
+        yield {"x": np.array([1])}
+        made.set()
+        yield {"x": np.array([2])}
+
+    assert [int(one["y"][0]) for one in infer_each(Patient(1), "network", inputs())] == [10, 20]
