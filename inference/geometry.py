@@ -118,6 +118,8 @@ def _one_plane(slices: Sequence[Slice], notes: list[str]) -> list[Slice]:
 
 
 def _alike(one: Slice, other: Slice) -> bool:
+    if (one.shape, one.spacing, one.orientation) == (other.shape, other.spacing, other.orientation):
+        return True
     return (
         one.shape == other.shape
         and np.allclose(one.spacing, other.spacing, rtol=1e-3, atol=0)

@@ -226,7 +226,7 @@ def _slice(path: Path, image: Attributes, frame: int | None, sources: tuple[Attr
         image_type=tuple(str(part).strip().upper() for part in _parts(kind)),
         shape=(int(image.get("Rows") or 0), int(image.get("Columns") or 0)),
         position=position,
-        orientation=_orthonormal(name, directions),
+        orientation=_oriented(name, directions),
         spacing=(between_rows, between_columns),
         thickness=_thickness(find("SliceThickness")),
         slope=slope,
@@ -261,13 +261,22 @@ def _numbers(name: str, keyword: str, value: object, count: int) -> Numbers:
     return numbers
 
 
-def _orthonormal(name: str, directions: Numbers) -> Numbers:
-    row, column = np.array(directions[:3]), np.array(directions[3:])
-    lengths = np.linalg.norm(row), np.linalg.norm(column)
-    if max(abs(lengths[0] - 1), abs(lengths[1] - 1), abs(row @ column)) > 0.01:
+def _oriented(name: str, directions: Numbers) -> Numbers:
+    orthonormal = _orthonormal(directions)
+    if orthonormal is None:
         raise UnreadableSeriesError(
             f"{name} has an ImageOrientationPatient of {list(directions)}: no two directions at right angles."
         )
+    return orthonormal
+
+
+@lru_cache(maxsize=64)
+def _orthonormal(directions: Numbers) -> Numbers | None:
+    """None where they are no two directions at right angles."""
+    row, column = np.array(directions[:3]), np.array(directions[3:])
+    lengths = np.linalg.norm(row), np.linalg.norm(column)
+    if max(abs(lengths[0] - 1), abs(lengths[1] - 1), abs(row @ column)) > 0.01:
+        return None
     row = row / lengths[0]
     column = column - (column @ row) * row
     return (*row.tolist(), *(column / np.linalg.norm(column)).tolist())

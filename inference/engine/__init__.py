@@ -44,8 +44,8 @@ class Engine(Protocol):
 
 
 def infer_each(engine: Engine, model: str, inputs: Iterable[Tensors]) -> Iterator[Tensors]:
-    """``engine.infer`` for each of independent ``inputs``, in their order. As many calls overlap as the engine
-    takes at once; meanwhile the next inputs are made, and the answers that are there are made use of.
+    """``engine.infer`` for each of independent ``inputs``, in their order. As many calls overlap as the
+    engine takes at once; meanwhile the next inputs are made, and answers that are there are made use of.
 
     Raises:
         EngineError: see ``Engine.infer``.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ import pydicom
 from pydicom import Dataset
 from pydicom.multival import MultiValue
 
-from inference.geometry import repeated, stack
+from inference.geometry import Stack, repeated, stack
 from inference.header import Slice, read_slices
 from inference.picture import view_of
 from inference.volume import UnreadableSeriesError
@@ -105,7 +106,7 @@ def describe(series_uid: str, paths: Sequence[Path]) -> SeriesDescription:
         for path in paths:
             slices += read_slices(path)
         again = {id(item) for group in repeated(slices) for item in group[1:]}
-        stacked = stack([item for item in slices if id(item) not in again])
+        stacked = _stacked(tuple(item for item in slices if id(item) not in again))
     except UnreadableSeriesError as error:
         return SeriesDescription(series_uid, tags_of(header), len(slices) or len(paths), problem=str(error))
     typical = next(item for item in stacked.slices if item is not None)
@@ -119,6 +120,12 @@ def describe(series_uid: str, paths: Sequence[Path]) -> SeriesDescription:
         spacing_mm=float(step),
         coverage_mm=float(step) * (len(stacked.slices) - 1),
     )
+
+
+@lru_cache(maxsize=8)
+def _stacked(slices: tuple[Slice, ...]) -> Stack:
+    """A series is looked over once to be chosen, and once more beside its priors."""
+    return stack(slices)
 
 
 def header_of(path: Path) -> Dataset | None:
