@@ -25,7 +25,7 @@ _AT_ONCE = 32
 _MANY = 100
 _DARKEST = 0.04
 _WIDTHS = {"unet": (16, 32, 96, 160), "deeplab": WIDTHS}
-SCHEDULE = Schedule(steps=8000, learning_rate=3e-3, warm_up=100, average=0.99, falling=0.3)
+SCHEDULE = Schedule(steps=5000, learning_rate=3e-3, warm_up=100, average=0.99, falling=0.6)
 
 
 class PolypNetwork(nn.Module):
