@@ -186,8 +186,9 @@ class Ledger:
         """An image's file cannot be moved or removed: as it is, nothing is lost."""
         if self._stuck is None:
             log.warning("A file cannot be moved or removed, which is tried again: %s", error)
+        if not self._held:  # the next one puts the first one's turn not off
+            self._held_until = time.monotonic() + SECONDS_BETWEEN_MOVES
         self._held.append(entry)
-        self._held_until = time.monotonic() + SECONDS_BETWEEN_MOVES
         self._stuck = (
             f"Files of {len(self._held)} received images cannot be moved or removed ({said(error)}); they "
             "stay where they are, and it is tried again. Make their folders writable, or make room there."
