@@ -40,7 +40,7 @@ def real_negatives(
     background: Background,
     volume: Volume,
     kept_clear: Sequence[tuple[Point, float]] = (),
-    copies: int = 3,
+    copies: int = 8,
 ) -> list[Candidate]:
     """False candidates on a real scan, away from its known lesions, cut from its own voxels."""
     rng = np.random.default_rng([len(volume.voxels), 102])
