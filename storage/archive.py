@@ -4,9 +4,6 @@ Files are the truth and rows follow. An image is written under a unique name in 
 then linked to its place under ``images``; the name in ``incoming`` stays until its row is committed. What
 lies in ``incoming`` on start is therefore all that a crash can have left: a file with a second link is an
 image without a row, one without is debris.
-
-Images are deleted a study at a time: its folder is moved to ``deleting`` before the session commits in which
-the rows go, and emptied after. What lies there and has rows is put back.
 """
 
 from __future__ import annotations
@@ -19,7 +16,7 @@ import mmap
 import os
 import re
 import secrets
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -30,7 +27,7 @@ from typing import Self
 from storage.durable import GroupSync, sync_file
 from storage.part10 import data_set_offset
 
-FOLDERS = ("images", "results", "quarantine", "set-aside", "incoming", "deleting")
+FOLDERS = ("images", "results", "quarantine", "set-aside", "incoming")
 _LOCK = "incoming.lock"  # in an archive's root; whoever receives holds it
 _CREATE = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
 _UID = re.compile(r"[0-9]+(\.[0-9]+)*\Z")
@@ -82,7 +79,7 @@ class IncomingFile:
 
 
 class Archive:
-    """The folders under ``root``: images, results, quarantine, set-aside, incoming, deleting.
+    """The folders under ``root``: images, results, quarantine, set-aside, incoming.
 
     ``durable`` False leaves out every fsync, for a site whose storage survives a power cut by itself.
     """
@@ -95,7 +92,6 @@ class Archive:
         self.quarantine = root / "quarantine"
         self.set_aside = root / "set-aside"
         self.incoming = root / "incoming"
-        self.taken_away = root / "deleting"
         self._root, self._incoming = str(self.root), str(self.incoming)  # Path costs more than a system call
         self._sync = GroupSync()
         self._session = f"{datetime.now(UTC):%Y%m%d%H%M%S}-{secrets.token_hex(3)}"
@@ -186,9 +182,7 @@ class Archive:
                 raise ContentConflictError(
                     f"another object with the SOP Instance UID {uid} was received before; the first is kept"
                 ) from None
-            os.unlink(incoming.path)  # noqa: PTH108
-            os.link(place, incoming.path)  # so that nobody deletes it before it is recorded
-            size, is_new = os.stat(incoming.path).st_size, False  # noqa: PTH116
+            is_new = False
         if self.durable:
             self._sync.folders(Path(folder), self.incoming)
         os.close(incoming.fd)
@@ -199,10 +193,7 @@ class Archive:
         image have been deleted meanwhile as one received before, it is put back."""
         source, place = f"{self._incoming}/{incoming_name}", f"{self._root}/{path}"
         if path and not os.path.exists(place) and os.path.exists(source):  # noqa: PTH110
-            with suppress(FileExistsError):  # whoever took it away put it back
-                self._link(source, place.rpartition("/")[0], place)
-            if self.durable:
-                self._sync.folders(Path(place).parent)
+            self._link(source, place.rpartition("/")[0], place)
         with suppress(FileNotFoundError):
             os.unlink(source)  # noqa: PTH108
 
@@ -228,50 +219,25 @@ class Archive:
         self.recorded(incoming_name)
         return relative
 
-    def take_away(self, study_uid: str) -> None:
-        """Take a study's folder out of the images in one step, to be deleted when the rows that say it is
-        there are gone. Nothing is lost before ``delete_taken_away``.
-
-        Raises:
-            OSError: it stays where it was.
-        """
-        folder = self.images / _study_folder(study_uid)
-        place = self.taken_away / f"{self._session}-{next(self._numbers)}" / study_uid
-        place.parent.mkdir(parents=True)
-        try:
-            folder.rename(place)
-        except OSError as error:
-            place.parent.rmdir()
-            if not isinstance(error, FileNotFoundError):  # of one that was gone nothing is left to take
-                raise
-            return
-        self._known_folders.discard(str(folder))
-        if self.durable:
-            self._sync.folders(place.parent, self.taken_away, folder.parent)
-
-    def delete_taken_away(self, with_rows: Callable[[Sequence[str]], Collection[str]]) -> OSError | None:
-        """Delete what was taken away, but for images that are wanted: those ``with_rows`` there, for the rows
-        were not deleted after all, and those received meanwhile that still have a name in ``incoming``. These
-        go back to their places. Returns why the first that could not be deleted was not; it keeps no other,
-        and is tried again at the next call."""
-        stuck: OSError | None = None
-        folders = sorted(self.taken_away.glob("*/*"))
-        unrecorded = self._inodes_in_incoming() if folders else set()
+    def delete_images(self, paths: Iterable[str]) -> dict[str, OSError]:
+        """Delete images, and their folders once these are empty; what is gone already is no error. Returns
+        those that cannot be deleted, and why not; they keep no others here."""
+        images = {relative: self.root / relative for relative in paths}
+        if strange := [relative for relative, path in images.items() if not path.is_relative_to(self.images)]:
+            raise ValueError(f"{strange[0]} is no image of the archive")
+        stuck, folders = {}, set()
+        for relative, path in images.items():
+            try:
+                path.unlink(missing_ok=True)
+            except OSError as error:
+                stuck[relative] = error
+            folders.add(path.parent)
         for folder in folders:
-            if not (folder.is_dir() and _UID.match(folder.name)):  # none of ours
-                continue
-            places = {path: f"images/{_study_folder(folder.name)}/{path.name}" for path in folder.iterdir()}
-            wanted = with_rows(list(places.values())) if places else ()
-            for path, place in places.items():
-                try:
-                    if place in wanted or path.lstat().st_ino in unrecorded:
-                        self._put_back(path, place)
-                    path.unlink()
-                except OSError as error:
-                    stuck = stuck or error
-        for emptied in (*self.taken_away.glob("*/*"), *self.taken_away.glob("*")):
-            with suppress(OSError):  # what could not be deleted is in it
-                emptied.rmdir()
+            self._known_folders.discard(str(folder))
+            with suppress(OSError):  # something else is in it, or it was gone
+                folder.rmdir()
+            if self.durable and folder.parent.exists():
+                self._sync.folders(folder.parent)
         return stuck
 
     def left_behind(self) -> Iterator[Path]:
@@ -326,17 +292,6 @@ class Archive:
     def free_bytes(self) -> int:
         status = os.statvfs(self.root)
         return status.f_bavail * status.f_frsize
-
-    def _inodes_in_incoming(self) -> set[int]:
-        with os.scandir(self.incoming) as entries:
-            return {entry.inode() for entry in entries}
-
-    def _put_back(self, path: Path, place: str) -> None:
-        """Give an image its place again, unless it was sent again meanwhile."""
-        with suppress(FileExistsError):
-            self._link(str(path), str((self.root / place).parent), str(self.root / place))
-        if self.durable:
-            self._sync.folders((self.root / place).parent)
 
     def _link(self, source: str, folder: str, place: str) -> None:
         if folder not in self._known_folders:

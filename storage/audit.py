@@ -10,7 +10,6 @@ from typing import Literal, cast, get_args
 from sqlalchemy import CursorResult, Select, delete, or_, select, update
 from sqlalchemy.orm import Session
 
-from storage.age import entered_before
 from storage.columns import clip
 from storage.database import now
 from storage.tables import AuditLine
@@ -81,8 +80,7 @@ def oldest_first(session: Session, wanted: AuditFilter) -> Iterator[AuditEntry]:
 
 def prune(session: Session, before: datetime) -> int:
     """Forget what is older than ``before``; returns how many lines that were."""
-    old = AuditLine.at < before, entered_before(AuditLine.id, AuditLine.at, before)
-    result = session.execute(delete(AuditLine).where(*old).execution_options(synchronize_session=False))
+    result = session.execute(delete(AuditLine).where(AuditLine.at < before))
     return cast("CursorResult[tuple[()]]", result).rowcount
 
 

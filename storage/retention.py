@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 from typing import Any, cast
 
 from sqlalchemy import ColumnElement, CursorResult, Select, and_, delete, exists, func, or_, select
 from sqlalchemy.orm import Session, aliased
 
-from storage.age import entered_before
 from storage.database import now
 from storage.deleted_images import note_deleted
 from storage.events import log_event
@@ -19,16 +17,17 @@ from storage.tables import Delivery, Event, Instance, Patient, Refusal, Revision
 
 BEING_READ = ("queued", "reading")
 NOT_DONE = (*BEING_READ, "delivering")
-PATHS_AT_ONCE = 500  # in one question to the database
 
 
 @dataclass(frozen=True)
 class Released:
-    """The images of one study, whose rows are gone: their files, relative to the archive's root."""
+    """The images of one study, whose rows are gone: their files, relative to the archive's root; and those
+    that could not be deleted, and why not, whose rows are kept."""
 
     study_uid: str
     paths: tuple[str, ...]
     bytes: int
+    stuck: Mapping[str, OSError]
 
 
 def releasable(
@@ -39,19 +38,22 @@ def releasable(
     Left out are those still coming in, waiting, being read or delivered; failed ones, which a person may
     want to have read again; those to be compared once an archive is back; and those of a patient of whom
     another study is being read, for it may be compared with them. A patient is known by the ID, whoever
-    issued it, and by those that it was ``merged`` with. A study that came after one that is younger is no
-    older: the clock was behind.
+    issued it, and by those that it was ``merged`` with.
     """
-    old = Study.last_image_at < before, entered_before(Study.id, Study.first_image_at, before)
-    query = select(Study.uid).where(*old, *_done_with(session, merged))
+    query = select(Study.uid).where(Study.last_image_at < before, *_done_with(session, merged))
     return list(session.scalars(query.order_by(Study.last_image_at).limit(limit)))
 
 
 def release(
-    session: Session, study_uid: str, why: str, merged: Sequence[Sequence[str]] = ()
+    session: Session,
+    study_uid: str,
+    why: str,
+    merged: Sequence[Sequence[str]] = (),
+    unlink: Callable[[Sequence[str]], Mapping[str, OSError]] = lambda _: {},
 ) -> Released | None:
-    """Forget a study's images, if they may still be deleted. Their files are to be taken away before the
-    session commits: what is sent again then waits for that, and is new."""
+    """Forget a study's images, if they may still be deleted. Before the session commits ``unlink`` deletes
+    their files, and returns those that it could not: what is sent again meanwhile waits for that, and is
+    new."""
     session.execute(select(Study.id).where(Study.uid == study_uid).with_for_update())
     wanted = (Study.uid == study_uid, *_done_with(session, merged))  # as it is once nobody else has the row
     study = session.scalar(select(Study).where(*wanted))
@@ -59,26 +61,18 @@ def release(
         return None
     of_study = Instance.series_pk.in_(select(Series.id).where(Series.study_pk == study.id))
     rows = session.execute(select(Instance.path, Instance.size).where(of_study)).all()
-    size = sum(row.size for row in rows)
-    note_deleted(session, study)
-    session.execute(delete(Instance).where(of_study).execution_options(synchronize_session=False))
-    study.images_deleted_at = now()
-    if rows:
-        text = f"Its {len(rows)} images ({size / 1e6:,.1f} MB) were deleted: {why}. What was found is kept."
+    stuck = unlink([row.path for row in rows])
+    gone = [row for row in rows if row.path not in stuck]
+    size = sum(row.size for row in gone)
+    if gone or not rows:
+        note_deleted(session, study)
+        kept = Instance.path.in_(stuck)
+        session.execute(delete(Instance).where(of_study, ~kept).execution_options(synchronize_session=False))
+        study.images_deleted_at = now()
+    if gone:
+        text = f"Its {len(gone)} images ({size / 1e6:,.1f} MB) were deleted: {why}. What was found is kept."
         log_event(session, "node", text, study_uid=study_uid)
-    return Released(study_uid, tuple(row.path for row in rows), size)
-
-
-def with_rows(session: Session, paths: Sequence[str]) -> set[str]:
-    """Those of the files that are images of the archive."""
-    parts = (paths[first : first + PATHS_AT_ONCE] for first in range(0, len(paths), PATHS_AT_ONCE))
-    uids = [{Path(path).stem: path for path in part} for part in parts]
-    return {
-        path
-        for part in uids
-        for path in session.scalars(select(Instance.path).where(Instance.uid.in_(part)))
-        if path in part.values()
-    }
+    return Released(study_uid, tuple(row.path for row in gone), size, stuck)
 
 
 def newest_image_at(session: Session) -> datetime | None:
@@ -94,10 +88,7 @@ def kept_by_failure(session: Session) -> int:
 def forget_records(session: Session, before: datetime, at_once: int = 10_000) -> int:
     """Delete lines of timelines and of refusals that are older; returns how many, ``at_once`` of each at
     most, so that nobody waits long for the database."""
-    return sum(
-        _deleted(session, table, [table.at < before, entered_before(table.id, table.at, before)], at_once)
-        for table in (Event, Refusal)
-    )
+    return sum(_deleted(session, table, [table.at < before], at_once) for table in (Event, Refusal))
 
 
 def _deleted(session: Session, table: Any, old: Sequence[ColumnElement[bool]], at_once: int) -> int:

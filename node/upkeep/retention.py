@@ -190,36 +190,21 @@ class Retention:
         """Whether a study's images were deleted, and not wanted again meanwhile.
 
         Raises:
-            OSError: one could not be; where its row is gone, it is tried again at every look.
+            OSError: one could not be; those that could are gone.
         """
-        try:
-            with self._database.session() as session:
-                released = retention.release(session, study_uid, why, self._merged)
-                if released is not None:
-                    self._archive.take_away(study_uid)
-            self._deleted += released is not None
-        finally:
-            self.clear_away()
-        return released is not None
-
-    def clear_away(self) -> None:
-        """Delete the files of images whose rows are gone, while nobody waits for the database; put those back
-        whose rows did not go after all.
-
-        Raises:
-            OSError: one could not be deleted; the others are gone.
-        """
-
-        def with_rows(paths: Sequence[str]) -> set[str]:
-            with self._database.snapshot() as session:
-                return retention.with_rows(session, paths)
-
-        if stuck := self._archive.delete_taken_away(with_rows):
-            raise stuck
+        with self._database.session() as session:
+            unlink = self._archive.delete_images
+            released = retention.release(session, study_uid, why, self._merged, unlink)
+        if released is None:
+            return False
+        for error in released.stuck.values():
+            raise error
+        self._deleted += 1
+        return True
 
     def look(self) -> None:
         """See to the disk, refused objects before any patient's images; once an hour to all that is old."""
-        works = [self.clear_away, self.prune_quarantine, self.make_room]
+        works = [self.prune_quarantine, self.make_room]
         if time.monotonic() >= self._next_round:
             works.append(self._make_round)
         _each(works)

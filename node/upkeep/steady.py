@@ -32,8 +32,7 @@ class SteadyClock:
     clock that leaps further and further each leap is believed after a day of its own.
 
     A clock that leaps while the node is down is believed: so long may the node have been down. What was dated
-    while the clock was behind is no older for it where something younger was written down before
-    (``storage.age``).
+    while the clock was behind is that much older once it is right.
     ``wall`` is in UTC; ``seconds`` nobody sets, and its beginning means nothing.
     """
 

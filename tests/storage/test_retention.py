@@ -15,13 +15,11 @@ from storage.archive import Archive
 from storage.closing import ClosedStudy, close_quiet
 from storage.database import Database, now
 from storage.intake import Received, instances_of, record
-from storage.part10 import encode_head
-from storage.retention import forget_records, kept_by_failure, releasable, release, with_rows
+from storage.retention import forget_records, kept_by_failure, releasable, release
 from storage.tables import Event, FindingRow, Instance, Refusal, Revision, Series, Study
 from tests.node.web import rows
 
 PAUSE = timedelta(minutes=1)
-HEAD = encode_head("1.2.840.10008.5.1.4.1.1.2", "1.2.3", "1.2.840.10008.1.2.1", "SENDER")
 
 
 def may_go(database: Database) -> list[str]:
@@ -316,88 +314,19 @@ def test_quarantine_keeps_no_more_objects_than_can_be_listed(
 def test_an_image_deleted_while_it_was_sent_again_is_put_back(tmp_path: Path) -> None:
     """It was answered with success on the strength of the first; its second copy takes that one's place."""
     archive = Archive(tmp_path, durable=False)
+    path = archive.image_path("1.2", "1.2.3")
     for name in ("first", "second"):
         incoming = archive.receive()
-        incoming.write(HEAD + b"the same bytes")
-        kept = archive.keep(incoming, "1.2", "1.2.3")
-        assert kept.is_new == (name == "first")
+        incoming.write(b"the same bytes" + bytes(200))
         if name == "first":
-            archive.recorded(incoming.name, kept.path)
-    archive.take_away("1.2")
-    assert not archive.path(kept.path).exists()
-    assert not archive.path(kept.path).parent.exists()
-    archive.recorded(incoming.name, kept.path)
-    assert archive.delete_taken_away(lambda _: ()) is None
-    assert archive.path(kept.path).read_bytes() == HEAD + b"the same bytes"
+            archive.keep(incoming, "1.2", "1.2.3")
+            archive.recorded(incoming.name, path)
+    archive.delete_images([path])
+    assert not archive.path(path).exists()
+    assert not archive.path(path).parent.exists()
+    archive.recorded(incoming.name, path)
+    assert archive.path(path).read_bytes().startswith(b"the same bytes")
     assert list(archive.incoming.iterdir()) == []
-    assert list(archive.taken_away.iterdir()) == []
-
-
-@pytest.mark.parametrize("again", [False, True], ids=["a late image", "one that came again"])
-def test_what_is_acknowledged_and_not_yet_recorded_is_not_deleted_with_its_study(
-    tmp_path: Path, again: bool
-) -> None:
-    archive = Archive(tmp_path, durable=False)
-    for number in range(1 + again):
-        incoming = archive.receive()
-        incoming.write(HEAD + b"the same bytes")
-        kept = archive.keep(incoming, "1.2", "1.2.3")
-        if number < again:
-            archive.recorded(incoming.name, kept.path)
-    archive.take_away("1.2")
-    assert archive.delete_taken_away(lambda _: ()) is None
-    assert list(archive.taken_away.iterdir()) == []
-    after_a_crash = Archive(tmp_path, durable=False)
-    assert [path.name for path in after_a_crash.left_behind()] == [incoming.name]
-    assert after_a_crash.path(kept.path).exists()
-
-
-def test_only_what_has_no_row_is_deleted(database: Database, tmp_path: Path) -> None:
-    """A node that was killed had taken both studies away; of one the rows were not deleted."""
-    archive = Archive(tmp_path / "data", durable=False)
-    with database.session() as session:
-        studies = [rows.add_study(session, images=3) for _ in range(2)]
-        places = []
-        for study in studies:
-            instances = session.scalars(
-                select(Instance).join(Series).where(Series.study_pk == study.id).order_by(Instance.id)
-            ).all()
-            for instance in instances:
-                instance.path = archive.image_path(study.uid, instance.uid)
-                archive.path(instance.path).parent.mkdir(parents=True, exist_ok=True)
-                archive.path(instance.path).write_bytes(b"pixels")
-            places.append([instance.path for instance in instances])
-            rows.read_and_deliver(session, study, archive.root)
-    with database.session() as session:
-        assert release(session, studies[0].uid, "old") is not None
-    for study in studies:
-        archive.take_away(study.uid)
-    (archive.taken_away / ".DS_Store").write_bytes(b"a note")
-    again = Archive(archive.root, durable=False)
-    with database.snapshot() as session:
-        assert again.delete_taken_away(lambda paths: with_rows(session, paths)) is None
-        assert with_rows(session, [path for of_study in places for path in of_study]) == set(places[1])
-    assert not any(archive.path(path).exists() for path in places[0])
-    assert all(archive.path(path).exists() for path in places[1])
-    assert [path.name for path in archive.taken_away.iterdir()] == [".DS_Store"]
-
-
-def test_what_a_backup_has_linked_is_deleted_too(tmp_path: Path) -> None:
-    archive = Archive(tmp_path, durable=False)
-    path = archive.path(archive.image_path("1.2", "1.2.3"))
-    path.parent.mkdir(parents=True)
-    path.write_bytes(b"pixels")
-    (tmp_path / "backup.dcm").hardlink_to(path)
-    archive.take_away("1.2")
-    assert archive.delete_taken_away(lambda _: ()) is None
-    assert not path.exists()
-    assert list(archive.taken_away.iterdir()) == []
-
-
-def test_a_study_without_files_is_taken_away_too(tmp_path: Path) -> None:
-    archive = Archive(tmp_path)
-    archive.take_away("1.2")
-    assert list(archive.taken_away.iterdir()) == []
 
 
 def test_an_image_withdrawn_before_its_row_was_committed_is_not_put_back(tmp_path: Path) -> None:
@@ -408,3 +337,9 @@ def test_an_image_withdrawn_before_its_row_was_committed_is_not_put_back(tmp_pat
     archive.withdraw(path, incoming.name)
     archive.recorded(incoming.name, path)
     assert not archive.path(path).exists()
+
+
+def test_nothing_outside_the_images_is_deleted_as_one(tmp_path: Path) -> None:
+    archive = Archive(tmp_path, durable=False)
+    with pytest.raises(ValueError, match="no image"):
+        archive.delete_images(["results/1/seg.dcm"])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -15,8 +14,7 @@ from node.upkeep.retention import Retention, check_set_aside
 from node.upkeep.steady import SteadyClock
 from storage.archive import Archive
 from storage.database import Database, now
-from storage.retention import release
-from storage.tables import Instance, Series, Study
+from storage.tables import Event, Instance, Series, Study
 from tests.node.web import rows
 
 MARK_MB = 100
@@ -41,7 +39,7 @@ def study(database: Database, archive: Archive, days: int, *, delivered: bool = 
         made = rows.add_study(session, images=2)
         if delivered:
             rows.read_and_deliver(session, made, archive.root)
-        made.first_image_at = made.last_image_at = now() - timedelta(days=days)
+        made.last_image_at = now() - timedelta(days=days)
         made.is_open = not delivered
         images = session.scalars(select(Instance).join(Series).where(Series.study_pk == made.id)).all()
         for image in images[1:]:
@@ -119,20 +117,6 @@ def test_a_machine_that_started_years_back_makes_room_once_its_clock_is_right(
     assert with_images(database) == {fresh}
 
 
-def test_what_came_while_the_clock_was_behind_is_no_older_than_what_came_before(
-    database: Database, archive: Archive
-) -> None:
-    _old, young = study(database, archive, 40), study(database, archive, 20)
-    behind = study(database, archive, 9000)  # by a clock that has been put right since, days ago
-    Retention(RetentionSettings(images_days=30), database, archive, forget_nothing).delete_what_is_old()
-    assert with_images(database) == {young, behind}
-    rules = RetentionSettings(images_below_free_mb=MARK_MB, images_at_least_hours=25 * 24)
-    Retention(rules, database, archive, forget_nothing).make_room()
-    assert with_images(database) == {young, behind}
-    Retention(RetentionSettings(images_days=10), database, archive, forget_nothing).delete_what_is_old()
-    assert with_images(database) == set()
-
-
 def test_at_the_mark_the_oldest_go_and_no_more_than_needed(database: Database, archive: Archive) -> None:
     _oldest, older = study(database, archive, 3), study(database, archive, 2)
     new = study(database, archive, 1, delivered=False)
@@ -171,91 +155,45 @@ def test_images_that_cannot_be_deleted_keep_no_others_here_and_are_a_problem(
     database: Database, archive: Archive, rules: dict[str, float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("node.upkeep.retention.STUDIES_AT_ONCE", 2)
-    for days in (5, 4, 3):
-        hold(images_of(archive, study(database, archive, days))[0])
-    study(database, archive, 2)
-    retention = Retention(RetentionSettings.model_validate(rules), database, archive, forget_nothing)
-    for _ in range(2):  # it stays a problem
-        with pytest.raises(IsADirectoryError):
-            retention.look()
-        assert with_images(database) == set()
-        assert list(archive.images.rglob("*.dcm")) == []
-        assert len(list(archive.taken_away.rglob("*.dcm"))) == 3
-    for held in archive.taken_away.rglob("*.dcm"):
-        held.rmdir()
-    retention.look()
-    assert list(archive.taken_away.iterdir()) == []
-
-
-def test_a_study_that_cannot_be_taken_away_keeps_no_other_here(
-    database: Database, archive: Archive, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("node.upkeep.retention.STUDIES_AT_ONCE", 2)
     held = {study(database, archive, days) for days in (5, 4, 3)}
-    study(database, archive, 2)
-    take_away = archive.take_away
-
-    def fails(study_uid: str) -> None:
-        if study_uid in held:
-            raise PermissionError("it may not be moved")
-        take_away(study_uid)
-
-    monkeypatch.setattr(archive, "take_away", fails)
-    with pytest.raises(PermissionError):
-        Retention(RetentionSettings(images_days=1), database, archive, forget_nothing).look()
-    assert with_images(database) == held
-    assert {path.parent.name for path in archive.images.rglob("*.dcm")} == held
+    for uid in held:
+        hold(images_of(archive, uid)[0])
+    other = study(database, archive, 2)
+    retention = Retention(RetentionSettings.model_validate(rules), database, archive, forget_nothing)
+    with pytest.raises(IsADirectoryError):
+        retention.look()
+    assert with_images(database) == held != {other}
 
 
-def test_whoever_receives_does_not_wait_while_images_are_deleted(
-    database: Database, archive: Archive, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    study(database, archive, 3)
-    delete_taken_away = archive.delete_taken_away
-    written: list[str] = []
-
-    def write_meanwhile(with_rows: Callable[[Sequence[str]], Collection[str]]) -> OSError | None:
-        with database.session() as session:  # SQLite has one writer at a time
-            written.append(rows.add_study(session).uid)
-        return delete_taken_away(with_rows)
-
-    monkeypatch.setattr(archive, "delete_taken_away", write_meanwhile)
-    Retention(RetentionSettings(images_days=1), database, archive, forget_nothing).delete_what_is_old()
-    assert with_images(database) == set(written)
-    assert list(archive.taken_away.iterdir()) == []
-
-
-def test_images_whose_rows_did_not_go_after_all_are_put_back(
-    database: Database, archive: Archive, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    uid = study(database, archive, 3)
-    [image] = images_of(archive, uid)
-    take_away = archive.take_away
-
-    def take_away_and_fail(study_uid: str) -> None:
-        take_away(study_uid)
-        raise ConnectionError("the database went away")
-
-    monkeypatch.setattr(archive, "take_away", take_away_and_fail)
-    with pytest.raises(ConnectionError):
-        Retention(RetentionSettings(images_days=1), database, archive, forget_nothing).delete_what_is_old()
-    assert image.read_bytes() == b"pixels"
-    assert with_images(database) == {uid}
-    assert list(archive.taken_away.iterdir()) == []
-
-
-def test_what_a_killed_node_left_half_deleted_is_put_back_or_deleted_at_the_first_look(
+def test_of_a_study_that_is_deleted_in_part_no_row_says_that_a_file_is_there_that_is_gone(
     database: Database, archive: Archive
 ) -> None:
-    kept, gone = study(database, archive, 3), study(database, archive, 3)
-    [image] = images_of(archive, kept)
+    uid = study(database, archive, 3)
     with database.session() as session:
-        assert release(session, gone, "old") is not None
-    for uid in (kept, gone):
-        archive.take_away(uid)
-    Retention(RetentionSettings(), database, SmallDisk(archive.root), forget_nothing).look()
-    assert list(archive.images.rglob("*.dcm")) == [image]
-    assert list(archive.taken_away.iterdir()) == []
+        first = session.scalars(select(Instance)).one()
+        folder = archive.path(first.path).parent
+        names = [f"{first.uid}.{number}" for number in (1, 2)]
+        for name in names:
+            image = {"sop_class": "1.2", "transfer_syntax": "1.2", "size": 6, "received_at": now()}
+            path = archive.image_path(uid, name)
+            session.add(Instance(series_pk=first.series_pk, uid=name, path=path, **image))
+            (folder / f"{name}.dcm").write_bytes(b"pixels")
+    held = folder / f"{names[0]}.dcm"
+    hold(held)
+    retention = Retention(RetentionSettings(images_days=1), database, archive, forget_nothing)
+    for _ in range(2):
+        with pytest.raises(IsADirectoryError):
+            retention.delete_what_is_old()
+        assert list(folder.iterdir()) == [held]
+        with database.snapshot() as session:
+            assert session.scalars(select(Instance.uid)).all() == [names[0]]
+            [told] = session.scalars(select(Event.text).where(Event.text.contains("were deleted")))
+        assert told.startswith("Its 2 images")
+    assert with_images(database) == set()
+    held.rmdir()
+    retention.delete_what_is_old()
+    with database.snapshot() as session:
+        assert session.scalars(select(Instance)).all() == []
 
 
 def test_a_refused_object_that_cannot_be_deleted_keeps_nothing_else_here(
