@@ -50,14 +50,18 @@ def infer_each(engine: Engine, model: str, inputs: Iterable[Tensors]) -> Iterato
     Raises:
         EngineError: see ``Engine.infer``.
     """
-    with ThreadPoolExecutor(engine.at_once) as pool:
-        under_way: deque[Future[Tensors]] = deque()
+    pool = ThreadPoolExecutor(engine.at_once)
+    under_way: deque[Future[Tensors]] = deque()
+    try:
         for one in inputs:
+            answer = under_way.popleft().result() if len(under_way) == engine.at_once else None
             under_way.append(pool.submit(engine.infer, model, one))
-            if len(under_way) > engine.at_once:
-                yield under_way.popleft().result()
+            if answer is not None:
+                yield answer
         while under_way:
             yield under_way.popleft().result()
+    finally:
+        pool.shutdown()
 
 
 class EngineChoice(Protocol):

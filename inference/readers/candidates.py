@@ -52,7 +52,7 @@ def peaks(
         found.append(Candidate((x, y, z), size, float(heat[tuple(at)])))
         if len(found) == most:
             break
-        left &= np.linalg.norm(centers - center, axis=1) >= max(size / 2, _LEAST_RADIUS_MM)
+        left &= ~(np.linalg.norm(centers - center, axis=1) < max(size / 2, _LEAST_RADIUS_MM))
     return found
 
 

@@ -8,6 +8,7 @@ plain text are still put into bytes by pydicom.
 from __future__ import annotations
 
 import struct
+from contextlib import suppress
 from io import BytesIO
 from pathlib import Path
 
@@ -21,8 +22,9 @@ from pydicom.uid import ExplicitVRLittleEndian
 from pydicom.valuerep import EXPLICIT_VR_LENGTH_32, VR
 
 _SHORT, _LONG, _ITEM = struct.Struct("<HH2sH"), struct.Struct("<HH2sxxI"), struct.Struct("<HHI")
+_NOT_OF_A_DATA_SET = (0x0000, 0x0002)  # commands, and File Meta Information
 _PLAIN_TEXT = frozenset({VR.AE, VR.CS, VR.DA, VR.DT, VR.LO, VR.LT, VR.SH, VR.ST, VR.TM, VR.UC, VR.UI, VR.UT})
-_LENGTH_OF_TWO_BYTES = 0x10000
+_MOST_BYTES = 0xFFFF  # of a value whose length takes two bytes, but for its padding
 
 Encodings = tuple[str, ...]
 """Python's names of the character sets of a data set."""
@@ -42,11 +44,9 @@ def save(instance: Dataset, path: Path) -> None:
 
 def file_of(instance: Dataset) -> bytes:
     """A file (PS3.10 7): preamble, File Meta Information, data set."""
-    if instance.file_meta.TransferSyntaxUID == ExplicitVRLittleEndian:
-        try:
+    if _is_plain(instance):
+        with suppress(AmbiguousError):
             return _head(instance) + encoded(instance)
-        except AmbiguousError:
-            pass
     file = BytesIO()
     dcmwrite(file, instance, enforce_file_format=True)
     return file.getvalue()
@@ -58,16 +58,19 @@ def encoded(data_set: Dataset, inherited: Encodings = (default_encoding,)) -> by
     Raises:
         AmbiguousError: see there.
     """
-    declared = data_set.get("SpecificCharacterSet")
-    encodings = tuple(convert_encodings(declared)) if declared else inherited
+    encodings = inherited
+    if "SpecificCharacterSet" in data_set:
+        encodings = tuple(convert_encodings(data_set.SpecificCharacterSet or default_encoding))
     is_encoded = _is_encoded(data_set, encodings)
     parts = []
     for tag in sorted(data_set.keys()):
         if tag.element == 0 and tag.group > 6:  # a group length (PS3.5 7.2) is retired
             continue
         element = data_set.get_item(tag)
-        if is_encoded and isinstance(element, RawDataElement) and element.VR:
-            parts.append(_framed(tag, element.VR, element.value or b""))
+        if is_encoded and isinstance(element, RawDataElement) and element.VR == "SQ":
+            parts.append(_framed(tag, "SQ", element.value or b""))
+        elif is_encoded and isinstance(element, RawDataElement):
+            parts.append(_by_pydicom(element, encodings))
         else:
             parts.append(_element(tag, data_set[tag], encodings))
     return b"".join(parts)
@@ -94,7 +97,7 @@ def _element(tag: BaseTag, element: DataElement, encodings: Encodings) -> bytes:
         return _framed(tag, vr, b"".join(item(encoded(one, encodings)) for one in value))
     if vr in _PLAIN_TEXT and isinstance(value, str) and value.isascii():
         text = value.encode("ascii")
-        if len(text) < _LENGTH_OF_TWO_BYTES:
+        if len(text) < _MOST_BYTES:
             return _framed(tag, vr, text + (b"\0" if vr == "UI" else b" ") * (len(text) % 2))
     return _by_pydicom(element, encodings)
 
@@ -104,7 +107,7 @@ def _framed(tag: BaseTag, vr: str, value: bytes) -> bytes:
     return frame.pack(tag.group, tag.element, vr.encode("ascii"), len(value)) + value
 
 
-def _by_pydicom(element: DataElement, encodings: Encodings) -> bytes:
+def _by_pydicom(element: DataElement | RawDataElement, encodings: Encodings) -> bytes:
     buffer = DicomBytesIO()
     buffer.is_little_endian, buffer.is_implicit_VR = True, False
     write_data_element(buffer, element, list(encodings))
@@ -118,9 +121,21 @@ def _is_encoded(data_set: Dataset, encodings: Encodings) -> bool:
     return data_set.original_encoding == (False, True) and named == encodings
 
 
+def _is_plain(instance: Dataset) -> bool:
+    """Whether it is in this encoding, and asks for no more than its elements in a row."""
+    if instance.file_meta.TransferSyntaxUID != ExplicitVRLittleEndian:
+        return False
+    if "PixelData" in instance and instance["PixelData"].is_undefined_length:
+        return False
+    return not any(tag.group in _NOT_OF_A_DATA_SET for tag in instance.keys())  # noqa: SIM118 - tags alone
+
+
 def _head(instance: Dataset) -> bytes:
-    """All before the data set, which pydicom makes for an empty one."""
+    """All before the data set, which pydicom makes, for one with nothing but what the head repeats."""
     shell = FileDataset("", {}, preamble=getattr(instance, "preamble", None), file_meta=instance.file_meta)
+    for keyword in ("SOPClassUID", "SOPInstanceUID"):
+        if keyword in instance:
+            setattr(shell, keyword, instance[keyword].value)
     file = BytesIO()
     dcmwrite(file, shell, enforce_file_format=True)
-    return file.getvalue()
+    return file.getvalue()[: -len(encoded(shell)) or None]

@@ -62,3 +62,16 @@ def test_the_next_inputs_are_made_while_a_call_is_under_way() -> None:
         yield {"x": np.array([2])}
 
     assert [int(one["y"][0]) for one in infer_each(Patient(1), "network", inputs())] == [10, 20]
+
+
+def test_after_a_call_that_failed_no_other_is_begun() -> None:
+    begun: list[int] = []
+
+    class Noted(Meeting):
+        def infer(self, model: str, inputs: Tensors) -> Tensors:
+            begun.append(int(inputs["x"][0]))
+            return super().infer(model, inputs)
+
+    with pytest.raises(EngineError, match="nothing to see"):
+        list(infer_each(Noted(1), "network", numbers(0, 1, 2)))
+    assert begun == [0]

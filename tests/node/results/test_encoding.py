@@ -41,6 +41,7 @@ VALUES = {
     },
     "a tag": {"FrameIncrementPointer": 0x00540010},
     "text too long for two bytes of length": {"TextValue": "word " * 14_000},
+    "text that its padding makes too long": {"ImageComments": "x" * 65_535},
     "bytes": {"PixelData": b"\1\2\3"},
 }
 
@@ -116,3 +117,26 @@ def test_other_transfer_syntaxes_are_left_to_pydicom() -> None:
     made.PixelData = b"\xfe\xff\x00\xe0\0\0\0\0"
     made["PixelData"].VR = "OB"
     assert file_of(made) == by_pydicom(made)
+
+
+def test_the_head_repeats_the_uids_of_the_object() -> None:
+    made = an_object()
+    made.file_meta.MediaStorageSOPInstanceUID = "9.9.9"
+    assert file_of(made) == by_pydicom(made)
+    assert dcmread(BytesIO(file_of(made))).file_meta.MediaStorageSOPInstanceUID == "1.2.3"
+
+
+def test_an_item_with_an_empty_character_set_does_not_inherit_one() -> None:
+    made = an_object()
+    made.SpecificCharacterSet = "ISO_IR 192"
+    item = Dataset()
+    item.SpecificCharacterSet, item.StudyDescription = "", "Übersicht"
+    made.ReferencedStudySequence = [item]
+    assert file_of(made) == by_pydicom(made)
+
+
+def test_a_command_is_no_part_of_a_file() -> None:
+    made = an_object()
+    made.add_new(0x00000002, "UI", CTImageStorage)
+    with pytest.raises(ValueError, match="Command Set"):
+        file_of(made)
