@@ -13,6 +13,8 @@ import torch
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from torch import Tensor, nn
 
+from training.errors import BrokenDataError
+
 Batch = tuple[Tensor, ...]
 Losses = Mapping[str, Tensor]
 
@@ -78,7 +80,12 @@ def fit(
     checkpoint = out / "checkpoint.pt"
     if resume and checkpoint.exists():
         state = torch.load(checkpoint, map_location=device, weights_only=True)
-        network.load_state_dict(state["network"])
+        try:
+            network.load_state_dict(state["network"])
+        except RuntimeError:
+            raise BrokenDataError(
+                f"{checkpoint} is of another network: give a run of its own another --out"
+            ) from None
         averaged.load_state_dict(state["averaged"])
         optimizer.load_state_dict(state["optimizer"])
         rate.load_state_dict(state["rate"])
@@ -159,7 +166,7 @@ def fit(
 
 def _rate(optimizer: torch.optim.Optimizer, schedule: Schedule) -> torch.optim.lr_scheduler.LRScheduler:
     if schedule.falling < 1:
-        fall, up = schedule.falling * schedule.steps, min(schedule.warm_up, 0.3 * schedule.steps)
+        fall, up = schedule.falling * schedule.steps, max(min(schedule.warm_up, 0.3 * schedule.steps), 1)
         return torch.optim.lr_scheduler.LambdaLR(
             optimizer, lambda step: min(1.0, (step + 1) / up, max(schedule.steps - step, 0) / fall)
         )

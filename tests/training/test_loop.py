@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from training.errors import BrokenDataError
 from training.loop import Batch, History, Schedule, fit
 
 
@@ -80,3 +81,9 @@ def test_a_run_without_progress_stops_early(tmp_path: Path) -> None:
     schedule = Schedule(500, 1e-3, validate_every=5, patience=3)
     history = fit(network, line, squared, lambda _: {"score": 0.0}, tmp_path, schedule)
     assert history.step == 20
+
+
+def test_a_run_of_another_network_is_not_gone_on_with(tmp_path: Path) -> None:
+    run(tmp_path, Schedule(10, 0.1))
+    with pytest.raises(BrokenDataError, match=r"checkpoint\.pt is of another network"):
+        fit(nn.Linear(1, 2), line, squared, closeness, tmp_path, Schedule(10, 0.1))

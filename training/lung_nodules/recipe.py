@@ -204,8 +204,9 @@ def prepare(
             for c in searched(detector, seed, plan.scans_each, plan.nodules_each)
         ]
 
-    learned = kept_candidates(folder / "phantoms.npz", lambda: of_phantoms(seeds[held:]))
-    checked = kept_candidates(folder / "phantoms-checked.npz", lambda: of_phantoms(seeds[:held]))
+    scans = f"phantoms-{plan.crop_chests}x{plan.scans_each}x{plan.nodules_each}"
+    learned = kept_candidates(folder / f"{scans}.npz", lambda: of_phantoms(seeds[held:]))
+    checked = kept_candidates(folder / f"{scans}-checked.npz", lambda: of_phantoms(seeds[:held]))
     lidc = sources.lidc
     if lidc is not None:
 

@@ -55,7 +55,7 @@ def train(data: Path | None, layout: str, out: Path, plan: Plan) -> Path:
         cases = read_cases(layout, data)
         split = kept_splits(out / "splits.json", (case.patient for case in cases))
         real = frames_of([case for case in cases if split[case.patient] == "train"])
-    frames = kept_frames(out / f"frames-{plan.seed}-{plan.frames}.npz", plan)
+    frames = kept_frames(out / f"frames-swollen-{plan.seed}-{plan.frames}.npz", plan)
     network = train_polyps(
         frames,
         out / "polyps",
