@@ -50,9 +50,8 @@ def infer_each(engine: Engine, model: str, inputs: Iterable[Tensors]) -> Iterato
     Raises:
         EngineError: see ``Engine.infer``.
     """
-    pool = ThreadPoolExecutor(engine.at_once)
-    under_way: deque[Future[Tensors]] = deque()
-    try:
+    with ThreadPoolExecutor(engine.at_once) as pool:
+        under_way: deque[Future[Tensors]] = deque()
         for one in inputs:
             answer = under_way.popleft().result() if len(under_way) == engine.at_once else None
             under_way.append(pool.submit(engine.infer, model, one))
@@ -60,8 +59,6 @@ def infer_each(engine: Engine, model: str, inputs: Iterable[Tensors]) -> Iterato
                 yield answer
         while under_way:
             yield under_way.popleft().result()
-    finally:
-        pool.shutdown()
 
 
 class EngineChoice(Protocol):

@@ -11,7 +11,7 @@ from training.phantoms.masses import SITES, Site
 
 NAME = "ct-lesions"
 _COMMAND = "overread train ct-lesions"
-_ON_SCANS = " --data DIR --layout backgrounds"
+_COMMAND_ON_SCANS = f"{_COMMAND} --data DIR --layout backgrounds"
 _SITE_CODES: dict[Site, tuple[str, str]] = {
     "bone": ("272673000", "Bone"),
     "abdomen": ("818981001", "Abdomen"),
@@ -109,7 +109,7 @@ def card(
         "postprocess": {"most_candidates": 60.0, "least_long_axis_mm": 5.0, "nodule_share": 0.3},
         "parity": {"absolute": 2e-3, "relative": 2e-3},
         "training_data": list(data),
-        "training_command": _COMMAND + _ON_SCANS * any(one["kind"] == "real" for one in data),
+        "training_command": _COMMAND_ON_SCANS if any(one["kind"] == "real" for one in data) else _COMMAND,
         "metrics": list(metrics),
         "intended_use": "Universal lesion detection on CT of adult bodies: the reader ct-lesions",
         "limits": _LIMITS,

@@ -97,6 +97,14 @@ def two_studies(folder: Path) -> None:
         image.save_as(path)
 
 
+def says_in_a_sentence(folder: Path, make: Callable[[Path], None], said: str) -> None:
+    make(folder / "study")
+    result = read(folder / "study", folder / "out")
+    assert is_one_sentence(result), result.output
+    assert said in result.stderr
+    assert not list((folder / "out").rglob("*.dcm"))
+
+
 @pytest.mark.parametrize(
     ("make", "said"),
     [
@@ -110,11 +118,7 @@ def two_studies(folder: Path) -> None:
 def test_a_folder_without_a_study_to_read_is_said_in_a_sentence(
     tmp_path: Path, make: Callable[[Path], None], said: str
 ) -> None:
-    make(tmp_path / "study")
-    result = read(tmp_path / "study", tmp_path / "out")
-    assert is_one_sentence(result), result.output
-    assert said in result.stderr
-    assert not list((tmp_path / "out").rglob("*.dcm"))
+    says_in_a_sentence(tmp_path, make, said)
 
 
 @pytest.mark.parametrize(
@@ -124,11 +128,7 @@ def test_a_folder_without_a_study_to_read_is_said_in_a_sentence(
 def test_a_series_that_cannot_be_read_is_said_in_a_sentence(
     tmp_path: Path, shipped_models: None, make: Callable[[Path], None], said: str
 ) -> None:
-    make(tmp_path / "study")
-    result = read(tmp_path / "study", tmp_path / "out")
-    assert is_one_sentence(result), result.output
-    assert said in result.stderr
-    assert not list((tmp_path / "out").rglob("*.dcm"))
+    says_in_a_sentence(tmp_path, make, said)
 
 
 def test_stages_are_called_as_on_the_status_page() -> None:
