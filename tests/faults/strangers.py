@@ -178,12 +178,13 @@ def wrong_passwords(target: Target) -> Attempt:
 @dataclass(frozen=True)
 class Attack:
     """``make`` prepares it; ``pause``: seconds between attempts; ``recorded``: words of what the node writes
-    down of it; ``at_least``: how many attempts it takes."""
+    down of it; ``at_least``: how many attempts it takes, and ``at_once`` how many of them."""
 
     make: Callable[[Target], Attempt]
     recorded: str
     pause: float = 0.1
     at_least: int = 0
+    at_once: int = 1
 
 
 ATTACKS = {
@@ -205,7 +206,7 @@ ATTACKS = {
     "200 silent clients": Attack(silent_clients, "did not finish the TLS handshake in time", 0.01),
     "PDU that announces 4 GiB": Attack(four_gibibytes, "announces 4294967295 bytes"),
     "../ in UIDs": Attack(climbing_uids, "is not a UID"),
-    "1,000 wrong passwords": Attack(wrong_passwords, "a wrong name or password was given", 0.01, 1000),
+    "1,000 wrong passwords": Attack(wrong_passwords, "a wrong name or password was given", 0.01, 1000, 20),
 }
 
 
