@@ -24,6 +24,7 @@ from node.peers.outbox import Outbox
 from node.peers.sending import DicomDestination, echo_of
 from node.priors.recall import Recall
 from node.reading import read_study
+from node.reading_ahead import ReadingAhead
 from node.reading_queue import ReadingQueue
 from node.reading_room import ReadingRoom
 from node.security.tls import Identity, identity_of
@@ -100,7 +101,8 @@ class Node:
         queue = DurableQueue(_queue_url(settings), _executor_id(archive.root), _reading(room, outbox))
         to_be_read = ReadingQueue(room, queue)
         settle = partial(receiver.settle, SETTLE_SECONDS)
-        completion = Completion(database, settings.dicom, to_be_read.enqueue, settle)
+        ahead = ReadingAhead(room, lambda: queue.is_idle)
+        completion = Completion(database, settings.dicom, to_be_read.enqueue, settle, ahead.paused)
         to_archives = _echoes(settings.archives, title, identity)
         echoes = {f"archive {name}": echo for name, echo in to_archives.items()}
         echoes |= {
@@ -110,7 +112,7 @@ class Node:
         forget = partial(_forget_who_did_what, settings, database)
         retention = Retention(settings.retention, database, archive, queue.forget, [forget], merged)
         recall = Recall(database, settings.priors, to_archives)
-        tasks = completion.task, recall.task, to_be_read.task, retention.task
+        tasks = ahead.task, completion.task, recall.task, to_be_read.task, retention.task
         health = NodeHealth(
             settings,
             database,

@@ -45,6 +45,9 @@ class Completion:
     A closed study has its queued revision in the database before ``on_closed`` is called; should that
     fail or the node die in between, enqueueing every queued revision on start makes up for it. ``settle``
     waits for the rows of what was received and tells whether all are there: until then, none is closed.
+    ``on_pause`` is told of each study that has been quiet for as long as is waited before it is read ahead:
+    once after its last image, and not of what was open when the node started, since an end of the node while
+    it read ahead would be counted against nobody.
     """
 
     def __init__(
@@ -53,19 +56,23 @@ class Completion:
         settings: DicomSettings,
         on_closed: Callable[[ClosedStudy], None],
         settle: Callable[[], bool] = lambda: True,
+        on_pause: Callable[[OpenStudy], None] = lambda study: None,
     ) -> None:
         self._database = database
         self._settings = settings
         self._on_closed = on_closed
         self._settle = settle
+        self._on_pause = on_pause
+        self._told: dict[str, datetime] | None = None  # last image of each study that was told of
         self._unclaimed: list[ClosedStudy] = []
         self._quiet = QuietClock()
         self.task = PeriodicTask(
             "completion", self.close_quiet_studies, SECONDS_BETWEEN_LOOKS, "complete studies cannot be closed"
         )
 
-    def close_quiet_studies(self) -> None:
-        """Close what has been quiet for long enough, or is not to be waited for, and hand it over."""
+    def close_quiet_studies(self) -> float | None:
+        """Close what has been quiet for long enough, or is not to be waited for, and hand it over; returns
+        the seconds until the next one will have been."""
         with self._database.snapshot() as session:
             waiting = open_studies(session)
         self._quiet.look(waiting, now())
@@ -76,6 +83,23 @@ class Completion:
         while self._unclaimed:
             self._on_closed(self._unclaimed[0])
             del self._unclaimed[0]
+        self._tell_of_pauses(waiting)
+        ends = [end - self._quiet.seconds(study) for study in waiting for end in self._ends_of(study)]
+        return min((seconds for seconds in ends if seconds > 0), default=None)
+
+    def _tell_of_pauses(self, waiting: Sequence[OpenStudy]) -> None:
+        told = {study.uid: study.last_image_at for study in waiting} if self._told is None else self._told
+        self._told = {study.uid: told[study.uid] for study in waiting if study.uid in told}
+        for study in waiting:
+            pause, end = self._ends_of(study)
+            if pause <= self._quiet.seconds(study) < end and told.get(study.uid) != study.last_image_at:
+                self._told[study.uid] = study.last_image_at
+                self._on_pause(study)
+
+    def _ends_of(self, study: OpenStudy) -> tuple[float, float]:
+        """Seconds after which it has paused, and is quiet."""
+        quiet = self._settings.quiet_seconds_for(study.source)
+        return self._settings.read_ahead_seconds or quiet, quiet
 
     def _is_quiet(self, study: OpenStudy) -> bool:
         return self._quiet.seconds(study) >= self._settings.quiet_seconds_for(study.source)

@@ -75,6 +75,8 @@ class DicomSettings(Section):
     """A study is complete after this long without an image."""
     sources: tuple[SourceSettings, ...] = ()
     """Senders that need another quiet period."""
+    read_ahead_seconds: Annotated[float, Field(ge=0, le=86400), BeforeValidator(not_true)] = 2
+    """After this long without an image a study is read ahead, while its quiet period goes on; 0 for never."""
     maximum_associations: Annotated[int, Field(ge=1)] = 100
     """How many senders may be connected at once."""
     maximum_associations_per_sender: Annotated[int, Field(ge=1), BeforeValidator(not_true)] = 64

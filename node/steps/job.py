@@ -45,6 +45,10 @@ class Assignment:
     def of(cls, body: Mapping[str, Any]) -> Self:
         return cls(body["reader"], body["series_uid"], body["identity"], body.get("companion_uid", ""))
 
+    def files_among(self, series: Mapping[str, tuple[Path, ...]]) -> tuple[Path, ...]:
+        """What is read of the files of each series: those of its own, and of the one beside it."""
+        return (*series[self.series_uid], *series.get(self.companion_uid, ()))
+
 
 def series_of(room: ReadingRoom, job: Job) -> dict[str, tuple[Path, ...]]:
     """The files of each series that this revision stands on."""
@@ -55,8 +59,7 @@ def series_of(room: ReadingRoom, job: Job) -> dict[str, tuple[Path, ...]]:
 
 def files_of(room: ReadingRoom, job: Job, task: Assignment) -> tuple[Path, ...]:
     """The files that are read: those of the series, and of the one beside it."""
-    series = series_of(room, job)
-    return (*series[task.series_uid], *series.get(task.companion_uid, ()))
+    return task.files_among(series_of(room, job))
 
 
 def prior_files(room: ReadingRoom, prior: PriorSeries) -> tuple[Path, ...]:

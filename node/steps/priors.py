@@ -18,7 +18,7 @@ from node.reading_room import ReadingRoom
 from node.results.recovery import recover
 from node.steps.done_without import done_without
 from node.steps.job import Assignment, Job, enter, keep_reading, kept_reading, note, prior_files
-from node.steps.read import read_series
+from node.steps.read import make_reading
 from storage import priors
 
 
@@ -98,8 +98,8 @@ def _told_or_read(room: ReadingRoom, task: Assignment, series: PriorSeries) -> t
     told = recover(_results(room, series), room.volume(paths), task.reader, room.load_frames)
     if told is not None:
         return told.reading, "known by its results in the PACS", told.identity
-    reading, _ = read_series(room, task.reader, series.identity, paths)
-    return reading, "read", series.identity
+    made = make_reading(room, task.reader, series.identity, paths)
+    return made.reading, "read", series.identity
 
 
 def _results(room: ReadingRoom, series: PriorSeries) -> list[Path]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -23,11 +23,7 @@ def select_series(room: ReadingRoom, job: Job) -> list[dict[str, Any]]:
         if not readings.begin(session, job.study_uid, job.revision):
             return []
         readings.enter_stage(session, job.study_uid, job.revision, "select")
-    series = series_of(room, job)
-    described = {uid: describe(uid, paths) for uid, paths in series.items()}
-    choices = select(list(described.values()), room.routes, room.readers)
-    chosen = sorted((c for c in choices if c.chosen), key=_yields)
-    assignments = [_assigned(room, choice, series) for choice in chosen]
+    described, choices, assignments = choose(room, series_of(room, job))
     with room.database.session() as session:
         keep_choices(session, job.study_uid, job.revision, [_kept(choice) for choice in choices])
         for choice in choices:
@@ -38,11 +34,21 @@ def select_series(room: ReadingRoom, job: Job) -> list[dict[str, Any]]:
     return [asdict(assignment) for assignment in assignments]
 
 
+def choose(
+    room: ReadingRoom, series: Mapping[str, tuple[Path, ...]]
+) -> tuple[dict[str, SeriesDescription], tuple[Choice, ...], list[Assignment]]:
+    """The series of a study by their UIDs: as they are described, what is chosen of them and why, and who is
+    to read what, in this order."""
+    described = {uid: describe(uid, paths) for uid, paths in series.items()}
+    choices = select(list(described.values()), room.routes, room.readers)
+    chosen = sorted((c for c in choices if c.chosen), key=_yields)
+    return described, choices, [_assigned(room, choice, series) for choice in chosen]
+
+
 def _assigned(room: ReadingRoom, choice: Choice, series: Mapping[str, tuple[Path, ...]]) -> Assignment:
     assert choice.reader is not None
-    paths = (*series[choice.series_uid], *series.get(choice.companion_uid, ()))
-    identity = room.identity(choice.reader, choice.series_uid, paths)
-    return Assignment(choice.reader, choice.series_uid, identity, choice.companion_uid)
+    task = Assignment(choice.reader, choice.series_uid, "", choice.companion_uid)
+    return replace(task, identity=room.identity(task.reader, task.series_uid, task.files_among(series)))
 
 
 def _yields(choice: Choice) -> bool:

@@ -65,14 +65,16 @@ def start(database: Database, closings: Closings) -> Iterator[Callable[[DicomSet
         completion.task.stop()
 
 
-def take_in(database: Database, study: str, source: str = "CT1", seconds_ago: float = 0) -> None:
+def take_in(
+    database: Database, study: str, source: str = "CT1", seconds_ago: float = 0, image: int = 1
+) -> None:
     received = Received(
-        uid=f"{study}.1.1",
+        uid=f"{study}.1.{image}",
         sop_class="1.2.840.10008.5.1.4.1.1.2",
         transfer_syntax="1.2.840.10008.1.2.1",
         series_uid=f"{study}.1",
         study_uid=study,
-        path=f"images/{study}.dcm",
+        path=f"images/{study}.{image}.dcm",
         size=1,
         received_at=now() - timedelta(seconds=seconds_ago),
         source=source,
@@ -132,6 +134,39 @@ def test_read_now_is_seen_without_the_quiet_period(
     with database.session() as session:
         session.scalars(select(Study)).one().read_now = True
     assert closings.wait_for(1) == [ClosedStudy("1.1", 1)]
+
+
+def test_a_pause_is_told_once_and_again_after_a_new_image(database: Database, closings: Closings) -> None:
+    pauses: list[str] = []
+    settings = DicomSettings(quiet_seconds=3600, read_ahead_seconds=0.3)
+    completion = Completion(database, settings, closings, on_pause=lambda study: pauses.append(study.uid))
+    take_in(database, "1.1")  # before a start, which nobody is told of: reading it may have ended the node
+    completion.close_quiet_studies()
+    for study, expected in (("1.2", ["1.2"]), ("1.1", ["1.2", "1.1"]), ("1.2", ["1.2", "1.1", "1.2"])):
+        take_in(database, study, image=len(expected) + 1)
+        deadline = time.monotonic() + PATIENCE
+        while len(pauses) < len(expected) and time.monotonic() < deadline:
+            assert completion.close_quiet_studies()
+            time.sleep(0.05)
+        time.sleep(0.4)
+        completion.close_quiet_studies()
+        assert pauses == expected
+    assert closings.studies == []
+
+
+@pytest.mark.parametrize("seconds", [0, 1, 60])
+def test_a_study_is_not_told_of_that_is_quiet_as_soon_as_it_pauses(
+    database: Database, closings: Closings, seconds: float
+) -> None:
+    pauses: list[OpenStudy] = []
+    settings = DicomSettings(quiet_seconds=0.3, read_ahead_seconds=seconds)
+    completion = Completion(database, settings, closings, on_pause=pauses.append)
+    completion.close_quiet_studies()
+    take_in(database, "1.1")
+    while not closings.studies:
+        completion.close_quiet_studies()
+        time.sleep(0.05)
+    assert pauses == []
 
 
 def test_a_study_is_handed_over_after_a_hiccup(

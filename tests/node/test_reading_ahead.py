@@ -1,0 +1,233 @@
+"""What is read of an awaited study is not read again, and is believed only if nothing came after it."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from pydicom import dcmread
+from sqlalchemy import select
+
+from inference.catalogue import Catalogue
+from inference.engine import Engine, EngineError
+from inference.findings import Reading
+from inference.readers import READERS
+from inference.volume import Volume
+from node.ahead import MOST, Ahead, Made
+from node.intake.files import files_under, received_file
+from node.reading_ahead import ReadingAhead
+from node.reading_room import ReadingRoom
+from storage.archive import Archive
+from storage.closing import close_quiet, open_studies
+from storage.database import Database, now
+from storage.intake import record
+from storage.readings import StoredReading
+from storage.tables import Event
+from tests.databases import Databases
+from tests.node.results.phantoms import phantom
+from tests.node.steps.bright_spots import READER, bright_spots, read, room_in, tracking_uids
+
+PATIENCE = 20.0  # seconds, for what takes a fraction of one
+
+
+class Reader:
+    """Finds what is bright, and counts the slices of each volume it was given."""
+
+    def __init__(self) -> None:
+        self.slices: list[int] = []
+        self.begun, self.may_end = threading.Event(), threading.Event()
+        self.may_end.set()
+        self.fails = False
+
+    def __call__(self, volume: Volume, engine: Engine, catalogue: Catalogue) -> Reading:
+        self.slices.append(volume.shape[0])
+        self.begun.set()
+        assert self.may_end.wait(PATIENCE)
+        if self.fails:
+            raise EngineError("the server is away")
+        return bright_spots(volume, engine, catalogue)
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> list[Path]:
+    """24 slices through two lesions."""
+    return sorted(phantom(tmp_path / "series", shape=(24, 40, 48)).paths)
+
+
+@pytest.fixture
+def room(tmp_path: Path, database: Database, monkeypatch: pytest.MonkeyPatch) -> ReadingRoom:
+    return room_in(tmp_path / "data", database, monkeypatch)
+
+
+@pytest.fixture
+def reader(room: ReadingRoom, monkeypatch: pytest.MonkeyPatch) -> Reader:
+    counting = Reader()
+    monkeypatch.setitem(READERS, READER, replace(READERS[READER], read=counting))
+    return counting
+
+
+def receive(room: ReadingRoom, images: list[Path]) -> str:
+    """Images come in; the study stays open."""
+    received = [received_file(path, now()) for path in files_under(images)]
+    with room.database.session() as session:
+        record(session, received)
+    return received[0].study_uid
+
+
+def close(room: ReadingRoom) -> None:
+    with room.database.session() as session:
+        close_quiet(session, now(), lambda study: True)
+
+
+def pause(room: ReadingRoom, ahead: ReadingAhead) -> None:
+    with room.database.snapshot() as session:
+        for study in open_studies(session):
+            ahead.paused(study)
+
+
+@pytest.fixture
+def start(room: ReadingRoom) -> Iterator[Callable[..., ReadingAhead]]:
+    started: list[ReadingAhead] = []
+
+    def start_(is_idle: Callable[[], bool] = lambda: True) -> ReadingAhead:
+        ahead = ReadingAhead(room, is_idle)
+        ahead.task.start()
+        started.append(ahead)
+        return ahead
+
+    yield start_
+    for ahead in started:
+        ahead.task.stop()
+
+
+def wait_for(true: Callable[[], bool]) -> None:
+    until = time.monotonic() + PATIENCE
+    while not true():
+        assert time.monotonic() < until
+        time.sleep(0.01)
+
+
+def timeline(room: ReadingRoom) -> str:
+    with room.database.snapshot() as session:
+        return "\n".join(session.scalars(select(Event.text)))
+
+
+def written(room: ReadingRoom, reading: StoredReading) -> dict[str, bytes]:
+    return {o.path: room.archive.path(o.path).read_bytes() for o in reading.objects}
+
+
+def test_a_paused_study_is_read_once_and_with_the_results_of_one_that_was_not_read_ahead(
+    room: ReadingRoom,
+    reader: Reader,
+    images: list[Path],
+    start: Callable[..., ReadingAhead],
+    databases: Databases,
+    tmp_path: Path,
+) -> None:
+    study = receive(room, images)
+    pause(room, start())
+    wait_for(lambda: reader.slices == [24])
+    close(room)
+    made = read(room, study, 1)
+    assert reader.slices == [24]
+    assert "found 2 in" in timeline(room)
+    assert "while the study was awaited" in timeline(room)
+
+    with databases.new(tmp_path / "other") as url:
+        archive = Archive(tmp_path / "other", durable=False)
+        other = replace(room, database=Database(url), archive=archive)
+        receive(other, images)
+        close(other)
+        assert written(room, made) == written(other, read(other, study, 1))
+        assert reader.slices == [24, 24]
+        assert "while the study was awaited" not in timeline(other)
+        other.database.close()
+
+
+def test_an_image_that_comes_after_all_is_read_with_the_others(
+    room: ReadingRoom, reader: Reader, images: list[Path], start: Callable[..., ReadingAhead]
+) -> None:
+    late = max(images, key=lambda path: dcmread(path).ImagePositionPatient[2])
+    study = receive(room, [image for image in images if image != late])
+    ahead = start()
+    pause(room, ahead)
+    wait_for(lambda: reader.slices == [23])
+    receive(room, [late])
+    close(room)
+    assert len(tracking_uids(read(room, study, 1))) == 2
+    assert reader.slices == [23, 24]
+
+
+def test_what_is_being_read_when_the_study_is_closed_is_waited_for(
+    room: ReadingRoom, reader: Reader, images: list[Path], start: Callable[..., ReadingAhead]
+) -> None:
+    study = receive(room, images)
+    reader.may_end.clear()
+    pause(room, start())
+    assert reader.begun.wait(PATIENCE)
+    close(room)
+    threading.Timer(0.3, reader.may_end.set).start()
+    assert len(tracking_uids(read(room, study, 1))) == 2
+    assert reader.slices == [24]
+
+
+def test_a_complete_study_goes_first(
+    room: ReadingRoom, reader: Reader, images: list[Path], start: Callable[..., ReadingAhead]
+) -> None:
+    receive(room, images)
+    asked, idle = threading.Event(), threading.Event()
+
+    def is_idle() -> bool:
+        asked.set()
+        return idle.is_set()
+
+    pause(room, start(is_idle))
+    assert asked.wait(PATIENCE)
+    assert reader.slices == []
+    idle.set()
+    wait_for(lambda: reader.slices == [24])
+
+
+def test_a_study_that_was_closed_or_got_an_image_meanwhile_is_not_read_ahead(
+    room: ReadingRoom, reader: Reader, images: list[Path], start: Callable[..., ReadingAhead]
+) -> None:
+    receive(room, images[1:])
+    idle = threading.Event()
+    ahead = start(idle.is_set)
+    pause(room, ahead)
+    receive(room, images[:1])
+    pause(room, ahead)
+    close(room)
+    idle.set()
+    wait_for(ahead._paused.empty)
+    ahead.task.stop()
+    assert reader.slices == []
+
+
+def test_what_cannot_be_read_ahead_is_read_in_its_turn(
+    room: ReadingRoom, reader: Reader, images: list[Path], start: Callable[..., ReadingAhead]
+) -> None:
+    study = receive(room, images)
+    reader.fails = True
+    ahead = start()
+    pause(room, ahead)
+    wait_for(lambda: reader.slices == [24])
+    ahead.task.stop()
+    assert ahead.task.problem == ""
+    reader.fails = False
+    close(room)
+    assert len(tracking_uids(read(room, study, 1))) == 2
+    assert reader.slices == [24, 24]
+
+
+def test_the_last_few_are_kept_and_each_is_handed_out_once() -> None:
+    ahead, made = Ahead(), Made(Reading("lung-nodules", "1.2", (), ()), (), 1.0)
+    for number in range(MOST + 1):
+        ahead.make(str(number), lambda: made)
+    assert ahead.take("0") is None
+    assert ahead.take("1") is made
+    assert ahead.take("1") is None
