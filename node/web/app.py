@@ -21,6 +21,7 @@ from node.web.access import HostGuard, SecurityHeaders
 from node.web.context import Context
 from node.web.gate import LoginGate
 from node.web.metrics import metrics_registry
+from node.web.waiting import WaitingRoom
 from storage.database import Database
 
 log = logging.getLogger(__name__)
@@ -35,6 +36,7 @@ def create_app(
     probes: Callable[[], Sequence[Probe]],
     settle: Callable[[], object] = lambda: None,
     wake: Callable[[], object] = lambda: None,
+    waiting_room: WaitingRoom | None = None,
 ) -> FastAPI:
     """The status page of a node.
 
@@ -42,6 +44,7 @@ def create_app(
     probes: looks at every part the node stands on; called again when its last answer is some seconds old.
     settle: waits until what was received has its rows.
     wake: has what a person asked for begun at once.
+    waiting_room: holds back the answer to who tries more logins than are looked at.
     """
 
     @asynccontextmanager
@@ -58,7 +61,7 @@ def create_app(
         openapi_url="/api/openapi.json",
         lifespan=lifespan,
     )
-    node = Context(settings, database, data_dir, probes, settle, wake)
+    node = Context(settings, database, data_dir, probes, settle, wake, waiting_room or WaitingRoom())
     app.state.context = node
     app.state.stopping = node.stopping
     app.state.metrics = metrics_registry(database, node.data_dir)

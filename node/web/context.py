@@ -16,6 +16,7 @@ from node.web.live import Lasting, SinceChange
 from node.web.logins import Logins
 from node.web.looks import Looks
 from node.web.queries import StudyQuery
+from node.web.waiting import WaitingRoom
 from storage import actions, audit
 from storage.changes import ChangeMark
 from storage.database import Database
@@ -75,6 +76,7 @@ class Context:
         probes: Callable[[], Sequence[Probe]],
         settle: Callable[[], object],
         wake: Callable[[], object],
+        waiting_room: WaitingRoom,
     ) -> None:
         self.settings = settings
         self.database = database
@@ -85,6 +87,7 @@ class Context:
         self.health = Lasting(lambda: tuple(probes()), seconds=5.0)
         self.looks = Looks(database)
         self.logins = Logins(settings.web, database)
+        self.waiting_room = waiting_room
         self._settle = settle
         self._wake = wake
         self._situation = SinceChange(self._sum, self.mark)

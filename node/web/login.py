@@ -14,6 +14,7 @@ from starlette.concurrency import run_in_threadpool
 from node.security.passwords import SHORTEST, BusyError, PasswordError
 from node.settings import WebSettings
 from node.web.api import Node
+from node.web.context import Context
 from node.web.gate import cookie_name, token_in
 from node.web.logins import LoginError
 from node.web.pages import show
@@ -59,7 +60,7 @@ async def log_in(request: Request, node: Node, filled: Form) -> Response:
         )
     except (LoginError, BusyError) as error:
         if wait := _wait(error):
-            return _told_to_wait(wait, error)
+            return await _told_to_wait(node, wait, error)
         return show(request, "login", next=wanted, name=name, notice=str(error), status_code=_status(error))
     return _with_cookie(request, node.settings.web, wanted, token)
 
@@ -81,7 +82,7 @@ async def set_up(request: Request, node: Node, filled: Form) -> Response:
         token = await run_in_threadpool(node.logins.set_up, code, name, password, address_of(request))
     except (LoginError, PasswordError) as error:
         if wait := _wait(error):
-            return _told_to_wait(wait, error)
+            return await _told_to_wait(node, wait, error)
         return show(
             request, "setup", shortest=SHORTEST, code=code, name=name, notice=str(error),
             status_code=_status(error),
@@ -106,7 +107,7 @@ async def change_password(request: Request, node: Node, filled: Form) -> Respons
         )
     except (LoginError, PasswordError, BusyError) as error:
         if wait := _wait(error):
-            return _told_to_wait(wait, error)
+            return await _told_to_wait(node, wait, error)
         return show(request, "account", shortest=SHORTEST, notice=str(error), status_code=_status(error))
     return _with_cookie(request, node.settings.web, "/studies", token)
 
@@ -149,6 +150,7 @@ def _wait(error: Exception) -> float:
     return error.wait if isinstance(error, LoginError) else 0.0
 
 
-def _told_to_wait(wait: float, error: Exception) -> Response:
-    """As plain as can be: who guesses by the thousand is shown no page."""
+async def _told_to_wait(node: Context, wait: float, error: Exception) -> Response:
+    """As plain as can be, and not at once: who guesses by the thousand is shown no page."""
+    await node.waiting_room.wait()
     return PlainTextResponse(f"{error}\n", 429, {"Retry-After": str(math.ceil(wait))})

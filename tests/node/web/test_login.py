@@ -21,6 +21,7 @@ from node.web import api, login, pages
 from node.web.app import create_app
 from node.web.attempts import BY_ADDRESS, BY_NAME, BY_PERSON, WINDOW, Attempts
 from node.web.looks import Looks
+from node.web.waiting import WaitingRoom
 from storage import accounts
 from storage.audit import AuditEntry, AuditFilter, newest
 from storage.database import Database, now
@@ -44,7 +45,12 @@ def kept() -> str:
 @pytest.fixture
 def guarded(database: Database, data_dir: Path) -> FastAPI:
     """The page as it listens to a hospital, with nobody who could log in."""
-    return create_app(Settings.model_validate({"web": {"host": "0.0.0.0"}}), database, data_dir, lambda: WELL)
+    return page_for_a_hospital(database, data_dir, WaitingRoom(seconds=0))
+
+
+def page_for_a_hospital(database: Database, data_dir: Path, waiting_room: WaitingRoom) -> FastAPI:
+    settings = Settings.model_validate({"web": {"host": "0.0.0.0"}})
+    return create_app(settings, database, data_dir, lambda: WELL, waiting_room=waiting_room)
 
 
 @pytest.fixture
@@ -257,6 +263,28 @@ def test_who_was_told_to_wait_is_answered_plainly_and_nothing_is_looked_at(
     assert (answer.status_code, answer.text) == (429, "Too many attempts. Try again in 10 minutes.\n")
     assert 0 < int(answer.headers["retry-after"]) <= WINDOW
     assert len(trail(database, "login-refused")) == BY_PERSON + 1
+
+
+@pytest.mark.usefixtures("people")
+def test_only_who_tries_too_often_waits_for_an_answer(
+    browse: Open, database: Database, data_dir: Path
+) -> None:
+    waited: list[int] = []
+
+    class Room(WaitingRoom):
+        async def wait(self) -> None:
+            waited.append(1)
+
+    page = page_for_a_hospital(database, data_dir, Room())
+    guesser = browse("10.0.0.66", page)
+    assert [log_in(guesser, password=f"guess {i}") for i in range(BY_PERSON)] == [401] * BY_PERSON
+    assert log_in(browse("10.0.0.1", page)) == 303
+    assert not waited
+    assert [log_in(guesser, password=f"guess {i}") for i in range(3)] == [429] * 3
+    assert len(waited) == 3
+    assert log_in(guesser, name="berta") == 303
+    assert log_in(browse("10.0.0.2", page)) == 303
+    assert len(waited) == 3
 
 
 def test_who_has_an_account_guesses_others_no_longer_for_it() -> None:
