@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -69,6 +71,32 @@ def test_the_file_is_as_the_compose_specification_asks(tmp_path: Path) -> None:
     misspelt = tmp_path / "compose.yaml"
     misspelt.write_text(FILE.read_text().replace("depends_on:", "depend_on:"))
     assert judged(misspelt).returncode != 0
+
+
+def docker_compose() -> list[str]:
+    """Docker's compose, which needs no engine to say what it makes of a file; version 1 knows no profiles."""
+    for command in (["docker", "compose"], ["docker-compose"]):
+        if shutil.which(command[0]):
+            version = subprocess.run([*command, "version", "--short"], capture_output=True, text=True)
+            if version.returncode == 0 and int(version.stdout.strip().lstrip("v").partition(".")[0]) > 1:
+                return command
+    pytest.skip("Docker's compose is not installed: the file was held to the schema alone")
+
+
+@pytest.mark.parametrize("profile", ["", "pacs", "triton-cpu", "triton-gpu"])
+def test_compose_makes_of_the_file_what_it_says(profile: str) -> None:
+    environment = os.environ | {"POSTGRES_PASSWORD": PASSWORD, "COMPOSE_PROFILES": profile}
+    command = [*docker_compose(), "--file", str(FILE), "config", "--format", "json"]
+    made = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert made.returncode == 0, made.stderr
+    services = json.loads(made.stdout)["services"]
+    wanted = {name for name, one in SERVICES.items() if {profile} & {*one.get("profiles", [profile])}}
+    assert services.keys() == wanted
+    assert services["node"]["environment"]["PGPASSWORD"] == PASSWORD.replace("$", "$$")
+    unset = {name: value for name, value in environment.items() if name != "POSTGRES_PASSWORD"}
+    refused = subprocess.run(command, env=unset, capture_output=True, text=True)
+    assert refused.returncode != 0
+    assert "set it in deploy/.env" in refused.stderr
 
 
 def test_whatever_a_service_names_is_there() -> None:
