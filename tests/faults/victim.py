@@ -96,6 +96,7 @@ class Victim:
             [dicom]
             port = {self.dicom_port}
             quiet_seconds = 1
+            read_ahead_seconds = 0.3
             [web]
             port = {self.web_port}
             [[destinations]]
