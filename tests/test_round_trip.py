@@ -41,7 +41,7 @@ def node(database_url: str, tmp_path: Path, orthanc: Orthanc, quiet_seconds: int
     settings = Settings(
         node=NodeSettings(data_dir=tmp_path / "data"),
         database=DatabaseSettings(url=database_url),
-        dicom=DicomSettings(port=0, quiet_seconds=quiet_seconds),
+        dicom=DicomSettings(port=0, quiet_seconds=quiet_seconds, read_ahead_seconds=0.5),
         web=WebSettings(port=0),
         destinations=(
             DestinationSettings(
@@ -122,6 +122,15 @@ def test_reading_again_what_did_not_change_sends_nothing_new(node, orthanc, ches
     assert again["state"] == "delivered"
     assert again["finding_count"] == study["finding_count"]
     assert {r["ID"] for r in orthanc.instances()} == results
+
+
+@pytest.mark.parametrize("quiet_seconds", [6])
+def test_a_study_is_read_while_its_quiet_period_runs(node, chest):
+    send(node, chest)
+    study = ended(node)
+    (revision,) = httpx.get(f"{node.status_url}api/studies/{study['uid']}").json()["revisions"]
+    assert study["state"] == "delivered"
+    assert any("while the study was awaited" in event["text"] for event in revision["events"])
 
 
 @pytest.mark.parametrize("quiet_seconds", [3600])
