@@ -13,6 +13,8 @@ from alembic.config import Config
 from sqlalchemy import URL, ColumnElement, ExceptionContext, create_engine, event, func, make_url, or_, select
 from sqlalchemy.orm import InstrumentedAttribute, Session, sessionmaker
 
+from storage import standstill
+
 MIGRATIONS = Path(__file__).parent / "migrations"
 LEAST_FREE_BYTES = 64 << 20  # on the disk of SQLite's file: room to write down what was received
 MIGRATING = 0x0BE22EAD  # our number for PostgreSQL's advisory lock
@@ -57,6 +59,8 @@ class Database:
                 Path(self.url.database).parent.mkdir(parents=True, exist_ok=True)
             event.listen(self.engine, "connect", self._sqlite_pragmas)
             event.listen(self.engine, "begin", _sqlite_begin)
+        elif self.url.get_driver_name() == "psycopg":
+            event.listen(self.engine, "do_connect", standstill.connecting())
         self._sessions = sessionmaker(self.engine, expire_on_commit=False)
         reading = {"snapshot": True} if self.is_sqlite else POSTGRESQL_SNAPSHOT
         self._snapshots = sessionmaker(self.engine.execution_options(**reading), expire_on_commit=False)
@@ -67,9 +71,10 @@ class Database:
 
     @property
     def folder(self) -> Path | None:
-        """Where SQLite's file lies; None for what is elsewhere or in memory."""
+        """Where SQLite's file lies, and its journal beside it, whatever links lead there; None for what is
+        elsewhere or in memory."""
         lies_in_a_file = self.is_sqlite and self.url.database not in (None, "", ":memory:")
-        return Path(str(self.url.database)).absolute().parent if lies_in_a_file else None
+        return Path(str(self.url.database)).resolve().parent if lies_in_a_file else None
 
     @contextmanager
     def session(self) -> Iterator[Session]:

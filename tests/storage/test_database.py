@@ -6,6 +6,7 @@ import os
 import socket
 import traceback
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from sqlalchemy import URL, func, make_url, select, text
@@ -40,6 +41,18 @@ def test_a_durable_sqlite_syncs_at_each_commit(durable: bool, expected: int, dat
 
 def patients(session: Session) -> int:
     return session.scalar(select(func.count()).select_from(Patient)) or 0
+
+
+def test_the_folder_of_a_linked_sqlite_is_where_its_journal_grows(tmp_path: Path) -> None:
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "overread.db").symlink_to(tmp_path / "disk" / "overread.db")
+    database = Database(f"sqlite:///{tmp_path}/data/overread.db")
+    with database.session() as session:
+        session.execute(text("CREATE TABLE entry (n INTEGER)"))
+        assert database.folder == tmp_path / "disk"
+        assert (database.folder / "overread.db-wal").exists()
+    database.close()
 
 
 def test_a_snapshot_shows_one_moment_however_often_it_is_looked_at(database: Database) -> None:

@@ -1,0 +1,80 @@
+"""Gives up a PostgreSQL that stands still: its host answers, and the server says nothing any more.
+
+No deadline of TCP tells of that, for the host's kernel goes on taking what is sent; and deadlines of
+statements are kept by the server itself. But a statement that takes long is silent too. So whoever has waited
+for a while asks for another connection, which a server that is alive grants or refuses, and goes on waiting.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import psycopg
+from psycopg.abc import PQGen
+
+SECONDS = 20.0  # of silence, until the server is asked whether it is alive
+
+T = TypeVar("T")
+
+
+class StandstillError(psycopg.OperationalError):
+    """The server stands still; the connection is closed."""
+
+
+class WatchedConnection(psycopg.Connection[Any]):
+    """``knock`` makes another connection to the same server, within a deadline."""
+
+    patience: float
+    knock: Callable[[], psycopg.Connection[Any]]
+
+    def wait(self, gen: PQGen[T], *more: Any, **named: Any) -> T:
+        """What ``gen``, which talks to the server, comes to.
+
+        Raises:
+            StandstillError: nobody answers.
+        """
+        try:
+            return super().wait(self._watched(gen), *more, **named)
+        except StandstillError:
+            self.close()
+            raise
+
+    def _watched(self, gen: PQGen[T]) -> PQGen[T]:
+        heard_at = time.monotonic()
+        try:
+            wanted = next(gen)
+            while True:
+                ready = yield wanted
+                if ready:
+                    heard_at = time.monotonic()
+                elif time.monotonic() - heard_at > self.patience:
+                    if not self._is_server_alive():
+                        raise StandstillError("the server has stopped answering")
+                    heard_at = time.monotonic()
+                wanted = gen.send(ready)
+        except StopIteration as end:
+            result: T = end.value
+            return result
+
+    def _is_server_alive(self) -> bool:
+        try:
+            self.knock().close()
+        except psycopg.errors.ConnectionTimeout:
+            return False
+        except psycopg.OperationalError:
+            return True  # it says that it has no room, or that it is about to stop
+        return True
+
+
+def connecting(patience: float = SECONDS) -> Callable[..., WatchedConnection]:
+    """What SQLAlchemy is to call at ``do_connect``."""
+
+    def connect(_dialect: Any, _record: Any, args: list[Any], named: dict[str, Any]) -> WatchedConnection:
+        connection = WatchedConnection.connect(*args, **named)
+        connection.patience = patience
+        connection.knock = lambda: psycopg.connect(*args, **named)
+        return connection
+
+    return connect

@@ -1,0 +1,86 @@
+"""A PostgreSQL that stands still is told from one that is busy."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from sqlalchemy import URL, Engine, create_engine, event, text
+from sqlalchemy.exc import OperationalError
+
+from storage.database import Database
+from storage.standstill import WatchedConnection, connecting
+from tests import postgres
+
+SOON = 0.3  # seconds
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[URL]:
+    with postgres.private_server() as url:
+        yield url
+
+
+@pytest.fixture
+def engine(server: URL) -> Iterator[Engine]:
+    engine = create_engine(server.update_query_dict({"connect_timeout": "2"}))
+    event.listen(engine, "do_connect", connecting(SOON))
+    yield engine
+    engine.dispose()
+
+
+@contextmanager
+def standing_still(server: URL, backend: int) -> Iterator[None]:
+    """The server and the part of it that talks to us are stopped, as on a machine that hangs."""
+    folder = Path(str(server.query["host"]))
+    pids = (int((folder / "data" / "postmaster.pid").read_text().partition("\n")[0]), backend)
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for pid in pids:
+            os.kill(pid, signal.SIGCONT)
+
+
+def test_a_server_that_stands_still_is_given_up_and_serves_again_once_it_goes_on(
+    server: URL, engine: Engine
+) -> None:
+    with engine.connect() as connection:
+        backend = connection.execute(text("SELECT pg_backend_pid()")).scalar_one()
+        with standing_still(server, backend):
+            with pytest.raises(OperationalError, match="stopped answering"):
+                connection.execute(text("SELECT 1"))
+            assert connection.invalidated
+            with pytest.raises(OperationalError, match="timeout"), engine.connect():
+                pass
+    with engine.connect() as connection:
+        assert connection.execute(text("SELECT pg_backend_pid()")).scalar_one() != backend
+
+
+def test_a_statement_that_takes_long_is_waited_for(engine: Engine) -> None:
+    with engine.connect() as connection:
+        taken = connection.execute(text("SELECT count(*) FROM (SELECT pg_sleep(:s)) AS nap"), {"s": 5 * SOON})
+        assert taken.scalar_one() == 1
+
+
+def test_a_busy_server_without_room_for_another_is_waited_for(server: URL, engine: Engine) -> None:
+    with engine.begin() as connection:
+        connection.execute(text("CREATE ROLE guest LOGIN CONNECTION LIMIT 1"))
+    guest = create_engine(server.set(username="guest"))
+    event.listen(guest, "do_connect", connecting(SOON))
+    with guest.connect() as connection:
+        taken = connection.execute(text("SELECT count(*) FROM (SELECT pg_sleep(:s)) AS nap"), {"s": 3 * SOON})
+        assert taken.scalar_one() == 1
+    guest.dispose()
+
+
+def test_the_nodes_database_is_watched(server: URL) -> None:
+    database = Database(server.render_as_string(hide_password=False))
+    with database.engine.connect() as connection:
+        assert isinstance(connection.connection.driver_connection, WatchedConnection)
+    database.close()
