@@ -12,22 +12,24 @@ from sqlalchemy.orm import Session, aliased
 
 from storage.database import now
 from storage.deleted_images import note_deleted
-from storage.events import log_event
+from storage.events import count_of, log_event
 from storage.tables import Delivery, Event, Instance, Patient, Refusal, Revision, Series, Study, Unanswered
 
 BEING_READ = ("queued", "reading")
 NOT_DONE = (*BEING_READ, "delivering")
+IMAGES_AT_ONCE = 500  # that are deleted while everybody else waits for the database
 
 
 @dataclass(frozen=True)
 class Released:
-    """The images of one study, whose rows are gone: their files, relative to the archive's root; and those
-    that could not be deleted, and why not, whose rows are kept."""
+    """Images of one study, whose rows are gone: their files, relative to the archive's root; and those that
+    could not be deleted, and why not, whose rows are kept. ``rest``: the key after which there are more."""
 
     study_uid: str
     paths: tuple[str, ...]
     bytes: int
     stuck: Mapping[str, OSError]
+    rest: int | None
 
 
 def releasable(
@@ -50,29 +52,39 @@ def release(
     why: str,
     merged: Sequence[Sequence[str]] = (),
     unlink: Callable[[Sequence[str]], Mapping[str, OSError]] = lambda _: {},
+    *,
+    after: int = 0,
+    at_once: int = IMAGES_AT_ONCE,
 ) -> Released | None:
-    """Forget a study's images, if they may still be deleted. Before the session commits ``unlink`` deletes
-    their files, and returns those that it could not: what is sent again meanwhile waits for that, and is
-    new."""
+    """Forget images of a study, those ``after`` a key and ``at_once`` at most, if they may still be deleted.
+    Before the session commits ``unlink`` deletes their files, and returns those that it could not: what is
+    sent again meanwhile waits for that, and is new."""
     session.execute(select(Study.id).where(Study.uid == study_uid).with_for_update())
     wanted = (Study.uid == study_uid, *_done_with(session, merged))  # as it is once nobody else has the row
     study = session.scalar(select(Study).where(*wanted))
     if study is None:
         return None
-    of_study = Instance.series_pk.in_(select(Series.id).where(Series.study_pk == study.id))
-    rows = session.execute(select(Instance.path, Instance.size).where(of_study)).all()
+    of_study = (
+        Instance.series_pk.in_(select(Series.id).where(Series.study_pk == study.id)),
+        Instance.id > after,
+    )
+    query = select(Instance.id, Instance.path, Instance.size).where(*of_study).order_by(Instance.id)
+    found = session.execute(query.limit(at_once + 1)).all()
+    rows = found[:at_once]
     stuck = unlink([row.path for row in rows])
     gone = [row for row in rows if row.path not in stuck]
     size = sum(row.size for row in gone)
     if gone or not rows:
         note_deleted(session, study)
-        kept = Instance.path.in_(stuck)
-        session.execute(delete(Instance).where(of_study, ~kept).execution_options(synchronize_session=False))
         study.images_deleted_at = now()
     if gone:
-        text = f"Its {len(gone)} images ({size / 1e6:,.1f} MB) were deleted: {why}. What was found is kept."
+        these = (*of_study, Instance.id <= rows[-1].id, ~Instance.path.in_(stuck))
+        session.execute(delete(Instance).where(*these).execution_options(synchronize_session=False))
+        images = count_of(len(gone), "image")
+        text = f"Its {images} ({size / 1e6:,.1f} MB) were deleted: {why}. What was found is kept."
         log_event(session, "node", text, study_uid=study_uid)
-    return Released(study_uid, tuple(row.path for row in gone), size, stuck)
+    rest = rows[-1].id if len(found) > len(rows) else None
+    return Released(study_uid, tuple(row.path for row in gone), size, stuck, rest)
 
 
 def newest_image_at(session: Session) -> datetime | None:

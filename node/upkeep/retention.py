@@ -187,18 +187,24 @@ class Retention:
             raise stuck
 
     def _delete(self, study_uid: str, why: str) -> bool:
-        """Whether a study's images were deleted, and not wanted again meanwhile.
+        """Whether a study's images were deleted, and not wanted again meanwhile. Between parts of them others
+        write to the database.
 
         Raises:
             OSError: one could not be; those that could are gone.
         """
-        with self._database.session() as session:
-            unlink = self._archive.delete_images
-            released = retention.release(session, study_uid, why, self._merged, unlink)
-        if released is None:
-            return False
-        for error in released.stuck.values():
-            raise error
+        unlink = self._archive.delete_images
+        rest: int | None = 0
+        stuck: list[OSError] = []
+        while rest is not None:
+            with self._database.session() as session:
+                released = retention.release(session, study_uid, why, self._merged, unlink, after=rest)
+            if released is None:
+                return False
+            rest = released.rest
+            stuck += released.stuck.values()
+        if stuck:
+            raise stuck[0]
         self._deleted += 1
         return True
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 
@@ -127,6 +128,41 @@ def test_a_released_study_keeps_its_findings_and_says_what_became_of_it(
         assert not priors.compare_again(session, study.uid)
         with pytest.raises(ActionRefusedError, match="were deleted"):
             read_again(session, study.uid, "Ann")
+
+
+def test_images_are_deleted_in_parts_and_those_left_are_kept_once_they_are_wanted(
+    database: Database, tmp_path: Path
+) -> None:
+    unlinked: list[str] = []
+
+    def unlink(paths: Sequence[str]) -> dict[str, OSError]:
+        unlinked.extend(paths)
+        return {}
+
+    with database.session() as session:
+        study = rows.add_study(session, images=5)
+        rows.read_and_deliver(session, study, tmp_path)
+    rest: int | None = 0
+    for parts in (1, 2):
+        with database.session() as session:
+            released = release(session, study.uid, "old", unlink=unlink, after=rest or 0, at_once=2)
+            assert released is not None
+            rest = released.rest
+        with database.snapshot() as session:
+            assert len(unlinked) == 2 * parts
+            left = set(session.scalars(select(Instance.path)))
+            assert len(left) == 5 - 2 * parts
+            assert not left & set(unlinked)
+            assert rest is not None
+    with database.session() as session:
+        read_again(session, study.uid, "Ann")
+    with database.session() as session:
+        assert release(session, study.uid, "old", unlink=unlink, after=rest or 0, at_once=2) is None
+    with database.snapshot() as session:
+        assert session.scalar(select(func.count(Instance.id))) == 1
+        texts = " ".join(session.scalars(select(Event.text).where(Event.study_uid == study.uid)))
+    assert texts.count("Its 2 images") == 2
+    assert "was asked for by Ann, without 3 images that were deleted." in texts  # of the series that was read
 
 
 def test_a_study_that_came_back_by_a_fetch_opens_no_reading_and_one_sent_again_does(

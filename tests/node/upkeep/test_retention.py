@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from node.upkeep.retention import Retention, check_set_aside
 from node.upkeep.steady import SteadyClock
 from storage.archive import Archive
 from storage.database import Database, now
+from storage.retention import IMAGES_AT_ONCE
 from storage.tables import Event, Instance, Series, Study
 from tests.node.web import rows
 
@@ -194,6 +196,32 @@ def test_of_a_study_that_is_deleted_in_part_no_row_says_that_a_file_is_there_tha
     retention.delete_what_is_old()
     with database.snapshot() as session:
         assert session.scalars(select(Instance)).all() == []
+
+
+def test_no_more_images_are_deleted_than_others_can_wait_for_before_it_is_their_turn(
+    database: Database, archive: Archive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    uid = study(database, archive, 3)
+    with database.session() as session:
+        first = session.scalars(select(Instance)).one()
+        for number in range(IMAGES_AT_ONCE):
+            image = {"sop_class": "1.2", "transfer_syntax": "1.2", "size": 6, "received_at": now()}
+            name = f"{first.uid}.{number}"
+            path = archive.image_path(uid, name)
+            session.add(Instance(series_pk=first.series_pk, uid=name, path=path, **image))
+            archive.path(path).write_bytes(b"pixels")
+    sizes: list[int] = []
+    delete_images = archive.delete_images
+
+    def note_how_many(paths: Sequence[str]) -> dict[str, OSError]:
+        sizes.append(len(paths))
+        return delete_images(paths)
+
+    monkeypatch.setattr(archive, "delete_images", note_how_many)
+    Retention(RetentionSettings(images_days=1), database, archive, forget_nothing).delete_what_is_old()
+    assert sizes == [IMAGES_AT_ONCE, 1]
+    assert not list(archive.images.rglob("*.dcm"))
+    assert with_images(database) == set()
 
 
 def test_a_refused_object_that_cannot_be_deleted_keeps_nothing_else_here(
