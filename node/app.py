@@ -98,10 +98,11 @@ class Node:
             d.name: (d, DicomDestination(d, title, identity=identity)) for d in settings.destinations
         }
         outbox = Outbox(database, archive.root, destinations)
-        queue = DurableQueue(_queue_url(settings), _executor_id(archive.root), _reading(room, outbox))
+        ahead = ReadingAhead(room, lambda: queue.is_idle)
+        reading = _reading(room, ahead, outbox)
+        queue = DurableQueue(_queue_url(settings), _executor_id(archive.root), reading)
         to_be_read = ReadingQueue(room, queue)
         settle = partial(receiver.settle, SETTLE_SECONDS)
-        ahead = ReadingAhead(room, lambda: queue.is_idle)
         completion = Completion(database, settings.dicom, to_be_read.enqueue, settle, ahead.paused)
         to_archives = _echoes(settings.archives, title, identity)
         echoes = {f"archive {name}": echo for name, echo in to_archives.items()}
@@ -190,8 +191,9 @@ def _reading_room(
     )
 
 
-def _reading(room: ReadingRoom, outbox: Outbox) -> Callable[..., None]:
+def _reading(room: ReadingRoom, ahead: ReadingAhead, outbox: Outbox) -> Callable[..., None]:
     def read(step: Step, study_uid: str, revision: int) -> None:
+        ahead.give_way(study_uid)
         read_study(room, step, study_uid, revision)
         outbox.wake()
 

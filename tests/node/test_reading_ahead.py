@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydicom import dcmread
@@ -15,12 +16,13 @@ from sqlalchemy import select
 from inference.catalogue import Catalogue
 from inference.engine import Engine, EngineError
 from inference.findings import Reading
+from inference.growth.compare import Comparison, compare
 from inference.readers import READERS
 from inference.volume import Volume
-from node.ahead import MOST, Ahead, Made
 from node.intake.files import files_under, received_file
 from node.reading_ahead import ReadingAhead
 from node.reading_room import ReadingRoom
+from node.steps import compare as compare_step
 from storage.archive import Archive
 from storage.closing import close_quiet, open_studies
 from storage.database import Database, now
@@ -30,6 +32,7 @@ from storage.tables import Event
 from tests.databases import Databases
 from tests.node.results.phantoms import phantom
 from tests.node.steps.bright_spots import READER, bright_spots, read, room_in, tracking_uids
+from training.phantoms.dicom import Study
 
 PATIENCE = 20.0  # seconds, for what takes a fraction of one
 
@@ -93,7 +96,7 @@ def pause(room: ReadingRoom, ahead: ReadingAhead) -> None:
 def start(room: ReadingRoom) -> Iterator[Callable[..., ReadingAhead]]:
     started: list[ReadingAhead] = []
 
-    def start_(is_idle: Callable[[], bool] = lambda: True) -> ReadingAhead:
+    def start_(is_idle: Callable[[], bool] = lambda: True, room: ReadingRoom = room) -> ReadingAhead:
         ahead = ReadingAhead(room, is_idle)
         ahead.task.start()
         started.append(ahead)
@@ -129,8 +132,10 @@ def test_a_paused_study_is_read_once_and_with_the_results_of_one_that_was_not_re
     tmp_path: Path,
 ) -> None:
     study = receive(room, images)
-    pause(room, start())
+    ahead = start()
+    pause(room, ahead)
     wait_for(lambda: reader.slices == [24])
+    ahead.give_way(study)
     close(room)
     made = read(room, study, 1)
     assert reader.slices == [24]
@@ -146,6 +151,31 @@ def test_a_paused_study_is_read_once_and_with_the_results_of_one_that_was_not_re
         assert reader.slices == [24, 24]
         assert "while the study was awaited" not in timeline(other)
         other.database.close()
+
+
+def test_a_follow_up_is_compared_ahead_with_a_prior_that_is_here(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, start: Callable[..., ReadingAhead]
+) -> None:
+    dates = ("20240101", "20250101")
+    for date in dates:
+        phantom(tmp_path / date, shape=(24, 40, 48), study=Study(date=date, accession_number=date))
+    room = room_in(tmp_path / "data", database, monkeypatch, priors=(tmp_path / dates[0],))
+    study = receive(room, sorted((tmp_path / dates[1]).iterdir()))
+    compared: list[str] = []
+
+    def watched(reading: Reading, *rest: Any, date: str = "") -> Comparison:
+        compared.append(date)
+        return compare(reading, *rest, date=date)
+
+    monkeypatch.setattr(compare_step, "compare", watched)
+    ahead = start(room=room)
+    pause(room, ahead)
+    wait_for(lambda: bool(compared))
+    ahead.give_way(study)
+    close(room)
+    assert len(tracking_uids(read(room, study, 1))) == 2
+    assert compared == [dates[1]]
+    assert timeline(room).count("compared: ") == 1
 
 
 def test_an_image_that_comes_after_all_is_read_with_the_others(
@@ -167,10 +197,14 @@ def test_what_is_being_read_when_the_study_is_closed_is_waited_for(
 ) -> None:
     study = receive(room, images)
     reader.may_end.clear()
-    pause(room, start())
+    ahead = start()
+    pause(room, ahead)
     assert reader.begun.wait(PATIENCE)
     close(room)
     threading.Timer(0.3, reader.may_end.set).start()
+    ahead.give_way("another study")
+    assert not reader.may_end.is_set()
+    ahead.give_way(study)
     assert len(tracking_uids(read(room, study, 1))) == 2
     assert reader.slices == [24]
 
@@ -222,12 +256,3 @@ def test_what_cannot_be_read_ahead_is_read_in_its_turn(
     close(room)
     assert len(tracking_uids(read(room, study, 1))) == 2
     assert reader.slices == [24, 24]
-
-
-def test_the_last_few_are_kept_and_each_is_handed_out_once() -> None:
-    ahead, made = Ahead(), Made(Reading("lung-nodules", "1.2", (), ()), (), 1.0)
-    for number in range(MOST + 1):
-        ahead.make(str(number), lambda: made)
-    assert ahead.take("0") is None
-    assert ahead.take("1") is made
-    assert ahead.take("1") is None
