@@ -13,8 +13,6 @@ from alembic.config import Config
 from sqlalchemy import URL, ColumnElement, ExceptionContext, create_engine, event, func, make_url, or_, select
 from sqlalchemy.orm import InstrumentedAttribute, Session, sessionmaker
 
-from storage import standstill
-
 MIGRATIONS = Path(__file__).parent / "migrations"
 LEAST_FREE_BYTES = 64 << 20  # on the disk of SQLite's file: room to write down what was received
 MIGRATING = 0x0BE22EAD  # our number for PostgreSQL's advisory lock
@@ -60,6 +58,8 @@ class Database:
             event.listen(self.engine, "connect", self._sqlite_pragmas)
             event.listen(self.engine, "begin", _sqlite_begin)
         elif self.url.get_driver_name() == "psycopg":
+            from storage import standstill  # its libraries take memory that SQLite needs not
+
             event.listen(self.engine, "do_connect", standstill.connecting())
         self._sessions = sessionmaker(self.engine, expire_on_commit=False)
         reading = {"snapshot": True} if self.is_sqlite else POSTGRESQL_SNAPSHOT
