@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, cast
 
-from sqlalchemy import Table, and_, not_, select
+from sqlalchemy import Select, Table, and_, not_, select
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.orm import Session, joinedload
+from sqlalchemy.orm import InstrumentedAttribute, Session, joinedload
 
 from storage.columns import clip, holds
 from storage.deleted_images import note_whole, still_missing
@@ -235,24 +235,26 @@ def owners(
     session: Session, study_uids: Iterable[str], series_uids: Iterable[str], uids: Collection[str] = ()
 ) -> Owners:
     """What the rows say of studies that have, or had, images, of series and images; others are left out."""
-    studies = [uid for uid in study_uids if holds(Study.uid, uid)]
-    patient_of = (
-        select(Study.uid, Patient.patient_id)
-        .join(Study.patient)
-        .where(Study.uid.in_(studies), not_(_IS_ONLY_EXPECTED))
-    )
-    study_of = (
-        select(Series.uid.label("series_uid"), Study.uid)
-        .join(Series.study)
-        .where(Series.uid.in_(list(series_uids)))
-    )
-    of_image = select(Instance.uid.label("image_uid"), Study.uid).join(Instance.series).join(Series.study)
-    images = session.execute(of_image.where(Instance.uid.in_(uids))) if uids else ()
+    of_study = select(Study.uid, Patient.patient_id).join(Study.patient).where(not_(_IS_ONLY_EXPECTED))
+    of_series = select(Series.uid, Study.uid).join(Series.study)
+    of_image = select(Instance.uid, Study.uid).join(Instance.series).join(Series.study)
     return Owners(
-        {row.uid: row.patient_id for row in session.execute(patient_of)},
-        {row.series_uid: row.uid for row in session.execute(study_of)},
-        {row.image_uid: row.uid for row in images},
+        _by_uid(session, of_study, Study.uid, study_uids),
+        _by_uid(session, of_series, Series.uid, series_uids),
+        _by_uid(session, of_image, Instance.uid, uids),
     )
+
+
+def _by_uid(
+    session: Session,
+    query: Select[str, str],
+    column: InstrumentedAttribute[str],
+    uids: Iterable[str],
+) -> dict[str, str]:
+    """The rows of ``query`` with these in ``column``; where there are none that could be, nobody is asked."""
+    wanted = [uid for uid in uids if uid and holds(column, uid)]
+    rows = session.execute(query.where(column.in_(wanted))) if wanted else ()
+    return {uid: owner for uid, owner in rows}  # noqa: C416  a row is no tuple to dict's types
 
 
 def contradiction(
