@@ -23,6 +23,10 @@ _LOOK_COST: Final = 4.0
 it is not sure of has to be less unlike the lesion than what two readings found without knowing of each
 other: this is the cost at which a look that scores 0.5 is believed no longer. However sure it is, it is
 believed no further than they are, up to ``APART_COST``."""
+_AS_SURE: Final = 0.95
+"""A vessel stays where a lesion that lay on it is gone, or was not yet. So what a look sees has to score
+nearly as the lesion does in the other scan. Of 229 phantom vessels, each at the place of a lesion of another
+scan, 4 are then taken for the lesion; 29 were by a single look of any score."""
 _SIZES: Final = (1.0, 0.5)
 """At what part of its size in the other scan a lesion is looked for: it may have grown since, or shrunk."""
 
@@ -259,7 +263,7 @@ def _looked_for(
     ``findings`` of this scan."""
     for part in _SIZES:
         seen = look(volume, place, part * sphere_diameter_mm(known.volume_mm3))
-        if seen is None or _is_one_of(seen, findings):
+        if seen is None or seen.score < _AS_SURE * known.score or _is_one_of(seen, findings):
             continue
         cost = pair_cost(seen, known, _distance(seen.center_mm, place))
         believed = min(_LOOK_COST + float(logit(seen.score)), APART_COST)

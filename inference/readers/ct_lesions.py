@@ -117,7 +117,7 @@ def _nodules(
     chest = lung_nodules.on_grid(volume, lungs, detector.card)
     candidates = lung_nodules.detect(chest, lungs, engine, detector.card)
     judged = lung_nodules.characterise(volume, candidates, engine, characteriser.card)
-    return judged, (detector.identity, characteriser.identity)
+    return lung_nodules.near_lungs(judged, lungs), (detector.identity, characteriser.identity)
 
 
 def told(seen: Seen, volume: Volume, catalogue: Catalogue, threshold: float) -> list[Finding]:

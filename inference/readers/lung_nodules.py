@@ -74,7 +74,7 @@ def read(volume: Volume, engine: Engine, catalogue: Catalogue) -> Reading:
     chest = on_grid(volume, lungs, detector.card)
     resampled = time.perf_counter()
     candidates = detect(chest, lungs, engine, detector.card)
-    judged = characterise(volume, candidates, engine, characteriser.card)
+    judged = near_lungs(characterise(volume, candidates, engine, characteriser.card), lungs)
     inferred = time.perf_counter()
     threshold = characteriser.card.threshold("report")
     findings = drawn(judged, volume, characteriser.card, threshold)
@@ -124,10 +124,17 @@ def _peaks(maps: Maps, chest: Volume, card: ModelCard) -> list[Candidate]:
 
 def _near(candidates: Sequence[Candidate], lungs: Lungs | None) -> list[Candidate]:
     """Those that lie in a lung or reach it."""
-    if lungs is None or not candidates:
-        return list(candidates)
-    away = lungs.distance_mm([c.center_mm for c in candidates])
-    return [c for c, mm in zip(candidates, away, strict=True) if mm <= max(_NEAR_MM, 0.75 * c.diameter_mm)]
+    near = _reaching([(c.center_mm, c.diameter_mm) for c in candidates], lungs)
+    return [candidate for candidate, reaches in zip(candidates, near, strict=True) if reaches]
+
+
+def _reaching(balls: Sequence[tuple[Point, float]], lungs: Lungs | None) -> list[bool]:
+    """Of balls of a centre and a diameter in mm, which lie in a lung or reach it; all where no lungs are
+    known."""
+    if lungs is None or not balls:
+        return [True] * len(balls)
+    away = lungs.distance_mm([center for center, _ in balls])
+    return [mm <= max(_NEAR_MM, 0.75 * diameter) for (_, diameter), mm in zip(balls, away, strict=True)]
 
 
 def _as_if_half(chest: Volume) -> Volume:
@@ -164,6 +171,13 @@ def characterise(
     for number, one in zip(misfits, again, strict=True):
         judged[number] = one
     return judged
+
+
+def near_lungs(judged: Sequence[Judged], lungs: Lungs | None) -> list[Judged]:
+    """Those that reach a lung by the size they have on the close look: what the detector takes for a mass in
+    the midst of the heart may be judged to be of some millimetres."""
+    near = _reaching([(one.candidate.center_mm, one.diameter_mm) for one in judged], lungs)
+    return [one for one, reaches in zip(judged, near, strict=True) if reaches]
 
 
 def _look(volume: Volume, candidates: Sequence[Candidate], engine: Engine, card: ModelCard) -> list[Judged]:

@@ -14,9 +14,11 @@ from inference.errors import UnreadableSeriesError
 from inference.findings import Mask, Reading
 from inference.masks import shared_voxels
 from inference.readers import READERS
-from inference.readers.candidates import peaks, slabs
-from inference.readers.lung_nodules import NAME, read
+from inference.readers.candidates import Candidate, peaks, slabs
+from inference.readers.lung_nodules import NAME, Judged, near_lungs, read
+from inference.readers.lungs import find_lungs
 from inference.volume import Volume
+from tests.inference.test_lungs import chest
 from training.phantoms.chest import Phantom, chest_phantom
 from training.phantoms.nodules import Nodule
 
@@ -138,6 +140,24 @@ def test_a_peak_inside_a_stronger_one_is_the_same_candidate() -> None:
     size = np.full_like(heat, 20.0)
     found = peaks(heat, size, np.diag([3.0, 3.0, 3.0, 1.0]), threshold=0.3, most=9)
     assert [c.score for c in found] == pytest.approx([0.9, 0.4])
+
+
+def test_what_is_small_on_the_close_look_lies_beside_a_lung() -> None:
+    volume = chest()
+    lungs = find_lungs(volume)
+    assert lungs is not None
+    midst = volume.to_patient((45, 60, 75))
+    candidate = Candidate((float(midst[0]), float(midst[1]), float(midst[2])), 50.0, 0.6)
+
+    def judged(across: int) -> Judged:
+        mask = np.zeros((16, 16, 16), np.float32)
+        mask[:across, :across, :across] = 1
+        return Judged(candidate, (3.0, 3.0, 3.0), mask, 0.9, 0.5, "solid")
+
+    speck, mass = judged(2), judged(12)
+    assert lungs.distance_mm([candidate.center_mm])[0] > 15
+    assert near_lungs([speck, mass], lungs) == [mass]
+    assert near_lungs([speck, mass], None) == [speck, mass]
 
 
 def test_slabs_cover_a_long_volume_once() -> None:

@@ -241,10 +241,24 @@ def test_a_lesion_that_was_missed_is_looked_for_at_its_aligned_place():
 )
 def test_what_a_look_finds_must_be_like_the_lesion_it_looked_for(seen, score, why):
     look = lambda _, place, __: replace(seen(place), score=score)  # noqa: E731
-    found = compare(CURRENT, VOLUME, [PRIOR], date="20240701", look=look)
+    prior = replace(PRIOR, reading=_scored(EARLIER, 0.6))
+    found = compare(_scored(CURRENT, 0.6), VOLUME, [prior], date="20240701", look=look)
     assert [f.tracking_uid for f in found.reading.resolved] == ["D"], why
     assert found.reading.findings[2].change.category == "new", why
     assert not found.seen_again
+
+
+def test_a_vessel_left_where_a_lesion_was_is_not_the_lesion():
+    def resolved(score):
+        look = lambda _, place, __: replace(finding(place, 11), score=score)  # noqa: E731
+        return compare(CURRENT, VOLUME, [PRIOR], date="20240701", look=look).reading.resolved
+
+    assert [f.tracking_uid for f in resolved(0.8)] == ["D"], "the lesion itself scored 0.9"
+    assert resolved(0.88) == ()
+
+
+def _scored(of, score):
+    return replace(of, findings=tuple(replace(each, score=score) for each in of.findings))
 
 
 def test_a_lesion_that_was_smaller_is_looked_for_at_half_its_size_too():

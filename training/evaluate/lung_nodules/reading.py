@@ -24,7 +24,7 @@ def found_in(
     detector, characteriser = catalogue.find(reader.DETECTOR).card, catalogue.find(reader.CHARACTERISER).card
     lungs = find_lungs(volume)
     candidates = reader.detect(reader.on_grid(volume, lungs, detector), lungs, engine, detector)
-    judged = reader.characterise(volume, candidates, engine, characteriser)
+    judged = reader.near_lungs(reader.characterise(volume, candidates, engine, characteriser), lungs)
     return reader.drawn(judged, volume, characteriser, threshold)
 
 
