@@ -98,7 +98,7 @@ class Node:
             d.name: (d, DicomDestination(d, title, identity=identity)) for d in settings.destinations
         }
         outbox = Outbox(database, archive.root, destinations)
-        ahead = ReadingAhead(room, lambda: queue.is_idle)
+        ahead = ReadingAhead(room)
         reading = _reading(room, ahead, outbox)
         queue = DurableQueue(_queue_url(settings), _executor_id(archive.root), reading)
         to_be_read = ReadingQueue(room, queue)
@@ -113,7 +113,7 @@ class Node:
         forget = partial(_forget_who_did_what, settings, database)
         retention = Retention(settings.retention, database, archive, queue.forget, [forget], merged)
         recall = Recall(database, settings.priors, to_archives)
-        tasks = ahead.task, completion.task, recall.task, to_be_read.task, retention.task
+        tasks = completion.task, recall.task, to_be_read.task, retention.task
         health = NodeHealth(
             settings,
             database,
@@ -123,7 +123,7 @@ class Node:
             echoes,
             [
                 retention.probe,
-                partial(check_tasks, (*outbox.tasks, *tasks)),
+                partial(check_tasks, (*outbox.tasks, ahead.task, *tasks)),
                 partial(check_set_aside, archive),
                 *_certificates(identity, page_identity),
             ],
@@ -144,7 +144,7 @@ class Node:
         to_be_read.take_up()
         self.dicom_port = page.state.context.dicom_port = receiver.start()
         running.callback(receiver.stop)
-        for part in (web, *tasks):
+        for part in (web, ahead, *tasks):
             running.callback(part.stop)
             part.start()
         self.web_port = web.port
@@ -193,7 +193,7 @@ def _reading_room(
 
 def _reading(room: ReadingRoom, ahead: ReadingAhead, outbox: Outbox) -> Callable[..., None]:
     def read(step: Step, study_uid: str, revision: int) -> None:
-        ahead.give_way(study_uid)
+        ahead.give_way()
         read_study(room, step, study_uid, revision)
         outbox.wake()
 

@@ -34,7 +34,9 @@ def read_study(room: ReadingRoom, step: Step, study_uid: str, revision: int) -> 
         assignments = step("select", steps.select_series, room, job)
         for assignment in assignments:
             try:
-                priors, identity = read_series(room, step, job, assignment)
+                priors = _read_priors(room, step, job, assignment)
+                step("infer", steps.infer, room, job, assignment)
+                identity = step("compare", steps.compare_with_priors, room, job, assignment, priors)
                 step("results", steps.write_results, room, job, assignment, priors, identity)
                 read.append(assignment["reader"])
             except StepFailedError as failure:
@@ -47,14 +49,6 @@ def read_study(room: ReadingRoom, step: Step, study_uid: str, revision: int) -> 
         room.forget_volumes()
     if room.settings.results.not_processed:
         step("deliver", steps.say_if_not_processed, room, job)
-
-
-def read_series(room: ReadingRoom, step: Step, job: steps.Job, assignment: Any) -> tuple[list[Any], str]:
-    """Read one series and set it against its priors: these, the newest first, and the identity of the reading
-    that is to become results."""
-    priors = _read_priors(room, step, job, assignment)
-    step("infer", steps.infer, room, job, assignment)
-    return priors, step("compare", steps.compare_with_priors, room, job, assignment, priors)
 
 
 def give_up(room: ReadingRoom, study_uid: str, revision: int) -> None:

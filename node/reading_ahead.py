@@ -1,98 +1,103 @@
 """Reads the series of a study that has paused, while the rest of its quiet period runs.
 
-The steps of its reading are taken up to the results, for the revision that it will have once it is closed.
-What each of them keeps lies under the identity of what was read, with which weights, against which priors: if
-no image comes any more, the reading finds it done; if one does, it finds nothing.
+Nothing is said of it and nothing is written: whether the study is complete, nobody knows yet. If it is, its
+reading finds the work done.
 """
 
 from __future__ import annotations
 
 import logging
-import queue
 import threading
-from collections.abc import Callable
-from dataclasses import asdict
-from typing import Any
+from collections import deque
+from typing import Literal
 
-from node.reading import read_series
+from inference.engine import EngineError
+from inference.errors import UnreadableSeriesError
 from node.reading_room import ReadingRoom
-from node.steps.job import Job, series_of
-from node.steps.select import choose
+from node.steps.read import make_reading
+from node.steps.select import assigned, choose
 from node.stopping import Stopping
 from node.upkeep.periodic import PeriodicTask
-from storage.closing import OpenStudy, next_revision, open_studies
+from storage import readings
+from storage.closing import OpenStudy, open_studies
+from storage.priors import images_of
 
 log = logging.getLogger(__name__)
 
+Turn = Literal["now", "later", "never"]
+
 SECONDS_BETWEEN_LOOKS = 0.5  # while studies are read that are complete
-
-
-class NoLongerPausedError(Exception):
-    """The study got an image or was closed, or there is something else to do."""
+SECONDS_UNTIL_FORGOTTEN = 60.0  # that volumes are kept which nobody asks for
+SECONDS_TO_STOP = 5.0  # what is read ahead may be cut short
 
 
 class ReadingAhead:
-    """``task`` reads one paused study after another, whenever ``is_idle``: what is complete goes first."""
+    """Reads paused studies series by series, from ``start`` to ``stop``; what is complete goes first."""
 
-    def __init__(self, room: ReadingRoom, is_idle: Callable[[], bool]) -> None:
+    def __init__(self, room: ReadingRoom) -> None:
         self._room = room
-        self._is_idle = is_idle
-        self._paused: queue.SimpleQueue[OpenStudy] = queue.SimpleQueue()
-        self._in_hand = ""  # the study of which a step is under way
-        self._changed = threading.Condition()
-        self.task = PeriodicTask("reading ahead", self._look, 60.0, "paused studies cannot be read ahead")
+        self._paused: deque[OpenStudy] = deque()
+        self._at_work = threading.Lock()
+        self.task = PeriodicTask(
+            "reading ahead", self._look, SECONDS_UNTIL_FORGOTTEN, "paused studies cannot be read ahead"
+        )
+
+    def start(self) -> None:
+        self.task.start()
+
+    def stop(self) -> None:
+        self.task.stop(SECONDS_TO_STOP)
 
     def paused(self, study: OpenStudy) -> None:
         """A study has had no new image for a while; it is read when its turn comes, if it still has not."""
-        self._paused.put(study)
+        self._paused.append(study)
         self.task.wake()
 
-    def give_way(self, study_uid: str) -> None:
-        """Return when no step of this study, which is closed, is under way here any more."""
-        with self._changed:
-            self._changed.wait_for(lambda: self._in_hand != study_uid)
+    def give_way(self) -> None:
+        """Return when the series that is being read ahead, if there is one, has been. Whoever calls has a
+        complete study in hand: until that is read, no other series is begun."""
+        with self._at_work:
+            pass
 
     def _look(self) -> float | None:
-        while not self._paused.empty():
-            if self.task.is_stopping or not self._is_idle():
+        if not self._paused:
+            self._tidy()
+        while self._paused:
+            if self._read(self._paused[0]) == "later":
                 return SECONDS_BETWEEN_LOOKS
-            self._read(self._paused.get())
+            self._paused.popleft()
         return None
 
-    def _read(self, study: OpenStudy) -> None:
-        def step(stage: str, function: Callable[..., Any], *args: Any) -> Any:
-            self._take(study.uid)
-            try:
-                self._check(study)
-                return function(*args)
-            finally:
-                self._take("")
-
+    def _read(self, study: OpenStudy) -> Turn:
+        """Read each series that was not; returns whether the study is done with, or to be come back to."""
         room = self._room
+        if (turn := self._turn(study)) != "now":
+            return turn
         with room.database.snapshot() as session:
-            job = Job(study.uid, next_revision(session, study.uid), ahead=True)
+            series = {uid: room.files(paths) for uid, paths in images_of(session, study.uid).items()}
+        _, choices = choose(room, series)
         try:
-            *_, assignments = step("select", choose, room, series_of(room, job))
-            for assignment in assignments:
-                read_series(room, step, job, asdict(assignment))
-        except NoLongerPausedError:
-            return
-        except (
-            Exception,
-            Stopping,
-        ) as error:  # whatever it is, the study's own reading meets it and tells of it
-            log.info("study %s is not read ahead: %s", study.uid, error, exc_info=True)
+            for task in assigned(room, choices, series):
+                with self._at_work:
+                    if (turn := self._turn(study)) != "now":
+                        return turn
+                    if task.identity not in room.ahead and not room.archive.has_reading(task.identity):
+                        made = make_reading(room, task.reader, task.identity, task.files_among(series))
+                        room.ahead.keep(task.identity, made)
+        except (UnreadableSeriesError, EngineError, Stopping) as error:  # the study's reading tells of it
+            log.info("study %s is not read ahead: %s", study.uid, error)
+        return "never"
 
-    def _take(self, study_uid: str) -> None:
-        with self._changed:
-            self._in_hand = study_uid
-            self._changed.notify_all()
-
-    def _check(self, study: OpenStudy) -> None:
-        """
-        Raises:
-            NoLongerPausedError: it does not wait for its images as it did, or something else goes first.
-        """
+    def _turn(self, study: OpenStudy) -> Turn:
+        """Whether a study is to be read: never where it was closed, or had an image, since it paused."""
         with self._room.database.snapshot() as session:
-            if self.task.is_stopping or not self._is_idle() or study not in open_studies(session):
-                raise NoLongerPausedError
+            if study not in open_studies(session):
+                return "never"
+            is_free = not (self.task.is_stopping or readings.unfinished(session))
+            return "now" if is_free else "later"
+
+    def _tidy(self) -> None:
+        """Give the memory back of volumes whose study was not read after all."""
+        with self._room.database.snapshot() as session:
+            if not (open_studies(session) or readings.unfinished(session)):
+                self._room.forget_volumes()

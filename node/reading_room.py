@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
@@ -15,6 +15,7 @@ from inference.readers import READERS
 from inference.segmentation import load_frames
 from inference.series import load_series
 from inference.volume import Volume
+from node.ahead import Ahead
 from node.peers.archive import DicomArchive, Take
 from node.results.identity import reading_identity
 from node.results.recovery import LoadFrames
@@ -32,7 +33,7 @@ class ReadingRoom:
     """``load`` makes a volume of a series' files, ``load_frames`` the frames of a segmentation. ``archives``:
     where priors are looked for. ``take`` keeps what they send, ``settle`` waits until all of it has its row.
     ``named_priors``: the priors of every study, by UID, where a person named them. ``wanted``: kinds of
-    result objects to make whoever they go to."""
+    result objects to make whoever they go to. ``ahead``: what was read of studies that are not complete."""
 
     settings: Settings
     database: Database
@@ -46,6 +47,7 @@ class ReadingRoom:
     settle: Callable[[], object] | None = None
     named_priors: tuple[str, ...] | None = None
     wanted: frozenset[str] = frozenset()
+    ahead: Ahead = field(default_factory=Ahead)
 
     @property
     def routes(self) -> tuple[RouteSettings, ...]:

@@ -124,11 +124,6 @@ class DurableQueue:
         self._database = dbos._sys_db
         DBOS.register_queue(QUEUE, worker_concurrency=self._at_once, polling_interval_sec=0.2)
 
-    @property
-    def is_idle(self) -> bool:
-        """Whether nothing is under way here."""
-        return not self._alive
-
     def enqueue(self, key: str, *args: Any, priority: str = "routine") -> None:
         """Put a run in the queue; a key that is there already, finished or not, is not run again."""
         with SetWorkflowID(key), SetEnqueueOptions(priority=PRIORITY[priority]):

@@ -36,12 +36,6 @@ def open_studies(session: Session) -> list[OpenStudy]:
     return [_open_study(study) for study in session.scalars(waiting)]
 
 
-def next_revision(session: Session, study_uid: str) -> int:
-    """The number of the revision that the study has when it is closed next."""
-    newest = select(func.max(Revision.number)).join(Revision.study).where(Study.uid == study_uid)
-    return (session.scalar(newest) or 0) + 1
-
-
 def close_quiet(session: Session, now: datetime, is_quiet: Callable[[OpenStudy], bool]) -> list[ClosedStudy]:
     """Close every open study that has been quiet for long enough, and every one that a person asked to have
     read now. Only a study with new images, or with ``read_now``, gets a revision. It is skipped, and not
@@ -78,7 +72,8 @@ def _close(session: Session, study: Study, now: datetime) -> int | None:
     ).one()
     if not total or not (new or asked):
         return None
-    number = next_revision(session, study.uid)
+    last = session.scalar(select(func.max(Revision.number)).where(Revision.study_pk == study.id)) or 0
+    number = last + 1
     session.execute(
         update(Instance)
         .where(of_study, Instance.revision.is_(None))
@@ -103,7 +98,7 @@ def _close(session: Session, study: Study, now: datetime) -> int | None:
     if study.images_deleted_at is not None:
         _skip_a_part(session, study, revision, now)
         return None
-    return number
+    return int(number)
 
 
 def _skip_a_part(session: Session, study: Study, revision: Revision, now: datetime) -> None:

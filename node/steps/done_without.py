@@ -34,13 +34,12 @@ def done_without(room: ReadingRoom, job: Job, stage: str, what: str) -> Iterator
     mistake of Overread's own is an error, which Health shows for a day.
 
     Raises:
-        Exception: a database that is away or a disk that is full ends the step, which is begun again; so
-            does anything in one that is done ahead.
+        Exception: a database that is away or a disk that is full ends the step, which is begun again.
     """
     try:
         yield
     except Exception as error:
-        if job.ahead or may_pass(error):
+        if may_pass(error):
             raise
         is_of_images = isinstance(error, UnreadableSeriesError) or _is_gone(error, room.archive.images)
         if is_of_images:

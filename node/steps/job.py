@@ -25,12 +25,10 @@ _SEEN_AGAIN = "seen-again"
 
 @dataclass(frozen=True)
 class Job:
-    """One revision of a study to be read; ``ahead``: the one that the study will have when it is closed, of
-    all the images that are here."""
+    """One revision of a study to be read."""
 
     study_uid: str
     revision: int
-    ahead: bool = False
 
 
 @dataclass(frozen=True)
@@ -55,10 +53,7 @@ class Assignment:
 def series_of(room: ReadingRoom, job: Job) -> dict[str, tuple[Path, ...]]:
     """The files of each series that this revision stands on."""
     with room.database.snapshot() as session:
-        if job.ahead:
-            found = images_of(session, job.study_uid)
-        else:
-            found = instances_of(session, job.study_uid, job.revision)
+        found = instances_of(session, job.study_uid, job.revision)
     return {uid: room.files(paths) for uid, paths in found.items()}
 
 
@@ -78,9 +73,6 @@ def own_results_folder(room: ReadingRoom, job: Job, task: Assignment) -> Path:
 
 
 def enter(room: ReadingRoom, job: Job, stage: str) -> None:
-    """Say where the reading is; one that is made ahead is nowhere yet."""
-    if job.ahead:
-        return
     with room.database.session() as session:
         readings.enter_stage(session, job.study_uid, job.revision, stage)
 

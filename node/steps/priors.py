@@ -18,14 +18,13 @@ from node.reading_room import ReadingRoom
 from node.results.recovery import recover
 from node.steps.done_without import done_without
 from node.steps.job import Assignment, Job, enter, keep_reading, kept_reading, note, prior_files
-from node.steps.read import read_series
+from node.steps.read import make_reading
 from storage import priors
 
 
 def find_priors(room: ReadingRoom, job: Job, assignment: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Find the priors of a series, the newest first, and fetch what is not here. An archive that does not
-    answer is noted; the study is compared again when it does. Ahead no archive is asked, nor
-    anything noted."""
+    answer is noted; the study is compared again when it does."""
     task = Assignment.of(assignment)
     enter(room, job, "priors")
     with done_without(room, job, "priors", "not compared with any earlier study"):
@@ -34,14 +33,7 @@ def find_priors(room: ReadingRoom, job: Job, assignment: Mapping[str, Any]) -> l
 
 
 def _found(room: ReadingRoom, job: Job, task: Assignment) -> list[dict[str, Any]]:
-    asked = replace(room, archives=()) if job.ahead else room
-    outcome = search.find_priors(asked, job.study_uid, task.reader, task.series_uid)
-    if not job.ahead:
-        _note(room, job, outcome)
-    return [asdict(prior) for prior in outcome.found]
-
-
-def _note(room: ReadingRoom, job: Job, outcome: search.Search) -> None:
+    outcome = search.find_priors(room, job.study_uid, task.reader, task.series_uid)
     pause = timedelta(seconds=room.settings.priors.retry_seconds)
     with room.database.session() as session:
         for said in outcome.notes:
@@ -56,6 +48,7 @@ def _note(room: ReadingRoom, job: Job, outcome: search.Search) -> None:
         if outcome.found:
             dates = ", ".join(prior.date or "undated" for prior in outcome.found)
             note(session, job, "priors", f"to be compared with {len(outcome.found)} earlier: {dates}")
+    return [asdict(prior) for prior in outcome.found]
 
 
 def _is_away(error: Exception) -> bool:
@@ -105,8 +98,8 @@ def _told_or_read(room: ReadingRoom, task: Assignment, series: PriorSeries) -> t
     told = recover(_results(room, series), room.volume(paths), task.reader, room.load_frames)
     if told is not None:
         return told.reading, "known by its results in the PACS", told.identity
-    reading, _ = read_series(room, task.reader, series.identity, paths)
-    return reading, "read", series.identity
+    made = make_reading(room, task.reader, series.identity, paths)
+    return made.reading, "read", series.identity
 
 
 def _results(room: ReadingRoom, series: PriorSeries) -> list[Path]:

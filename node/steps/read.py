@@ -14,6 +14,7 @@ from inference import reading_json
 from inference.findings import Reading
 from inference.growth.assess import assessed
 from inference.readers import READERS
+from node.ahead import Made
 from node.priors.own_results import fetch_own_results, under_known_uids
 from node.reading_room import ReadingRoom
 from node.results.identity import tracking_uid
@@ -31,8 +32,9 @@ def infer(room: ReadingRoom, job: Job, assignment: Mapping[str, Any]) -> None:
         with room.database.session() as session:
             note(session, job, "infer", f"{task.reader} has read these very images before")
         return
-    started = time.perf_counter()
-    reading, notes = read_series(room, task.reader, task.identity, files_of(room, job, task))
+    ahead = room.ahead.take(task.identity)
+    made = ahead or make_reading(room, task.reader, task.identity, files_of(room, job, task))
+    reading = made.reading
     known, whence = _known(room, job, task)
     if known is not None:
         reading = under_known_uids(reading, known)
@@ -40,12 +42,11 @@ def infer(room: ReadingRoom, job: Job, assignment: Mapping[str, Any]) -> None:
     with room.database.session() as session:
         if known is not None:
             note(session, job, "infer", f"its lesions are known by {whence}, and keep their UIDs")
-        for correction in notes:
+        for correction in made.notes:
             note(session, job, "infer", correction, "warning")
-        took = f"{time.perf_counter() - started:.1f} s" + (
-            " while the study was awaited" if job.ahead else ""
-        )
-        note(session, job, "infer", f"{task.reader} found {len(reading.findings)} in {took}")
+        when = " while the study was awaited" if ahead else ""
+        found = f"{task.reader} found {len(reading.findings)} in {made.seconds:.1f} s{when}"
+        note(session, job, "infer", found)
 
 
 def _known(room: ReadingRoom, job: Job, task: Assignment) -> tuple[Reading | None, str]:
@@ -79,12 +80,9 @@ def _in_one_frame(room: ReadingRoom, job: Job, one: str, other: str) -> bool:
     return len(frames) == 1 and "" not in frames
 
 
-def read_series(
-    room: ReadingRoom, reader: str, identity: str, paths: tuple[Path, ...]
-) -> tuple[Reading, tuple[str, ...]]:
-    """Read files, lesions under tracking UIDs of their own and assessed as at first sight; also the notes on
-    what was corrected in the files. Nothing is kept: what lies under ``identity`` counts as final, and the
-    UIDs may not be."""
+def make_reading(room: ReadingRoom, reader: str, identity: str, paths: tuple[Path, ...]) -> Made:
+    """Read files, lesions under tracking UIDs of their own and assessed as at first sight. Nothing is kept:
+    what lies under ``identity`` counts as final, and the UIDs may not be."""
     started = time.perf_counter()
     volume = room.volume(paths)
     decode = time.perf_counter() - started
@@ -94,4 +92,4 @@ def read_series(
         findings=tuple(f.tracked_as(tracking_uid(identity, f)) for f in reading.findings),
         seconds={"decode": decode, **reading.seconds},
     )
-    return assessed(reading, volume), volume.notes
+    return Made(assessed(reading, volume), volume.notes, time.perf_counter() - started)

@@ -23,7 +23,9 @@ def select_series(room: ReadingRoom, job: Job) -> list[dict[str, Any]]:
         if not readings.begin(session, job.study_uid, job.revision):
             return []
         readings.enter_stage(session, job.study_uid, job.revision, "select")
-    described, choices, assignments = choose(room, series_of(room, job))
+    series = series_of(room, job)
+    described, choices = choose(room, series)
+    assignments = assigned(room, choices, series)
     with room.database.session() as session:
         keep_choices(session, job.study_uid, job.revision, [_kept(choice) for choice in choices])
         for choice in choices:
@@ -36,13 +38,19 @@ def select_series(room: ReadingRoom, job: Job) -> list[dict[str, Any]]:
 
 def choose(
     room: ReadingRoom, series: Mapping[str, tuple[Path, ...]]
-) -> tuple[dict[str, SeriesDescription], tuple[Choice, ...], list[Assignment]]:
-    """The series of a study by their UIDs: as they are described, what is chosen of them and why, and who is
-    to read what, in this order."""
+) -> tuple[dict[str, SeriesDescription], tuple[Choice, ...]]:
+    """The series of a study by their UIDs: as they are described, and what is chosen of them and why."""
     described = {uid: describe(uid, paths) for uid, paths in series.items()}
-    choices = select(list(described.values()), room.routes, room.readers)
-    chosen = sorted((c for c in choices if c.chosen), key=_yields)
-    return described, choices, [_assigned(room, choice, series) for choice in chosen]
+    return described, select(list(described.values()), room.routes, room.readers)
+
+
+def assigned(
+    room: ReadingRoom, choices: Sequence[Choice], series: Mapping[str, tuple[Path, ...]]
+) -> list[Assignment]:
+    """Who is to read what, in this order."""
+    return [
+        _assigned(room, choice, series) for choice in sorted((c for c in choices if c.chosen), key=_yields)
+    ]
 
 
 def _assigned(room: ReadingRoom, choice: Choice, series: Mapping[str, tuple[Path, ...]]) -> Assignment:

@@ -29,6 +29,7 @@ from inference.engine import Engine, Tensors
 from inference.engine.embedded import EmbeddedEngine
 from inference.readers import READERS
 from inference.volume import load_volume
+from node.settings import DicomSettings
 from tests.benchmarks.receivers import NODELAY
 from tests.faults.victim import Surroundings, Victim
 from tests.orthanc import Orthanc
@@ -38,7 +39,6 @@ from training.phantoms.dicom import Patient, Study, write_ct_series
 READER = "lung-nodules"
 MATRIX, PIXEL_MM, SLICE_MM = 512, 0.7, 1.0
 PATIENCE = 300.0
-QUIET_SECONDS = 10.0  # as the node has it by default
 REPORTS = 2  # SRs of a study without a prior: measurements and outlines
 
 
@@ -66,7 +66,13 @@ class TimedEngine:
         self._engine.close()
 
 
-QUIET = Surroundings(environment={"OVERREAD_DICOM__QUIET_SECONDS": str(QUIET_SECONDS)})
+AS_BY_DEFAULT = DicomSettings()
+QUIET = Surroundings(
+    environment={
+        "OVERREAD_DICOM__QUIET_SECONDS": str(AS_BY_DEFAULT.quiet_seconds),
+        "OVERREAD_DICOM__READ_AHEAD_SECONDS": str(AS_BY_DEFAULT.read_ahead_seconds),
+    }
+)
 
 
 class Site:
@@ -153,7 +159,7 @@ def main(
         for number in range(rounds + 1):
             uid, files = site.study(f"LEFT-{number}")
             site.send(files)
-            seconds_left = _seconds_of(partial(site.await_report, uid)) - QUIET_SECONDS
+            seconds_left = _seconds_of(partial(site.await_report, uid)) - AS_BY_DEFAULT.quiet_seconds
             site.await_end(uid)
             uid, files = site.study(f"ASKED-{number}")
             site.send(files)
@@ -195,15 +201,15 @@ def _print_stages(
     asked: list[float],
     alone: list[tuple[float, float]],
 ) -> None:
-    table = Table("stage", "median s", title="last image to report at the PACS")
+    table = Table("stage", "median s", title="to the report at the PACS")
     for stage in stages[0]:
         table.add_row(stage, f"{statistics.median(one[stage] for one in stages):.2f}")
-    table.add_row("whole, asked for", f"{statistics.median(asked):.2f}", style="bold")
-    table.add_row("whole, behind its quiet period", f"{statistics.median(left):.2f}", style="bold")
+    table.add_row("from the last image, asked for", f"{statistics.median(asked):.2f}", style="bold")
+    table.add_row("from the end of the quiet period", f"{statistics.median(left):.2f}", style="bold")
     table.add_row("decode alone", f"{statistics.median(decode for decode, _ in alone):.2f}")
     table.add_row("networks alone", f"{statistics.median(network for _, network in alone):.2f}")
     console.print(table)
-    for name, whole in (("asked for at once", asked), ("behind its quiet period", left)):
+    for name, whole in (("asked for at once", asked), ("from the end of the quiet period", left)):
         ratios = [seconds / sum(pair) for seconds, pair in zip(whole, alone, strict=True)]
         console.print(
             f"{name} / (decode + networks): {statistics.median(ratios):.2f} (of {len(ratios)} pairs, "

@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 from pydicom import dcmread
@@ -16,15 +15,15 @@ from sqlalchemy import select
 from inference.catalogue import Catalogue
 from inference.engine import Engine, EngineError
 from inference.findings import Reading
-from inference.growth.compare import Comparison, compare
 from inference.readers import READERS
 from inference.volume import Volume
+from node.ahead import MOST, Ahead, Made
 from node.intake.files import files_under, received_file
-from node.reading_ahead import ReadingAhead
+from node.reading_ahead import SECONDS_BETWEEN_LOOKS, ReadingAhead
 from node.reading_room import ReadingRoom
-from node.steps import compare as compare_step
+from storage import readings
 from storage.archive import Archive
-from storage.closing import close_quiet, open_studies
+from storage.closing import OpenStudy, close_quiet, open_studies
 from storage.database import Database, now
 from storage.intake import record
 from storage.readings import StoredReading
@@ -86,25 +85,22 @@ def close(room: ReadingRoom) -> None:
         close_quiet(session, now(), lambda study: True)
 
 
-def pause(room: ReadingRoom, ahead: ReadingAhead) -> None:
+def waiting(room: ReadingRoom) -> OpenStudy:
     with room.database.snapshot() as session:
-        for study in open_studies(session):
-            ahead.paused(study)
+        (study,) = open_studies(session)
+    return study
+
+
+def pause(room: ReadingRoom, ahead: ReadingAhead) -> None:
+    ahead.paused(waiting(room))
 
 
 @pytest.fixture
-def start(room: ReadingRoom) -> Iterator[Callable[..., ReadingAhead]]:
-    started: list[ReadingAhead] = []
-
-    def start_(is_idle: Callable[[], bool] = lambda: True, room: ReadingRoom = room) -> ReadingAhead:
-        ahead = ReadingAhead(room, is_idle)
-        ahead.task.start()
-        started.append(ahead)
-        return ahead
-
-    yield start_
-    for ahead in started:
-        ahead.task.stop()
+def ahead(room: ReadingRoom) -> Iterator[ReadingAhead]:
+    reading_ahead = ReadingAhead(room)
+    reading_ahead.start()
+    yield reading_ahead
+    reading_ahead.stop()
 
 
 def wait_for(true: Callable[[], bool]) -> None:
@@ -127,15 +123,14 @@ def test_a_paused_study_is_read_once_and_with_the_results_of_one_that_was_not_re
     room: ReadingRoom,
     reader: Reader,
     images: list[Path],
-    start: Callable[..., ReadingAhead],
+    ahead: ReadingAhead,
     databases: Databases,
     tmp_path: Path,
 ) -> None:
     study = receive(room, images)
-    ahead = start()
     pause(room, ahead)
     wait_for(lambda: reader.slices == [24])
-    ahead.give_way(study)
+    ahead.give_way()
     close(room)
     made = read(room, study, 1)
     assert reader.slices == [24]
@@ -153,37 +148,11 @@ def test_a_paused_study_is_read_once_and_with_the_results_of_one_that_was_not_re
         other.database.close()
 
 
-def test_a_follow_up_is_compared_ahead_with_a_prior_that_is_here(
-    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, start: Callable[..., ReadingAhead]
-) -> None:
-    dates = ("20240101", "20250101")
-    for date in dates:
-        phantom(tmp_path / date, shape=(24, 40, 48), study=Study(date=date, accession_number=date))
-    room = room_in(tmp_path / "data", database, monkeypatch, priors=(tmp_path / dates[0],))
-    study = receive(room, sorted((tmp_path / dates[1]).iterdir()))
-    compared: list[str] = []
-
-    def watched(reading: Reading, *rest: Any, date: str = "") -> Comparison:
-        compared.append(date)
-        return compare(reading, *rest, date=date)
-
-    monkeypatch.setattr(compare_step, "compare", watched)
-    ahead = start(room=room)
-    pause(room, ahead)
-    wait_for(lambda: bool(compared))
-    ahead.give_way(study)
-    close(room)
-    assert len(tracking_uids(read(room, study, 1))) == 2
-    assert compared == [dates[1]]
-    assert timeline(room).count("compared: ") == 1
-
-
 def test_an_image_that_comes_after_all_is_read_with_the_others(
-    room: ReadingRoom, reader: Reader, images: list[Path], start: Callable[..., ReadingAhead]
+    room: ReadingRoom, reader: Reader, images: list[Path], ahead: ReadingAhead
 ) -> None:
     late = max(images, key=lambda path: dcmread(path).ImagePositionPatient[2])
     study = receive(room, [image for image in images if image != late])
-    ahead = start()
     pause(room, ahead)
     wait_for(lambda: reader.slices == [23])
     receive(room, [late])
@@ -193,66 +162,91 @@ def test_an_image_that_comes_after_all_is_read_with_the_others(
 
 
 def test_what_is_being_read_when_the_study_is_closed_is_waited_for(
-    room: ReadingRoom, reader: Reader, images: list[Path], start: Callable[..., ReadingAhead]
+    room: ReadingRoom, reader: Reader, images: list[Path], ahead: ReadingAhead
 ) -> None:
     study = receive(room, images)
     reader.may_end.clear()
-    ahead = start()
     pause(room, ahead)
     assert reader.begun.wait(PATIENCE)
     close(room)
     threading.Timer(0.3, reader.may_end.set).start()
-    ahead.give_way("another study")
-    assert not reader.may_end.is_set()
-    ahead.give_way(study)
+    ahead.give_way()
+    assert reader.may_end.is_set()
     assert len(tracking_uids(read(room, study, 1))) == 2
     assert reader.slices == [24]
 
 
 def test_a_complete_study_goes_first(
-    room: ReadingRoom, reader: Reader, images: list[Path], start: Callable[..., ReadingAhead]
+    room: ReadingRoom, reader: Reader, images: list[Path], ahead: ReadingAhead, tmp_path: Path
 ) -> None:
+    complete = receive(room, phantom(tmp_path / "other", study=Study(accession_number="OTHER")).paths[:5])
+    close(room)
     receive(room, images)
-    asked, idle = threading.Event(), threading.Event()
-
-    def is_idle() -> bool:
-        asked.set()
-        return idle.is_set()
-
-    pause(room, start(is_idle))
-    assert asked.wait(PATIENCE)
+    pause(room, ahead)
+    time.sleep(2.5 * SECONDS_BETWEEN_LOOKS)
     assert reader.slices == []
-    idle.set()
+    with room.database.session() as session:
+        readings.finish(session, complete, 1, "skipped", stage="select", reason="five slices")
     wait_for(lambda: reader.slices == [24])
 
 
-def test_a_study_that_was_closed_or_got_an_image_meanwhile_is_not_read_ahead(
-    room: ReadingRoom, reader: Reader, images: list[Path], start: Callable[..., ReadingAhead]
+def test_a_study_that_was_closed_or_got_an_image_since_it_paused_is_not_read_ahead(
+    room: ReadingRoom, reader: Reader, images: list[Path], ahead: ReadingAhead
 ) -> None:
-    receive(room, images[1:])
-    idle = threading.Event()
-    ahead = start(idle.is_set)
-    pause(room, ahead)
+    receive(room, images[2:])
+    paused = [waiting(room)]
+    receive(room, images[1:2])
+    paused.append(waiting(room))
     receive(room, images[:1])
-    pause(room, ahead)
+    for study in paused:
+        ahead.paused(study)
+    last = waiting(room)
     close(room)
-    idle.set()
-    wait_for(ahead._paused.empty)
-    ahead.task.stop()
+    ahead.paused(last)
+    wait_for(lambda: not ahead._paused)
     assert reader.slices == []
 
 
 def test_what_cannot_be_read_ahead_is_read_in_its_turn(
-    room: ReadingRoom, reader: Reader, images: list[Path], start: Callable[..., ReadingAhead]
+    room: ReadingRoom, reader: Reader, images: list[Path], ahead: ReadingAhead
 ) -> None:
     study = receive(room, images)
     reader.fails = True
-    ahead = start()
     pause(room, ahead)
     wait_for(lambda: reader.slices == [24])
-    ahead.task.stop()
+    wait_for(lambda: not ahead._paused)
     assert ahead.task.problem == ""
     reader.fails = False
     close(room)
     assert len(tracking_uids(read(room, study, 1))) == 2
     assert reader.slices == [24, 24]
+
+
+def test_the_volumes_of_a_study_that_was_not_read_after_all_are_forgotten(
+    room: ReadingRoom,
+    reader: Reader,
+    images: list[Path],
+    ahead: ReadingAhead,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    forgotten = threading.Event()
+    monkeypatch.setattr(ReadingRoom, "forget_volumes", lambda room: forgotten.set())
+    study = receive(room, images)
+    pause(room, ahead)
+    wait_for(lambda: reader.slices == [24] and not ahead._paused)
+    ahead.task.wake()
+    assert not forgotten.wait(0.3)
+    close(room)
+    with room.database.session() as session:
+        readings.finish(session, study, 1, "skipped", stage="select", reason="no route any more")
+    ahead.task.wake()
+    assert forgotten.wait(PATIENCE)
+
+
+def test_the_last_few_are_kept_and_each_is_handed_out_once() -> None:
+    ahead, made = Ahead(), Made(Reading("lung-nodules", "1.2", (), ()), (), 1.0)
+    for number in range(MOST + 1):
+        ahead.keep(str(number), made)
+    assert ahead.take("0") is None
+    assert ahead.take("1") is made
+    assert ahead.take("1") is None
