@@ -24,7 +24,8 @@ class StandstillError(psycopg.OperationalError):
 
 
 class WatchedConnection(psycopg.Connection[Any]):
-    """``knock`` makes another connection to the same server, within a deadline."""
+    """``knock`` makes another connection to the same server, at the address it was reached by, within a
+    deadline: another one that the host's name stands for may answer, and tells nothing of this one."""
 
     patience: float
     knock: Callable[[], psycopg.Connection[Any]]
@@ -74,7 +75,15 @@ def connecting(patience: float = SECONDS) -> Callable[..., WatchedConnection]:
     def connect(_dialect: Any, _record: Any, args: list[Any], named: dict[str, Any]) -> WatchedConnection:
         connection = WatchedConnection.connect(*args, **named)
         connection.patience = patience
-        connection.knock = lambda: psycopg.connect(*args, **named)
+        here = {**named, **_address(connection.info)}
+        connection.knock = lambda: psycopg.connect(*args, **here)
         return connection
 
     return connect
+
+
+def _address(reached: psycopg.ConnectionInfo) -> dict[str, Any]:
+    """In libpq's words; the name stays, since a certificate is made out to it. A socket is a file's path, and
+    has no ``hostaddr``."""
+    by_ip = {"hostaddr": reached.hostaddr} if reached.hostaddr else {}
+    return {"host": reached.host, "port": reached.port, **by_ip}

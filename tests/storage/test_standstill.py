@@ -14,15 +14,17 @@ from sqlalchemy.exc import OperationalError
 
 from storage.database import Database
 from storage.standstill import WatchedConnection, connecting
-from tests import postgres
+from tests import orthanc, postgres
 
 SOON = 0.3  # seconds
 
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[URL]:
-    with postgres.private_server() as url:
-        yield url
+    """At a socket, and at the same port of 127.0.0.1."""
+    port = orthanc.free_port()
+    with postgres.private_server(port=port) as url:
+        yield url.update_query_dict({"port": str(port)})
 
 
 @pytest.fixture
@@ -60,6 +62,19 @@ def test_a_server_that_stands_still_is_given_up_and_serves_again_once_it_goes_on
                 pass
     with engine.connect() as connection:
         assert connection.execute(text("SELECT pg_backend_pid()")).scalar_one() != backend
+
+
+def test_another_server_of_the_same_name_does_not_speak_for_one_that_stands_still(
+    server: URL, free_port: int
+) -> None:
+    two = {"host": "127.0.0.1,127.0.0.1", "port": f"{server.query['port']},{free_port}"}
+    engine = create_engine(server.update_query_dict({**two, "connect_timeout": "2"}))
+    event.listen(engine, "do_connect", connecting(SOON))
+    with engine.connect() as connection:
+        backend = connection.execute(text("SELECT pg_backend_pid()")).scalar_one()
+        with standing_still(server, backend), pytest.raises(OperationalError, match="stopped answering"):
+            connection.execute(text("SELECT 1"))
+    engine.dispose()
 
 
 def test_a_statement_that_takes_long_is_waited_for(engine: Engine) -> None:
