@@ -55,9 +55,15 @@ class ReadingAhead:
 
     def give_way(self) -> None:
         """Return when the series that is being read ahead, if there is one, has been. Whoever calls has a
-        complete study in hand: until that is read, no other series is begun."""
-        with self._at_work:
-            pass
+        complete study in hand: until that is read, no other series is begun.
+
+        Raises:
+            Stopping: the node stops meanwhile.
+        """
+        while not self._at_work.acquire(timeout=SECONDS_BETWEEN_LOOKS):
+            if self.task.is_stopping:
+                raise Stopping
+        self._at_work.release()
 
     def _look(self) -> float | None:
         if not self._paused:

@@ -17,10 +17,12 @@ from inference.engine import Engine, EngineError
 from inference.findings import Reading
 from inference.readers import READERS
 from inference.volume import Volume
+from node import reading_ahead
 from node.ahead import MOST, Ahead, Made
 from node.intake.files import files_under, received_file
 from node.reading_ahead import SECONDS_BETWEEN_LOOKS, ReadingAhead
 from node.reading_room import ReadingRoom
+from node.stopping import Stopping
 from storage import readings
 from storage.archive import Archive
 from storage.closing import OpenStudy, close_quiet, open_studies
@@ -97,10 +99,10 @@ def pause(room: ReadingRoom, ahead: ReadingAhead) -> None:
 
 @pytest.fixture
 def ahead(room: ReadingRoom) -> Iterator[ReadingAhead]:
-    reading_ahead = ReadingAhead(room)
-    reading_ahead.start()
-    yield reading_ahead
-    reading_ahead.stop()
+    ahead = ReadingAhead(room)
+    ahead.start()
+    yield ahead
+    ahead.stop()
 
 
 def wait_for(true: Callable[[], bool]) -> None:
@@ -174,6 +176,24 @@ def test_what_is_being_read_when_the_study_is_closed_is_waited_for(
     assert reader.may_end.is_set()
     assert len(tracking_uids(read(room, study, 1))) == 2
     assert reader.slices == [24]
+
+
+def test_a_node_that_stops_does_not_wait_for_it(
+    room: ReadingRoom,
+    reader: Reader,
+    images: list[Path],
+    ahead: ReadingAhead,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(reading_ahead, "SECONDS_TO_STOP", 0.1)
+    receive(room, images)
+    reader.may_end.clear()
+    pause(room, ahead)
+    assert reader.begun.wait(PATIENCE)
+    ahead.stop()
+    with pytest.raises(Stopping):
+        ahead.give_way()
+    reader.may_end.set()
 
 
 def test_a_complete_study_goes_first(
