@@ -25,6 +25,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from node.stopping import Stopping
 from storage.database import with_deadlines
 from storage.errors import said
+from storage.standstill import connector
 
 log = logging.getLogger(__name__)
 
@@ -104,6 +105,8 @@ class DurableQueue:
             "log_level": "WARNING",
             "notification_listener_polling_interval_sec": 0.5,
         }
+        if self._url.get_driver_name() == "psycopg":
+            config["db_engine_kwargs"] = {"creator": connector(self._url)}
         dbos = DBOS(config=config)
 
         @DBOS.workflow(name="run", max_recovery_attempts=MOST_LIVES - 1)

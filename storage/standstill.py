@@ -13,6 +13,8 @@ from typing import Any, TypeVar
 
 import psycopg
 from psycopg.abc import PQGen
+from psycopg.pq import TransactionStatus
+from sqlalchemy import URL, create_engine
 
 SECONDS = 20.0  # of silence, until the server is asked whether it is alive
 
@@ -48,7 +50,7 @@ class WatchedConnection(psycopg.Connection[Any]):
             wanted = next(gen)
             while True:
                 ready = yield wanted
-                if ready:
+                if ready or not self._is_answer_due():
                     heard_at = time.monotonic()
                 elif time.monotonic() - heard_at > self.patience:
                     if not self._is_server_alive():
@@ -58,6 +60,10 @@ class WatchedConnection(psycopg.Connection[Any]):
         except StopIteration as end:
             result: T = end.value
             return result
+
+    def _is_answer_due(self) -> bool:
+        """Not where we only listen for what others notify of."""
+        return self.pgconn.transaction_status == TransactionStatus.ACTIVE
 
     def _is_server_alive(self) -> bool:
         try:
@@ -80,6 +86,13 @@ def connecting(patience: float = SECONDS) -> Callable[..., WatchedConnection]:
         return connection
 
     return connect
+
+
+def connector(url: URL, patience: float = SECONDS) -> Callable[[], WatchedConnection]:
+    """Connects to this database: the ``creator`` of an SQLAlchemy engine that another library makes."""
+    dialect, connect = create_engine(url).dialect, connecting(patience)
+    args, named = dialect.create_connect_args(url)
+    return lambda: connect(dialect, None, args, named)
 
 
 def _address(reached: psycopg.ConnectionInfo) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pwd
 import shutil
+import signal
 import subprocess
 import tempfile
 import uuid
@@ -72,6 +73,22 @@ def private_server(password: str = "", port: int | None = None) -> Iterator[URL]
             run(pg_ctl, "--pgdata", data, "--wait", "--mode=immediate", "stop")
     finally:
         shutil.rmtree(folder)
+
+
+@contextmanager
+def standing_still(private: URL) -> Iterator[None]:
+    """All processes of a private server are stopped, as on a machine that hangs."""
+    postmaster = int((Path(str(private.query["host"])) / "data" / "postmaster.pid").read_text().split()[0])
+    pids = [postmaster]
+    os.kill(postmaster, signal.SIGSTOP)
+    try:
+        for child in Path(f"/proc/{postmaster}/task/{postmaster}/children").read_text().split():
+            pids.append(int(child))
+            os.kill(pids[-1], signal.SIGSTOP)
+        yield
+    finally:
+        for pid in pids:
+            os.kill(pid, signal.SIGCONT)
 
 
 @contextmanager

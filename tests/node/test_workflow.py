@@ -1,6 +1,7 @@
 """Durable runs: nothing finished is done again, nothing begun is lost."""
 
 import errno
+import logging
 import subprocess
 import sys
 import textwrap
@@ -9,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -16,6 +18,8 @@ from sqlalchemy.exc import OperationalError
 
 from node import workflow
 from node.workflow import DurableQueue, StepFailedError, plain_step
+from storage.standstill import connector
+from tests import postgres
 
 ROOT = Path(__file__).parents[2]
 
@@ -166,6 +170,44 @@ def test_a_stop_ends_the_wait_for_a_database_and_the_next_start_begins_the_step_
     with running(database_url, body):
         assert done.wait(20)
     assert outcome == ["read"]
+
+
+def test_a_checkpoint_that_met_a_postgresql_standing_still_is_written_once_it_goes_on(monkeypatch, caplog):
+    monkeypatch.setattr(workflow, "connector", partial(connector, patience=0.3))
+    notes: list[str] = []
+    runs_in: list[int] = []
+    entered, going, done = (threading.Event() for _ in range(3))
+
+    def first() -> None:
+        runs_in.append(threading.get_ident())
+        entered.set()
+        assert going.wait(20)
+        notes.append("first")
+
+    def body(step, name):
+        step("first", first)
+        step("second", lambda: notes.append("second"))
+        done.set()
+
+    def is_given_up() -> bool:
+        return any(
+            record.thread in runs_in and "connection failed" in record.message for record in caplog.records
+        )
+
+    with postgres.private_server() as server:
+        url = server.update_query_dict({"connect_timeout": "2"})
+        with running(url.render_as_string(), body) as queue:
+            monkeypatch.setattr(logging.getLogger("dbos"), "propagate", True)  # to caplog
+            queue.enqueue("run", "run")
+            assert entered.wait(20)
+            with postgres.standing_still(server):
+                going.set()
+                deadline = time.monotonic() + 20
+                while not is_given_up() and time.monotonic() < deadline:
+                    time.sleep(0.1)
+                assert is_given_up()
+            assert done.wait(60)
+    assert notes == ["first", "second"]
 
 
 def test_stopping_lets_the_step_finish_and_the_next_start_goes_on_behind_it(database_url):

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import signal
 from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
 
 import pytest
 from sqlalchemy import URL, Engine, create_engine, event, text
 from sqlalchemy.exc import OperationalError
 
 from storage.database import Database
-from storage.standstill import WatchedConnection, connecting
+from storage.standstill import WatchedConnection, connecting, connector
 from tests import orthanc, postgres
 
 SOON = 0.3  # seconds
@@ -35,26 +31,12 @@ def engine(server: URL) -> Iterator[Engine]:
     engine.dispose()
 
 
-@contextmanager
-def standing_still(server: URL, backend: int) -> Iterator[None]:
-    """The server and the part of it that talks to us are stopped, as on a machine that hangs."""
-    folder = Path(str(server.query["host"]))
-    pids = (int((folder / "data" / "postmaster.pid").read_text().partition("\n")[0]), backend)
-    for pid in pids:
-        os.kill(pid, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        for pid in pids:
-            os.kill(pid, signal.SIGCONT)
-
-
 def test_a_server_that_stands_still_is_given_up_and_serves_again_once_it_goes_on(
     server: URL, engine: Engine
 ) -> None:
     with engine.connect() as connection:
         backend = connection.execute(text("SELECT pg_backend_pid()")).scalar_one()
-        with standing_still(server, backend):
+        with postgres.standing_still(server):
             with pytest.raises(OperationalError, match="stopped answering"):
                 connection.execute(text("SELECT 1"))
             assert connection.invalidated
@@ -71,8 +53,8 @@ def test_another_server_of_the_same_name_does_not_speak_for_one_that_stands_stil
     engine = create_engine(server.update_query_dict({**two, "connect_timeout": "2"}))
     event.listen(engine, "do_connect", connecting(SOON))
     with engine.connect() as connection:
-        backend = connection.execute(text("SELECT pg_backend_pid()")).scalar_one()
-        with standing_still(server, backend), pytest.raises(OperationalError, match="stopped answering"):
+        connection.execute(text("SELECT 1"))
+        with postgres.standing_still(server), pytest.raises(OperationalError, match="stopped answering"):
             connection.execute(text("SELECT 1"))
     engine.dispose()
 
@@ -81,6 +63,17 @@ def test_a_statement_that_takes_long_is_waited_for(engine: Engine) -> None:
     with engine.connect() as connection:
         taken = connection.execute(text("SELECT count(*) FROM (SELECT pg_sleep(:s)) AS nap"), {"s": 5 * SOON})
         assert taken.scalar_one() == 1
+
+
+def test_who_only_listens_waits_for_no_answer(server: URL) -> None:
+    listening = connector(server.update_query_dict({"connect_timeout": "2"}), SOON)()
+    listening.autocommit = True
+    listening.execute("LISTEN news")
+    with postgres.standing_still(server):
+        assert not [*listening.notifies(timeout=3 * SOON)]
+    listening.execute("NOTIFY news, 'here'")
+    assert [notice.payload for notice in listening.notifies(timeout=20, stop_after=1)] == ["here"]
+    listening.close()
 
 
 def test_a_busy_server_without_room_for_another_is_waited_for(server: URL, engine: Engine) -> None:
