@@ -38,6 +38,7 @@ SPEED_KEPT = 0.8  # of the known sender's, at the least
 ALL, NOBODY = "all at once", "none, to compare"
 TURNS = 3  # of a round
 SECONDS_ALONE = 3.0  # that an attack goes on while nobody sends
+SECONDS_TO_START, SECONDS_TO_END = 60.0, 60.0  # for the process of an attack
 
 
 @dataclass(frozen=True)
@@ -99,6 +100,10 @@ def attack(name: str, target: Target, reins: Reins) -> None:
         hand.join()
 
 
+class AttackerLostError(RuntimeError):
+    """An attack is not made, or not any more, and figures would tell of nothing."""
+
+
 class Attackers:
     """A process for each of ``names``, that does nothing but while it is told to."""
 
@@ -107,31 +112,67 @@ class Attackers:
         self.reins = {
             name: Reins(spawn.Event(), spawn.Event(), spawn.Event(), spawn.Array("i", 2)) for name in names
         }
-        self._processes = [
-            spawn.Process(target=attack, args=(name, target, reins)) for name, reins in self.reins.items()
-        ]
+        self._processes = {
+            name: spawn.Process(target=attack, args=(name, target, reins))
+            for name, reins in self.reins.items()
+        }
 
     def __enter__(self) -> Self:
-        for process in self._processes:
+        """
+        Raises:
+            AttackerLostError: one died, or is not ready within ``SECONDS_TO_START``.
+        """
+        for process in self._processes.values():
             process.start()
-        for reins in self.reins.values():
-            reins.ready.wait(60)
+        until = time.monotonic() + SECONDS_TO_START
+        try:
+            for name, reins in self.reins.items():
+                while not reins.ready.wait(0.1):
+                    self.check()
+                    if time.monotonic() > until:
+                        raise AttackerLostError(f"{name!r} is not ready after {SECONDS_TO_START:g} seconds")
+        except AttackerLostError:
+            self._end()
+            raise
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for reins in self.reins.values():
-            reins.stop.set()
-            reins.go.set()
-        for process in self._processes:
-            process.join(60)
+        self._end()
+
+    def _end(self) -> None:
+        for name, process in self._processes.items():
+            if process.is_alive():  # who sets an event that a killed process waits for waits for ever
+                self.reins[name].stop.set()
+                self.reins[name].go.set()
+        for process in self._processes.values():
+            process.join(SECONDS_TO_END)
+            process.kill()
+
+    def check(self) -> None:
+        """
+        Raises:
+            AttackerLostError: a process has ended, though nobody told it to.
+        """
+        for name, process in self._processes.items():
+            if process.exitcode is not None:
+                raise AttackerLostError(
+                    f"the attack {name!r} has ended by itself (exit code {process.exitcode}); "
+                    "what its process wrote above tells why"
+                )
 
     @contextmanager
     def at_it(self) -> Iterator[None]:
+        """
+        Raises:
+            AttackerLostError: one died before, or meanwhile.
+        """
+        self.check()
         for reins in self.reins.values():
             reins.go.set()
         yield
+        self.check()
         for reins in self.reins.values():
             reins.go.clear()
 
@@ -159,7 +200,7 @@ def measure(
     with Attackers(names, target) as attackers:
         sender.send()
         kept = [_round(attackers, sender) for _ in range(rounds)]
-        attempt_ms = _cost(attackers, target, made)
+        attempt_ms = cost(attackers, target, made)
     for name, reins in attackers.reins.items():
         made[name] += Counter(attempts=reins.counts[0], refused=reins.counts[1])
     return Kept(kept, attempt_ms)
@@ -177,9 +218,13 @@ def _round(attackers: Attackers, sender: KnownSender) -> float:
     return calm / attacked
 
 
-def _cost(attackers: Attackers, target: Target, made: dict[str, Counter[str]]) -> float | None:
+def cost(attackers: Attackers, target: Target, made: dict[str, Counter[str]]) -> float | None:
     """Of an attempt, in ms of processor time of the node, while nobody sends; until as many were made as it
-    takes."""
+    takes.
+
+    Raises:
+        AttackerLostError: an attacker died.
+    """
     if not attackers.reins:
         return None
     start, before = target.cpu_seconds(), attackers.attempts
@@ -189,6 +234,7 @@ def _cost(attackers: Attackers, target: Target, made: dict[str, Counter[str]]) -
             made[name]["attempts"] + reins.attempts < ATTACKS[name].at_least
             for name, reins in attackers.reins.items()
         ):
+            attackers.check()
             time.sleep(0.1)
     return 1000 * (target.cpu_seconds() - start) / max(1, attackers.attempts - before)
 
