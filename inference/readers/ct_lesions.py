@@ -33,6 +33,7 @@ LESION = Code("SCT", "52988006", "Lesion")
 LUNG = "lung"
 
 _REACH = 0.9
+_LEAST_INSIDE, _MOST_INSIDE = 0.1, 0.6
 _SAME = 0.3
 _NODULE_SHARE = 0.3
 
@@ -55,6 +56,23 @@ class Spotted:
         """The word of its centre and that of its voxels, as their geometric mean."""
         drawn = self.inside[self.inside >= 0.5]
         return float(np.sqrt(self.candidate.score * drawn.mean())) if drawn.size else 0.0
+
+    @property
+    def threshold(self) -> float:
+        """Of ``inside``: what reaches it is as large as the network says that the lesion is. Voxels alone,
+        few as those of lesions are, err towards too small; the size that is told of the centre does not."""
+        voxel_mm3 = abs(float(np.linalg.det(self.affine[:3, :3])))
+        count = round(np.pi / 6 * self.candidate.diameter_mm**3 / voxel_mm3)
+        surest_first = np.sort(self.inside, axis=None)[::-1]
+        reached = surest_first[min(max(count, 1), surest_first.size) - 1]
+        return float(np.clip(reached, _LEAST_INSIDE, _MOST_INSIDE))
+
+    def mask(self, volume: Volume) -> Mask | None:
+        """On the source's voxels; None where none of them lies in it."""
+        spacing = np.linalg.norm(self.affine[:3, :3], axis=0)
+        middle = np.linalg.inv(self.affine) @ [*self.candidate.center_mm, 1.0]
+        piece = _piece(self.inside, middle[:3], spacing, self.threshold)
+        return mask_from_crop(piece, self.affine, volume, threshold=self.threshold)
 
 
 def read(volume: Volume, engine: Engine, catalogue: Catalogue) -> Reading:
@@ -182,7 +200,7 @@ def _spotted(
     high = np.minimum(np.ceil(middle + reach) + 1, body.shape).astype(int)
     inside = maps["inside"][0][tuple(map(slice, low, high))]
     near = _nearest_to(candidate, others, low, high, body)
-    inside = _piece(np.where(near, inside, 0).astype(np.float32), middle - low, spacing)
+    inside = _piece(np.where(near, inside, 0).astype(np.float32), middle - low, spacing, 0.5)
     affine = body.affine.copy()
     affine[:3, 3] = body.to_patient(low)
     at = np.rint((middle - (stride - 1) / 2) / stride).astype(int)
@@ -217,9 +235,10 @@ def _nearest_to(
     return near
 
 
-def _piece(inside: Probabilities, middle: Floats, spacing: Floats) -> Probabilities:
-    """The connected part that lies nearest to ``middle``, its holes filled; the rest set to 0."""
-    parts = cc3d.connected_components(inside >= 0.5, connectivity=18)
+def _piece(inside: Probabilities, middle: Floats, spacing: Floats, threshold: float) -> Probabilities:
+    """The connected part of at least ``threshold`` that lies nearest to ``middle``, its holes filled; the
+    others set to 0."""
+    parts = cc3d.connected_components(inside >= threshold, connectivity=18)
     if not parts.any():
         return inside
     index = np.argwhere(parts > 0)
@@ -239,7 +258,7 @@ def drawn(spotted: Sequence[Spotted], volume: Volume, card: ModelCard, threshold
     for one in sorted(spotted, key=lambda s: (-s.score, s.candidate.center_mm)):
         if one.score < threshold:
             break
-        mask = mask_from_crop(one.inside, one.affine, volume)
+        mask = one.mask(volume)
         if mask is None or any(overlap(mask, other) > _SAME for other in taken):
             continue
         measured = measure(mask, volume)

@@ -105,6 +105,27 @@ def test_a_sphere_is_measured_and_its_site_coded(network: CataloguedModel) -> No
     assert (found.kind, found.site.value, found.site.meaning) == ("liver", "10200004", "Liver")
 
 
+@pytest.mark.parametrize("certainty", [0.6, 0.8, 1.1])
+def test_what_is_drawn_is_as_large_as_the_network_says_though_it_doubts_the_border(
+    network: CataloguedModel, certainty: float
+) -> None:
+    """``certainty``: twice that of the voxels at the border."""
+
+    class Doubtful(Spheres):
+        def infer(self, model: str, inputs: Tensors) -> Tensors:
+            ((center, diameter, _),) = self.spheres
+            fine = np.indices(inputs["volume"].shape[2:])
+            away = 2 * np.sqrt(((fine - np.reshape(center, (3, 1, 1, 1))) ** 2).sum(0))
+            inside = np.clip(certainty * (1 - away / diameter), 0, 1).astype(np.float32)
+            return {**super().infer(model, inputs), "inside": inside[None, None]}
+
+    volume = block()
+    body = body_on_grid(volume, network.card)
+    spotted = spot(body, Doubtful([((30, 36, 40), 32.0, 3)]), network.card)
+    (found,) = drawn(spotted, volume, network.card, 0.2)
+    assert found.volume_mm3 == pytest.approx(np.pi / 6 * 32**3, rel=0.1)
+
+
 def test_two_lesions_that_touch_are_told_apart(network: CataloguedModel) -> None:
     volume = block()
     spheres = [((30, 36, 30), 24.0, 3), ((30, 36, 41), 20.0, 3)]
