@@ -109,9 +109,9 @@ def check(
         print(printed(settings), end="")
         return
     from node.commands.check import check
-    from node.settings.file import overridden
+    from node.settings.file import default_file, overridden
 
-    check(settings, overridden(config))
+    check(settings, config or default_file(), overridden(config))
 
 
 @app.command(epilog="Example: overread read ./study --prior ./last-year --out ./results")

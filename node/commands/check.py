@@ -16,6 +16,7 @@ from node.commands.terminal import console, progress
 from node.peers.sending import echo_of
 from node.security.tls import TlsError, identity_of
 from node.settings import Settings
+from node.settings.file import DEFAULT_FILE
 from node.upkeep.health import (
     Probe,
     check_certificate,
@@ -34,15 +35,15 @@ class CheckError(RuntimeError):
     """Something is wrong; the table says what."""
 
 
-def check(settings: Settings, in_vain: Sequence[str] = ()) -> None:
-    """Print one line for each part, and one for each thing that the settings file says ``in_vain``.
+def check(settings: Settings, file: Path | None = None, in_vain: Sequence[str] = ()) -> None:
+    """Print one line for each part, and one for each thing that the settings ``file`` says ``in_vain``.
 
     Raises:
         CheckError: one of them would keep a node from working.
     """
     with progress() as bar:
         bar.add_task("checking", total=None)
-        probes = [*_overridden(in_vain), *_probes(settings)]
+        probes = [*_overridden(in_vain), _settings(settings, file), *_probes(settings)]
     table = Table("", "part", Column("found", overflow="fold"), Column("what to do", overflow="fold"))
     for probe in probes:
         mark, style = ("NO", "bold red") if not probe.ok else ("!", "yellow") if probe.hint else ("ok", None)
@@ -57,8 +58,12 @@ def _overridden(in_vain: Sequence[str]) -> Iterator[Probe]:
         yield Probe("settings", True, sentence, "say it in one place, if this is not meant")
 
 
+def _settings(settings: Settings, file: Path | None) -> Probe:
+    told = f"as {file} says" if file else f"by default: there is no {DEFAULT_FILE} here"
+    return Probe("settings", True, f"{settings.node.ae_title}, data in {settings.node.data_dir}, {told}")
+
+
 def _probes(settings: Settings) -> Iterator[Probe]:
-    yield Probe("settings", True, f"{settings.node.ae_title}, data in {settings.node.data_dir}")
     yield check_disk(settings.node.data_dir)
     yield _database(settings.database.url)
     yield from _models(settings)

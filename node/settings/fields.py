@@ -74,7 +74,10 @@ AeTitle = Annotated[
 ]
 Host = Annotated[
     str,
-    Field(pattern=r"^[^\s/@]+$", json_schema_extra=limits("a host name or an address, without a port")),
+    Field(
+        pattern=r"^([^\s/@:]+|[^\s/@:]*(:[^\s/@:]*){2,})$",  # one colon parts a port; IPv6 has more
+        json_schema_extra=limits("a host name or an address, without a port"),
+    ),
 ]
 Uid = Annotated[
     str,

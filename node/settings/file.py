@@ -38,7 +38,7 @@ def load_settings(path: Path | None = None) -> Settings:
     Raises:
         SettingsError: one line for each key that is unknown or has a value that is not allowed.
     """
-    path = path or _default_file()
+    path = path or default_file()
     text = _read(path) if path else ""
     in_file, in_environment = _parse(text, path), _from_environment()
     merged = _merge(in_file, in_environment)
@@ -67,7 +67,7 @@ def overridden(path: Path | None = None) -> list[str]:
     Raises:
         SettingsError: the file or the environment cannot be read.
     """
-    path = path or _default_file()
+    path = path or default_file()
     if path is None:
         return []
     text = _read(path)
@@ -99,7 +99,8 @@ def line_of(text: str, key: Key) -> int | None:
     return None
 
 
-def _default_file() -> Path | None:
+def default_file() -> Path | None:
+    """``./overread.toml`` where there is one."""
     return DEFAULT_FILE if DEFAULT_FILE.exists() else None
 
 

@@ -87,6 +87,11 @@ def _problem(detail: Mapping[str, Any], key: Key, root: Schema) -> str:
         case "value_error":
             reason = detail["ctx"]["error"]
             return f"{dotted(key)}: {reason}." if key else f"{reason}."
+        case "tuple_type" if isinstance(detail["input"], Mapping):
+            name = dotted(key)
+            return (
+                f"{name} is a list, and this is one table; write [[{name}]], with two brackets, above each."
+            )
     return f"{dotted(key)} = {value} is not allowed; it is {allowed(_schema_of(key, root), root) or 'text'}."
 
 

@@ -45,6 +45,9 @@ def _found(room: ReadingRoom, job: Job, task: Assignment) -> list[dict[str, Any]
             priors.note_unanswered(session, job.study_uid, name, str(error), pause, longest)
             text = f"earlier studies in {name} are not compared with, and will be when it answers: {error}"
             note(session, job, "priors", text, "warning")
+        if not (outcome.found or outcome.notes or outcome.unanswered) and room.settings.priors.enabled:
+            where = "here or in the archives" if room.archives else "here, and no archive is set to look in"
+            note(session, job, "priors", f"no earlier study to compare with is {where}")
         if outcome.found:
             dates = ", ".join(prior.date or "undated" for prior in outcome.found)
             note(session, job, "priors", f"to be compared with {len(outcome.found)} earlier: {dates}")

@@ -163,6 +163,18 @@ def test_a_password_in_the_settings_file_is_refused_without_repeating_it(tmp_pat
     assert "hunter2" not in said
 
 
+def test_one_bracket_where_two_belong_is_told_so(tmp_path: Path) -> None:
+    said = refusal(
+        tmp_path, PEER.format("destinations", "10.0.0.1", 104).replace("[[", "[").replace("]]", "]")
+    )
+    assert "write [[destinations]], with two brackets" in said
+
+
+def test_a_host_has_no_port(tmp_path: Path) -> None:
+    assert "without a port" in refusal(tmp_path, PEER.format("destinations", "10.0.0.1:104", 104))
+    assert load_settings(written(tmp_path, PEER.format("destinations", "fe80::1", 104))).destinations
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
