@@ -9,11 +9,11 @@ from __future__ import annotations
 import logging
 import threading
 from collections import deque
+from pathlib import Path
 from typing import Literal
 
-from inference.engine import EngineError
-from inference.errors import UnreadableSeriesError
 from node.reading_room import ReadingRoom
+from node.steps.job import Assignment
 from node.steps.read import make_reading
 from node.steps.select import assigned, choose
 from node.stopping import Stopping
@@ -69,9 +69,10 @@ class ReadingAhead:
         if not self._paused:
             self._tidy()
         while self._paused:
-            if self._read(self._paused[0]) == "later":
+            study = self._paused.popleft()
+            if self._read(study) == "later":
+                self._paused.appendleft(study)
                 return SECONDS_BETWEEN_LOOKS
-            self._paused.popleft()
         return None
 
     def _read(self, study: OpenStudy) -> Turn:
@@ -82,25 +83,30 @@ class ReadingAhead:
         with room.database.snapshot() as session:
             series = {uid: room.files(paths) for uid, paths in images_of(session, study.uid).items()}
         _, choices = choose(room, series)
-        try:
-            for task in assigned(room, choices, series):
-                with self._at_work:
-                    if (turn := self._turn(study)) != "now":
-                        return turn
-                    if task.identity not in room.ahead and not room.archive.has_reading(task.identity):
-                        made = make_reading(room, task.reader, task.identity, task.files_among(series))
-                        room.ahead.keep(task.identity, made)
-        except (UnreadableSeriesError, EngineError, Stopping) as error:  # the study's reading tells of it
-            log.info("study %s is not read ahead: %s", study.uid, error)
+        for task in assigned(room, choices, series):
+            with self._at_work:
+                if (turn := self._turn(study)) != "now":
+                    return turn
+                if task.identity not in room.ahead and not room.archive.has_reading(task.identity):
+                    self._make(task, task.files_among(series))
         return "never"
+
+    def _make(self, task: Assignment, files: tuple[Path, ...]) -> None:
+        try:
+            made = make_reading(self._room, task.reader, task.identity, files)
+        except (Exception, Stopping):  # whatever it is, the study's own reading meets it, and tells of it
+            log.info("series %s is not read ahead", task.series_uid, exc_info=True)
+        else:
+            self._room.ahead.keep(task.identity, made)
 
     def _turn(self, study: OpenStudy) -> Turn:
         """Whether a study is to be read: never where it was closed, or had an image, since it paused."""
+        if self.task.is_stopping:
+            return "later"
         with self._room.database.snapshot() as session:
             if study not in open_studies(session):
                 return "never"
-            is_free = not (self.task.is_stopping or readings.unfinished(session))
-            return "now" if is_free else "later"
+            return "later" if readings.unfinished(session) else "now"
 
     def _tidy(self) -> None:
         """Give the memory back of volumes whose study was not read after all."""

@@ -118,9 +118,12 @@ class DurableQueue:
                     self._is_not_counted([name])
             try:
                 self._body(self._step, *args)
-            finally:
-                with self._idle:
-                    self._alive.discard(name)
+            except Stopping:  # it stays among the living, whose end ``stop`` does not count
+                raise
+            except BaseException:
+                self._ended(name)
+                raise
+            self._ended(name)
 
         self._run = run
         DBOS.launch()
@@ -174,6 +177,10 @@ class DurableQueue:
             self._is_not_counted([*self._alive])  # first, since we may be killed if it takes too long
             self._idle.wait_for(lambda: not self._under_way, seconds)
         DBOS.destroy(destroy_registry=True)
+
+    def _ended(self, name: str) -> None:
+        with self._idle:
+            self._alive.discard(name)
 
     def _is_not_counted(self, names: Sequence[str]) -> None:
         """Take back that dbos counted these runs as they were begun: an orderly stop is not their fault."""

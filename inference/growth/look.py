@@ -39,8 +39,9 @@ def _nodule_look(engine: Engine, catalogue: Catalogue) -> Look:
         """That the lesion is there in another scan stands for the detector's word, so the characteriser's
         alone decides: what it says at the mean of all looks is the score."""
         first = lung_nodules.characterise(volume, [_candidate(center_mm, diameter_mm)], engine, card)
-        seen = next(iter(lung_nodules.drawn(first, volume, card, 0.0)), None)
-        if seen is None or first[0].nodule < _LEAST_NODULE:
+        judged = [one for one in first if one.nodule >= _LEAST_NODULE]
+        seen = next(iter(lung_nodules.drawn(judged, volume, card, 0.0)), None)
+        if seen is None:
             return None
         about = lung_nodules.characterise(volume, list(_about(seen)), engine, card)
         nodule = sum(one.nodule for one in about) / len(about)

@@ -46,8 +46,8 @@ class Completion:
     fail or the node die in between, enqueueing every queued revision on start makes up for it. ``settle``
     waits for the rows of what was received and tells whether all are there: until then, none is closed.
     ``on_pause`` is told of each study that has been quiet for as long as is waited before it is read ahead:
-    once after its last image, and not of what was open when the node started, since an end of the node while
-    it read ahead would be counted against nobody.
+    once after its last image, and not of what was open when the node started: if reading it ahead ended the
+    node, that would be counted against nobody, and happen again and again.
     """
 
     def __init__(

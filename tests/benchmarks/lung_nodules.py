@@ -93,7 +93,8 @@ def staged(volume: Volume, engine: EmbeddedEngine, catalogue: Catalogue) -> dict
     candidates = timed("detector", lambda: reader.detect(grid, lungs, engine, detector))
     judged = timed("characteriser", lambda: reader.characterise(volume, candidates, engine, characteriser))
     threshold = characteriser.threshold("report")
-    timed("masks and measures", lambda: reader.drawn(judged, volume, characteriser, threshold))
+    near = reader.near_lungs(judged, lungs)
+    timed("masks and measures", lambda: reader.drawn(near, volume, characteriser, threshold))
     return seconds
 
 

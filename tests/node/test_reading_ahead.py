@@ -45,14 +45,14 @@ class Reader:
         self.slices: list[int] = []
         self.begun, self.may_end = threading.Event(), threading.Event()
         self.may_end.set()
-        self.fails = False
+        self.fault: Exception | None = None
 
     def __call__(self, volume: Volume, engine: Engine, catalogue: Catalogue) -> Reading:
         self.slices.append(volume.shape[0])
         self.begun.set()
         assert self.may_end.wait(PATIENCE)
-        if self.fails:
-            raise EngineError("the server is away")
+        if self.fault is not None:
+            raise self.fault
         return bright_spots(volume, engine, catalogue)
 
 
@@ -227,19 +227,35 @@ def test_a_study_that_was_closed_or_got_an_image_since_it_paused_is_not_read_ahe
     assert reader.slices == []
 
 
-def test_what_cannot_be_read_ahead_is_read_in_its_turn(
-    room: ReadingRoom, reader: Reader, images: list[Path], ahead: ReadingAhead
+@pytest.mark.parametrize(
+    "fault", [EngineError("the server is away"), IndexError("a mistake of the reader's")]
+)
+def test_what_cannot_be_read_ahead_is_read_in_its_turn_and_holds_no_other_study_up(
+    room: ReadingRoom,
+    reader: Reader,
+    images: list[Path],
+    ahead: ReadingAhead,
+    fault: Exception,
+    tmp_path: Path,
 ) -> None:
     study = receive(room, images)
-    reader.fails = True
-    pause(room, ahead)
-    wait_for(lambda: reader.slices == [24])
-    wait_for(lambda: not ahead._paused)
+    first = waiting(room)
+    reader.fault = fault
+    ahead.paused(first)
+    wait_for(lambda: reader.slices == [24] and not ahead._paused)
+    ahead.give_way()
+    reader.fault = None
+    other = phantom(tmp_path / "other", shape=(30, 40, 48), study=Study(accession_number="OTHER")).paths
+    receive(room, list(other))
+    with room.database.snapshot() as session:
+        (second,) = [one for one in open_studies(session) if one != first]
+    ahead.paused(second)
+    wait_for(lambda: reader.slices == [24, 30])
+    ahead.give_way()
     assert ahead.task.problem == ""
-    reader.fails = False
     close(room)
     assert len(tracking_uids(read(room, study, 1))) == 2
-    assert reader.slices == [24, 24]
+    assert reader.slices == [24, 30, 24]
 
 
 def test_the_volumes_of_a_study_that_was_not_read_after_all_are_forgotten(

@@ -17,6 +17,7 @@ import pytest
 from sqlalchemy.exc import OperationalError
 
 from node import workflow
+from node.stopping import Stopping
 from node.workflow import DurableQueue, StepFailedError, plain_step
 from storage.standstill import connector
 from tests import postgres
@@ -312,6 +313,29 @@ def test_a_run_that_takes_the_node_down_each_time_is_given_up_and_the_next_is_ru
     ]
     assert lives == [137, 137, 0]
     assert (tmp_path / "notes").read_text().split()[:3] == ["bad", "bad", "good"]
+
+
+def test_a_run_that_gave_up_waiting_before_many_orderly_stops_is_not_given_up(database_url, monkeypatch):
+    monkeypatch.setattr(workflow, "MOST_LIVES", 2)
+    begun, ended = threading.Event(), threading.Event()
+    waits = [True] * 4
+
+    def body(step, name):
+        begun.set()
+        if waits:
+            waits.pop()
+            raise Stopping
+        ended.set()
+
+    for stops in range(4):
+        with running(database_url, body) as queue:
+            if stops == 0:
+                queue.enqueue("a/1", "a")
+            assert begun.wait(20)
+            time.sleep(0.3)
+        begun.clear()
+    with running(database_url, body):
+        assert ended.wait(20)
 
 
 def test_a_run_that_was_under_way_at_many_orderly_stops_is_not_given_up(database_url, monkeypatch):
