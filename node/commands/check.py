@@ -68,6 +68,9 @@ def _probes(settings: Settings) -> Iterator[Probe]:
     yield _database(settings.database.url)
     yield from _models(settings)
     yield from _ports(settings)
+    if settings.dicom.lets_anyone_in:
+        who = f"anyone who reaches {settings.dicom.host}:{settings.dicom.port} may send"
+        yield Probe("callers", True, who, 'name the senders, as "CT1@10.0.0.5", in dicom.allowed_callers')
     try:
         identities = {
             "DICOM certificate": identity_of(settings.dicom.tls.files),

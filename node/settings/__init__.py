@@ -102,6 +102,12 @@ class DicomSettings(Section):
             raise ValueError("allowed_callers asks for a certificate, which needs tls.enabled = true")
         return self
 
+    @property
+    def lets_anyone_in(self) -> bool:
+        """Whether all who reach the node may send: it is heard beyond this machine, and asks for no name, no
+        address and no certificate."""
+        return not _loopback(self.host) and AllowedCaller() in self.allowed_callers and not self.tls.enabled
+
     def quiet_seconds_for(self, calling_ae_title: str) -> float:
         return next(
             (s.quiet_seconds for s in self.sources if s.ae_title == calling_ae_title), self.quiet_seconds

@@ -137,6 +137,22 @@ def test_check_passes_when_everything_is_there(tmp_path: Path, free_port: int, p
     assert not (tmp_path / "overread-data").exists()
 
 
+@pytest.mark.parametrize(
+    ("dicom", "told"),
+    [
+        ('host = "0.0.0.0"', True),
+        ('host = "127.0.0.1"', False),
+        ('host = "0.0.0.0"\nallowed_callers = ["CT1@10.0.0.5"]', False),
+    ],
+)
+def test_check_says_where_anyone_may_send(tmp_path: Path, free_port: int, dicom: str, told: bool) -> None:
+    config = ready(tmp_path, free_port)
+    config.write_text(config.read_text().replace("[dicom]\n", f"[dicom]\n{dicom}\n"))
+    result = overread("check", "-c", config)
+    assert result.exit_code == 0, result.output
+    assert ("may send" in result.stdout) is told
+
+
 def test_check_looks_into_the_database_that_is_named(
     configured_database: str, tmp_path: Path, free_port: int
 ) -> None:
