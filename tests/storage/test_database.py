@@ -16,6 +16,7 @@ from sqlalchemy.orm import Session
 from storage.database import Database, with_deadlines
 from storage.tables import Patient
 from tests import postgres
+from tests.databases import SqliteDatabases
 
 NORMAL, FULL = 1, 2
 
@@ -43,16 +44,19 @@ def patients(session: Session) -> int:
     return session.scalar(select(func.count()).select_from(Patient)) or 0
 
 
-def test_the_folder_of_a_linked_sqlite_is_where_its_journal_grows(tmp_path: Path) -> None:
+def test_the_folder_of_a_linked_sqlite_is_where_its_journal_grows(
+    sqlite_databases: SqliteDatabases, tmp_path: Path
+) -> None:
     (tmp_path / "disk").mkdir()
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "overread.db").symlink_to(tmp_path / "disk" / "overread.db")
-    database = Database(f"sqlite:///{tmp_path}/data/overread.db")
-    with database.session() as session:
-        session.execute(text("CREATE TABLE entry (n INTEGER)"))
-        assert database.folder == tmp_path / "disk"
-        assert (database.folder / "overread.db-wal").exists()
-    database.close()
+    with sqlite_databases.empty(tmp_path / "data") as url:
+        database = Database(url)
+        with database.session() as session:
+            session.execute(text("CREATE TABLE entry (n INTEGER)"))
+            assert database.folder == tmp_path / "disk"
+            assert (database.folder / "overread.db-wal").exists()
+        database.close()
 
 
 def test_a_snapshot_shows_one_moment_however_often_it_is_looked_at(database: Database) -> None:
