@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -33,6 +33,7 @@ from storage.tables import Event
 from tests.databases import Databases
 from tests.node.results.phantoms import phantom
 from tests.node.steps.bright_spots import READER, bright_spots, read, room_in, tracking_uids
+from tests.waiting import wait_for
 from training.phantoms.dicom import Study
 
 PATIENCE = 20.0  # seconds, for what takes a fraction of one
@@ -103,13 +104,6 @@ def ahead(room: ReadingRoom) -> Iterator[ReadingAhead]:
     ahead.start()
     yield ahead
     ahead.stop()
-
-
-def wait_for(true: Callable[[], bool]) -> None:
-    until = time.monotonic() + PATIENCE
-    while not true():
-        assert time.monotonic() < until
-        time.sleep(0.01)
 
 
 def timeline(room: ReadingRoom) -> str:
