@@ -16,6 +16,7 @@ from storage.deleted_images import note_whole, still_missing
 from storage.events import count_of
 from storage.tables import Base, Event, Instance, Patient, Refusal, Revision, Series, Study
 
+NO_STATUS = 0  # of the refusal of a connection, or of an image that was acknowledged and set aside after
 UID_OF_ANOTHERS = "its SOP Instance UID belongs to an image of another study"
 _IS_ONLY_EXPECTED = and_(  # no image of it ever had a row
     Study.is_open.is_(False),
@@ -94,8 +95,9 @@ class Recorded:
 
 @dataclass(frozen=True)
 class Refused:
-    """An object, or an association, that was not accepted. ``status`` is the DICOM status answered;
-    ``path`` where the object lies in quarantine or set aside, relative to the archive's root, if it does."""
+    """An object, or a connection, that was not accepted. ``status`` is the DICOM status that was answered, or
+    ``NO_STATUS``; ``path`` where the object lies in quarantine or set aside, relative to the archive's root,
+    if it does."""
 
     at: datetime
     caller: str

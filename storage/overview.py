@@ -105,7 +105,8 @@ class SourceLine:
 
 @dataclass(frozen=True)
 class RefusalLine:
-    """An object that was not accepted; ``status`` is the DIMSE status answered (PS3.4 GG.4-1)."""
+    """An object that was not accepted; ``status`` is the DIMSE status answered (PS3.4 GG.4-1), 0 where none
+    was: to a connection that was turned away, or to an image that was acknowledged and set aside after."""
 
     at: datetime
     caller: str

@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from typing import Protocol
 
 from node.intake.callers import Caller, is_allowed
-from node.intake.examination import OUT_OF_RESOURCES
 from node.intake.negotiation import LIMIT_EXCEEDED
 from node.intake.notes import RefusalNotes
 from node.settings import DicomSettings
@@ -16,11 +15,9 @@ from node.wire.negotiation import CALLER_NOT_RECOGNISED
 from storage.audit import AuditEntry
 from storage.database import now
 from storage.events import count_of
-from storage.intake import Refused
+from storage.intake import NO_STATUS, Refused
 from storage.resends import Resent
 
-NOT_AUTHORIZED = 0x0124
-PROCESSING_FAILURE = 0x0110
 MOST_TROUBLES, MOST_ADDRESSES = 10, 1000  # of refused callers that are told apart
 PLACES_TO_WAIT = 256  # of connections that have yet to say who they are
 
@@ -70,18 +67,15 @@ class Door:
             self._told_to_go(guest)
             return CALLER_NOT_RECOGNISED
         with self._lock:
-            full = (
-                len(self._inside) >= self._settings.maximum_associations
-                or self._by_address[guest.address] >= self._settings.maximum_associations_per_sender
-            )
-            if not full:
+            limit = self._limit_reached(guest.address)
+            if not limit:
                 self._waiting.pop(guest, None)
                 self._inside[guest] = guest.address
                 self._by_address[guest.address] += 1
-        if full:
+        if limit:
             self._told_to_go(guest)
-            reason = f"too many senders are connected; {caller} was told to come back"
-            self._turn_away(caller, reason, OUT_OF_RESOURCES)
+            reason = f"{caller} was told to come back: {limit}, and as many associations are open"
+            self._turn_away(caller, f"{reason}. Raise it if that is seen often", "too many")
             return LIMIT_EXCEEDED
         return None
 
@@ -89,8 +83,11 @@ class Door:
         """Whether the settings allow ``caller``; noted if not."""
         allowed = is_allowed(self._settings.allowed_callers, caller)
         if not allowed:
-            reason = f"{caller} is not among dicom.allowed_callers; its association was rejected"
-            self._turn_away(caller, reason, NOT_AUTHORIZED)
+            reason = f"{caller} is not among dicom.allowed_callers, so its association was rejected"
+            entry = f'"{caller.ae_title}@{caller.address}"'
+            self._turn_away(
+                caller, f"{reason}. If it may send, add {entry} there and restart the node", "unknown"
+            )
         return allowed
 
     def leave(self, guest: Guest) -> None:
@@ -105,12 +102,12 @@ class Door:
     def distrust(self, address: str, why: str) -> None:
         """Note a connection that never became an association: its certificate, its silence, or nonsense."""
         reason = f"a connection from {address} was ended: {why}"
-        self._turn_away(Caller("", address), reason, NOT_AUTHORIZED, why)
+        self._turn_away(Caller("", address), reason, why)
 
     def lose(self, caller: Caller, why: str) -> None:
         """Note an association that was aborted because the peer did not keep to the protocol."""
         reason = f"the association of {caller} was aborted: {why}"
-        self._turn_away(caller, reason, PROCESSING_FAILURE, why)
+        self._turn_away(caller, reason, why)
 
     def received(
         self, caller: Caller, objects: Mapping[str, int], were_here: Mapping[str, int], refused: int
@@ -127,10 +124,19 @@ class Door:
             text = f"sent {count_of(refused, 'object')} that could not be accepted"
             self._notes.enter(AuditEntry(now(), "received", who, caller.address, text))
 
-    def _turn_away(self, caller: Caller, reason: str, status: int, why: str = "") -> None:
+    def _limit_reached(self, address: str) -> str:
+        """The setting that lets nobody more in from ``address``; empty where there is room."""
+        settings = self._settings
+        if len(self._inside) >= settings.maximum_associations:
+            return f"dicom.maximum_associations is {settings.maximum_associations}"
+        if self._by_address[address] >= settings.maximum_associations_per_sender:
+            return f"dicom.maximum_associations_per_sender is {settings.maximum_associations_per_sender}"
+        return ""
+
+    def _turn_away(self, caller: Caller, reason: str, why: str) -> None:
         moment = now()
-        refused = Refused(moment, caller.ae_title, caller.address, status, reason)
-        trouble = (caller.address, status, self._one_of_few(caller.address, caller.ae_title, why))
+        refused = Refused(moment, caller.ae_title, caller.address, NO_STATUS, reason)
+        trouble = (caller.address, self._one_of_few(caller.address, caller.ae_title, why))
         if self._notes.now_and_then(refused, trouble):
             audit = AuditEntry(moment, "turned-away", caller.ae_title or "unknown", caller.address, reason)
             self._notes.enter(audit)

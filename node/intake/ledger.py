@@ -19,13 +19,12 @@ from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from node.intake.belongings import Belongings
-from node.intake.examination import CONFLICT
 from storage import audit
 from storage.archive import Archive
 from storage.audit import AuditEntry
 from storage.database import Database, now
 from storage.errors import said
-from storage.intake import Misfit, Received, Refused, is_recorded, note_refusals, owners, record
+from storage.intake import NO_STATUS, Misfit, Received, Refused, is_recorded, note_refusals, owners, record
 from storage.resends import Lines, Resent, note_resends
 
 log = logging.getLogger(__name__)
@@ -279,7 +278,7 @@ class Ledger:
             at=now(),
             caller=image.source,
             address="",
-            status=CONFLICT,
+            status=NO_STATUS,
             reason=f"received, then set aside: {misfit.reason}",
             study_uid=image.study_uid,
             uid=image.uid,
@@ -314,7 +313,7 @@ def _named(item: Item) -> str:
         case Entry():
             return f"image {item.received.uid} of study {item.received.study_uid} ({item.incoming_name})"
         case Refused():
-            return f"refusal 0x{item.status:04X} of {item.caller}@{item.address}, {item.uid or 'no object'}"
+            return f"refusal of {item.caller}@{item.address}, {item.uid or 'no object'}: {item.reason}"
         case Resent():
             return f"{item.count} images of study {item.study_uid} that came again from {item.source}"
         case AuditEntry():

@@ -38,9 +38,8 @@ class RefusalNotes:
         self._lock = threading.Lock()
 
     def note(self, refused: Refused) -> None:
-        log.warning(
-            "Refused 0x%04X from %s@%s: %s", refused.status, refused.caller, refused.address, refused.reason
-        )
+        answered = f"0x{refused.status:04X} to " if refused.status else ""
+        log.warning("Refused %s%s@%s: %s", answered, refused.caller, refused.address, refused.reason)
         self.enter(refused)
 
     def note_object(self, refused: Refused) -> None:

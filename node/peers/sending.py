@@ -11,6 +11,7 @@ from typing import Any, Literal, Protocol
 
 import pynetdicom.association
 from pynetdicom import AE
+from pynetdicom.status import STORAGE_SERVICE_CLASS_STATUS
 
 from node.peers import commitment
 from node.peers.commitment import (
@@ -43,7 +44,7 @@ from node.wire.association import (
 from node.wire.negotiation import Kind
 from node.wire.pdu import PeerGoneError, PeerSilentError, ProtocolError
 
-SUCCESS = 0x0000
+SUCCESS, NOT_AUTHORISED = 0x0000, 0x0124
 ECHO_SECONDS = 5.0
 SECONDS_TO_LEARN_WHY = 5.0  # a TLS handshake failed
 SECONDS_FOR_COMMITMENT = 2.0  # that the association stays open for a result
@@ -203,7 +204,9 @@ class DicomDestination:
         0x0213) and processing failure (0x0110) may pass."""
         if status == SUCCESS or 0xB000 <= status <= 0xBFFF:
             return Receipt(path, "sent")
-        reason = f"{self._name} answered 0x{status:04X}" + (f": {comment}" if comment else "")
+        reason = f"{self._name} answered {_in_words(status)}" + (f": {comment}" if comment else "")
+        if status == NOT_AUTHORISED:
+            reason += f"; is {self.calling_ae_title!r} allowed to store there?"
         may_pass = 0xA700 <= status <= 0xA7FF or status in (0x0110, 0x0213)
         return Receipt(path, "failed" if may_pass else "refused", reason)
 
@@ -288,6 +291,12 @@ def associate(
     if peer.tls:  # pynetdicom keeps to itself why a handshake failed
         DicomDestination(peer, ae.ae_title, SECONDS_TO_LEARN_WHY, identity).echo()
     raise DeliveryError(_unreachable(peer))
+
+
+def _in_words(status: int) -> str:
+    """``0x0124 (Refused: Not Authorised)``, where PS3.4 B.2.3 or PS3.7 C has a word for it."""
+    _, words = STORAGE_SERVICE_CLASS_STATUS.get(status, ("", ""))
+    return f"0x{status:04X}" + (f" ({words})" if words else "")
 
 
 def _unknown(peer: Peer) -> str:

@@ -49,6 +49,14 @@ KIND_WORDS = {
     "reg": "registration",
 }
 
+ANSWERS = {
+    0x0110: "the node failed to process it",
+    0xA700: "to be sent again later",
+    0xA900: "not what was announced",
+    0xC000: "no object of a study",
+    0xC001: "contradicts what is known",
+}
+
 ROUNDING = ((60, 1, "s"), (3600, 60, "min"), (48 * 3600, 3600, "h"), (float("inf"), 86400, "d"))
 
 
@@ -60,7 +68,7 @@ def page_templates() -> Jinja2Templates:
     templates.env.filters.update(
         age=age, moment=moment, dicom_date=dicom_date, axes=axes, volume=volume, percent=percent, size=size,
         signed_percent=signed_percent, days=days, in_path=in_path, object_name=object_name,
-        hounsfield=hounsfield,
+        hounsfield=hounsfield, answer=answer,
     )  # fmt: skip
     return templates
 
@@ -123,6 +131,11 @@ def object_name(made: ObjectRecord | DeliveryRecord) -> str:
     """``Changes (SR)``; by its kind alone, ``Structured report (SR)``, where its content is not known."""
     words = made.content or KIND_WORDS.get(made.kind, made.kind)
     return f"{words.capitalize()} ({made.kind.upper()})"
+
+
+def answer(status: int) -> str:
+    """``answered 0xA700: to be sent again later`` (PS3.4 B.2.3)."""
+    return f"answered 0x{status:04X}" + (f": {ANSWERS[status]}" if status in ANSWERS else "")
 
 
 def in_path(value: str) -> str:

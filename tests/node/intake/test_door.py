@@ -22,6 +22,7 @@ from node.wire.negotiation import CALLER_NOT_RECOGNISED
 from storage.audit import AuditFilter, newest
 from storage.closing import close_quiet
 from storage.database import now
+from storage.intake import NO_STATUS
 from storage.tables import Event, Revision
 from tests.node.intake.conftest import Intake
 from tests.node.intake.raw_sender import (
@@ -76,6 +77,23 @@ def test_who_was_rejected_and_is_cut_for_a_crowd_is_not_said_to_have_kept_silent
     door.knock(Connection())
     assert silent.is_cut
     assert "kept silent" in intake.refusals()[-1].reason
+
+
+def test_who_is_turned_away_is_noted_with_what_to_do_and_without_a_status_that_nobody_was_answered(
+    start_intake: StartIntake, transport: str
+) -> None:
+    intake = start_intake(transport, allowed_callers=("CT1",), maximum_associations=1)
+    with RawSender(intake.port) as stranger:
+        assert stranger.associate(caller="CT2") == ASSOCIATE_RJ
+    with RawSender(intake.port) as first, RawSender(intake.port) as second:
+        assert [first.associate(caller="CT1"), second.associate(caller="CT1")] == [ASSOCIATE_AC, ASSOCIATE_RJ]
+    not_allowed, too_many = intake.refusals()
+    assert not_allowed.reason == (
+        "CT2@127.0.0.1 is not among dicom.allowed_callers, so its association was rejected. If it may send, "
+        'add "CT2@127.0.0.1" there and restart the node'
+    )
+    assert "told to come back: dicom.maximum_associations is 1" in too_many.reason
+    assert (not_allowed.status, too_many.status) == (NO_STATUS, NO_STATUS)
 
 
 def test_a_stranger_under_many_names_fills_nothing(start_intake: StartIntake, transport: str) -> None:

@@ -178,6 +178,22 @@ def test_a_rejection_says_which_titles_to_look_at(files):
     assert "'OVERREAD' known there" in receipts[0].reason
 
 
+def test_what_a_peer_refuses_is_told_in_words(files):
+    ae = AE("PACS")
+    ae.add_supported_context("1.2.840.10008.5.1.4.1.1.2", ExplicitVRLittleEndian)
+    server = ae.start_server(
+        ("127.0.0.1", 0), block=False, evt_handlers=[(evt.EVT_C_STORE, lambda _: 0x0124)]
+    )
+    try:
+        (receipt,) = _send(_destination(server.socket.getsockname()[1]), files[:1])
+    finally:
+        server.shutdown()
+    assert receipt.outcome == "refused"
+    assert (
+        "answered 0x0124 (Refused: Not Authorised); is 'OVERREAD' allowed to store there?" in receipt.reason
+    )
+
+
 def test_what_listens_without_speaking_dicom_is_said_so():
     with socket.create_server(("127.0.0.1", 0)) as listening:
 

@@ -136,6 +136,17 @@ def test_a_study_uid_that_is_no_uid_leads_nowhere_else(client: TestClient, datab
     assert client.get("/studies/..%2f..%2fetc%2fpasswd").status_code == 404
 
 
+def test_a_refusal_says_what_was_answered_and_nothing_where_nothing_was(
+    client: TestClient, database: Database
+) -> None:
+    with database.session() as session:
+        rows.add_refusal(session, "the disk is nearly full", status=0xA700)
+        rows.add_refusal(session, "CT2@10.0.0.1 is not among dicom.allowed_callers", status=0, uid="")
+    page = client.get("/refusals").text
+    assert "answered 0xA700: to be sent again later" in page
+    assert page.count("answered 0x") == 1
+
+
 def test_a_study_shows_findings_key_images_and_deliveries(
     client: TestClient, database: Database, data_dir: Path
 ) -> None:
