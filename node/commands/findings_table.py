@@ -51,7 +51,8 @@ def _assessed(reading: Json) -> Iterator[Row]:
     numbered = [(f"{n} {one['label']}", one) for n, one in enumerate(reading.get("findings", ()), 1)]
     for name, assessed in (*numbered, ("the examination", reading)):
         for one in assessed.get("assessments", ()):
-            yield name, one["guideline"], one["result"], one["statement"], one["recommendation"]
+            result = one["result"].replace("mm3", "mm³")
+            yield name, one["guideline"], result, one["statement"], one["recommendation"]
 
 
 def _rows(reading: Json) -> Iterator[Row]:

@@ -68,7 +68,7 @@ def page_templates() -> Jinja2Templates:
     templates.env.filters.update(
         age=age, moment=moment, dicom_date=dicom_date, axes=axes, volume=volume, percent=percent, size=size,
         signed_percent=signed_percent, days=days, in_path=in_path, object_name=object_name,
-        hounsfield=hounsfield, answer=answer,
+        hounsfield=hounsfield, answer=answer, units=units,
     )  # fmt: skip
     return templates
 
@@ -109,6 +109,11 @@ def axes(finding: FindingRecord) -> str:
 def volume(mm3: float) -> str:
     """``523 mm³``, from 10,000 mm³ on ``12.4 cm³``."""
     return f"{mm3 / 1000:,.1f} cm³" if mm3 >= 10_000 else f"{mm3:,.0f} mm³"
+
+
+def units(words: str) -> str:
+    """``< 80 mm3``, as reading.json has it, with the sign that everything else here has."""
+    return words.replace("mm3", "mm³")
 
 
 def percent(probability: float) -> str:

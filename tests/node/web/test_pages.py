@@ -55,16 +55,16 @@ def test_a_study_page_says_what_guidelines_make_of_findings_and_of_the_examinati
     client: TestClient, database: Database, data_dir: Path
 ) -> None:
     whole = {
-        "guideline": "Lung-RADS 2022",
-        "result": "4B",
-        "statement": "If a screening CT.",
+        "guideline": "British Thoracic Society 2015",
+        "result": "80-300 mm3",
+        "statement": "The largest.",
         "recommendation": "",
     }
     with database.session() as session:
         study = rows.add_study(session)
         rows.add_reading(session, study, rows.close(session, study), data_dir, assessments=[whole])
     page = client.get(f"/studies/{study.uid}").text
-    assert "<b>Lung-RADS 2022: 4B</b> If a screening CT." in page
+    assert "<b>British Thoracic Society 2015: 80-300 mm³</b> The largest." in page
     assert 'data-label="#" class="number">2</td>' in page
     assert "Solid, 10.3 mm, baseline: category 4A." in page
     assert "CT at low dose in 3 months; PET/CT may be considered." in page
