@@ -134,6 +134,7 @@ def record_sent(session: Session, delivery_id: int, *, confirm: bool = False) ->
     delivery = session.get_one(Delivery, delivery_id)
     delivery.state = "sent"
     delivery.attempts += 1
+    delivery.first_sent_at = delivery.first_sent_at or delivery.sent_at
     delivery.sent_at = now()
     delivery.last_error = ""
     delivery.commit_due = now() if confirm else None

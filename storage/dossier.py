@@ -81,7 +81,8 @@ class ReadingRecord:
 @dataclass(frozen=True)
 class DeliveryRecord:
     """``content``: what the object holds in a word, made of the reading of ``reader``; each empty where its
-    file does not tell. ``next_at`` is when the next attempt is due, None once there is none to come."""
+    file does not tell. ``next_at`` is when the next attempt is due, None once there is none to come.
+    ``sent_at`` is the last time it arrived, ``first_sent_at`` the first where there was one before."""
 
     destination: str
     kind: str
@@ -91,6 +92,7 @@ class DeliveryRecord:
     state: str
     attempts: int
     next_at: datetime | None
+    first_sent_at: datetime | None
     sent_at: datetime | None
     last_error: str
 
@@ -279,6 +281,7 @@ def _delivery(row: Delivery) -> DeliveryRecord:
         state=row.state,
         attempts=row.attempts,
         next_at=row.next_at if row.state == "waiting" else None,
+        first_sent_at=row.first_sent_at,
         sent_at=row.sent_at,
         last_error=row.last_error,
     )

@@ -210,7 +210,8 @@ class Delivery(Base):
 
     state: waiting, sent, confirmed, refused; replaced, where another kind of object went instead;
     unconfirmed, where storage commitment was asked for in vain.
-    ``attempts`` so far, ``next_at`` when the next is due. ``commit_due``: when storage commitment is asked
+    ``attempts`` so far, ``next_at`` when the next is due. ``sent_at``: the last time; ``first_sent_at``: the
+    first, where there was another before. ``commit_due``: when storage commitment is asked
     for, the next time; None where it is not. ``transaction_uid`` of the last of ``commit_requests``."""
 
     __tablename__ = "deliveries"
@@ -230,6 +231,7 @@ class Delivery(Base):
     attempts: Mapped[int] = mapped_column(default=0)
     next_at: Mapped[datetime]
     last_error: Mapped[str] = mapped_column(String(2000), default="")
+    first_sent_at: Mapped[datetime | None]
     sent_at: Mapped[datetime | None]
     commit_due: Mapped[datetime | None]
     commit_requests: Mapped[int] = mapped_column(default=0, server_default="0")

@@ -85,6 +85,22 @@ def test_send_again_makes_every_delivery_due_and_ends_delivered(database: Databa
         assert settle(session, study.uid, 1) == "delivered"
 
 
+def test_an_object_sent_again_keeps_when_it_was_first_sent(database: Database, tmp_path: Path) -> None:
+    with database.session() as session:
+        study = rows.add_study(session)
+        rows.read_and_deliver(session, study, tmp_path)
+    moments = []
+    for _ in range(3):
+        with database.session() as session:
+            first, *_ = session.scalars(select(Delivery).order_by(Delivery.id))
+            moments.append((first.first_sent_at, first.sent_at))
+            send_again(session, study.uid, "Ann", ["pacs"])
+            record_sent(session, first.id)
+    assert moments[0][0] is None
+    assert [first for first, _ in moments[1:]] == [moments[0][1]] * 2
+    assert moments[0][1] < moments[1][1] < moments[2][1]
+
+
 def test_sending_again_mends_a_refusal_but_not_a_failed_reading(database: Database, tmp_path: Path) -> None:
     outcomes = []
     for stage in ("deliver", "infer"):

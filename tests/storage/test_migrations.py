@@ -12,7 +12,8 @@ from sqlalchemy import event, inspect, select, text
 
 from storage.choices import SeriesChoice, choices_of
 from storage.database import Database
-from storage.tables import Base, Revision
+from storage.intake import NO_STATUS
+from storage.tables import Base, Refusal, Revision
 from tests.databases import Databases
 from tests.waiting import wait_for
 
@@ -64,6 +65,20 @@ def test_choices_told_in_the_timeline_are_kept_beside_their_revision(empty_datab
             SeriesChoice("1.2", "", False, "a localizer"),
             SeriesChoice("1.3", "lung-nodules", True, "thin: 1 mm"),
         ]
+
+
+def test_a_connection_that_was_refused_has_no_status_that_nobody_was_answered(
+    empty_database: Database,
+) -> None:
+    empty_database.upgrade("0009")
+    with empty_database.engine.begin() as connection:
+        for number, (uid, status) in enumerate([("", 0x0124), ("1.2.3", 0xC000)]):
+            values = f"{number}, '2024-01-15 10:00:00', '', '', '', '{uid}', '', {status}, '', ''"
+            columns = "id, at, caller, address, study_uid, uid, sop_class, status, reason, path"
+            connection.execute(text(f"INSERT INTO refusals ({columns}) VALUES ({values})"))
+    empty_database.upgrade()
+    with empty_database.snapshot() as session:
+        assert session.scalars(select(Refusal.status).order_by(Refusal.id)).all() == [NO_STATUS, 0xC000]
 
 
 @pytest.mark.only_on("postgresql", "SQLite has one writer at a time")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -15,7 +15,7 @@ from node.settings import Settings
 from node.upkeep.health import Probe
 from node.web.app import create_app
 from storage.database import Database, now
-from storage.tables import FindingRow, Study
+from storage.tables import Delivery, FindingRow, Study
 from tests.node.web import rows
 
 SCRIPT = "<script>alert('in')</script>"
@@ -134,6 +134,21 @@ def test_a_study_uid_that_is_no_uid_leads_nowhere_else(client: TestClient, datab
         rows.add_refusal(session, study_uid="../../health?x=<y>")
     assert 'href="/studies/..%2F..%2Fhealth%3Fx%3D%3Cy%3E"' in client.get("/refusals").text
     assert client.get("/studies/..%2f..%2fetc%2fpasswd").status_code == 404
+
+
+def test_a_result_that_was_sent_again_shows_both_moments(
+    client: TestClient, database: Database, data_dir: Path
+) -> None:
+    with database.session() as session:
+        study = rows.add_study(session)
+        rows.read_and_deliver(session, study, data_dir)
+        first, second = session.scalars(select(Delivery).order_by(Delivery.id))
+        first.first_sent_at = datetime(2026, 1, 31, 8, 15, tzinfo=UTC)
+        second.state = "waiting"
+    page = client.get(f"/studies/{study.uid}").text
+    assert "2026-01-31 08:15:00 UTC" in page
+    assert page.count("again <time") == 1
+    assert page.count("due <time") == 1
 
 
 def test_a_refusal_says_what_was_answered_and_nothing_where_nothing_was(
