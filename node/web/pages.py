@@ -125,12 +125,12 @@ def _study_page(request: Request, node: Node, uid: str, notice: str = "", status
     node.looks.at_study(request, uid)
     revisions = dossier.revisions
     shown = next((revision for revision in revisions if revision.readings), None)
-    sent = next((revision for revision in revisions if revision.deliveries), None)
-    made = any(reading.objects for revision in revisions for reading in revision.readings)
+    results = [each for each in revisions if each.deliveries or any(made.objects for made in each.readings)]
     return show(
-        request, "study", mark=mark, dossier=dossier, study=dossier.study, shown=shown, sent=sent,
-        has_objects=made or sent, way=way_of(dossier), all_stuck=stuck_deliveries(dossier),
-        advice=what_to_do(dossier.study), notice=notice, status_code=status_code,
+        request, "study", mark=mark, dossier=dossier, study=dossier.study, shown=shown, results=results,
+        sent=any(revision.deliveries for revision in revisions), way=way_of(dossier),
+        all_stuck=stuck_deliveries(dossier), advice=what_to_do(dossier.study), notice=notice,
+        status_code=status_code,
     )  # fmt: skip
 
 

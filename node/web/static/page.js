@@ -48,6 +48,9 @@ function rest() {
   source = null;
 }
 
+// What somebody has unfolded stays so when the rest of the page is fetched anew.
+Idiomorph.defaults.callbacks.beforeAttributeUpdated = (attribute) => attribute !== "open";
+
 document.addEventListener("visibilitychange", () => (document.hidden ? rest() : listen()));
 window.addEventListener("pagehide", rest);
 window.addEventListener("pageshow", listen);

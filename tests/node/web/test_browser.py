@@ -171,6 +171,25 @@ def test_the_page_of_a_study_grows_findings_while_it_is_looked_at(
     assert page.evaluate("window.neverReloaded") is True
 
 
+def test_results_of_earlier_revisions_are_folded_away_and_stay_as_somebody_left_them(
+    new_page: NewPage, database: Database, data_dir: Path
+) -> None:
+    with database.session() as session:
+        study = rows.add_study(session)
+        for _ in range(3):
+            newest = rows.read_and_deliver(session, study, data_dir)
+    page = new_page(f"studies/{study.uid}")
+    shown = page.locator(".deliveries tbody tr").filter(visible=True)
+    expect(shown).to_have_count(2)
+    expect(shown.first.locator("td").first).to_have_text(str(newest.number))
+    page.get_by_text("Those of 2 earlier revisions").click()
+    expect(shown).to_have_count(6)
+    with database.session() as session:
+        rows.fail(session, session.get_one(Study, study.id), "infer", "Series 2 has slices of two sizes.")
+    expect(page.get_by_role("heading", name="Failed at inference")).to_be_visible()
+    expect(shown).to_have_count(6)
+
+
 def test_a_button_reads_a_failed_study_again(new_page: NewPage, database: Database) -> None:
     with database.session() as session:
         study = rows.add_study(session)
