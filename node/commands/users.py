@@ -10,7 +10,7 @@ from rich.table import Table
 
 from node.commands.terminal import console
 from node.security.passwords import hashed
-from node.settings import Settings
+from node.settings import Settings, WebSettings
 from node.web.logins import checked_name
 from storage import accounts, audit
 from storage.accounts import Role
@@ -48,7 +48,7 @@ def add_user(settings: Settings, name: str, role: Role, password_file: Path | No
         accounts.add(session, name, role, kept)
         audit.note(session, "account", BY, f"made the account {name!r} ({role})")
     database.close()
-    console().print(f"{name} may log in as {role}.")
+    console().print(f"{name} may log in as {role}.{_not_yet(settings.web)}")
 
 
 def set_password(settings: Settings, name: str, password_file: Path | None) -> None:
@@ -73,6 +73,18 @@ def remove_user(settings: Settings, name: str) -> None:
         audit.note(session, "account", BY, f"removed the account {name!r}")
     database.close()
     console().print(f"{name} may not log in any more, and was logged out.")
+
+
+def _not_yet(web: WebSettings) -> str:
+    """That nobody is asked to log in, as the settings are now, and what to set; empty where they are."""
+    if web.asks_login:
+        return ""
+    if web.behind_login:
+        return " But web.behind_login leaves the login to your proxy: the status page asks nobody for one."
+    return (
+        " But the status page asks nobody to log in yet, since it is shown to this machine alone: set "
+        'web.login = "always", or web.host to another address, and restart the node.'
+    )
 
 
 def _password(file: Path | None) -> str:

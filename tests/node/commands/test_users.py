@@ -58,6 +58,27 @@ def test_accounts_are_made_changed_listed_and_removed_and_all_of_it_is_recorded(
 
 
 @pytest.mark.parametrize(
+    ("web", "said"),
+    [
+        ("", 'asks nobody to log in yet, since it is shown to this machine alone: set web.login = "always"'),
+        (
+            'names = ["reads.hospital"]\nbehind_login = true',
+            "web.behind_login leaves the login to your proxy",
+        ),
+        ('login = "always"', None),
+    ],
+)
+def test_an_account_that_nobody_is_asked_for_is_said_to_wait_for_a_login(
+    tmp_path: Path, web: str, said: str | None
+) -> None:
+    (tmp_path / "overread.toml").write_text(f"[web]\n{web}\n")
+    made = overread("users", "add", "anna", typed=PASSWORD + "\n").output
+    assert made.startswith("anna may log in as admin.")
+    assert ("But" in made) == (said is not None)
+    assert (said or "") in " ".join(made.split())
+
+
+@pytest.mark.parametrize(
     ("arguments", "typed", "said"),
     [
         (["add", "anna"], "short\n", "12 to 1024 characters"),
