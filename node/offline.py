@@ -33,8 +33,8 @@ STAGES = {
     "infer": ("inference", 0.4),
     "compare": ("comparing with priors", 0.7),
     "results": ("writing results", 0.85),
-    "deliver": ("sending", 0.95),
-}  # what a person calls each, as on the status page, and the share of the way behind it
+    "deliver": ("copying results", 0.95),
+}  # what a person calls each, as on the status page but for the last, and the share of the way behind it
 PICTURES = {".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
 MOST_ENDINGS = 5  # that are counted to a person
 
