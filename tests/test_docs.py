@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from inference.growth import look, partners
 from node.cli import app
 from node.settings.file import load_settings
 from node.web.presentation import STATE_MEANINGS
@@ -89,3 +90,12 @@ def test_the_administrators_page_explains_every_state_a_study_can_be_in() -> Non
     page = (ROOT / "docs/operate.md").read_text()
     table = page.split("| state |")[1].split("\n\n")[0]
     assert re.findall(r"^\| (\w+) \|", table, re.MULTILINE) == list(STATE_MEANINGS)
+
+
+def test_the_page_on_training_tells_the_limits_of_a_closer_look() -> None:
+    page = " ".join((ROOT / "docs/train.md").read_text().split())
+    assert f"from {look._BESIDE} of its diameter to each of its six sides" in page
+    assert f"calls a nodule with less than {look._LEAST_NODULE}," in page
+    assert f"has to be {partners._AS_SURE} of the lesion's score" in page
+    assert "at its size there, and at half of it" in page
+    assert partners._SIZES == (1.0, 0.5)
