@@ -4,14 +4,24 @@ from __future__ import annotations
 
 import json
 import logging
+import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
+
+import psycopg
+from sqlalchemy.exc import InterfaceError, OperationalError
 
 from node.quoting import silence_quotes
 from node.settings import LogSettings
+from storage.errors import said
 from storage.events import events_into_log
 
 REPEATING = "pynetdicom.transport"  # that a peer cannot be reached; who asked it says so, and says which
-TALKATIVE = ("dbos", "alembic", "uvicorn", "asyncio", "PIL", "matplotlib")
+QUEUE = "dbos"  # the readings' queue
+SECONDS_BETWEEN_LINES = 60.0  # that say the same
+MOST_LINES = 100  # told apart at a time
+TALKATIVE = (QUEUE, "alembic", "uvicorn", "asyncio", "PIL", "matplotlib")
 
 
 class JsonLines(logging.Formatter):
@@ -29,6 +39,30 @@ class JsonLines(logging.Formatter):
         return json.dumps(line, ensure_ascii=False)
 
 
+class DatabaseAway(logging.Filter):
+    """A database that is away, of which dbos warns ten times a second and with tracebacks, is told in a line
+    a minute. All else passes as it is."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__()
+        self._clock = clock
+        self._told: dict[str, float] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        _, error, _ = record.exc_info or sys.exc_info()
+        is_away = isinstance(error, (OperationalError, InterfaceError, psycopg.OperationalError))
+        if record.levelno != logging.WARNING or error is None or not is_away:
+            return True
+        line, moment = f"the queue of readings cannot use its database: {said(error)}", self._clock()
+        if moment - self._told.get(line, -SECONDS_BETWEEN_LINES) < SECONDS_BETWEEN_LINES:
+            return False
+        if len(self._told) >= MOST_LINES:
+            self._told.clear()
+        self._told[line] = moment
+        record.msg, record.args, record.exc_info = line, (), None
+        return True
+
+
 def set_up_logging(settings: LogSettings, file: Path | None = None) -> None:
     """Log to standard error from now on, or to a file."""
     handler = logging.FileHandler(file, encoding="utf-8") if file else logging.StreamHandler()
@@ -37,6 +71,9 @@ def set_up_logging(settings: LogSettings, file: Path | None = None) -> None:
     logging.basicConfig(level=settings.level.upper(), handlers=[handler], force=True)
     silence_quotes()
     events_into_log()
+    queue = logging.getLogger(QUEUE)
+    queue.addHandler(logging.NullHandler())  # without any, dbos would write past ours
+    queue.addFilter(DatabaseAway())
     logging.getLogger(REPEATING).setLevel(logging.CRITICAL)
     for name in TALKATIVE:
         logging.getLogger(name).setLevel(logging.WARNING)
