@@ -38,7 +38,11 @@ app.add_typer(score, name="score")
 Config = Annotated[
     Path | None,
     typer.Option(
-        "--config", "-c", envvar="OVERREAD_CONFIG", help="Settings file; else ./overread.toml if any."
+        "--config",
+        "-c",
+        metavar="FILE",
+        envvar="OVERREAD_CONFIG",
+        help="Settings file; else ./overread.toml if any.",
     ),
 ]
 
@@ -47,7 +51,7 @@ DataSet = Annotated[
     Path | None,
     typer.Option("--data", "-d", metavar="DIR", help="Folder of the data set; phantoms need none."),
 ]
-AccountName = Annotated[str, typer.Argument(metavar="NAME")]
+AccountName = Annotated[str, typer.Argument(metavar="NAME", help="What they log in with.")]
 PasswordFile = Annotated[
     Path | None, typer.Option("--password-file", metavar="FILE", help="A file that holds the password alone.")
 ]
@@ -119,10 +123,19 @@ def read(
     study: Annotated[
         Path, typer.Argument(metavar="STUDY_DIR", exists=True, help="Folder with one study's DICOM files.")
     ],
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the result objects and reading.json.")],
+    out: Annotated[
+        Path,
+        typer.Option("--out", "-o", metavar="DIR", help="Folder for the result objects and reading.json."),
+    ],
     prior: Annotated[
         list[Path] | None,
-        typer.Option("--prior", "-p", exists=True, help="An earlier study of the patient; may be repeated."),
+        typer.Option(
+            "--prior",
+            "-p",
+            metavar="STUDY_DIR",
+            exists=True,
+            help="An earlier study of the patient; may be repeated.",
+        ),
     ] = None,
     config: Config = None,
 ) -> None:
@@ -135,13 +148,15 @@ def read(
 @app.command(epilog="Example: overread send ./study --to 127.0.0.1:11112")
 def send(
     paths: Annotated[
-        list[Path], typer.Argument(metavar="PATH…", exists=True, help="DICOM files, or folders.")
+        list[Path], typer.Argument(metavar="PATH", exists=True, help="DICOM files, or folders.")
     ],
     to: Annotated[
         str | None, typer.Option(metavar="[AET@]HOST:PORT", help="Else the node of the settings.")
     ] = None,
-    aec: Annotated[str | None, typer.Option(help="AE title to call; else that of the settings.")] = None,
-    aet: Annotated[str, typer.Option(help="AE title to call with.")] = "OVERREAD-SEND",
+    aec: Annotated[
+        str | None, typer.Option(metavar="AET", help="AE title to call; else that of the settings.")
+    ] = None,
+    aet: Annotated[str, typer.Option(metavar="AET", help="AE title to call with.")] = "OVERREAD-SEND",
     tls_name: Annotated[
         str, typer.Option(metavar="NAME", help="What the node's certificate is made out to; else its host.")
     ] = "",
@@ -162,7 +177,9 @@ def set_aside(
     delete: Annotated[
         list[Path] | None, typer.Option("--delete", metavar="FILE", help="Delete this one; may be repeated.")
     ] = None,
-    aet: Annotated[str, typer.Option(help="AE title to call the node with, for --again.")] = "OVERREAD-SEND",
+    aet: Annotated[
+        str, typer.Option(metavar="AET", help="AE title to call the node with, for --again.")
+    ] = "OVERREAD-SEND",
     config: Config = None,
 ) -> None:
     """List the images that were acknowledged and contradict their study, and see to them."""
@@ -200,7 +217,8 @@ def train(
     data: DataSet = None,
     layout: Layout = "phantom",
     out: Annotated[
-        Path, typer.Option("--out", "-o", help="Checkpoints, curves, and the model repository.")
+        Path,
+        typer.Option("--out", "-o", metavar="DIR", help="Checkpoints, curves, and the model repository."),
     ] = Path("overread-training"),
     start: Annotated[
         Path | None, typer.Option("--from", metavar="CHECKPOINT", help="Folder of a run to go on from.")
@@ -238,7 +256,7 @@ def compare(
     steps: Annotated[int, typer.Option(min=1, help="Of training, for each network and seed.")] = 300,
     seeds: Annotated[int, typer.Option(min=1, help="How often each network is trained.")] = 2,
     out: Annotated[
-        Path, typer.Option("--out", "-o", help="Checkpoints; what lies there is gone on from.")
+        Path, typer.Option("--out", "-o", metavar="DIR", help="Checkpoints; what lies there is gone on from.")
     ] = Path("overread-comparison"),
     json: Annotated[
         Path | None, typer.Option("--json", metavar="FILE", help="Write every figure here, too.")
@@ -340,9 +358,7 @@ def models_verify(config: Config = None) -> None:
 
 @models.command("build", epilog="Example: overread models build --target tensorrt --precision fp16")
 def models_build(
-    names: Annotated[
-        list[str] | None, typer.Argument(metavar="[MODEL…]", help="All, if none is named.")
-    ] = None,
+    names: Annotated[list[str] | None, typer.Argument(metavar="MODEL", help="All, if none is named.")] = None,
     target: Annotated[
         Literal["tensorrt", "tensorrt-rtx"],
         typer.Option(help="tensorrt-rtx only tells whether it can be done, without a GPU."),
@@ -358,7 +374,7 @@ def models_build(
 
 @models.command("roll-back", epilog="Example: overread models roll-back lung-nodules")
 def models_roll_back(
-    name: Annotated[str, typer.Argument(metavar="MODEL")],
+    name: Annotated[str, typer.Argument(metavar="MODEL", help="As `overread models list` names it.")],
     gpu: Annotated[
         str | None, typer.Option(metavar="9.0", help="Compute capability; else that of this GPU.")
     ] = None,

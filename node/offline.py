@@ -122,7 +122,7 @@ def _without_images(folder: Path, refused: Sequence[tuple[Path, str]]) -> str:
     counts = [f"{count} {ending}" for ending, count in common]
     if others := len(refused) - sum(count for _, count in common):
         counts.append(f"{others} others")
-    there = f"no DICOM image in {folder}, where {', '.join(counts)} lie"
+    there = f"no DICOM image in {folder}, only {', '.join(counts)}"
     if PICTURES & endings.keys():
         return f"{there}; pictures must be wrapped as DICOM first, for example by DCMTK's img2dcm"
     path, why = refused[0]

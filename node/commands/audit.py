@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from datetime import datetime, timedelta
 
+from node.commands.terminal import say_on_the_way
 from node.settings import Settings
 from storage.audit import AuditFilter, oldest_first
 from storage.database import Database
@@ -24,10 +25,14 @@ def print_audit(settings: Settings, since: str, until: str) -> None:
     wanted = AuditFilter(since=first, before=last + timedelta(days=1) if last else None)
     database = Database(settings.database.url)
     database.upgrade()
+    is_empty = True
     with database.snapshot() as session:
         for entry in oldest_first(session, wanted):
+            is_empty = False
             print(json.dumps(vars(entry) | {"at": entry.at.isoformat()}, ensure_ascii=False))
     database.close()
+    if is_empty:
+        say_on_the_way(f"There is no such line in {database.url}.")
 
 
 def _day(text: str) -> datetime | None:

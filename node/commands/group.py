@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import Any
 
 import typer
@@ -43,7 +44,19 @@ def sentence(error: Exception) -> str:
         place = f"{error.filename}: " if error.filename else ""
         return f"{place}{error.strerror}; name another place, or mend this one."
     if isinstance(error, ModuleNotFoundError) and (extra := EXTRAS.get(str(error.name).split(".")[0])):
-        return f"{error.name} is not installed; `pip install 'overread[{extra}]'` brings it."
+        return f"{error.name} is not installed; `{_install(extra)}` brings it."
     if type(error).__module__.split(".")[0] in OURS:
         return str(error)
     return f"unexpected {type(error).__name__}: {error}. --debug shows where it happened."
+
+
+def _install(extra: str) -> str:
+    """The command that installs an extra into the environment we run in, from the sources where we run in
+    them."""
+    sources = Path(__file__).parents[2]
+    what = (
+        f"--editable '{sources}[{extra}]'"
+        if (sources / "pyproject.toml").exists()
+        else f"'overread[{extra}]'"
+    )
+    return f"{sys.executable} -m pip install {what}"

@@ -29,12 +29,15 @@ class SetAsideError(RuntimeError):
     """Something was not taken in; the message says what to do."""
 
 
+NOTHING = "Nothing is set aside: every image that was acknowledged is in its study."
+
+
 def show(settings: Settings) -> None:
     """Print what was set aside, of which study, from whom and why."""
     images = _listed(settings)
     out = console()
     if not images:
-        out.print("Nothing is set aside: every image that was acknowledged is in its study.")
+        out.print(NOTHING)
         return
     for image in images:
         when = f"{image.at:%Y-%m-%d %H:%M}" if image.at else "at an unknown time"
@@ -58,6 +61,9 @@ def send_again(settings: Settings, calling_ae_title: str) -> None:
         DeliveryError: nobody answers.
     """
     images = _listed(settings)
+    if not images:
+        console().print(NOTHING)
+        return
     destination = DicomDestination(
         peer_at(None, None, settings), calling_ae_title, identity=identity_of(settings.dicom.tls.files)
     )

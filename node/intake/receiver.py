@@ -153,7 +153,10 @@ def _explained(error: OSError, settings: DicomSettings) -> str:
     if error.errno == errno.EADDRINUSE:
         return f"Another program listens on {where}. Stop it, or choose another dicom.port."
     if error.errno == errno.EACCES:
-        return f"This user may not listen on {where}. Choose a dicom.port of 1024 or above."
+        return (
+            f"This user may not listen on {where}. "
+            "Choose a dicom.port of 1024 or above, or grant it CAP_NET_BIND_SERVICE."
+        )
     if error.errno == errno.EADDRNOTAVAIL or isinstance(error, socket.gaierror):
         return (
             f"{settings.host} is not an address of this machine. "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import socket
@@ -214,7 +215,8 @@ def check_port(name: str, host: str, port: int) -> Probe:
             listener.bind(address)
     except OSError as error:
         detail = f"cannot listen on {host}:{port}: {error.strerror}"
-        return Probe(
-            f"{name} port", False, detail, f"end what listens there, or set {name}.host or {name}.port"
-        )
+        hint = f"end what listens there, or set {name}.host or {name}.port"
+        if error.errno == errno.EACCES:
+            hint = f"set a {name}.port of 1024 or above, or grant the node's user CAP_NET_BIND_SERVICE"
+        return Probe(f"{name} port", False, detail, hint)
     return Probe(f"{name} port", True, f"{host}:{port} is free" if port else f"{host}, any free port")

@@ -66,6 +66,14 @@ def test_every_command_has_help_with_an_example(command: str) -> None:
     assert f"Example: overread {command}" in " ".join(shown.output.split())
 
 
+@pytest.mark.parametrize("command", [*COMMANDS, "set-aside", "audit", "users add", "train polyps"])
+def test_help_says_what_an_option_wants_in_words_of_the_field(command: str) -> None:
+    shown = overread(*command.split(), "--help").output
+    options = [line for line in shown.splitlines() if "--" in line]
+    assert not [line for line in options if "<path>" in line or "<list[" in line]
+    assert "…}" not in shown
+
+
 @pytest.mark.parametrize("group", ["users", "models", "score"])
 def test_every_group_of_commands_has_help_with_an_example(group: str) -> None:
     assert f"Example: overread {group} " in " ".join(overread(group, "--help").output.split())

@@ -110,7 +110,7 @@ def says_in_a_sentence(folder: Path, make: Callable[[Path], None], said: str) ->
     [
         (no_files, "no DICOM image in"),
         (a_letter, "image.dcm: it is not a DICOM file"),
-        (pictures, "3 .jpg, 1 without ending, 1 .txt lie; pictures must be wrapped as DICOM first"),
+        (pictures, "3 .jpg, 1 without ending, 1 .txt; pictures must be wrapped as DICOM first"),
         (one_slice, "overread: there is nothing to read: 1 image; a volume needs at least"),
         (two_studies, "holds 2 studies"),
     ],

@@ -74,7 +74,8 @@ def test_without_the_extra_the_command_says_what_to_install(command: str, tmp_pa
     run = [sys.executable, "-c", hidden, *command.split()]
     refused = subprocess.run(run, capture_output=True, text=True, check=False)
     assert refused.returncode == 1
-    assert "pip install 'overread[train]'" in refused.stderr
+    sources = Path(__file__).parents[3]
+    assert f"`{sys.executable} -m pip install --editable '{sources}[train]'`" in refused.stderr
 
 
 def test_a_broken_table_gets_a_sentence(tmp_path: Path) -> None:

@@ -73,9 +73,15 @@ def test_an_account_that_nobody_is_asked_for_is_said_to_wait_for_a_login(
 ) -> None:
     (tmp_path / "overread.toml").write_text(f"[web]\n{web}\n")
     made = overread("users", "add", "anna", typed=PASSWORD + "\n").output
-    assert made.startswith("anna may log in as admin.")
+    assert made.startswith("anna may log in as admin, by ")
     assert ("But" in made) == (said is not None)
-    assert (said or "") in " ".join(made.split())
+    assert (said or "") in made
+
+
+def test_accounts_are_said_to_be_in_the_database_they_are_in(database: Database) -> None:
+    where = database.url.render_as_string()
+    assert overread("users", "list").output.startswith(f"Nobody yet in {where}.")
+    assert f"may log in as admin, by {where}." in overread("users", "add", "anna", typed=PASSWORD).output
 
 
 @pytest.mark.parametrize(
@@ -108,5 +114,7 @@ def test_who_did_what_is_printed_as_json_lines(database: Database) -> None:
         "study_uid": "1.2.3",
         "text": "looked at the study",
     }
-    assert overread("audit", "--until", "2020-01-01").output == ""
+    none = overread("audit", "--until", "2020-01-01")
+    assert (none.stdout, none.exit_code) == ("", 0)
+    assert f"no such line in {database.url}" in none.stderr
     assert "no day" in overread("audit", "--since", "yesterday").stderr
