@@ -30,6 +30,7 @@ PULMONARY_NODULE = Code("SCT", "786838002", "Pulmonary nodule")
 
 _UNKNOWN_HU = -8000.0
 _NEAR_MM = 10.0
+_LUNG_EDGE_MM = 5.0
 _SURPLUS = 4
 _COARSER = 2
 _BATCH = 16
@@ -123,18 +124,12 @@ def _peaks(maps: Maps, chest: Volume, card: ModelCard) -> list[Candidate]:
 
 
 def _near(candidates: Sequence[Candidate], lungs: Lungs | None) -> list[Candidate]:
-    """Those that lie in a lung or reach it."""
-    near = _reaching([(c.center_mm, c.diameter_mm) for c in candidates], lungs)
-    return [candidate for candidate, reaches in zip(candidates, near, strict=True) if reaches]
-
-
-def _reaching(balls: Sequence[tuple[Point, float]], lungs: Lungs | None) -> list[bool]:
-    """Of balls of a centre and a diameter in mm, which lie in a lung or reach it; all where no lungs are
-    known."""
-    if lungs is None or not balls:
-        return [True] * len(balls)
-    away = lungs.distance_mm([center for center, _ in balls])
-    return [mm <= max(_NEAR_MM, 0.75 * diameter) for (_, diameter), mm in zip(balls, away, strict=True)]
+    """Those that lie in a lung or reach it; by more than their size, which the detector may take for too
+    small."""
+    if lungs is None or not candidates:
+        return list(candidates)
+    away = lungs.distance_mm([c.center_mm for c in candidates])
+    return [c for c, mm in zip(candidates, away, strict=True) if mm <= max(_NEAR_MM, 0.75 * c.diameter_mm)]
 
 
 def _as_if_half(chest: Volume) -> Volume:
@@ -174,10 +169,20 @@ def characterise(
 
 
 def near_lungs(judged: Sequence[Judged], lungs: Lungs | None) -> list[Judged]:
-    """Those that reach a lung by the size they have on the close look: what the detector takes for a mass in
-    the midst of the heart may be judged to be of some millimetres."""
-    near = _reaching([(one.candidate.center_mm, one.diameter_mm) for one in judged], lungs)
-    return [one for one, reaches in zip(judged, near, strict=True) if reaches]
+    """Those that reach a lung by the size they have on the close look; all where no lungs are known.
+
+    What the detector takes for a mass in the midst of the heart may be judged to be of some millimetres, and
+    what is judged to be as large as a heart may be one: a mass of the lung touches the lung it grew in, whose
+    edge is known to a voxel of a coarse grid.
+    """
+    if lungs is None or not judged:
+        return list(judged)
+    away = lungs.distance_mm([one.candidate.center_mm for one in judged])
+    return [
+        one
+        for one, mm in zip(judged, away, strict=True)
+        if mm <= max(_NEAR_MM, one.diameter_mm / 2 + _LUNG_EDGE_MM)
+    ]
 
 
 def _look(volume: Volume, candidates: Sequence[Candidate], engine: Engine, card: ModelCard) -> list[Judged]:

@@ -16,9 +16,8 @@ from inference.masks import shared_voxels
 from inference.readers import READERS
 from inference.readers.candidates import Candidate, peaks, slabs
 from inference.readers.lung_nodules import NAME, Judged, near_lungs, read
-from inference.readers.lungs import find_lungs
+from inference.readers.lungs import Lungs
 from inference.volume import Volume
-from tests.inference.test_lungs import chest
 from training.phantoms.chest import Phantom, chest_phantom
 from training.phantoms.nodules import Nodule
 
@@ -142,22 +141,22 @@ def test_a_peak_inside_a_stronger_one_is_the_same_candidate() -> None:
     assert [c.score for c in found] == pytest.approx([0.9, 0.4])
 
 
-def test_what_is_small_on_the_close_look_lies_beside_a_lung() -> None:
-    volume = chest()
-    lungs = find_lungs(volume)
-    assert lungs is not None
-    midst = volume.to_patient((45, 60, 75))
-    candidate = Candidate((float(midst[0]), float(midst[1]), float(midst[2])), 50.0, 0.6)
+def test_what_is_judged_touches_a_lung_by_the_size_that_it_is_judged_to_be_of() -> None:
+    below = np.arange(60, dtype=np.float32)[:, None, None]
+    to_mm = np.array([[0.0, 0, 1, 0], [0, 1, 0, 0], [1, 0, 0, 0], [0, 0, 0, 1]])
+    lungs = Lungs(below, to_mm, (slice(0, 60), slice(0, 1), slice(0, 1)))
 
-    def judged(across: int) -> Judged:
-        mask = np.zeros((16, 16, 16), np.float32)
-        mask[:across, :across, :across] = 1
-        return Judged(candidate, (3.0, 3.0, 3.0), mask, 0.9, 0.5, "solid")
+    def judged(away_mm: float, diameter_mm: float) -> Judged:
+        side = round(diameter_mm * (np.pi / 6) ** (1 / 3))
+        mask = np.zeros((64, 64, 64), np.float32)
+        mask[:side, :side, :side] = 1
+        return Judged(Candidate((0.0, 0.0, away_mm), 56.0, 0.6), (1.0, 1.0, 1.0), mask, 0.9, 0.5, "solid")
 
-    speck, mass = judged(2), judged(12)
-    assert lungs.distance_mm([candidate.center_mm])[0] > 15
-    assert near_lungs([speck, mass], lungs) == [mass]
-    assert near_lungs([speck, mass], None) == [speck, mass]
+    mass, heart = judged(22.0, 45.0), judged(38.0, 56.0)
+    beside, speck = judged(8.0, 4.0), judged(22.0, 4.0)
+    every = [mass, heart, beside, speck]
+    assert near_lungs(every, lungs) == [mass, beside]
+    assert near_lungs(every, None) == every
 
 
 def test_slabs_cover_a_long_volume_once() -> None:

@@ -20,6 +20,7 @@ from training.lung_nodules.backgrounds import Background, lung_depth, real_backg
 from training.lung_nodules.characteriser import characteriser_losses, overlap
 from training.lung_nodules.crops import SHAPE, Stack
 from training.lung_nodules.detector import detector_losses, stacked
+from training.lung_nodules.masses import large_candidates
 from training.lung_nodules.mining import scan_candidates
 from training.lung_nodules.networks import Characteriser, Detector
 from training.lung_nodules.patches import PatchSource
@@ -117,6 +118,21 @@ def test_candidates_are_what_the_detector_marks_in_scans_and_their_nodules() -> 
     blind = searched(Detector(width=8), 1003, scans=1, nodules=4)
     assert len(blind) < len(candidates)
     assert all(c.nodule for c in blind)
+
+
+def test_large_candidates_are_masses_and_what_is_marked_where_there_is_none(chest: Background) -> None:
+    torch.manual_seed(0)
+    everywhere = Detector(width=8)
+    with torch.no_grad():
+        everywhere.head[1].bias[:2] = torch.tensor([1.0, np.log(15)])
+    candidates = large_candidates(everywhere, chest, scans=1, seed=8)
+    assert {c.nodule for c in candidates} == {0.0, 1.0}
+    assert all(c.mask.any() == bool(c.nodule) for c in candidates)
+    assert all(c.malignancy == -1 for c in candidates)
+    masses = [c for c in candidates if c.nodule]
+    inside = [float(np.nanmedian(c.hu[c.mask > 50].astype(float))) for c in masses if c.kind == 0]
+    assert inside
+    assert all(-40 < hu < 120 for hu in inside)
 
 
 @pytest.mark.usefixtures("thin_slabs")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -33,6 +34,26 @@ def places(
     coarse[:3, 3] += affine[:3, :3] @ np.full(3, (STRIDE - 1) / 2)
     heat, diameter = 1 / (1 + np.exp(-out[0])), np.exp(np.clip(out[1], 0.7, 4.8))
     return peaks(heat, diameter, coarse, threshold=threshold, most=most)
+
+
+def large_places(
+    network: Detector,
+    hu: Array,
+    grid: Grid,
+    *,
+    least_mm: float = 20.0,
+    threshold: float = 0.1,
+    most: int = 16,
+) -> list[Place]:
+    """What the detector sees of at least ``least_mm`` on blocks of 2 x 2 x 2 voxels, where everything looks
+    half as large."""
+    d, h, w = (n // 2 for n in hu.shape)
+    blocks = hu[: 2 * d, : 2 * h, : 2 * w].reshape(d, 2, h, 2, w, 2).mean((1, 3, 5))
+    z, y, x = (o + s / 2 for o, s in zip(grid.origin_mm, grid.spacing_mm, strict=True))
+    steps = (2 * grid.spacing_mm[0], 2 * grid.spacing_mm[1], 2 * grid.spacing_mm[2])
+    found = places(network, blocks, Grid((d, h, w), steps, (z, y, x)), threshold=threshold, most=4 * most)
+    large = [replace(p, diameter_mm=2 * p.diameter_mm) for p in found]
+    return [p for p in large if p.diameter_mm >= least_mm][:most]
 
 
 def real_negatives(

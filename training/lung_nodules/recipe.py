@@ -24,6 +24,7 @@ from training.lung_nodules.crops import Candidate, lidc_candidates
 from training.lung_nodules.detector import train_detector
 from training.lung_nodules.export import CharacteriserForService, DetectorForService
 from training.lung_nodules.kept import kept_candidates
+from training.lung_nodules.masses import large_candidates
 from training.lung_nodules.mining import real_negatives, scan_candidates
 from training.lung_nodules.networks import Characteriser, Detector
 from training.lung_nodules.phantom_scans import searched
@@ -100,6 +101,10 @@ def learn(sources: Sources, out: Path, plan: Plan) -> Learned:
     learned = learned + kept_candidates(
         out / "candidates" / "mistaken.npz", lambda: _mistaken(detector, sources.scans, real)
     )
+    empty = [real[s.name] for s in sources.scans if not (s.held_out or s.nodules or s.mistaken)]
+    learned = learned + kept_candidates(
+        out / "candidates" / "large.npz", lambda: _large(detector, [*chests[held:], *empty], plan.seed)
+    )
     characteriser, _ = train_characteriser(
         learned,
         checked,
@@ -132,6 +137,14 @@ def _mistaken(
         if not scan.held_out:
             out += real_negatives(detector, real[scan.name], scan.load(), scan.known)
     return out
+
+
+def _large(detector: Detector, backgrounds: Sequence[Background], seed: int) -> list[Candidate]:
+    return [
+        c
+        for number, one in enumerate(track(backgrounds, "large candidates"))
+        for c in large_candidates(detector, one, 1, 1000 * seed + number)
+    ]
 
 
 def export(
