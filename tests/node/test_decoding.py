@@ -6,6 +6,7 @@ import io
 import os
 import pickle
 import signal
+import socket
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,7 +22,8 @@ from pydicom.uid import JPEGBaseline8Bit
 from inference.errors import UnreadableSeriesError
 from inference.picture import Pictures
 from inference.series import load_series
-from node.decoding import DecodingProcess, _Unpickler
+from node.decoding import DecodingProcess
+from node.decoding.messages import Unpickler, receive, send
 from node.stopping import Stopping
 from node.workflow import DurableQueue, Step, StepFailedError
 from tests.inference.pictures import DX, VIDEO_LIKE, write_picture
@@ -50,6 +52,38 @@ def test_a_volume_is_the_same_as_one_loaded_here(decoding: DecodingProcess, scen
     assert np.array_equal(there.affine, here.affine)
     assert (there.images, there.series_uid, there.notes) == (here.images, here.series_uid, here.notes)
     there.voxels[0] = 0  # it is ours, as any array
+
+
+@pytest.fixture
+def ends() -> Iterator[tuple[socket.socket, socket.socket]]:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        yield ours, theirs
+
+
+def test_arrays_of_every_kind_come_as_they_were(ends: tuple[socket.socket, socket.socket]) -> None:
+    whole = np.arange(24, dtype=np.int16).reshape(2, 3, 4)
+    sent = [whole, np.asfortranarray(whole), whole[:, ::2], np.zeros((0, 3)), np.array(1.5), "words"]
+    send(ends[0], sent)
+    for one, other in zip(receive(ends[1], 1000), sent, strict=True):
+        assert np.array_equal(one, other)
+
+
+def test_arrays_larger_than_their_cap_are_not_taken(ends: tuple[socket.socket, socket.socket]) -> None:
+    send(ends[0], np.zeros(1001, np.uint8))
+    with pytest.raises(ValueError, match="more than may come"):
+        receive(ends[1], 1000)
+
+
+def test_a_message_that_is_cut_short_is_none(ends: tuple[socket.socket, socket.socket]) -> None:
+    send(ends[0], np.zeros(100, np.uint8))
+    part = ends[1].recv(150)
+    ours, theirs = socket.socketpair()
+    with ours:
+        with theirs:
+            theirs.sendall(part)
+        with pytest.raises(EOFError):
+            receive(ours, 1000)
 
 
 def test_pictures_come_with_their_views(decoding: DecodingProcess, tmp_path: Path) -> None:
@@ -134,7 +168,7 @@ def test_a_stop_of_all_processes_of_the_node_does_not_cut_a_series_short(scene: 
 @pytest.mark.parametrize("harm", [os.system, np.load, threading.Thread])
 def test_an_answer_holds_nothing_but_arrays_and_what_inference_knows(harm: Any) -> None:
     with pytest.raises(pickle.UnpicklingError):
-        _Unpickler(io.BytesIO(pickle.dumps(harm))).load()
+        Unpickler(io.BytesIO(pickle.dumps(harm))).load()
 
 
 def jpeg_that_claims(size: int) -> bytes:
