@@ -52,9 +52,9 @@ KIND_WORDS = {
 ANSWERS = {
     0x0110: "the node failed to process it",
     0xA700: "to be sent again later",
-    0xA900: "not what was announced",
-    0xC000: "no object of a study",
-    0xC001: "contradicts what is known",
+    0xA900: "it is not what was announced",
+    0xC000: "it cannot be understood",
+    0xC001: "it contradicts what is known",
 }
 
 ROUNDING = ((60, 1, "s"), (3600, 60, "min"), (48 * 3600, 3600, "h"), (float("inf"), 86400, "d"))
