@@ -51,8 +51,8 @@ def _assessed(reading: Json) -> Iterator[Row]:
     numbered = [(f"{n} {one['label']}", one) for n, one in enumerate(reading.get("findings", ()), 1)]
     for name, assessed in (*numbered, ("the examination", reading)):
         for one in assessed.get("assessments", ()):
-            result = one["result"].replace("mm3", "mm³")
-            yield name, one["guideline"], result, one["statement"], one["recommendation"]
+            told = one["guideline"], one["result"], one["statement"], one["recommendation"]
+            yield name, *(words.replace("mm3", "mm³") for words in told)
 
 
 def _rows(reading: Json) -> Iterator[Row]:

@@ -105,12 +105,12 @@ def test_no_word_and_no_number_is_broken(width: int) -> None:
 def test_what_guidelines_make_of_findings_and_of_the_examination_is_told_in_a_table_of_its_own(
     width: int,
 ) -> None:
-    told = {"guideline": "BTS 2015", "result": "80-300 mm3", "statement": "Solid.", "recommendation": "CT."}
+    told = {"guideline": "BTS 2015", "result": "80-300 mm3", "statement": "240 mm3.", "recommendation": "CT."}
     table = guidelines_table(
         [{**LESIONS, "findings": [{**NODULE, "assessments": [told]}], "assessments": [told]}], width
     )
     assert table is not None
-    assert {"1 Nodule", "the examination", "BTS 2015", "80-300 mm³", "CT."} <= cells(table)
+    assert {"1 Nodule", "the examination", "BTS 2015", "80-300 mm³", "240 mm³.", "CT."} <= cells(table)
     assert all(len(line) <= width for line in drawn(table, width).splitlines())
     assert guidelines_table([LESIONS, CLASSES], width) is None
 

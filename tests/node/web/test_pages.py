@@ -57,14 +57,14 @@ def test_a_study_page_says_what_guidelines_make_of_findings_and_of_the_examinati
     whole = {
         "guideline": "British Thoracic Society 2015",
         "result": "80-300 mm3",
-        "statement": "The largest.",
+        "statement": "Solid, 240 mm3.",
         "recommendation": "",
     }
     with database.session() as session:
         study = rows.add_study(session)
         rows.add_reading(session, study, rows.close(session, study), data_dir, assessments=[whole])
     page = client.get(f"/studies/{study.uid}").text
-    assert "<b>British Thoracic Society 2015: 80-300 mm³</b> The largest." in page
+    assert "<b>British Thoracic Society 2015: 80-300 mm³</b> Solid, 240 mm³." in page
     assert 'data-label="#" class="number">2</td>' in page
     assert "Solid, 10.3 mm, baseline: category 4A." in page
     assert "CT at low dose in 3 months; PET/CT may be considered." in page
