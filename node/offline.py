@@ -45,6 +45,10 @@ class UnreadableStudyError(RuntimeError):
     """The folder holds nothing that can be read; the message says what was found and what to do."""
 
 
+class OutputError(RuntimeError):
+    """The results have nowhere to go; the message says what to do."""
+
+
 def read_study(
     study: Path, priors: Sequence[Path], out: Path, settings: Settings, progress: Progress
 ) -> list[dict[str, Any]]:
@@ -58,6 +62,7 @@ def read_study(
     Raises:
         UnreadableStudyError: there is no study, or several; no series of it can be read; a reader failed, and
             only the results of the others were written.
+        OutputError: ``out`` does not take the results.
     """
     with ExitStack() as stack:
         root = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="overread-")))
@@ -144,13 +149,18 @@ def _hand_over(room: ReadingRoom, study_uid: str, out: Path) -> list[dict[str, A
         made = [dict(reading.body) for reading in readings.readings_of(session, study_uid, 1)]
     if not made:
         return []
-    out.mkdir(parents=True, exist_ok=True)
-    for body in made:
-        for written in body["objects"]:
-            source = room.archive.path(written["path"])
-            target = out / f"{body['reader']}-{source.name}"
-            shutil.copyfile(source, target)
-            written["path"] = target.name
-    report = {"study_uid": study_uid, "readings": made}
-    (out / "reading.json").write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n")
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        for body in made:
+            for written in body["objects"]:
+                source = room.archive.path(written["path"])
+                target = out / f"{body['reader']}-{source.name}"
+                shutil.copyfile(source, target)
+                written["path"] = target.name
+        report = {"study_uid": study_uid, "readings": made}
+        (out / "reading.json").write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n")
+    except OSError as error:
+        raise OutputError(
+            f"{out} does not take the results: {error.strerror}; make room there, or choose another folder."
+        ) from error
     return made

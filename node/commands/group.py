@@ -9,6 +9,8 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
+from storage.errors import said
+
 OURS = {"node", "inference", "storage", "training"}
 EXTRAS = {
     "torch": "train",
@@ -45,6 +47,8 @@ def sentence(error: Exception) -> str:
         return f"{place}{error.strerror}; name another place, or mend this one."
     if isinstance(error, ModuleNotFoundError) and (extra := EXTRAS.get(str(error.name).split(".")[0])):
         return f"{error.name} is not installed; `{_install(extra)}` brings it."
+    if type(error).__module__.startswith("sqlalchemy."):
+        return f"the database failed: {said(error)}; `overread check` says how to mend it."
     if type(error).__module__.split(".")[0] in OURS:
         return str(error)
     return f"unexpected {type(error).__name__}: {error}. --debug shows where it happened."

@@ -9,20 +9,16 @@ from pathlib import Path
 
 from node.commands.findings_table import findings_table, guidelines_table
 from node.commands.terminal import console, progress
-from node.offline import read_study
+from node.offline import OutputError, read_study
 from node.quoting import silence_quotes
 from node.settings import Settings
-
-
-class OutputError(RuntimeError):
-    """The results have nowhere to go."""
 
 
 def read(study: Path, priors: Sequence[Path], out: Path, settings: Settings) -> None:
     """Read ``study`` against ``priors``, and print what was found and written.
 
     Raises:
-        OutputError: ``out`` cannot be written to; nothing was read.
+        OutputError: ``out`` cannot be written to.
     """
     silence_quotes()
     _make_writable(out)

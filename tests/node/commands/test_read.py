@@ -177,3 +177,11 @@ def test_results_that_have_nowhere_to_go_are_said_before_reading(tmp_path: Path)
     result = read(tmp_path, tmp_path / "file" / "out")
     assert is_one_sentence(result)
     assert "--out" in result.stderr
+
+
+def test_a_folder_that_does_not_take_the_results_is_named(tmp_path: Path, shipped_models: None) -> None:
+    written(tmp_path / "study")
+    (tmp_path / "out" / "reading.json").mkdir(parents=True)
+    result = read(tmp_path / "study", tmp_path / "out")
+    assert is_one_sentence(result)
+    assert f"{tmp_path / 'out'} does not take the results: Is a directory; make room there" in result.stderr

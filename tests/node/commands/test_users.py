@@ -84,6 +84,16 @@ def test_accounts_are_said_to_be_in_the_database_they_are_in(database: Database)
     assert f"may log in as admin, by {where}." in overread("users", "add", "anna", typed=PASSWORD).output
 
 
+def test_a_database_that_fails_is_told_in_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    closed = "postgresql+psycopg://overread:secret@127.0.0.1:1/overread"
+    monkeypatch.setenv("OVERREAD_DATABASE__URL", closed)
+    failed = overread("users", "list")
+    assert failed.exit_code == 1
+    assert failed.stderr.startswith("overread: the database failed: connection failed")
+    assert failed.stderr.endswith("`overread check` says how to mend it.\n")
+    assert "secret" not in failed.stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "typed", "said"),
     [
