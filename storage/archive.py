@@ -139,7 +139,7 @@ class Archive:
             self.release()
             raise ArchiveError(
                 f"The archive's folder {self.root} does not take files with links ({error.strerror}). "
-                "node.data_dir must be a writable folder with room, on a local file system, as ext4 or XFS is."
+                "node.data_dir has to be writable and have room, on a local file system such as ext4 or XFS."
             ) from error
         return self
 
