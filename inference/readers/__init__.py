@@ -33,7 +33,7 @@ class Reader:
 READERS: dict[str, Reader] = {
     ct_lesions.NAME: Reader(
         ct_lesions.NAME,
-        (ct_lesions.NETWORK,),
+        (ct_lesions.NETWORK, ct_lesions.CHARACTERISER),
         ct_lesions.read,
         (lung_nodules.DETECTOR, lung_nodules.CHARACTERISER),
         yields_to=(lung_nodules.NAME,),

@@ -1,5 +1,6 @@
-"""Lesions anywhere in the body on a CT: one network finds, draws and judges them in a single pass. In the
-lungs the networks of ``lung-nodules``, where they are installed, add what they would report."""
+"""Lesions anywhere in the body on a CT: one network marks places in a single pass, another looks at the
+likeliest of them closely. In the lungs the networks of ``lung-nodules``, where they are installed, add what
+they would report."""
 
 from __future__ import annotations
 
@@ -7,72 +8,77 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-import cc3d
 import numpy as np
-import numpy.typing as npt
-from scipy import ndimage
 
 from inference.card import ModelCard
 from inference.catalogue import Catalogue
-from inference.engine import Engine
-from inference.findings import Code, Finding, Mask, Model, Reading
+from inference.engine import Engine, Tensors, infer_each
+from inference.findings import Code, Finding, Model, Reading
 from inference.masks import overlap
-from inference.measure import measure
 from inference.readers import lung_nodules
 from inference.readers.body import find_body
 from inference.readers.candidates import Candidate, peaks
+from inference.readers.close_look import (
+    SAME,
+    Probabilities,
+    Steps,
+    centre_of,
+    crop_spacing,
+    middle_piece,
+    on_source,
+    sphere_mm,
+    told_once,
+)
 from inference.readers.lungs import find_lungs
 from inference.readers.sides import with_sides
 from inference.readers.whole_volume import Maps, body_on_grid, check_extent, coarse_affine, over_volumes
-from inference.resample import mask_from_crop
-from inference.volume import Floats, Volume
+from inference.resample import sample_crops
+from inference.volume import Volume
 
 NAME = "ct-lesions"
 NETWORK = "ct-lesions"
+CHARACTERISER = "ct-lesions-characteriser"
 LESION = Code("SCT", "52988006", "Lesion")
 LUNG = "lung"
 
-_REACH = 0.9
-_LEAST_INSIDE, _MOST_INSIDE = 0.1, 0.6
-_SAME = 0.3
 _NODULE_SHARE = 0.3
-
-Probabilities = npt.NDArray[np.float32]
+_BATCH = 16
+_CLOSE = (0.75, 1.33)
+_BESIDE = 0.25
+_LEAST_MM = 3.0
+_MIDDLE = 0.25
+_LEAST_ODDS = 1e-3
 
 
 @dataclass(frozen=True, eq=False)
-class Spotted:
-    """A lesion as the network sees it. inside: probabilities on the grid of ``affine``, about the lesion.
-    sites: a probability for each label of the card's output ``site``."""
+class Mark:
+    """A place that the first network marks. inside: its probability of lying in a lesion, on average over the
+    middle of what it marks. malignancy: what it says of that there."""
 
     candidate: Candidate
+    inside: float
     malignancy: float
+
+
+@dataclass(frozen=True, eq=False)
+class Look:
+    """What the second network says of ``candidate``: its mask's probabilities on the crop of ``spacing_mm``,
+    and whether it is a lesion. sites: a probability for each label of the card's output ``site``."""
+
+    candidate: Candidate
+    spacing_mm: Steps
+    mask: Probabilities
+    lesion: float
     sites: tuple[float, ...]
-    inside: Probabilities
-    affine: Floats
 
-    @property
-    def score(self) -> float:
-        """The word of its centre and that of its voxels, as their geometric mean."""
-        drawn = self.inside[self.inside >= 0.5]
-        return float(np.sqrt(self.candidate.score * drawn.mean())) if drawn.size else 0.0
 
-    @property
-    def threshold(self) -> float:
-        """Of ``inside``: what reaches it is as large as the network says that the lesion is. Voxels alone,
-        few as those of lesions are, err towards too small; the size that is told of the centre does not."""
-        voxel_mm3 = abs(float(np.linalg.det(self.affine[:3, :3])))
-        count = round(np.pi / 6 * self.candidate.diameter_mm**3 / voxel_mm3)
-        surest_first = np.sort(self.inside, axis=None)[::-1]
-        reached = surest_first[min(max(count, 1), surest_first.size) - 1]
-        return float(np.clip(reached, _LEAST_INSIDE, _MOST_INSIDE))
+@dataclass(frozen=True, eq=False)
+class Judged:
+    """A mark, the last look at it, and how surely both networks together call it a lesion."""
 
-    def mask(self, volume: Volume) -> Mask | None:
-        """On the source's voxels; None where none of them lies in it."""
-        spacing = np.linalg.norm(self.affine[:3, :3], axis=0)
-        middle = np.linalg.inv(self.affine) @ [*self.candidate.center_mm, 1.0]
-        piece = _piece(self.inside, middle[:3], spacing, self.threshold)
-        return mask_from_crop(piece, self.affine, volume, threshold=self.threshold)
+    mark: Mark
+    look: Look
+    score: float
 
 
 def read(volume: Volume, engine: Engine, catalogue: Catalogue) -> Reading:
@@ -80,17 +86,17 @@ def read(volume: Volume, engine: Engine, catalogue: Catalogue) -> Reading:
 
     Raises:
         UnreadableSeriesError: too few slices, or an extent no body has.
-        EngineError: the network cannot be run.
+        EngineError: a network cannot be run.
     """
     check_extent(volume, "lesions")
-    network = catalogue.find(NETWORK)
+    network, characteriser = catalogue.find(NETWORK), catalogue.find(CHARACTERISER)
     seen = see(volume, engine, catalogue)
     started = time.perf_counter()
-    findings = told(seen, volume, catalogue, network.card.threshold("report"))
+    findings = told(seen, volume, catalogue, characteriser.card.threshold("report"))
     return Reading(
         reader=NAME,
         series_uid=volume.series_uid,
-        models=(network.identity, *seen.lung_models),
+        models=(network.identity, characteriser.identity, *seen.lung_models),
         findings=with_sides(findings, volume),
         seconds={**seen.seconds, "postprocess": time.perf_counter() - started},
     )
@@ -101,27 +107,24 @@ class Seen:
     """What the networks say of a volume. ``nodules`` and ``lung_models``: by and of those for the lungs,
     where they took part. ``seconds``: as of a reading."""
 
-    spotted: Sequence[Spotted]
+    judged: Sequence[Judged]
     nodules: Sequence[lung_nodules.Judged]
     lung_models: tuple[Model, ...]
     seconds: Mapping[str, float]
 
 
 def see(volume: Volume, engine: Engine, catalogue: Catalogue) -> Seen:
-    """Lesions down to the threshold of candidates, and nodules; not those beside the body."""
+    """What was looked at closely, and nodules; nothing beside the body."""
     times = [time.perf_counter()]
-    card = catalogue.find(NETWORK).card
-    body = body_on_grid(volume, card)
-    patient = find_body(body)
+    network, characteriser = catalogue.find(NETWORK).card, catalogue.find(CHARACTERISER).card
+    body = body_on_grid(volume, network)
     times.append(time.perf_counter())
-    spotted = spot(body, engine, card)
-    if spotted:
-        held = patient.holds([one.candidate.center_mm for one in spotted])
-        spotted = [one for one, inside in zip(spotted, held, strict=True) if inside]
+    marked = likeliest(marks(body, engine, network), characteriser)
+    judged = characterise(volume, body, marked, engine, characteriser)
     nodules, lung_models = _nodules(volume, engine, catalogue)
     times.append(time.perf_counter())
     prepared, inferred = np.diff(times)
-    return Seen(spotted, nodules, lung_models, {"preprocess": float(prepared), "inference": float(inferred)})
+    return Seen(judged, nodules, lung_models, {"preprocess": float(prepared), "inference": float(inferred)})
 
 
 def _nodules(
@@ -141,8 +144,8 @@ def _nodules(
 def told(seen: Seen, volume: Volume, catalogue: Catalogue, threshold: float) -> list[Finding]:
     """Lesions of at least ``threshold``, the most certain first, and the nodules that ``lung-nodules`` would
     report. Where both have drawn one thing, the surer drawing counts."""
-    card = catalogue.find(NETWORK).card
-    findings = [*drawn(seen.spotted, volume, card, threshold), *_as_lesions(seen, volume, catalogue)]
+    card = catalogue.find(CHARACTERISER).card
+    findings = [*drawn(seen.judged, volume, card, threshold), *_as_lesions(seen, volume, catalogue)]
     kept: list[Finding] = []
     for one in sorted(findings, key=lambda f: (-f.score, f.center_mm)):
         if not any(_is_one(one, other) for other in kept):
@@ -151,11 +154,12 @@ def told(seen: Seen, volume: Volume, catalogue: Catalogue, threshold: float) -> 
 
 
 def _as_lesions(seen: Seen, volume: Volume, catalogue: Catalogue) -> list[Finding]:
-    """Nodules as lesions of the lung. One that is just certain enough for ``lung-nodules`` is just certain
-    enough here; how surely it ranks beyond that is a share of its own certainty, as phantoms told."""
+    """Nodules as lesions of the lung, none smaller than lesions elsewhere may be. One that is just certain
+    enough for ``lung-nodules`` is just certain enough here; how surely it ranks beyond that is a share of its
+    own certainty, as phantoms told."""
     if not seen.nodules:
         return []
-    card = catalogue.find(NETWORK).card
+    card = catalogue.find(CHARACTERISER).card
     own = catalogue.find(lung_nodules.CHARACTERISER).card
     least, share = own.threshold("report"), card.postprocess.get("nodule_share", _NODULE_SHARE)
     lung = next(label for label in card.output("site").labels if label.label == LUNG)
@@ -169,15 +173,17 @@ def _as_lesions(seen: Seen, volume: Volume, catalogue: Catalogue) -> list[Findin
             site=Code(lung.scheme, lung.value, lung.meaning),
         )
         for nodule in lung_nodules.drawn(seen.nodules, volume, own, least)
+        if nodule.long_axis_mm >= card.postprocess["least_long_axis_mm"]
     ]
 
 
 def _is_one(a: Finding, b: Finding) -> bool:
-    return a.mask is not None and b.mask is not None and overlap(a.mask, b.mask) > _SAME
+    return a.mask is not None and b.mask is not None and overlap(a.mask, b.mask) > SAME
 
 
-def spot(body: Volume, engine: Engine, card: ModelCard) -> list[Spotted]:
-    """Lesions in a volume on the network's own grid, down to the threshold of candidates."""
+def marks(body: Volume, engine: Engine, card: ModelCard) -> list[Mark]:
+    """Where the first network sees something in a volume on its own grid, and it lies in the patient; the
+    hottest first."""
     (maps,) = over_volumes([body], engine, card)
     stride = card.output("heatmap").stride
     found = peaks(
@@ -187,89 +193,135 @@ def spot(body: Volume, engine: Engine, card: ModelCard) -> list[Spotted]:
         threshold=card.threshold("candidate"),
         most=int(card.postprocess["most_candidates"]),
     )
-    return [_spotted(candidate, found, maps, body, stride) for candidate in found]
+    held = find_body(body).holds([one.center_mm for one in found])
+    return [_mark(one, maps, body, stride) for one, inside in zip(found, held, strict=True) if inside]
 
 
-def _spotted(
-    candidate: Candidate, others: Sequence[Candidate], maps: Maps, body: Volume, stride: int
-) -> Spotted:
-    spacing = np.array(body.spacing_mm)
+def _mark(candidate: Candidate, maps: Maps, body: Volume, stride: int) -> Mark:
     middle = body.to_index(candidate.center_mm)
-    reach = (_REACH * candidate.diameter_mm + 8) / spacing
-    low = np.maximum(np.floor(middle - reach), 0).astype(int)
-    high = np.minimum(np.ceil(middle + reach) + 1, body.shape).astype(int)
-    inside = maps["inside"][0][tuple(map(slice, low, high))]
-    near = _nearest_to(candidate, others, low, high, body)
-    inside = _piece(np.where(near, inside, 0).astype(np.float32), middle - low, spacing, 0.5)
-    affine = body.affine.copy()
-    affine[:3, 3] = body.to_patient(low)
+    reach = _MIDDLE * candidate.diameter_mm / np.array(body.spacing_mm)
+    low = np.clip(np.rint(middle - reach), 0, np.array(body.shape) - 1).astype(int)
+    high = np.maximum(np.minimum(np.rint(middle + reach) + 1, body.shape).astype(int), low + 1)
+    inside = float(maps["inside"][0][tuple(map(slice, low, high))].mean())
     at = np.rint((middle - (stride - 1) / 2) / stride).astype(int)
     at = np.clip(at, 0, np.array(maps["malignancy"].shape[1:]) - 1)
-    malignancy = float(maps["malignancy"][(0, *at)])
-    return Spotted(candidate, malignancy, tuple(maps["site"][(slice(None), *at)].tolist()), inside, affine)
+    return Mark(candidate, inside, float(maps["malignancy"][(0, *at)]))
 
 
-def _nearest_to(
-    candidate: Candidate,
-    others: Sequence[Candidate],
-    low: npt.NDArray[np.int_],
-    high: npt.NDArray[np.int_],
-    body: Volume,
-) -> npt.NDArray[np.bool_]:
-    """Voxels of a box nearer to this candidate than to any other, in terms of their radii."""
-    axes = np.meshgrid(*map(np.arange, low, high), indexing="ij", sparse=True)
-    spacing = body.spacing_mm
-
-    def distance(one: Candidate) -> npt.NDArray[np.float64]:
-        at = body.to_index(one.center_mm)
-        squared = sum(((a - c) * s) ** 2 for a, c, s in zip(axes, at, spacing, strict=True))
-        scaled: npt.NDArray[np.float64] = np.sqrt(squared) / one.diameter_mm
-        return scaled
-
-    own = distance(candidate)
-    near = np.ones(own.shape, bool)
-    for other in others:
-        apart = np.linalg.norm(np.subtract(other.center_mm, candidate.center_mm))
-        if other is not candidate and apart < 1.5 * (candidate.diameter_mm + other.diameter_mm):
-            near &= own <= distance(other)
-    return near
+def likeliest(marked: Sequence[Mark], card: ModelCard) -> list[Mark]:
+    """As many as are worth a close look, by what the first network alone says of them. card: the second's."""
+    surest_first = sorted(marked, key=lambda m: (-_first_word(m, card), m.candidate.center_mm))
+    return surest_first[: int(card.postprocess["most_looks"])]
 
 
-def _piece(inside: Probabilities, middle: Floats, spacing: Floats, threshold: float) -> Probabilities:
-    """The connected part of at least ``threshold`` that lies nearest to ``middle``, its holes filled; the
-    others set to 0."""
-    parts = cc3d.connected_components(inside >= threshold, connectivity=18)
-    if not parts.any():
-        return inside
-    index = np.argwhere(parts > 0)
-    away = np.linalg.norm((index - middle) * spacing, axis=1)
-    chosen = parts == parts[tuple(index[int(away.argmin())])]
-    rest = (parts > 0) & ~chosen
-    holes = ndimage.binary_fill_holes(chosen) & ~chosen
-    return np.where(holes, 1, np.where(rest, 0, inside)).astype(np.float32)
+def _first_word(mark: Mark, card: ModelCard) -> float:
+    p = card.postprocess
+    return p["heat_weight"] * logit(mark.candidate.score) + p["inside_weight"] * logit(mark.inside)
 
 
-def drawn(spotted: Sequence[Spotted], volume: Volume, card: ModelCard, threshold: float) -> list[Finding]:
+def logit(probability: float) -> float:
+    """Of a probability, which is taken for no surer than 999 to 1."""
+    bounded = float(np.clip(probability, _LEAST_ODDS, 1 - _LEAST_ODDS))
+    return float(np.log(bounded / (1 - bounded)))
+
+
+def characterise(
+    volume: Volume, body: Volume, marked: Sequence[Mark], engine: Engine, card: ModelCard
+) -> list[Judged]:
+    """A close look at each mark, and a second one where the first showed that the mark lies beside the lesion
+    or is of another size. body: the volume on the first network's grid."""
+    looks = _look(volume, body, [mark.candidate for mark in marked], engine, card)
+    better = {
+        number: found
+        for number, one in enumerate(looks)
+        if (found := _misjudged(one, card.postprocess["least_lesion"])) is not None
+    }
+    again = _look(volume, body, list(better.values()), engine, card)
+    for number, one in zip(better, again, strict=True):
+        looks[number] = one
+    return [_judged(mark, one, card) for mark, one in zip(marked, looks, strict=True)]
+
+
+def _judged(mark: Mark, look: Look, card: ModelCard) -> Judged:
+    """Both networks' words, each by the weight that lesions of phantoms gave it."""
+    p = card.postprocess
+    odds = _first_word(mark, card) + p["lesion_weight"] * logit(look.lesion) + p["score_offset"]
+    return Judged(mark, look, float(1 / (1 + np.exp(-odds))))
+
+
+def _misjudged(look: Look, least: float) -> Candidate | None:
+    """Where and how large the lesion is, if the candidate told so wrongly."""
+    piece = middle_piece(look.mask, look.spacing_mm) if look.lesion > least else None
+    if piece is None:
+        return None
+    told, size = look.candidate, sphere_mm(piece, look.spacing_mm)
+    center = centre_of(piece, look.spacing_mm, told.center_mm)
+    beside = float(np.linalg.norm(np.subtract(center, told.center_mm)))
+    if size <= _LEAST_MM or (_CLOSE[0] < size / told.diameter_mm < _CLOSE[1] and beside < _BESIDE * size):
+        return None
+    return replace(told, center_mm=center, diameter_mm=size)
+
+
+def _look(
+    volume: Volume, body: Volume, candidates: Sequence[Candidate], engine: Engine, card: ModelCard
+) -> list[Look]:
+    close, around = card.input("close"), card.input("around")
+    size, wide = ((t.dims[2], t.dims[3], t.dims[4]) for t in (close, around))
+    assert around.spacing_mm is not None
+    wide_mm = (around.spacing_mm[0], around.spacing_mm[1], around.spacing_mm[2])
+    spacings = [crop_spacing(c.diameter_mm, card) for c in candidates]
+    batches = [slice(at, at + _BATCH) for at in range(0, len(candidates), _BATCH)]
+
+    def fed(batch: slice) -> Tensors:
+        centers = [c.center_mm for c in candidates[batch]]
+        crops = np.concatenate(
+            [
+                sample_crops(volume, [center], size, steps)
+                for center, steps in zip(centers, spacings[batch], strict=True)
+            ]
+        )
+        return {
+            "close": close.intensity.applied_to(crops)[:, None],
+            "spacing_mm": np.array([[s[2]] for s in spacings[batch]], np.float32),
+            "around": around.intensity.applied_to(sample_crops(body, centers, wide, wide_mm))[:, None],
+        }
+
+    looks: list[Look] = []
+    answers = infer_each(engine, card.name, map(fed, batches))
+    for batch, outputs in zip(batches, answers, strict=True):
+        for number, (candidate, spacing) in enumerate(zip(candidates[batch], spacings[batch], strict=True)):
+            looks.append(
+                Look(
+                    candidate,
+                    spacing,
+                    outputs["mask"][number, 0].astype(np.float32),
+                    float(outputs["lesion"][number, 0]),
+                    tuple(outputs["site"][number].tolist()),
+                )
+            )
+    return looks
+
+
+def drawn(judged: Sequence[Judged], volume: Volume, card: ModelCard, threshold: float) -> list[Finding]:
     """Those of at least ``threshold``, the most certain first, each drawn on the source's voxels. One thing
     is reported once."""
     labels = card.output("site").labels
+    surest_first = sorted(
+        (one for one in judged if one.score >= threshold),
+        key=lambda j: (-j.score, j.look.candidate.center_mm),
+    )
     findings: list[Finding] = []
-    taken: list[Mask] = []
-    for one in sorted(spotted, key=lambda s: (-s.score, s.candidate.center_mm)):
-        if one.score < threshold:
-            break
-        mask = one.mask(volume)
-        if mask is None or any(overlap(mask, other) > _SAME for other in taken):
-            continue
-        measured = measure(mask, volume)
-        if measured.long_axis.length_mm < card.postprocess["least_long_axis_mm"]:
-            continue
-        taken.append(mask)
-        site = labels[int(np.argmax(one.sites))]
+    for one, mask, measured in told_once(
+        surest_first,
+        lambda j: on_source(j.look.mask, j.look.spacing_mm, j.look.candidate, volume),
+        volume,
+        card.postprocess["least_long_axis_mm"],
+    ):
+        site = labels[int(np.argmax(one.look.sites))]
         findings.append(
             replace(
                 measured.finding("Lesion", LESION, one.score, mask),
-                malignancy=one.malignancy,
+                malignancy=one.mark.malignancy,
                 kind=site.label,
                 site=Code(site.scheme, site.value, site.meaning),
             )

@@ -6,21 +6,18 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-import cc3d
 import numpy as np
-import numpy.typing as npt
 
 from inference.card import ModelCard
 from inference.catalogue import Catalogue
 from inference.engine import Engine, Tensors, infer_each
-from inference.findings import Code, Finding, Mask, Point, Reading
-from inference.masks import overlap
-from inference.measure import measure
+from inference.findings import Code, Finding, Point, Reading
 from inference.readers.candidates import Candidate, peaks
+from inference.readers.close_look import Probabilities, Steps, crop_spacing, on_source, sphere_mm, told_once
 from inference.readers.lungs import Lungs, find_lungs, part_of
 from inference.readers.sides import sides_of
 from inference.readers.whole_volume import Maps, check_extent, coarse_affine, over_volumes
-from inference.resample import crop_affine, mask_from_crop, resample, sample_crops
+from inference.resample import resample, sample_crops
 from inference.volume import Volume
 
 NAME = "lung-nodules"
@@ -35,15 +32,13 @@ _SURPLUS = 4
 _COARSER = 2
 _BATCH = 16
 
-Probabilities = npt.NDArray[np.float32]
-
 
 @dataclass(frozen=True, eq=False)
 class Judged:
     """A candidate looked at closely: its mask's probabilities on the crop of ``spacing_mm``."""
 
     candidate: Candidate
-    spacing_mm: tuple[float, float, float]
+    spacing_mm: Steps
     mask: Probabilities
     nodule: float
     malignancy: float
@@ -57,8 +52,7 @@ class Judged:
     @property
     def diameter_mm(self) -> float:
         """Of the sphere of the mask's volume."""
-        volume = float((self.mask >= 0.5).sum()) * float(np.prod(self.spacing_mm))
-        return float((6 * volume / np.pi) ** (1 / 3))
+        return sphere_mm(self.mask, self.spacing_mm)
 
 
 def read(volume: Volume, engine: Engine, catalogue: Catalogue) -> Reading:
@@ -189,7 +183,7 @@ def _look(volume: Volume, candidates: Sequence[Candidate], engine: Engine, card:
     tensor = card.input("crop")
     size = (tensor.dims[2], tensor.dims[3], tensor.dims[4])
     kinds = [label.label for label in card.output("kind").labels]
-    spacings = [_crop_spacing(c.diameter_mm, card) for c in candidates]
+    spacings = [crop_spacing(c.diameter_mm, card) for c in candidates]
     batches = [slice(at, at + _BATCH) for at in range(0, len(candidates), _BATCH)]
 
     def fed(batch: slice) -> Tensors:
@@ -219,45 +213,21 @@ def _look(volume: Volume, candidates: Sequence[Candidate], engine: Engine, card:
     return judged
 
 
-def _crop_spacing(diameter_mm: float, card: ModelCard) -> tuple[float, float, float]:
-    p = card.postprocess
-    pixel = float(np.clip(diameter_mm / p["pixels_across"], p["least_spacing_mm"], p["most_spacing_mm"]))
-    return pixel * p["slice_to_pixel"], pixel, pixel
-
-
 def drawn(judged: Sequence[Judged], volume: Volume, card: ModelCard, threshold: float) -> list[Finding]:
     """Those of at least ``threshold``, the most certain first, each drawn on the source's voxels. One thing
     is reported once."""
+    sure = [one for one in judged if one.score >= threshold]
+    surest_first = sorted(sure, key=lambda j: (-j.score, j.candidate.center_mm))
     findings: list[Finding] = []
-    taken: list[Mask] = []
-    for one in sorted(judged, key=lambda j: (-j.score, j.candidate.center_mm)):
-        if one.score < threshold:
-            break
-        mask = _mask(one, volume)
-        if mask is None or any(overlap(mask, other) > 0.3 for other in taken):
-            continue
-        measured = measure(mask, volume)
-        if measured.long_axis.length_mm < card.postprocess["least_long_axis_mm"]:
-            continue
-        taken.append(mask)
+    for one, mask, measured in told_once(
+        surest_first,
+        lambda j: on_source(j.mask, j.spacing_mm, j.candidate, volume),
+        volume,
+        card.postprocess["least_long_axis_mm"],
+    ):
         nodule = measured.finding("Nodule", PULMONARY_NODULE, one.score, mask)
         findings.append(replace(nodule, malignancy=one.malignancy, kind=one.kind))
     return findings
-
-
-def _mask(one: Judged, volume: Volume) -> Mask | None:
-    """The part of the crop's mask that belongs to the candidate, on the source's voxels; None where no
-    voxel of the source lies in it."""
-    parts = cc3d.connected_components(one.mask >= 0.5, connectivity=18)
-    if not parts.any():
-        return None
-    index = np.argwhere(parts > 0)
-    middle = (np.array(one.mask.shape) - 1) / 2
-    away = np.linalg.norm((index - middle) * one.spacing_mm, axis=1)
-    chosen = parts[tuple(index[int(away.argmin())])]
-    rest = (parts > 0) & (parts != chosen)
-    affine = crop_affine(one.candidate.center_mm, one.mask.shape, one.spacing_mm)
-    return mask_from_crop(np.where(rest, 0, one.mask), affine, volume)
 
 
 def on_grid(volume: Volume, lungs: Lungs | None, card: ModelCard) -> Volume:

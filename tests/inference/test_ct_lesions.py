@@ -1,4 +1,4 @@
-"""The ct-lesions reader: what it makes of a network's maps."""
+"""The ct-lesions reader: what it makes of its networks' words."""
 
 from __future__ import annotations
 
@@ -13,30 +13,31 @@ import yaml
 from inference.catalogue import Catalogue, CataloguedModel
 from inference.engine import Tensors
 from inference.errors import UnreadableSeriesError
-from inference.findings import Point, Reading, Response
+from inference.findings import Finding, Point, Reading, Response
 from inference.masks import dice, overlap, shared_voxels
 from inference.readers import READERS, left_to
 from inference.readers.candidates import Candidate
-from inference.readers.ct_lesions import NAME, Seen, drawn, read, see, spot, told
+from inference.readers.ct_lesions import CHARACTERISER, NAME, Mark, Seen, likeliest, read, see, told
 from inference.readers.lung_nodules import Judged
 from inference.readers.whole_volume import body_on_grid
 from inference.resample import cropped
 from inference.volume import Volume
 from training.ct_lesions import cards
 
-GREY = 40
+GREY, BRIGHT = 40, 140
 
 
 @pytest.fixture(scope="module")
 def catalogue(tmp_path_factory: pytest.TempPathFactory) -> Catalogue:
-    """The card that training writes; what stands in for weights is never run here."""
+    """The cards that training writes; what stands in for weights is never run here."""
     root = tmp_path_factory.mktemp("models")
-    weights = root / NAME / "1" / "model.onnx"
-    weights.parent.mkdir(parents=True)
-    weights.write_bytes(b"")
-    points = {"candidate": {"threshold": 0.08}, "report": {"threshold": 0.5}}
-    body = cards.card(1, points, [], []) | {"sha256": hashlib.sha256(b"").hexdigest()}
-    (root / NAME / "model.yaml").write_text(yaml.safe_dump(body))
+    candidate, report = {"candidate": {"threshold": 0.08}}, {"report": {"threshold": 0.5}}
+    for body in (cards.detector_card(1, candidate, [], []), cards.characteriser_card(1, report, [], [])):
+        weights = root / body["name"] / "1" / "model.onnx"
+        weights.parent.mkdir(parents=True)
+        weights.write_bytes(b"")
+        card = body | {"sha256": hashlib.sha256(b"").hexdigest()}
+        (root / body["name"] / "model.yaml").write_text(yaml.safe_dump(card))
     return Catalogue(root)
 
 
@@ -45,36 +46,48 @@ def network(catalogue: Catalogue) -> CataloguedModel:
     return catalogue.find(NAME)
 
 
-class Spheres:
-    """Answers as a perfect network would, of spheres that are known: centre in (slice, row, column) of the
-    volume it is given, diameter in mm, number of the site."""
+Sphere = tuple[Point, float]
+"""Centre (slice, row, column) in the volume that the network is given, and diameter in mm."""
+
+
+class Sharp:
+    """Answers as perfect networks would: the first knows where the spheres are, the second sees a lesion of
+    the liver where the middle of its crop is bright, and draws what is."""
 
     at_once = 1
 
-    def __init__(self, spheres: Sequence[tuple[Point, float, int]]) -> None:
+    def __init__(self, spheres: Sequence[Sphere]) -> None:
         self.spheres = spheres
+        self.crops = 0
 
     def infer(self, model: str, inputs: Tensors) -> Tensors:
-        shape = inputs["volume"].shape[2:]
-        fine = np.indices(shape)
-        coarse = np.indices([n // 2 for n in shape]) * 2 + 0.5
-        maps = {
-            "heatmap": np.zeros(coarse.shape[1:], np.float32),
-            "diameter_mm": np.full(coarse.shape[1:], 5, np.float32),
-            "malignancy": np.full(coarse.shape[1:], 0.25, np.float32),
-        }
-        site = np.zeros((8, *coarse.shape[1:]), np.float32)
-        inside = np.zeros(shape, np.float32)
-        for center, diameter, number in self.spheres:
-            middle = np.reshape(center, (3, 1, 1, 1))
-            away = 2 * np.sqrt(((coarse - middle) ** 2).sum(0))
-            maps["heatmap"] = np.maximum(maps["heatmap"], 0.9 * np.exp(-((away / 4) ** 2))).astype(np.float32)
-            maps["diameter_mm"][away < diameter / 2] = diameter
-            site[number][away < diameter / 2] = 1
-            far = 2 * np.sqrt(((fine - middle) ** 2).sum(0))
-            inside = np.maximum(inside, np.clip(0.5 + (diameter / 2 - far) / 2, 0, 1)).astype(np.float32)
+        if model == CHARACTERISER:
+            return self.judged(inputs["close"][:, 0])
+        coarse = np.indices([n // 2 for n in inputs["volume"].shape[2:]]) * 2 + 0.5
+        heat = np.zeros(coarse.shape[1:], np.float32)
+        sizes = np.full(coarse.shape[1:], 5, np.float32)
+        inside = np.zeros(inputs["volume"].shape[2:], np.float32)
+        for center, diameter in self.spheres:
+            away = 2 * np.sqrt(((coarse - np.reshape(center, (3, 1, 1, 1))) ** 2).sum(0))
+            heat = np.maximum(heat, 0.9 * np.exp(-((away / 4) ** 2))).astype(np.float32)
+            sizes[away < diameter / 2] = diameter
+            far = 2 * np.linalg.norm(np.indices(inside.shape).T - np.array(center), axis=-1).T
+            inside[far < diameter / 2] = 0.9
+        maps = {"heatmap": heat, "diameter_mm": sizes, "malignancy": np.full_like(heat, 0.25)}
         batch = {name: values[None, None] for name, values in maps.items()}
-        return {**batch, "site": site[None], "inside": inside[None, None]}
+        return {**batch, "site": np.zeros((1, 8, *heat.shape), np.float32), "inside": inside[None, None]}
+
+    def judged(self, close: np.ndarray) -> Tensors:
+        self.crops += len(close)
+        mask = np.clip((close - GREY / 1000) / ((BRIGHT - GREY) / 1000), 0, 1)
+        middle = mask[:, 7:9, 19:21, 19:21].mean((1, 2, 3))[:, None].astype(np.float32)
+        site = np.zeros((len(close), 8), np.float32)
+        site[:, 3] = 1
+        return {
+            "mask": mask[:, None].astype(np.float32),
+            "lesion": 0.9 * middle,
+            "site": site,
+        }
 
     def health(self) -> str | None:
         return None
@@ -91,97 +104,108 @@ def block(shape: tuple[int, int, int] = (60, 72, 80), spacing: float = 2.0) -> V
     return Volume(voxels, affine, "1.2", "1.3", tuple((f"1.2.{n}", None) for n in range(shape[0])))
 
 
-def test_a_sphere_is_measured_and_its_site_coded(network: CataloguedModel) -> None:
-    volume = block()
-    body = body_on_grid(volume, network.card)
-    (found,) = drawn(spot(body, Spheres([((30, 36, 40), 24.0, 3)]), network.card), volume, network.card, 0.5)
+def with_spheres(volume: Volume, spheres: Sequence[Sphere]) -> Volume:
+    """The same with bright spheres in it."""
+    for center, diameter in spheres:
+        away = np.linalg.norm(np.indices(volume.shape).T - np.array(center), axis=-1).T
+        volume.voxels[away * volume.spacing_mm[0] < diameter / 2] = BRIGHT
+    return volume
+
+
+def test_a_sphere_is_measured_and_its_site_coded(catalogue: Catalogue) -> None:
+    spheres = [((30.0, 36.0, 40.0), 24.0)]
+    volume = with_spheres(block(), spheres)
+    (found,) = read(volume, Sharp(spheres), catalogue).findings
     assert np.linalg.norm(np.subtract(found.center_mm, volume.to_patient((30, 36, 40)))) < 0.5
     assert found.long_axis_mm == pytest.approx(24, abs=2.5)
     assert found.short_axis_mm == pytest.approx(24, abs=2.5)
     assert found.volume_mm3 == pytest.approx(np.pi / 6 * 24**3, rel=0.1)
-    assert found.mean_hu == GREY
+    assert found.mean_hu == pytest.approx(BRIGHT, abs=5)
     assert found.malignancy == pytest.approx(0.25)
     assert found.site is not None
     assert (found.kind, found.site.value, found.site.meaning) == ("liver", "10200004", "Liver")
 
 
-@pytest.mark.parametrize("certainty", [0.6, 0.8, 1.1])
-def test_what_is_drawn_is_as_large_as_the_network_says_though_it_doubts_the_border(
-    network: CataloguedModel, certainty: float
-) -> None:
-    """``certainty``: twice that of the voxels at the border."""
-
-    class Doubtful(Spheres):
-        def infer(self, model: str, inputs: Tensors) -> Tensors:
-            ((center, diameter, _),) = self.spheres
-            fine = np.indices(inputs["volume"].shape[2:])
-            away = 2 * np.sqrt(((fine - np.reshape(center, (3, 1, 1, 1))) ** 2).sum(0))
-            inside = np.clip(certainty * (1 - away / diameter), 0, 1).astype(np.float32)
-            return {**super().infer(model, inputs), "inside": inside[None, None]}
-
-    volume = block()
-    body = body_on_grid(volume, network.card)
-    spotted = spot(body, Doubtful([((30, 36, 40), 32.0, 3)]), network.card)
-    (found,) = drawn(spotted, volume, network.card, 0.2)
-    assert found.volume_mm3 == pytest.approx(np.pi / 6 * 32**3, rel=0.1)
+def test_where_the_first_network_saw_nothing_but_tissue_nothing_is_reported(catalogue: Catalogue) -> None:
+    spheres = [((30.0, 36.0, 20.0), 20.0)]
+    assert read(block(), Sharp(spheres), catalogue).findings == ()
 
 
-def test_two_lesions_that_touch_are_told_apart(network: CataloguedModel) -> None:
-    volume = block()
-    spheres = [((30, 36, 30), 24.0, 3), ((30, 36, 41), 20.0, 3)]
-    spotted = spot(body_on_grid(volume, network.card), Spheres(spheres), network.card)
-    found = drawn(spotted, volume, network.card, 0.5)
-    assert len(found) == 2
-    (one, other) = (f.mask for f in found)
-    assert one is not None
-    assert other is not None
-    assert shared_voxels(one, other) == 0
-    sizes = sorted((6 * f.volume_mm3 / np.pi) ** (1 / 3) for f in found)
-    assert sizes == pytest.approx([20, 24], abs=2.5)
+def test_a_mark_beside_the_middle_and_too_small_is_looked_at_again(catalogue: Catalogue) -> None:
+    volume = with_spheres(block(), [((30, 36, 40), 40.0)])
+    engine = Sharp([((30.0, 36.0, 44.0), 12.0)])
+    (found,) = see(volume, engine, catalogue).judged
+    assert engine.crops == 2
+    assert found.mark.candidate.diameter_mm == 12
+    assert found.look.candidate.diameter_mm > 20
+    assert volume.to_index(found.look.candidate.center_mm)[2] < 44
+    well = Sharp([((30.0, 36.0, 40.0), 40.0)])
+    see(volume, well, catalogue)
+    assert well.crops == 1
+
+
+def test_both_networks_have_a_say_in_what_a_lesion_is(catalogue: Catalogue) -> None:
+    """With the weights of the card: the odds of the heat, the root of those of lying inside, the look's."""
+    spheres = [((30.0, 36.0, 40.0), 24.0)]
+    (found,) = see(with_spheres(block(), spheres), Sharp(spheres), catalogue).judged
+    heat, inside = found.mark.candidate.score, found.mark.inside
+    odds = heat / (1 - heat) * (inside / (1 - inside)) ** 0.5 * 9
+    assert 0.8 < inside <= 0.9
+    assert found.score == pytest.approx(odds / (1 + odds))
+
+
+def test_only_the_likeliest_marks_are_looked_at(catalogue: Catalogue) -> None:
+    card = catalogue.find(CHARACTERISER).card
+    places = [Candidate((float(n), 0.0, 0.0), 10.0, 0.3) for n in range(60)]
+    marked = [
+        Mark(place, inside=0.8 if number >= 50 else 0.1, malignancy=0.5)
+        for number, place in enumerate(places)
+    ]
+    kept = likeliest(marked, card)
+    assert len(kept) == card.postprocess["most_looks"] == 32
+    assert [mark.candidate for mark in kept[:10]] == places[50:]
 
 
 def test_a_long_volume_is_read_in_slabs_without_a_seam(
-    network: CataloguedModel, monkeypatch: pytest.MonkeyPatch
+    catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    volume = block((260, 40, 40))
+    volume = with_spheres(block((260, 40, 40)), [((100, 20, 20), 24.0)])
     monkeypatch.setattr("inference.readers.candidates._MOST_VOXELS", 40 * 40 * 192)
 
-    class Bright(Spheres):
-        """Sees spheres where the scan is bright, wherever the slab begins."""
+    class Looking(Sharp):
+        """Sees the sphere where the scan is bright, wherever the slab begins."""
 
         def infer(self, model: str, inputs: Tensors) -> Tensors:
-            bright = np.argwhere(inputs["volume"][0, 0] > 0.25)
-            self.spheres = [(tuple(bright.mean(0)), 24.0, 0)] if len(bright) > 100 else []
+            if model == NAME:
+                bright = np.argwhere(inputs["volume"][0, 0] > (GREY + BRIGHT) / 2000)
+                self.spheres = [(tuple(bright.mean(0)), 24.0)] if len(bright) > 100 else []
             return super().infer(model, inputs)
 
-    distance = np.linalg.norm(np.indices(volume.shape).T - np.array([100, 20, 20]), axis=-1).T * 2
-    volume.voxels[distance < 12] = 400
-    found = drawn(
-        spot(body_on_grid(volume, network.card), Bright([]), network.card), volume, network.card, 0.5
-    )
-    assert [f.volume_mm3 == pytest.approx(np.pi / 6 * 24**3, rel=0.1) for f in found] == [True]
+    (found,) = read(volume, Looking([]), catalogue).findings
+    assert found.volume_mm3 == pytest.approx(np.pi / 6 * 24**3, rel=0.1)
 
 
-def test_a_reading_names_the_network_and_its_findings_come_surest_first(catalogue: Catalogue) -> None:
-    spheres = [((30.0, 20.0, 30.0), 20.0, 4), ((30.0, 50.0, 41.0), 20.0, 3)]
-    reading = read(block(), Spheres(spheres), catalogue)
-    assert set(READERS[NAME].models) == {reading.model.name}
+def test_a_reading_names_its_networks_and_its_findings_come_surest_first(catalogue: Catalogue) -> None:
+    spheres = [((30.0, 20.0, 30.0), 20.0), ((30.0, 50.0, 41.0), 20.0)]
+    volume = with_spheres(block(), spheres)
+    reading = read(volume, Sharp(spheres), catalogue)
+    assert READERS[NAME].models == tuple(model.name for model in reading.models)
     scores = [f.score for f in reading.findings]
     assert scores == sorted(scores, reverse=True)
     assert len(scores) == 2
-    assert read(block(), Spheres(spheres), catalogue).findings == reading.findings
+    assert read(volume, Sharp(spheres), catalogue).findings == reading.findings
 
 
-def nodule(center: Point, certainty: float) -> Judged:
-    """20 mm across, as the networks for the lungs see it."""
+def nodule(center: Point, certainty: float, diameter_mm: float = 20.0) -> Judged:
+    """As the networks for the lungs see it."""
     away = np.linalg.norm(np.indices((12, 40, 40)).T - np.array([5.5, 19.5, 19.5]), axis=-1).T
-    mask = np.clip(0.5 + (5 - away) / 2, 0, 1).astype(np.float32)
-    return Judged(Candidate(center, 20.0, certainty), (2.0, 2.0, 2.0), mask, certainty, 0.75, "solid")
+    mask = np.clip(0.5 + (diameter_mm / 4 - away) / 2, 0, 1).astype(np.float32)
+    return Judged(Candidate(center, diameter_mm, certainty), (2.0, 2.0, 2.0), mask, certainty, 0.75, "solid")
 
 
 def test_a_nodule_joins_as_a_lesion_of_the_lung_that_is_reported() -> None:
     volume, catalogue = block(), Catalogue()
-    report = catalogue.find(NAME).card.threshold("report")
+    report = catalogue.find(CHARACTERISER).card.threshold("report")
     center = volume.to_patient((30, 36, 40))
     x, y, z = (float(v) for v in center)
     seen = Seen([], [nodule((x, y, z), 0.8)], (), {})
@@ -193,42 +217,42 @@ def test_a_nodule_joins_as_a_lesion_of_the_lung_that_is_reported() -> None:
     assert report <= found.score <= 1
     doubtful = replace(seen, nodules=[nodule((x, y, z), 0.1)])
     assert told(doubtful, volume, catalogue, report) == []
+    speck = replace(seen, nodules=[nodule((x, y, z), 0.8, 4.0)])
+    assert told(speck, volume, catalogue, report) == []
 
 
-def test_what_both_have_drawn_is_told_once() -> None:
-    volume, catalogue = block(), Catalogue()
-    card = catalogue.find(NAME).card
-    spheres = [((30, 36, 40), 20.0, 4), ((30, 36, 66), 20.0, 3)]
-    spotted = spot(body_on_grid(volume, card), Spheres(spheres), card)
+def test_what_both_have_drawn_is_told_once(catalogue: Catalogue) -> None:
+    spheres = [((30.0, 36.0, 40.0), 20.0), ((30.0, 36.0, 66.0), 20.0)]
+    volume, shipped = with_spheres(block(), spheres), Catalogue()
+    seen = see(volume, Sharp(spheres), catalogue)
     x, y, z = (float(v) for v in volume.to_patient((30, 36, 40)))
-    seen = Seen(spotted, [nodule((x, y, z), 0.8)], (), {})
-    assert len(told(replace(seen, nodules=[]), volume, catalogue, 0.3)) == 2
     assert len(told(seen, volume, catalogue, 0.3)) == 2
+    assert len(told(replace(seen, nodules=[nodule((x, y, z), 0.8)]), volume, shipped, 0.3)) == 2
 
 
 def test_an_electrode_beside_the_body_is_no_lesion(catalogue: Catalogue) -> None:
+    inside, beside = ((30.0, 48.0, 40.0), 20.0), ((30.0, 12.0, 40.0), 20.0)
     volume = block()
     volume.voxels[:, :24] = -1000
+    volume = with_spheres(volume, [inside])
     volume.voxels[26:34, 8:16, 36:44] = 400
-    inside, beside = ((30, 48, 40), 20.0, 3), ((30, 12, 40), 20.0, 4)
-    network = catalogue.find(NAME)
-    body = body_on_grid(volume, network.card)
+    body = body_on_grid(volume, catalogue.find(NAME).card)
     assert body.shape[1] >= 60
-    assert len(spot(body, Spheres([inside, beside]), network.card)) == 2
-    (kept,) = see(volume, Spheres([inside, beside]), catalogue).spotted
-    assert volume.to_index(kept.candidate.center_mm)[1] > 30
+    (kept,) = see(volume, Sharp([inside, beside]), catalogue).judged
+    assert volume.to_index(kept.mark.candidate.center_mm)[1] > 30
 
 
 def test_a_series_of_two_images_is_refused_in_a_sentence(catalogue: Catalogue) -> None:
     with pytest.raises(UnreadableSeriesError, match="the search for lesions needs 3 images"):
-        read(block((2, 40, 40)), Spheres([]), catalogue)
+        read(block((2, 40, 40)), Sharp([]), catalogue)
 
 
-def test_what_lung_nodules_reports_is_left_out(network: CataloguedModel) -> None:
-    volume = block()
-    spheres = [((30, 20, 30), 20.0, 4), ((30, 50, 41), 20.0, 3)]
-    spotted = spot(body_on_grid(volume, network.card), Spheres(spheres), network.card)
-    one, other = drawn(spotted, volume, network.card, 0.5)
+def findings_of(spheres: Sequence[Sphere], catalogue: Catalogue) -> tuple[Finding, ...]:
+    return read(with_spheres(block(), spheres), Sharp(spheres), catalogue).findings
+
+
+def test_what_lung_nodules_reports_is_left_out(catalogue: Catalogue, network: CataloguedModel) -> None:
+    one, other = findings_of([((30.0, 20.0, 30.0), 20.0), ((30.0, 50.0, 41.0), 20.0)], catalogue)
     reading = Reading(NAME, "1.2", (network.identity,), (one, other), resolved=(one, other))
     nodules = replace(reading, reader="lung-nodules", findings=(one,), resolved=(other,))
     assert left_to([reading], reading) is reading
@@ -238,10 +262,10 @@ def test_what_lung_nodules_reports_is_left_out(network: CataloguedModel) -> None
     assert left_to([reading], nodules) is nodules
 
 
-def test_a_response_of_lesions_that_are_left_out_is_not_given(network: CataloguedModel) -> None:
-    volume = block()
-    spotted = spot(body_on_grid(volume, network.card), Spheres([((30, 20, 30), 20.0, 4)]), network.card)
-    findings = tuple(drawn(spotted, volume, network.card, 0.5))
+def test_a_response_of_lesions_that_are_left_out_is_not_given(
+    catalogue: Catalogue, network: CataloguedModel
+) -> None:
+    findings = findings_of([((30.0, 20.0, 30.0), 20.0)], catalogue)
     response = Response("RECIST 1.1", "PD", "", 20.0, 20.0, 30.0)
     reading = Reading(NAME, "1.2", (network.identity,), findings, response=response)
     assert left_to([reading], reading).response is response

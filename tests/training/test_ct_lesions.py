@@ -15,9 +15,9 @@ from inference.engine.embedded import EmbeddedEngine
 from inference.parity import verify
 from tests.training.leak import found_by_classifier
 from training.ct_lesions.detector import losses, scaled, stacked, targets
-from training.ct_lesions.networks import ARCHITECTURES, LesionNet
+from training.ct_lesions.networks import ARCHITECTURES, Characteriser, LesionNet
 from training.ct_lesions.patches import SPACING_MM, RealBackground, Shard, Spot, real_shard
-from training.ct_lesions.recipe import export, learned_from
+from training.ct_lesions.recipe import export_characteriser, export_detector, learned_from
 from training.detection.networks import ACTIVATIONS
 from training.phantoms.abdomen import Abdomen, abdomen_anatomy
 from training.phantoms.acquisition import Scan
@@ -28,7 +28,8 @@ from training.phantoms.trunk import Phase, render_trunk
 
 NATIVE = {
     *("Conv", "ConvTranspose", "Relu", "Add", "Sub", "Mul", "Div", "Clip", "Concat", "Slice", "Sigmoid"),
-    *("Exp", "Softmax"),
+    *("Exp", "Softmax", "Log", "ReduceMean", "ReduceMax", "AveragePool", "MaxPool", "Gemm"),
+    *("Abs", "Gather", "Neg", "Pow", "Reshape", "Sqrt"),
 }
 SEED = 71
 GRID = Grid.centred((60, 100, 130), (4.0, 2.7, 2.7), (-170.0, -4.0, 0.0))
@@ -174,11 +175,15 @@ def test_every_architecture_answers_on_any_size(architecture: str, activation: s
     assert inside.shape == (1, 1, 32, 48, 16)
 
 
-def test_the_exported_network_answers_as_it_did_in_training_and_is_native_to_tensorrt(tmp_path: Path) -> None:
-    export(LesionNet(), tmp_path, version=1, data=learned_from(0, ()), metrics=[])
+def test_the_exported_networks_answer_as_they_did_in_training_and_are_native_to_tensorrt(
+    tmp_path: Path,
+) -> None:
+    data = learned_from(0, ())
+    export_detector(LesionNet(), tmp_path, version=1, data=data, metrics=[])
+    export_characteriser(Characteriser(), tmp_path, version=1, data=data, metrics=[])
     catalogue = Catalogue(tmp_path)
     rows = list(verify(catalogue, EmbeddedEngine(catalogue)))
-    assert len(rows) == 5
+    assert len(rows) == 8
     assert all(row.passed for row in rows), rows
-    (model,) = catalogue
-    assert {node.op_type for node in onnx.load(model.weights).graph.node} <= NATIVE
+    for model in catalogue:
+        assert {node.op_type for node in onnx.load(model.weights).graph.node} <= NATIVE

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -13,21 +15,32 @@ import torch
 from rich.progress import track
 
 from inference.catalogue import Catalogue
+from inference.engine.embedded import EmbeddedEngine
 from inference.findings import Point
 from inference.model_repository import sync
 from inference.resample import resample
-from inference.volume import load_volume
+from inference.volume import Volume, load_volume
 from training.ct_lesions import cards
+from training.ct_lesions.characteriser import train_characteriser
+from training.ct_lesions.crops import AROUND, SHAPE, Crop, kept
 from training.ct_lesions.detector import train_detector
-from training.ct_lesions.networks import LesionNet, LesionNetForService
+from training.ct_lesions.networks import (
+    Characteriser,
+    CharacteriserForService,
+    LesionNet,
+    LesionNetForService,
+)
 from training.ct_lesions.patches import SPACING_MM, RealBackground, Shard, phantom_shard, real_shard
+from training.ct_lesions.searched import phantom_crops, real_crops
+from training.ct_lesions.words import weigh
 from training.errors import BrokenDataError
 from training.export import export_one, random_input
 from training.loop import Schedule
 from training.phantoms.fields import Grid
 
-FIRST_TRUNK = 3000
+FIRST_TRUNK, FIRST_CROPS = 3000, 4000
 VERSION = 2
+_REAL_ROUNDS = 3
 _TRUNKS_TO_A_SCAN = 25  # real scans are few, and what a body looks like is learned from them
 
 
@@ -43,11 +56,18 @@ class RealScan:
 
 @dataclass(frozen=True)
 class Plan:
-    """How much of everything. Seeds below 10,000 are training's; evaluation draws from 70,000 on.
+    """How much of everything. Of the first network: ``trunks`` and ``steps``; of the second: ``crop_trunks``,
+    each scanned ``scans_each`` times with ``lesions_each``, and ``look_steps``; ``word_scans`` tell what
+    the words of both weigh. Seeds below 10,000 are training's; evaluation draws from 70,000 on.
     ``start``: the folder of an earlier run whose weights this one goes on from."""
 
     trunks: int = 50
     steps: int = 6000
+    crop_trunks: int = 120
+    scans_each: int = 3
+    lesions_each: int = 14
+    look_steps: int = 4000
+    word_scans: int = 16
     seed: int = 1
     activation: str = "relu"
     architecture: str = "unet"
@@ -58,11 +78,12 @@ class Plan:
 
 
 def train(scans: Sequence[RealScan], out: Path, plan: Plan) -> Path:
-    """Train and write the network into ``out/models``, a model repository; returns that folder.
+    """Train and write both networks into ``out/models``, a model repository; returns that folder.
 
-    Everything on the way lies in ``out``, and a second call goes on where the first was stopped.
+    Everything on the way lies in ``out``, and a second call goes on where the first was stopped. The second
+    stage learns from what the first one marks.
     """
-    folder = out / "patches"
+    folder, repository = out / "patches", out / "models"
     seeds = range(FIRST_TRUNK, FIRST_TRUNK + plan.trunks)
     names = [phantom_shard(seed, folder) for seed in track(seeds, "phantom trunks")]
     names_real = [real_shard(real_background(scan), folder) for scan in track(scans, "real scans")]
@@ -79,38 +100,97 @@ def train(scans: Sequence[RealScan], out: Path, plan: Plan) -> Path:
         architecture=plan.architecture,
         resume=plan.resume,
         device=plan.device,
-        start=_weights(plan),
+        start=_weights(plan, "network"),
     )
     data = learned_from(plan.trunks, scans)
-    export(network.to("cpu"), out / "models", version=VERSION, data=data, metrics=[])
-    return out / "models"
+    export_detector(network.to("cpu"), repository, version=VERSION, data=data, metrics=[])
+    learned, checked = prepare(scans, repository, out / "crops", plan)
+    characteriser, _ = train_characteriser(
+        learned,
+        checked,
+        out / "characteriser",
+        Schedule(plan.look_steps, 3e-3, minutes=plan.minutes),
+        seed=plan.seed,
+        activation=plan.activation,
+        resume=plan.resume,
+        device=plan.device,
+        start=_weights(plan, "characteriser"),
+    )
+    data = learned_from(plan.crop_trunks, scans)
+    export_characteriser(characteriser.to("cpu"), repository, version=1, data=data, metrics=[])
+    weigh(repository, plan.word_scans)
+    return repository
 
 
-def export(
+def prepare(
+    scans: Sequence[RealScan], repository: Path, folder: Path, plan: Plan
+) -> tuple[list[Crop], list[Crop]]:
+    """Crops to learn from, and those of other phantoms that choose the weights, about the marks of the first
+    network in ``repository``. They are kept in ``folder``."""
+    catalogue = Catalogue(repository)
+    engine = EmbeddedEngine(catalogue)
+    card = catalogue.find(cards.NAME).card
+
+    def of_phantom(seed: int) -> list[Crop]:
+        make = partial(phantom_crops, seed, plan.scans_each, plan.lesions_each, engine, card)
+        return kept(folder / f"trunk-{seed}-{plan.scans_each}x{plan.lesions_each}.npz", make)
+
+    def of_scan(scan: RealScan) -> list[Crop]:
+        def make() -> list[Crop]:
+            rounds = _REAL_ROUNDS * plan.scans_each
+            return real_crops(loaded(scan), scan.kept_clear, rounds, plan.lesions_each, engine, card)
+
+        return kept(folder / f"real-{scan.name}-{plan.scans_each}x{plan.lesions_each}.npz", make)
+
+    seeds = range(FIRST_CROPS, FIRST_CROPS + plan.crop_trunks)
+    crops = [of_phantom(seed) for seed in track(seeds, "marks in phantoms")]
+    held = max(1, plan.crop_trunks // 10)
+    crops += [of_scan(scan) for scan in track(scans, "marks in real scans")]
+    return list(chain.from_iterable(crops[held:])), list(chain.from_iterable(crops[:held]))
+
+
+def export_detector(
     network: LesionNet,
     repository: Path,
     *,
     version: int,
     data: Sequence[dict[str, Any]],
     metrics: Sequence[dict[str, Any]],
-    report_threshold: float = 0.55,
     temperature: float = 1.0,
 ) -> None:
-    """The network as ONNX with card, README, parity sample and Triton configuration."""
-    thresholds = {
-        "candidate": {"threshold": 0.08, "chosen_for": "what is drawn and scored at all"},
-        "report": {
-            "threshold": report_threshold,
-            "chosen_for": "three marks beside known lesions on a real scan, on average",
-        },
-    }
+    """The first network as ONNX with card, README, parity sample and Triton configuration."""
+    points = {"candidate": {"threshold": 0.08, "chosen_for": "what the second stage looks at"}}
     rough = random_input((1, 1, 8, 8, 8))
     volume = torch.nn.functional.interpolate(rough, scale_factor=4, mode="trilinear")
     export_one(
         LesionNetForService(network, temperature),
         {"volume": volume},
         {"volume": {2: "slice", 3: "row", 4: "column"}},
-        cards.card(version, thresholds, data, metrics),
+        cards.detector_card(version, points, data, metrics),
+        repository,
+    )
+    sync(Catalogue(repository))
+
+
+def export_characteriser(
+    network: Characteriser,
+    repository: Path,
+    *,
+    version: int,
+    data: Sequence[dict[str, Any]],
+    metrics: Sequence[dict[str, Any]],
+    report_threshold: float = 0.5,
+) -> None:
+    """The second network likewise."""
+    wanted = "three marks beside known lesions on a real scan, on average"
+    points = {"report": {"threshold": report_threshold, "chosen_for": wanted}}
+    close = torch.nn.functional.interpolate(random_input((2, 1, 8, 10, 10)), size=SHAPE, mode="trilinear")
+    around = torch.nn.functional.interpolate(random_input((2, 1, 7, 7, 7)), size=AROUND, mode="trilinear")
+    export_one(
+        CharacteriserForService(network),
+        {"close": close, "spacing_mm": torch.tensor([[0.7], [2.0]]), "around": around},
+        {name: {0: "batch"} for name in ("close", "spacing_mm", "around")},
+        cards.characteriser_card(version, points, data, metrics),
         repository,
     )
     sync(Catalogue(repository))
@@ -150,18 +230,23 @@ def scans_in(folder: Path) -> list[RealScan]:
     return scans
 
 
+def loaded(scan: RealScan) -> Volume:
+    """The CT series in a folder."""
+    return load_volume(sorted(p for p in scan.folder.iterdir() if p.is_file()))
+
+
 def real_background(scan: RealScan) -> RealBackground:
     """The CT series in a folder, at 2 mm."""
-    volume = resample(load_volume(sorted(p for p in scan.folder.iterdir() if p.is_file())), SPACING_MM)
+    volume = resample(loaded(scan), SPACING_MM)
     hu = np.clip(volume.voxels, -1024, 3071).astype(np.int16)
     z, y, x = (float(v) for v in volume.affine[:3, 3][::-1])
     return RealBackground(scan.name, hu, Grid(volume.shape, (SPACING_MM,) * 3, (z, y, x)), scan.kept_clear)
 
 
-def _weights(plan: Plan) -> Path | None:
+def _weights(plan: Plan, network: str) -> Path | None:
     if plan.start is None:
         return None
-    weights = plan.start / "network" / "best.pt"
+    weights = plan.start / network / "best.pt"
     if not weights.is_file():
         raise BrokenDataError(f"{weights} is missing: {plan.start} is not the folder of an earlier run")
     return weights

@@ -106,3 +106,16 @@ class DeepLab(nn.Module):
         seen = self.joined(torch.cat([coarse, *(wide(coarse) for wide in self.wide)], 1))
         merged: Tensor = self.merge(torch.cat([self.up(seen), fine], 1))
         return merged
+
+
+_RIM = 7
+
+
+def seen_through(inside: Tensor, features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """What lies within a mask and in the rim about it, (batch, channels) each: the mean within, the mean and
+    the most in the rim. ``inside``: the mask's probabilities on the grid of ``features``."""
+    within = (features * inside).mean((2, 3, 4)) / (inside.mean((2, 3, 4)) + 1e-4)
+    rim = nn.functional.max_pool3d(inside, _RIM, 1, _RIM // 2) - inside
+    at_rim = features * rim
+    around = at_rim.mean((2, 3, 4)) / (rim.mean((2, 3, 4)) + 1e-4)
+    return within, around, at_rim.amax((2, 3, 4))

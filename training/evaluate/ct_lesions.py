@@ -82,7 +82,7 @@ def evaluate_phantoms(data: Path | None, split: str, out: Path | None) -> dict[s
         tiles.sort(key=lambda pair: pair[0])
         save_sheet([picture for _, picture in tiles[:48]], out / f"worst-{split}.png")
         draw_froc(curve, out / f"froc-{split}.png", f"{reader.NAME}, {split} phantoms")
-    report = catalogue.find(reader.NETWORK).card.threshold("report")
+    report = catalogue.find(reader.CHARACTERISER).card.threshold("report")
     return {
         "task": reader.NAME,
         "layout": "phantom",

@@ -5,9 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from training.detection.networks import ACTIVATIONS, Convolution, Kernel, Residual, UNet
-
-_RIM = 7
+from training.detection.networks import ACTIVATIONS, Convolution, Kernel, Residual, UNet, seen_through
 
 
 class Detector(UNet):
@@ -79,10 +77,7 @@ class Characteriser(nn.Module):
         share = inside.mean((2, 3, 4)) + 1e-4
         size = torch.log(share) / 3 + torch.log(spacing_mm)
         half = nn.functional.avg_pool3d(inside, (1, 2, 2))
-        within = (b * half).mean((2, 3, 4)) / share
-        rim = nn.functional.max_pool3d(half, _RIM, 1, _RIM // 2) - half
-        at_rim = b * rim
-        around = at_rim.mean((2, 3, 4)) / (rim.mean((2, 3, 4)) + 1e-4)
+        within, around, most_around = seen_through(half, b)
         whole = [d.mean((2, 3, 4)), c.amax((2, 3, 4)), c.mean((2, 3, 4))]
-        seen = [*whole, within, size, torch.log(spacing_mm), around, at_rim.amax((2, 3, 4))]
+        seen = [*whole, within, size, torch.log(spacing_mm), around, most_around]
         return mask, self.judge(torch.cat(seen, 1))

@@ -1,0 +1,193 @@
+"""The second stage of ct-lesions: crops about what the first one marks, what its network learns of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from inference.card import ModelCard
+from inference.engine import Tensors
+from inference.volume import Volume
+from training.ct_lesions import cards
+from training.ct_lesions.characteriser import CropBatches, batched, figures, losses
+from training.ct_lesions.crops import AROUND, SHAPE, UNKNOWN, Crop, crop_spacing, cut, kept
+from training.ct_lesions.looks import KINDS, LOOKS, kind_of, look_of
+from training.ct_lesions.networks import Characteriser
+from training.ct_lesions.searched import Slab, phantom_crops, real_crops
+from training.phantoms.bodies import random_lesions
+from training.phantoms.masses import SITES, Mass
+
+SEED = 4002
+WIDTH = 2 + len(SITES) + len(LOOKS) + len(KINDS)
+
+
+class Everywhere:
+    """A first network that marks every 24 mm, and tells of 20 mm."""
+
+    at_once = 1
+
+    def infer(self, model: str, inputs: Tensors) -> Tensors:
+        whole = inputs["volume"].shape[2:]
+        heat = np.zeros([n // 2 for n in whole], np.float32)
+        heat[3::6, 3::6, 3::6] = 0.5
+        maps = {"heatmap": heat, "diameter_mm": np.full_like(heat, 20), "malignancy": np.zeros_like(heat)}
+        rest = {
+            "site": np.zeros((1, 8, *heat.shape), np.float32),
+            "inside": np.zeros((1, 1, *whole), np.float32),
+        }
+        return {name: values[None, None] for name, values in maps.items()} | rest
+
+    def health(self) -> str | None:
+        return None
+
+    def close(self) -> None:
+        pass
+
+
+@pytest.fixture(scope="module")
+def card() -> ModelCard:
+    body = cards.detector_card(1, {"candidate": {"threshold": 0.08}}, [], []) | {"sha256": "0" * 64}
+    body["postprocess"] = {"most_candidates": 4000.0}
+    return ModelCard.model_validate(body)
+
+
+@pytest.fixture(scope="module")
+def crops(card: ModelCard) -> list[Crop]:
+    return phantom_crops(SEED, 1, 14, Everywhere(), card)
+
+
+def test_lesions_are_cut_where_they_lie_and_marks_on_nothing_hold_none(crops: list[Crop]) -> None:
+    lesions = [crop for crop in crops if crop.lesion]
+    nothing = [crop for crop in crops if not crop.lesion]
+    assert len(lesions) > 10
+    assert len(nothing) == 30
+    assert all(crop.close.shape == crop.mask.shape == SHAPE and crop.around.shape == AROUND for crop in crops)
+    assert not any(crop.mask.any() for crop in nothing)
+    middles = [crop.mask[6:10, 16:24, 16:24].max() for crop in lesions]
+    assert np.mean(np.array(middles) >= 50) > 0.9
+    assert {crop.malignant for crop in lesions} == {0.0, 1.0}
+    assert all(0 <= crop.site < len(SITES) for crop in lesions)
+    assert {(crop.malignant, crop.site, crop.kind) for crop in nothing} == {(UNKNOWN,) * 3}
+    assert np.isnan([crop.look for crop in nothing]).all()
+    assert all(np.isfinite(crop.look[LOOKS.index("lobulation")]) for crop in lesions)
+
+
+def test_a_seed_gives_the_same_scan_twice() -> None:
+    slab = Slab.drawn(SEED)
+    (one, placed), (again, _) = (slab.scanned((SEED, 0), 6) for _ in range(2))
+    np.testing.assert_array_equal(one.voxels, again.voxels)
+    other, _ = slab.scanned((SEED, 1), 6)
+    assert (one.voxels != other.voxels).any()
+    assert placed
+
+
+def test_of_a_real_scan_nothing_is_learned_where_it_is_known_to_be_diseased(card: ModelCard) -> None:
+    rng = np.random.default_rng(2)
+    hu = np.full((60, 120, 120), -1000, np.int16)
+    hu[:, 15:105, 10:110] = (50 + rng.normal(0, 12, (60, 90, 100))).astype(np.int16)
+    affine = np.zeros((4, 4))
+    affine[2, 0] = affine[1, 1] = affine[0, 2] = 2
+    affine[3, 3] = 1
+    volume = Volume(hu, affine, "1.2", "1.3", (None,) * 60)
+    found = real_crops(volume, (), 1, 8, Everywhere(), card)
+    assert any(crop.lesion for crop in found)
+    assert all(crop.real for crop in found)
+    everywhere = (((120.0, 120.0, 60.0), 400.0),)
+    assert real_crops(volume, everywhere, 1, 8, Everywhere(), card) == []
+
+
+def test_what_lies_beyond_the_scan_is_air() -> None:
+    volume = Volume(np.full((8, 40, 40), 60, np.int16), np.diag([1.0, 1, 1, 1])[[2, 1, 0, 3]], "", "", ())
+    crop = cut(volume, volume, (20.0, 20.0, 4.0), 16.0)
+    assert crop.spacing_mm == crop_spacing(16.0) == 1.0
+    assert (crop.close[0] == -1024).all()
+    assert np.median(crop.close[8]) == 60
+    assert not crop.mask.any()
+
+
+def test_crops_are_kept_and_not_cut_again(tmp_path: Path, crops: list[Crop]) -> None:
+    path = tmp_path / "kept.npz"
+    kept(path, lambda: crops[:5])
+
+    def again() -> list[Crop]:
+        raise AssertionError("they are there")
+
+    for one, other in zip(kept(path, again), crops, strict=False):
+        np.testing.assert_array_equal(one.close, other.close)
+        np.testing.assert_array_equal(one.mask, other.mask)
+        assert (one.site, one.malignant, one.spacing_mm) == (other.site, other.malignant, other.spacing_mm)
+        assert one.kind == other.kind
+        np.testing.assert_array_equal(one.look, other.look)
+
+
+def test_how_a_lesion_looks_is_told_where_such_lesions_have_it_and_differs_by_malignancy() -> None:
+    recipes = [recipe for _, recipe in random_lesions(np.random.default_rng(3), 2000)]
+    masses = np.array([isinstance(recipe, Mass) for recipe in recipes])
+    looks = np.array([look_of(recipe) for recipe in recipes])
+    malignant = np.array([recipe.malignant for recipe in recipes])
+    for number, name in enumerate(LOOKS):
+        has = {"lobulation": np.full(len(recipes), True), "spiculation": ~masses}.get(name, masses)
+        np.testing.assert_array_equal(np.isfinite(looks[:, number]), has)
+        assert looks[has & malignant, number].mean() > looks[has & ~malignant, number].mean() + 0.3
+        assert abs(looks[has, number].mean()) < 1
+    assert {KINDS[kind_of(recipe)] for recipe in recipes} == set(KINDS)
+
+
+def test_nearly_half_of_each_batch_are_lesions_and_a_number_gives_the_same_batch(crops: list[Crop]) -> None:
+    batches = CropBatches(crops, 1, 12)
+    close, spacing, around, mask, labels = batches(3)
+    assert labels[:, 0].sum() == 6
+    assert close.shape == mask.shape == (12, 1, *SHAPE)
+    assert around.shape == (12, 1, *AROUND)
+    assert spacing.shape == (12, 1)
+    assert torch.equal(close, batches(3)[0])
+    assert not torch.equal(close, batches(4)[0])
+
+
+def test_the_loss_falls_when_the_answer_is_right(crops: list[Crop]) -> None:
+    *_, mask, labels = batched(crops)
+    judged = torch.zeros(len(crops), WIDTH)
+    wrong = losses(torch.zeros_like(mask), judged, mask, labels)
+    judged = answers(labels)
+    right = losses(mask * 12 - 6, judged, mask, labels)
+    assert all(right[name] < wrong[name] for name in wrong)
+
+
+def answers(labels: torch.Tensor) -> torch.Tensor:
+    """What a network would say that knew."""
+    judged = torch.zeros(len(labels), WIDTH)
+    judged[:, :2] = labels[:, :2] * 8 - 4
+    judged[:, 2 + len(SITES) : -len(KINDS)] = labels[:, 3:-1].nan_to_num()
+    for row, site, kind in zip(
+        judged, labels[:, 2].int().tolist(), labels[:, -1].int().tolist(), strict=True
+    ):
+        row[2 + max(site, 0)] = row[max(kind, 0) - len(KINDS)] = 9
+    return judged
+
+
+def test_its_figures_are_those_of_a_network_that_knows(crops: list[Crop]) -> None:
+    class Knowing(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.at = 0
+
+        def forward(
+            self, close: torch.Tensor, spacing_mm: torch.Tensor, around: torch.Tensor
+        ) -> tuple[torch.Tensor, torch.Tensor]:
+            here = crops[self.at : self.at + len(close)]
+            self.at += len(close)
+            *_, mask, labels = batched(here)
+            return mask * 12 - 6, answers(labels)
+
+    assert set(figures(Knowing(), crops).values()) == {1.0}
+
+
+def test_the_network_takes_any_number_of_crops() -> None:
+    network = Characteriser().eval()
+    with torch.no_grad():
+        mask, judged = network(torch.zeros(3, 1, *SHAPE), torch.ones(3, 1), torch.zeros(3, 1, *AROUND))
+    assert mask.shape == (3, 1, *SHAPE)
+    assert judged.shape == (3, WIDTH)
