@@ -15,8 +15,8 @@ from inference.findings import Mask, Reading
 from inference.masks import shared_voxels
 from inference.readers import READERS
 from inference.readers.candidates import Candidate, peaks, slabs
-from inference.readers.lung_nodules import NAME, Judged, near_lungs, read
-from inference.readers.lungs import Lungs
+from inference.readers.lung_nodules import CHARACTERISER, NAME, Judged, characterise, near_lungs, read
+from inference.readers.lungs import Lungs, find_lungs
 from inference.volume import Volume
 from training.phantoms.chest import Phantom, chest_phantom
 from training.phantoms.nodules import Nodule
@@ -78,6 +78,16 @@ def test_a_mass_that_both_passes_see_is_found_once(engine: EmbeddedEngine, catal
     ]
     assert len(on_mass) == 1
     assert on_mass[0].volume_mm3 == pytest.approx(truth.volume_mm3, rel=0.5)
+
+
+def test_a_heart_is_no_mass(engine: EmbeddedEngine, catalogue: Catalogue) -> None:
+    """Of this one, the third weights made a nodule of 67 mm, which would have lain 9 mm off the lungs."""
+    heart = Candidate((12.0, -24.0, -21.0), 56.0, 0.43)
+    volume = as_volume(chest_phantom(11, (56, 128, 176), (2.5, 2.0, 2.0), 0))
+    card = catalogue.find(CHARACTERISER).card
+    (judged,) = characterise(volume, [heart], engine, card)
+    assert judged.score < card.threshold("report")
+    assert near_lungs([judged], find_lungs(volume)) == []
 
 
 def test_findings_come_surest_first_with_both_networks_named(reading: Reading) -> None:
