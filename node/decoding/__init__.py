@@ -8,7 +8,6 @@ and the next one gets a new process.
 from __future__ import annotations
 
 import logging
-import pickle
 import signal
 import socket
 import subprocess
@@ -17,7 +16,6 @@ import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -25,12 +23,11 @@ import numpy.typing as npt
 from inference.errors import UnreadableSeriesError
 from inference.header import NO_HEADERS, Headers, read_slices
 from inference.volume import Volume
-from node.decoding.messages import receive, send
+from node.decoding.answers import Answer
+from node.decoding.messages import Question, answered, ask
 from node.stopping import Stopping
 
 log = logging.getLogger(__name__)
-
-Kind = Literal["series", "segmentation"]
 
 
 class DecodingProcess:
@@ -69,7 +66,7 @@ class DecodingProcess:
             UnreadableSeriesError: as that says; or the process died of the files, or passed its cap.
             Stopping: the process was stopped.
         """
-        answer = self._ask("series", paths, _headers(paths))
+        answer = self._ask(("series", tuple(paths), _headers(paths)))
         if not isinstance(answer, Volume):
             raise UnreadableSeriesError("The process that decodes pixels gave no volume.")
         return answer
@@ -81,27 +78,28 @@ class DecodingProcess:
             UnreadableSeriesError: as ``load``.
             Stopping: as ``load``.
         """
-        answer = self._ask("segmentation", [path])
-        if not isinstance(answer, np.ndarray) or answer.dtype != bool or answer.ndim != 3:
+        answer = self._ask(("segmentation", (path,), NO_HEADERS))
+        if not isinstance(answer, np.ndarray):
             raise UnreadableSeriesError("The process that decodes pixels gave no frames.")
         return answer
 
-    def _ask(self, kind: Kind, paths: Sequence[Path], headers: Headers = NO_HEADERS) -> Any:
+    def _ask(self, question: Question) -> Answer:
         with self._one_at_a_time:
             connection = None if self._stopping else self._start()
             if connection is None or self._stopping:  # also since it was started
                 self._end()
                 raise Stopping
+            until = time.monotonic() + self._seconds
             try:
-                send(connection, [kind, [str(path) for path in paths], dict(headers)])
-                answer = receive(connection, self._memory, time.monotonic() + self._seconds)
+                ask(connection, question, until)
+                answer = answered(connection, self._memory, until)
             except TimeoutError:
                 self._end()
                 raise UnreadableSeriesError(
                     f"The pixels of the series were not decoded within {self._seconds:g} s, the most that "
                     "pixels.seconds allows; its files may be damaged, send it again."
                 ) from None
-            except (OSError, EOFError, ValueError, pickle.UnpicklingError) as error:
+            except (OSError, EOFError, ValueError) as error:
                 if self._stopping:
                     raise Stopping from error
                 how = self._end() or " ".join(str(error).split()) or type(error).__name__

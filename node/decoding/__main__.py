@@ -8,13 +8,12 @@ import signal
 import socket
 import sys
 from contextlib import suppress
-from pathlib import Path
-from typing import Any
 
 from inference.errors import UnreadableSeriesError
 from inference.segmentation import load_frames
 from inference.series import load_series
-from node.decoding.messages import receive, send
+from node.decoding.answers import Answer
+from node.decoding.messages import Question, asked, reply
 from node.quoting import silence_quotes
 
 log = logging.getLogger(__name__)
@@ -28,14 +27,14 @@ def main(fd: int, memory: int, seconds: float) -> None:
     _cap(memory)
     with socket.socket(fileno=fd) as connection, suppress(EOFError, OSError):  # its other end is closed
         while True:
-            kind, names, headers = receive(connection, memory)
+            question = asked(connection)
             signal.setitimer(signal.ITIMER_REAL, 2 * seconds)  # should the node be gone by then
-            send(connection, _answer(kind, [Path(name) for name in names], headers, memory))
+            reply(connection, _answer(question, memory))
             signal.setitimer(signal.ITIMER_REAL, 0)
 
 
-def _answer(kind: str, paths: list[Path], headers: Any, memory: int) -> Any:
-    """What was asked for; or why there is none, in a sentence."""
+def _answer(question: Question, memory: int) -> Answer:
+    kind, paths, headers = question
     try:
         return load_series(paths, headers) if kind == "series" else load_frames(paths[0])
     except UnreadableSeriesError as error:

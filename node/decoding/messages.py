@@ -1,86 +1,92 @@
-"""Messages between the node and the process that decodes for it, with arrays of any size.
+"""Messages between the node and the process that decodes for it.
 
-Arrays travel through the socket behind the message, into memory of whoever receives it. That is as fast as
-memory that both see, whose pages the system clears and enters one by one; and nothing is shared with a
-process that is not trusted.
+A question comes from whom one trusts, and is pickled. An answer does not. Its arrays travel through the
+socket behind it, into memory of the node's own: nothing is shared with a process that is not trusted.
 """
 
 from __future__ import annotations
 
-import io
 import pickle
 import socket
 import struct
 import time
-from typing import Any
+from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
+import numpy.typing as npt
 
-_HEAD = struct.Struct("!QQ")  # bytes of the message, and how many arrays follow it
+from inference.header import Headers
+from node.decoding.answers import Answer, Array, understood, written
+
+Kind = Literal["series", "segmentation"]
+Question = tuple[Kind, tuple[Path, ...], Headers]
+
 _LENGTH = struct.Struct("!Q")
-_LONGEST = 1 << 28  # bytes, without the arrays
-_EXPECTED = frozenset(
-    {
-        ("pathlib", "PosixPath"),
-        ("numpy", "dtype"),
-        ("numpy", "ndarray"),
-        ("numpy._core.multiarray", "_reconstruct"),
-        ("numpy._core.multiarray", "scalar"),
-        ("numpy._core.numeric", "_frombuffer"),
-    }
-)
+_LONGEST_DOCUMENT = 1 << 24  # bytes; it has a line for each image
 
 
-def send(connection: socket.socket, value: Any) -> None:
-    buffers: list[pickle.PickleBuffer] = []
-    body = pickle.dumps(value, protocol=5, buffer_callback=buffers.append)
-    arrays = [buffer.raw() for buffer in buffers]
-    lengths = b"".join(_LENGTH.pack(array.nbytes) for array in arrays)
-    connection.sendall(_HEAD.pack(len(body), len(arrays)) + lengths + body)
-    for array in arrays:
-        connection.sendall(array)
+def ask(connection: socket.socket, question: Question, until: float) -> None:
+    """Raises: OSError, TimeoutError: it was not taken by this moment of ``time.monotonic``."""
+    body = pickle.dumps(question)
+    connection.settimeout(_left(until))
+    connection.sendall(_LENGTH.pack(len(body)) + body)
 
 
-def receive(connection: socket.socket, most: int, until: float | None = None) -> Any:
-    """The next message. most: bytes of its arrays together. until: of ``time.monotonic``.
+def asked(connection: socket.socket) -> Question:
+    """The next question.
 
     Raises:
-        TimeoutError, OSError, EOFError, ValueError, pickle.UnpicklingError: there is none, or none that is
-            as it should be.
+        EOFError, OSError: the other end is closed.
     """
-    length, count = _HEAD.unpack(_received(connection, _HEAD.size, until))
-    if length > _LONGEST or count * _LENGTH.size > _LONGEST:
-        raise ValueError("a message that is none")
-    table = _received(connection, count * _LENGTH.size, until)
-    lengths = [size for (size,) in _LENGTH.iter_unpack(table)]
-    if sum(lengths) > most:
-        raise ValueError(f"arrays of {sum(lengths) >> 20} MiB, more than may come")
-    body = _received(connection, length, until)
-    arrays = [_received(connection, size, until) for size in lengths]
-    return Unpickler(io.BytesIO(body), buffers=arrays).load()
+    (length,) = _LENGTH.unpack(_received(connection, _LENGTH.size))
+    question: Question = pickle.loads(_received(connection, length))
+    return question
 
 
-class Unpickler(pickle.Unpickler):
-    """Takes arrays, paths and what ``inference`` defines, nothing else: the bytes come from a process that
-    files of ill will may have taken over."""
-
-    def find_class(self, module: str, name: str) -> Any:
-        if (module, name) in _EXPECTED:
-            return super().find_class(module, name)
-        found = super().find_class(module, name) if module.startswith("inference.") else None
-        if isinstance(found, type) and found.__module__ == module:
-            return found
-        raise pickle.UnpicklingError(f"{module}.{name} is not expected")
+def reply(connection: socket.socket, answer: Answer) -> None:
+    document, arrays = written(answer)
+    connection.sendall(_LENGTH.pack(len(document)) + document)
+    for array in arrays:
+        connection.sendall(np.ascontiguousarray(array).data.cast("B"))
 
 
-def _received(connection: socket.socket, length: int, until: float | None) -> memoryview:
+def answered(connection: socket.socket, most: int, until: float) -> Answer:
+    """The answer. most: bytes of its arrays together. until: of ``time.monotonic``.
+
+    Raises:
+        TimeoutError: it was not there by then.
+        OSError, EOFError, ValueError: there is none, or none that is as it should be.
+    """
+    (length,) = _LENGTH.unpack(_received(connection, _LENGTH.size, until))
+    if length > _LONGEST_DOCUMENT:
+        raise ValueError("an answer longer than any")
+    document = understood(bytes(_received(connection, length, until)))
+    if (size := sum(array.nbytes for array in document.arrays)) > most:
+        raise ValueError(f"arrays of {size >> 20} MiB, more than may come")
+
+    def take(described: Array) -> npt.NDArray[Any]:
+        array = np.frombuffer(_received(connection, described.nbytes, until), described.dtype)
+        return array.reshape(described.shape)
+
+    return document.made(take)
+
+
+def _received(connection: socket.socket, length: int, until: float | None = None) -> memoryview:
     """The next so many bytes."""
     received = np.empty(length, np.uint8).data  # unlike bytes, it is not filled first
     left = received
     while left:
-        connection.settimeout(None if until is None else max(until - time.monotonic(), 0.001))
+        connection.settimeout(None if until is None else _left(until))
         taken = connection.recv_into(left)
         if not taken:
             raise EOFError
         left = left[taken:]
     return received
+
+
+def _left(until: float) -> float:
+    seconds = until - time.monotonic()
+    if seconds <= 0:
+        raise TimeoutError
+    return seconds

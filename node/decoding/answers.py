@@ -1,0 +1,177 @@
+"""What the process that decodes says, in a form that can be checked: it may have been taken over by a file.
+
+A document of JSON names what it is and describes its arrays, whose bytes follow in the same order.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Annotated, Any, Literal, Self
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from inference.pet_ct import PetCt
+from inference.picture import Pictures, View
+from inference.suv import SuvScale
+from inference.volume import Volume
+
+Frames = npt.NDArray[np.bool_]
+Answer = Volume | Frames | str
+"""A series; the frames of a segmentation; or why there is neither, in a sentence."""
+
+Arrays = npt.NDArray[Any]
+Take = Callable[["Array"], Arrays]
+"""Gives the next of the arrays that follow the document, which is as described."""
+
+_LONGEST_AXIS = 1 << 20
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class Array(_Part):
+    """An array of C order that follows the document."""
+
+    dtype: Literal["<i2", "<f4", "<f8", "|b1", "|u1"]
+    shape: tuple[Annotated[int, Field(ge=0, le=_LONGEST_AXIS)], ...] = Field(max_length=4)
+
+    @classmethod
+    def of(cls, array: Arrays) -> Self:
+        return cls.model_validate({"dtype": array.dtype.str, "shape": array.shape})
+
+    @property
+    def nbytes(self) -> int:
+        return math.prod(self.shape) * np.dtype(self.dtype).itemsize
+
+
+class _Series(_Part):
+    """The fields of any ``Volume``, named as there."""
+
+    voxels: Array
+    affine: Array
+    series_uid: str
+    frame_of_reference_uid: str
+    images: tuple[tuple[str, int | None] | None, ...]
+    notes: tuple[str, ...]
+    thickness_mm: float
+
+    @property
+    def arrays(self) -> tuple[Array, ...]:
+        return self.voxels, self.affine
+
+    def _taken(self, take: Take, dimensions: tuple[int, ...] = (3,)) -> dict[str, Any]:
+        """The arguments of a volume whose voxels have one of these numbers of dimensions."""
+        told = self.voxels.shape
+        if len(told) not in dimensions or told[0] != len(self.images) or self.affine.shape != (4, 4):
+            raise ValueError("voxels that are not what their images are")
+        return {
+            "voxels": take(self.voxels),
+            "affine": take(self.affine),
+            "series_uid": self.series_uid,
+            "frame_of_reference_uid": self.frame_of_reference_uid,
+            "images": self.images,
+            "notes": self.notes,
+            "thickness_mm": self.thickness_mm,
+        }
+
+
+class _Volume(_Series):
+    what: Literal["volume"] = "volume"
+
+    def made(self, take: Take) -> Volume:
+        return Volume(**self._taken(take))
+
+
+class _PetCt(_Series):
+    what: Literal["pet-ct"] = "pet-ct"
+    ct: _Volume
+    scale: SuvScale
+
+    @property
+    def arrays(self) -> tuple[Array, ...]:
+        return (*super().arrays, *self.ct.arrays)
+
+    def made(self, take: Take) -> PetCt:
+        return PetCt(**self._taken(take), ct=self.ct.made(take), scale=self.scale)
+
+
+class _Pictures(_Series):
+    what: Literal["pictures"] = "pictures"
+    views: tuple[View, ...]
+
+    def made(self, take: Take) -> Pictures:
+        if len(self.views) != len(self.images):
+            raise ValueError("views that are not of these pictures")
+        return Pictures(**self._taken(take, (3, 4)), views=self.views)
+
+
+class _Frames(_Part):
+    what: Literal["frames"] = "frames"
+    frames: Array
+
+    @property
+    def arrays(self) -> tuple[Array, ...]:
+        return (self.frames,)
+
+    def made(self, take: Take) -> Frames:
+        if len(self.frames.shape) != 3 or self.frames.dtype != "|b1":
+            raise ValueError("frames that are none")
+        return np.not_equal(take(self.frames).view(np.uint8), 0)
+
+
+class _Problem(_Part):
+    what: Literal["problem"] = "problem"
+    problem: str
+
+    @property
+    def arrays(self) -> tuple[Array, ...]:
+        return ()
+
+    def made(self, _take: Take) -> str:
+        return self.problem
+
+
+Document = _Volume | _PetCt | _Pictures | _Frames | _Problem
+_DOCUMENT: TypeAdapter[Document] = TypeAdapter(Annotated[Document, Field(discriminator="what")])
+
+
+def written(answer: Answer) -> tuple[bytes, tuple[Arrays, ...]]:
+    """The document, and the arrays that are to follow it."""
+    if isinstance(answer, str):
+        return _DOCUMENT.dump_json(_Problem(problem=answer)), ()
+    if not isinstance(answer, Volume):
+        return _DOCUMENT.dump_json(_Frames(frames=Array.of(answer))), (answer,)
+    fields, arrays = _fields(answer), (answer.voxels, answer.affine)
+    if isinstance(answer, Pictures):
+        return _DOCUMENT.dump_json(_Pictures(**fields, views=answer.views)), arrays
+    if isinstance(answer, PetCt) and answer.ct and answer.scale:
+        pet_ct = _PetCt(**fields, ct=_Volume(**_fields(answer.ct)), scale=answer.scale)
+        return _DOCUMENT.dump_json(pet_ct), (*arrays, answer.ct.voxels, answer.ct.affine)
+    return _DOCUMENT.dump_json(_Volume(**fields)), arrays
+
+
+def understood(document: bytes) -> Document:
+    """
+    Raises:
+        ValueError: it is none of the things that may be said.
+    """
+    try:
+        return _DOCUMENT.validate_json(document)
+    except ValidationError as error:
+        raise ValueError(f"an answer that is none ({error.error_count()} faults)") from None
+
+
+def _fields(volume: Volume) -> dict[str, Any]:
+    return {
+        "voxels": Array.of(volume.voxels),
+        "affine": Array.of(volume.affine),
+        "series_uid": volume.series_uid,
+        "frame_of_reference_uid": volume.frame_of_reference_uid,
+        "images": volume.images,
+        "notes": volume.notes,
+        "thickness_mm": volume.thickness_mm,
+    }
