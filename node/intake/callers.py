@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import json
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from ipaddress import ip_address, ip_network
+
+from pydantic import ValidationError
 
 from node.security.tls import PeerCertificate
 from node.settings.security import AllowedCaller
@@ -26,11 +29,42 @@ class Caller:
 def is_allowed(allowed: Iterable[AllowedCaller], caller: Caller) -> bool:
     """Whether ``caller`` fits one of ``allowed`` in AE title, address and certificate."""
     return any(
-        one.ae_title in ("*", caller.ae_title)
-        and (not one.address or _is_at(caller.address, one.address))
-        and (not one.certificate or _shows(caller.certificate, one.certificate))
-        for one in allowed
+        _calls_from(one, caller) and (not one.certificate or _shows(caller.certificate, one.certificate))
+        for one in _of_its_title(allowed, caller)
     )
+
+
+def how_to_allow(allowed: Iterable[AllowedCaller], caller: Caller) -> str:
+    """What lets a caller in that does not fit ``allowed``, if it may send; never an entry that asks less of
+    its title than what is there."""
+    known = _of_its_title(allowed, caller)
+    if any(one.certificate for one in known):
+        if any(_calls_from(one, caller) for one in known):
+            shown = "another certificate than" if caller.certificate else "no certificate, and not"
+            return f"It showed {shown} the one that is asked for there"
+        return f"It is expected from another address than {caller.address}"
+    if not (entry := _entry(caller)):
+        return "No entry there can name what it calls itself: if it may send, give it another AE title first"
+    elsewhere = "It is expected from another address. " if known else ""
+    return f"{elsewhere}If it may send, add {json.dumps(entry)} there and restart the node"
+
+
+def _of_its_title(allowed: Iterable[AllowedCaller], caller: Caller) -> Sequence[AllowedCaller]:
+    return [one for one in allowed if one.ae_title in ("*", caller.ae_title)]
+
+
+def _calls_from(one: AllowedCaller, caller: Caller) -> bool:
+    return not one.address or _is_at(caller.address, one.address)
+
+
+def _entry(caller: Caller) -> str:
+    """What names ``caller`` in the settings, and nobody else; empty where nothing does."""
+    entry = f"{caller.ae_title}@{caller.address}"
+    try:
+        named = AllowedCaller.model_validate(entry)
+    except ValidationError:
+        return ""
+    return "" if named.ae_title == "*" else entry
 
 
 def _shows(certificate: PeerCertificate | None, wanted: str) -> bool:

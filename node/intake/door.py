@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Protocol
 
-from node.intake.callers import Caller, is_allowed
+from node.intake.callers import Caller, how_to_allow, is_allowed
 from node.intake.negotiation import LIMIT_EXCEEDED
 from node.intake.notes import RefusalNotes
 from node.settings import DicomSettings
@@ -84,10 +84,8 @@ class Door:
         allowed = is_allowed(self._settings.allowed_callers, caller)
         if not allowed:
             reason = f"{caller} is not among dicom.allowed_callers, so its association was rejected"
-            entry = f'"{caller.ae_title}@{caller.address}"'
-            self._turn_away(
-                caller, f"{reason}. If it may send, add {entry} there and restart the node", "unknown"
-            )
+            advice = how_to_allow(self._settings.allowed_callers, caller)
+            self._turn_away(caller, f"{reason}. {advice}", "unknown")
         return allowed
 
     def leave(self, guest: Guest) -> None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 from node.intake.ledger import Ledger, LedgerFullError
 from storage.audit import AuditEntry
-from storage.intake import Refused
+from storage.intake import NO_STATUS, Refused
 from storage.resends import Resent
 
 log = logging.getLogger(__name__)
@@ -38,8 +38,11 @@ class RefusalNotes:
         self._lock = threading.Lock()
 
     def note(self, refused: Refused) -> None:
-        answered = f"0x{refused.status:04X} to " if refused.status else ""
-        log.warning("Refused %s%s@%s: %s", answered, refused.caller, refused.address, refused.reason)
+        if refused.status == NO_STATUS:
+            log.warning("Turned away: %s", refused.reason)  # which names the caller
+        else:
+            who = f"{refused.caller}@{refused.address}"
+            log.warning("Refused 0x%04X to %s: %s", refused.status, who, refused.reason)
         self.enter(refused)
 
     def note_object(self, refused: Refused) -> None:

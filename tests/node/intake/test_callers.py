@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import tomllib
+
 import pytest
 
-from node.intake.callers import Caller, is_allowed
+from node.intake.callers import Caller, how_to_allow, is_allowed
+from node.security.tls import PeerCertificate
 from node.settings.security import AllowedCaller
 
 
@@ -30,3 +33,40 @@ def test_an_address_is_where_it_is_however_it_is_written(address: str, place: st
 def test_what_is_no_address_is_nowhere() -> None:
     unchecked = AllowedCaller.model_construct(ae_title="*", address="peer", certificate="")
     assert not is_allowed([unchecked], Caller("CT1", "peer"))
+
+
+@pytest.mark.parametrize("title", ["CT9", 'CT"2', "CT 2"])
+def test_a_stranger_is_let_in_by_the_entry_that_is_advised(title: str) -> None:
+    stranger = Caller(title, "10.0.0.9")
+    advice = how_to_allow([AllowedCaller(ae_title="CT1")], stranger)
+    text = advice.removeprefix("If it may send, add ").removesuffix(" there and restart the node")
+    named = AllowedCaller.model_validate(tomllib.loads(f"entry = {text}")["entry"])
+    assert is_allowed([named], stranger)
+    assert (named.ae_title, named.address) == (title, "10.0.0.9")
+
+
+@pytest.mark.parametrize("title", ["*", "CT@2", "", "CT\\2", "CT@10.0.0.0/8"])
+def test_no_entry_is_advised_that_the_settings_refuse_or_that_lets_everybody_in(title: str) -> None:
+    advice = how_to_allow([AllowedCaller(ae_title="CT1")], Caller(title, "10.0.0.9"))
+    assert advice.endswith("if it may send, give it another AE title first")
+
+
+@pytest.mark.parametrize("title", ["CT1", "*"])
+def test_who_has_to_show_a_certificate_is_never_advised_to_come_without(title: str) -> None:
+    allowed = [AllowedCaller(ae_title=title, address="10.0.0.0/24", certificate="CN=ct1")]
+    shown = PeerCertificate((("CN", "ct2"),), "ab" * 32)
+    for caller, said in (
+        (Caller("CT1", "10.0.0.9", shown), "It showed another certificate than the one"),
+        (Caller("CT1", "10.0.0.9"), "It showed no certificate, and not the one"),
+        (Caller("CT1", "10.9.9.9", shown), "It is expected from another address than 10.9.9.9"),
+    ):
+        advice = how_to_allow(allowed, caller)
+        assert advice.startswith(said)
+        assert "add" not in advice.replace("address", "")
+
+
+def test_who_calls_from_elsewhere_is_said_to() -> None:
+    advice = how_to_allow([AllowedCaller(ae_title="CT1", address="10.0.0.5")], Caller("CT1", "10.0.0.9"))
+    assert advice == (
+        'It is expected from another address. If it may send, add "CT1@10.0.0.9" there and restart the node'
+    )
