@@ -13,6 +13,8 @@ from alembic.config import Config
 from sqlalchemy import URL, ColumnElement, ExceptionContext, create_engine, event, func, make_url, or_, select
 from sqlalchemy.orm import InstrumentedAttribute, Session, sessionmaker
 
+from storage.urls import without_secrets
+
 MIGRATIONS = Path(__file__).parent / "migrations"
 LEAST_FREE_BYTES = 64 << 20  # on the disk of SQLite's file: room to write down what was received
 MIGRATING = 0x0BE22EAD  # our number for PostgreSQL's advisory lock
@@ -68,6 +70,11 @@ class Database:
     @property
     def is_sqlite(self) -> bool:
         return self.url.get_backend_name() == "sqlite"
+
+    @property
+    def named(self) -> str:
+        """The URL as people may read it."""
+        return without_secrets(self.url.render_as_string(hide_password=True))
 
     @property
     def folder(self) -> Path | None:

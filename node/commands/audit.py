@@ -32,7 +32,7 @@ def print_audit(settings: Settings, since: str, until: str) -> None:
             print(json.dumps(vars(entry) | {"at": entry.at.isoformat()}, ensure_ascii=False))
     database.close()
     if is_empty:
-        say_on_the_way(f"There is no such line in {database.url}.")
+        say_on_the_way(f"There is no such line in {database.named}.")
 
 
 def _day(text: str) -> datetime | None:

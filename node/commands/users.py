@@ -32,7 +32,7 @@ def list_users(settings: Settings) -> None:
     for account in known:
         last = f"{account.last_login_at:%Y-%m-%d %H:%M} UTC" if account.last_login_at else "never"
         table.add_row(account.name, account.role, f"{account.created_at:%Y-%m-%d}", last)
-    nobody = f"Nobody yet in {database.url}. `overread users add NAME` makes the first account."
+    nobody = f"Nobody yet in {database.named}. `overread users add NAME` makes the first account."
     console().print(table if known else nobody, soft_wrap=not known)
 
 
@@ -50,7 +50,7 @@ def add_user(settings: Settings, name: str, role: Role, password_file: Path | No
         audit.note(session, "account", BY, f"made the account {name!r} ({role})")
     database.close()
     console().print(
-        f"{name} may log in as {role}, by {database.url}.{_not_yet(settings.web)}", soft_wrap=True
+        f"{name} may log in as {role}, by {database.named}.{_not_yet(settings.web)}", soft_wrap=True
     )
 
 

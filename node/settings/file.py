@@ -19,7 +19,8 @@ from pydantic_settings.exceptions import SettingsError as UnreadableVariable
 
 from node.settings import Settings, SettingsError
 from node.settings.fields import Section
-from node.settings.words import Key, did_you_mean, problems, without_password
+from node.settings.words import Key, did_you_mean, problems
+from storage.urls import without_secrets
 
 DEFAULT_FILE = Path("overread.toml")
 PREFIX = "OVERREAD_"
@@ -187,8 +188,8 @@ def _differing(below: Mapping[str, Any], above: Mapping[str, Any]) -> list[tuple
 def _refuse_password(in_file: Mapping[str, Any], place: Callable[[Key], str]) -> None:
     database = in_file.get("database")
     url = database.get("url") if isinstance(database, Mapping) else None
-    if isinstance(url, str) and without_password(url) != url:
+    if isinstance(url, str) and without_secrets(url) != url:
         raise SettingsError(
-            f"{place(('database', 'url'))}: database.url = {without_password(url)!r} holds a password; "
+            f"{place(('database', 'url'))}: database.url = {without_secrets(url)!r} holds a password; "
             "set OVERREAD_DATABASE__URL, or name a file that holds the URL in database.url_file."
         )

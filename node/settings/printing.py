@@ -14,7 +14,8 @@ from node.settings import Settings
 from node.settings.fields import Section
 from node.settings.routes import DEFAULT_ROUTES
 from node.settings.security import AllowedCaller
-from node.settings.words import Schema, allowed, without_password
+from node.settings.words import Schema, allowed
+from storage.urls import without_secrets
 
 WIDTH = 100
 SAID = {"", "a path", "true or false"}  # what the value beside it already shows
@@ -115,7 +116,7 @@ def _without_url(settings: Settings) -> Settings:
     """The same without a database URL that must not be printed or that follows from ``node.data_dir``."""
     database = settings.database
     follows = database.url == f"sqlite:///{settings.node.data_dir / 'overread.db'}"
-    if follows or database.url_file or without_password(database.url) != database.url:
+    if follows or database.url_file or without_secrets(database.url) != database.url:
         return settings.model_copy(update={"database": database.model_copy(update={"url": ""})})
     return settings
 

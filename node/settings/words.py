@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Mapping
 from difflib import get_close_matches
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from node.settings import Settings
+from storage.urls import without_secrets
 
 Key = tuple[str | int, ...]
 Schema = Mapping[str, Any]
@@ -68,12 +68,8 @@ def dotted(key: Key) -> str:
     return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in key).lstrip(".")
 
 
-def without_password(text: str) -> str:
-    return re.sub(r"(://[^:/@\s]*):[^@\s]*@", r"\1:***@", text)
-
-
 def _problem(detail: Mapping[str, Any], key: Key, root: Schema) -> str:
-    value = without_password(repr(detail["input"]))
+    value = without_secrets(repr(detail["input"]))
     if len(value) > 80:
         value = value[:77] + "…"
     match detail["type"]:

@@ -89,7 +89,7 @@ def check_receiver(ae_title: str, problem: str | None) -> Probe:
 
 def check_database(database: Database) -> Probe:
     """Whether the database answers."""
-    where = database.url.render_as_string(hide_password=True)
+    where = database.named
     try:
         with database.snapshot() as session:
             session.execute(text("SELECT 1"))

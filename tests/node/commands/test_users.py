@@ -79,9 +79,24 @@ def test_an_account_that_nobody_is_asked_for_is_said_to_wait_for_a_login(
 
 
 def test_accounts_are_said_to_be_in_the_database_they_are_in(database: Database) -> None:
-    where = database.url.render_as_string()
+    where = database.named
     assert overread("users", "list").output.startswith(f"Nobody yet in {where}.")
     assert f"may log in as admin, by {where}." in overread("users", "add", "anna", typed=PASSWORD).output
+
+
+@pytest.mark.only_on("postgresql", "SQLite knows no password")
+def test_no_password_among_the_parameters_of_a_database_is_said(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = database.url.update_query_dict({"sslpassword": "hunter2"})
+    monkeypatch.setenv("OVERREAD_DATABASE__URL", url.render_as_string(hide_password=False))
+    for said in (
+        overread("users", "list").output,
+        overread("users", "add", "anna", typed=PASSWORD).output,
+        overread("audit", "--until", "2020-01-01").stderr,
+    ):
+        assert "sslpassword=***" in said
+        assert "hunter2" not in said
 
 
 def test_a_database_that_fails_is_told_in_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -126,5 +141,5 @@ def test_who_did_what_is_printed_as_json_lines(database: Database) -> None:
     }
     none = overread("audit", "--until", "2020-01-01")
     assert (none.stdout, none.exit_code) == ("", 0)
-    assert f"no such line in {database.url}" in none.stderr
+    assert f"no such line in {database.named}" in none.stderr
     assert "no day" in overread("audit", "--since", "yesterday").stderr

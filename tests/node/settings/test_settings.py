@@ -141,8 +141,15 @@ def test_the_shipped_routes_are_printed_and_can_be_taken_over(tmp_path: Path) ->
     assert load_settings(written(tmp_path, taken_over)).routes == DEFAULT_ROUTES
 
 
-def test_a_password_is_never_printed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("OVERREAD_DATABASE__URL", "postgresql+psycopg://node:hunter2@db/overread")
+WITH_PASSWORD = (
+    "postgresql+psycopg://node:hunter2@db/overread",
+    "postgresql+psycopg://db/overread?user=node&password=hunter2",
+)
+
+
+@pytest.mark.parametrize("url", WITH_PASSWORD)
+def test_a_password_is_never_printed(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    monkeypatch.setenv("OVERREAD_DATABASE__URL", url)
     settings = load_settings()
     assert settings.database.url.count("hunter2") == 1
     assert "hunter2" not in print_config(settings)
@@ -156,8 +163,9 @@ def test_a_password_may_come_from_a_file_of_its_own(tmp_path: Path) -> None:
     assert load_settings(written(tmp_path, print_config(settings))) == settings
 
 
-def test_a_password_in_the_settings_file_is_refused_without_repeating_it(tmp_path: Path) -> None:
-    said = refusal(tmp_path, '[database]\nurl = "postgresql+psycopg://node:hunter2@db/overread"')
+@pytest.mark.parametrize("url", WITH_PASSWORD)
+def test_a_password_in_the_settings_file_is_refused_without_repeating_it(tmp_path: Path, url: str) -> None:
+    said = refusal(tmp_path, f'[database]\nurl = "{url}"')
     assert "line 2" in said
     assert "url_file" in said
     assert "hunter2" not in said

@@ -51,7 +51,9 @@ def test_a_database_that_answers_is_well(database: Database) -> None:
 
 
 def test_a_database_that_is_gone_is_named_without_its_password(free_port: int) -> None:
-    database = Database(f"postgresql+psycopg://node:hunter2@127.0.0.1:{free_port}/overread")
+    database = Database(
+        f"postgresql+psycopg://node:hunter2@127.0.0.1:{free_port}/overread?sslpassword=hunter2"
+    )
     probe = check_database(database)
     assert says_how_to_mend(probe)
     assert "hunter2" not in probe.detail
