@@ -67,18 +67,28 @@ def test_choices_told_in_the_timeline_are_kept_beside_their_revision(empty_datab
         ]
 
 
-def test_a_connection_that_was_refused_has_no_status_that_nobody_was_answered(
-    empty_database: Database,
-) -> None:
+def test_what_was_refused_has_no_status_that_nobody_was_answered(empty_database: Database) -> None:
+    before = (
+        ("", 0x0124, "CT2@10.0.0.9 is not among dicom.allowed_callers"),
+        ("", 0xA700, "CT1@10.0.0.9 was told to come back"),
+        ("", 0x0110, "the association of CT1@10.0.0.9 was aborted"),
+        ("1.2.3", 0xC001, "received, then set aside: its study belongs to another patient"),
+        ("1.2.3", 0xC000, "it is cut short"),
+        ("", 0xC000, "the command names no object"),
+        ("1.2.3", 0xC001, "its study belongs to another patient"),
+    )
     empty_database.upgrade("0009")
     with empty_database.engine.begin() as connection:
-        for number, (uid, status) in enumerate([("", 0x0124), ("1.2.3", 0xC000)]):
-            values = f"{number}, '2024-01-15 10:00:00', '', '', '', '{uid}', '', {status}, '', ''"
+        for number, (uid, status, reason) in enumerate(before):
+            values = f"{number}, '2024-01-15 10:00:00', '', '', '', '{uid}', '', {status}, '{reason}', ''"
             columns = "id, at, caller, address, study_uid, uid, sop_class, status, reason, path"
             connection.execute(text(f"INSERT INTO refusals ({columns}) VALUES ({values})"))
     empty_database.upgrade()
     with empty_database.snapshot() as session:
-        assert session.scalars(select(Refusal.status).order_by(Refusal.id)).all() == [NO_STATUS, 0xC000]
+        assert session.scalars(select(Refusal.status).order_by(Refusal.id)).all() == [
+            *(NO_STATUS, NO_STATUS, NO_STATUS, NO_STATUS),
+            *(0xC000, 0xC000, 0xC001),
+        ]
 
 
 @pytest.mark.only_on("postgresql", "SQLite has one writer at a time")
