@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import logging
+import sqlite3
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
-import psycopg
-from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import DBAPIError
 
 from node.quoting import silence_quotes
 from node.settings import LogSettings
@@ -41,7 +41,7 @@ class JsonLines(logging.Formatter):
 
 class DatabaseAway(logging.Filter):
     """A database that is away, of which dbos warns ten times a second and with tracebacks, is told in a line
-    a minute. All else passes as it is."""
+    a minute of each thing that could not be done. All else passes as it is."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         super().__init__()
@@ -49,11 +49,12 @@ class DatabaseAway(logging.Filter):
         self._told: dict[str, float] = {}
 
     def filter(self, record: logging.LogRecord) -> bool:
-        _, error, _ = record.exc_info or sys.exc_info()
-        is_away = isinstance(error, (OperationalError, InterfaceError, psycopg.OperationalError))
-        if record.levelno != logging.WARNING or error is None or not is_away:
+        error = _error_of(record) if record.levelno == logging.WARNING else None
+        if error is None or not _is_away(error):
             return True
-        line, moment = f"the queue of readings cannot use its database: {said(error)}", self._clock()
+        what = _without(error, record.getMessage())
+        line = f"the queue of readings cannot use its database ({what}): {said(error)}"
+        moment = self._clock()
         if moment - self._told.get(line, -SECONDS_BETWEEN_LINES) < SECONDS_BETWEEN_LINES:
             return False
         if len(self._told) >= MOST_LINES:
@@ -61,6 +62,36 @@ class DatabaseAway(logging.Filter):
         self._told[line] = moment
         record.msg, record.args, record.exc_info = line, (), None
         return True
+
+
+def _error_of(record: logging.LogRecord) -> BaseException | None:
+    """What it was logged with, or what is being handled if its text quotes that."""
+    error = (record.exc_info or (None, None, None))[1]
+    if error is not None:
+        return error
+    handled = sys.exc_info()[1]
+    return handled if handled is not None and str(handled) in record.getMessage() else None
+
+
+def _is_away(error: BaseException) -> bool:
+    """Whether it says of a database that it cannot be reached: by SQLSTATE a connection exception (08), an
+    operator's intervention (57P) or, of what never came to a connection, none (PostgreSQL, appendix A)."""
+    if isinstance(error, DBAPIError):
+        return error.connection_invalidated or _is_away(error.orig or Exception())
+    if isinstance(error, sqlite3.OperationalError):
+        return (
+            getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_CANTOPEN
+        )  # whose higher bits say why
+    psycopg = sys.modules.get("psycopg")  # which a node upon SQLite has no need to load
+    if psycopg is None or not isinstance(error, (psycopg.OperationalError, psycopg.InterfaceError)):
+        return False
+    return (error.sqlstate or "08").startswith(("08", "57P"))
+
+
+def _without(error: BaseException, words: str) -> str:
+    """The first line of ``words`` without the error it quotes, and without a traceback."""
+    words = words.partition(str(error) or "\n")[0].partition("\n")[0]
+    return words.removesuffix("Traceback (most recent call last):").strip(" :.")
 
 
 def set_up_logging(settings: LogSettings, file: Path | None = None) -> None:

@@ -2,10 +2,14 @@ from __future__ import annotations
 
 import json
 import logging
+import sqlite3
 import subprocess
 import sys
+from pathlib import Path
 
 import psycopg
+import pytest
+from sqlalchemy.exc import DBAPIError
 
 from node.log import DatabaseAway
 
@@ -55,8 +59,17 @@ closed = "postgresql+psycopg://overread:secret@127.0.0.1:1/overread"
 for _ in range(3):
     warn(create_engine(closed).connect)
     warn(lambda: psycopg.connect("postgresql://127.0.0.1:1"))
-dbos_logger.warning("Invalid crontab")
+try:
+    create_engine("sqlite://").connect().exec_driver_sql("SELECT * FROM absent")
+except Exception as error:
+    dbos_logger.warning("Skipping recovery of workflow 7")
+    dbos_logger.warning(f"Exception listing queues: {error}")
+try:
+    create_engine(closed).connect()
+except Exception:
+    dbos_logger.warning("Invalid crontab")
 """
+LOADED = "print([name for name in ('psycopg', 'psycopg_binary') if name in sys.modules], file=sys.stderr)"
 
 
 def said(*code: str, arguments: tuple[str, ...] = ("plain",)) -> str:
@@ -83,10 +96,13 @@ def test_what_comes_onto_a_timeline_is_logged_with_its_study_and_level(database_
 def test_a_queue_whose_database_is_away_says_so_in_a_line_and_hides_nothing_else() -> None:
     lines = [json.loads(line) for line in said(AWAY, arguments=("json",)).splitlines()]
     warnings = [line for line in lines if line["level"] == "warning"]
-    away, other = (line["text"] for line in warnings)
-    assert away.startswith("the queue of readings cannot use its database: connection failed")
-    assert "secret" not in away
-    assert other == "Invalid crontab"
+    schedules, notifications, skipped, queues, crontab = (line["text"] for line in warnings)
+    begin = "the queue of readings cannot use its database"
+    assert schedules.startswith(f"{begin} (Exception polling schedules): connection failed")
+    assert notifications.startswith(f"{begin} (Fallback notification poll failed): connection failed")
+    assert "secret" not in schedules + notifications
+    assert (skipped, crontab) == ("Skipping recovery of workflow 7", "Invalid crontab")
+    assert queues.startswith("Exception listing queues: (sqlite3.OperationalError) no such table: absent")
     assert not any("traceback" in line for line in warnings)
     errors = [line for line in lines if line["level"] == "error"]
     assert len(errors) == 6
@@ -100,6 +116,42 @@ def test_a_database_that_stays_away_is_told_again_each_minute() -> None:
     for clock[0] in range(0, 180, 5):
         try:
             psycopg.connect("postgresql://127.0.0.1:1")
-        except psycopg.OperationalError:
-            told += away.filter(logging.LogRecord("dbos", logging.WARNING, "", 0, "Oh", None, None))
+        except psycopg.OperationalError as error:
+            told += away.filter(warning(error))
     assert told == 3
+
+
+@pytest.mark.parametrize(
+    ("error", "is_away"),
+    [
+        (psycopg.OperationalError("consuming input failed: the server closed the connection"), True),
+        (psycopg.errors.AdminShutdown("terminating connection"), True),
+        (psycopg.errors.DeadlockDetected("deadlock detected"), False),
+        (psycopg.errors.DiskFull("No space left on device"), False),
+        (psycopg.ProgrammingError("cannot adapt"), False),
+        (ValueError("no number"), False),
+    ],
+)
+def test_a_database_that_fails_otherwise_is_told_as_it_is(error: Exception, is_away: bool) -> None:
+    for one in (error, DBAPIError("SELECT 1", None, error)):
+        record = warning(one)
+        assert DatabaseAway().filter(record)
+        assert (record.exc_info is None) is is_away
+        assert (record.getMessage() != "Polling failed") is is_away
+
+
+def test_a_file_of_sqlite_that_cannot_be_opened_is_a_database_that_is_away(tmp_path: Path) -> None:
+    with pytest.raises(sqlite3.OperationalError) as failed:
+        sqlite3.connect(tmp_path / "absent" / "overread.db")
+    record = warning(failed.value)
+    assert DatabaseAway().filter(record)
+    assert record.getMessage().endswith("(Polling failed): unable to open database file")
+
+
+def test_logging_loads_no_driver_of_a_database() -> None:
+    assert said(LOADED) == "[]\n"
+
+
+def warning(error: Exception) -> logging.LogRecord:
+    exc_info = (type(error), error, None)
+    return logging.LogRecord("dbos", logging.WARNING, "", 0, "Polling failed", None, exc_info)
