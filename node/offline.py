@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import errno
 import json
-import shutil
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import select
+from sqlalchemy.exc import DBAPIError
 
 from inference.catalogue import Catalogue
 from inference.engine import open_engine
@@ -24,6 +25,7 @@ from storage import readings
 from storage.archive import Archive
 from storage.closing import close_quiet
 from storage.database import Database, now
+from storage.errors import said
 from storage.intake import Received, record
 from storage.tables import Study
 
@@ -37,6 +39,7 @@ STAGES = {
 }  # what a person calls each, as on the status page but for the last, and the share of the way behind it
 PICTURES = {".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
 MOST_ENDINGS = 5  # that are counted to a person
+FULL = {errno.ENOSPC, errno.EDQUOT}
 
 Progress = Callable[[str, float], None]
 
@@ -47,6 +50,10 @@ class UnreadableStudyError(RuntimeError):
 
 class OutputError(RuntimeError):
     """The results have nowhere to go; the message says what to do."""
+
+
+class WorkingFolderError(RuntimeError):
+    """The temporary folder does not keep what a reading has to remember; the message says what to do."""
 
 
 def read_study(
@@ -63,9 +70,22 @@ def read_study(
         UnreadableStudyError: there is no study, or several; no series of it can be read; a reader failed, and
             only the results of the others were written.
         OutputError: ``out`` does not take the results.
+        WorkingFolderError: the temporary folder, of which nothing is left after, is full or not to be used.
     """
+    with tempfile.TemporaryDirectory(prefix="overread-") as folder:
+        try:
+            return _read_within(Path(folder), study, priors, out, settings, progress)
+        except DBAPIError as error:
+            raise WorkingFolderError(
+                f"the temporary folder {Path(folder).parent} does not keep the reading's database: "
+                f"{said(error)}; make room there, or set TMPDIR to another folder."
+            ) from error
+
+
+def _read_within(
+    root: Path, study: Path, priors: Sequence[Path], out: Path, settings: Settings, progress: Progress
+) -> list[dict[str, Any]]:
     with ExitStack() as stack:
-        root = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="overread-")))
         database = Database(f"sqlite:///{root / 'overread.db'}")
         stack.callback(database.close)
         database.upgrade()
@@ -149,18 +169,22 @@ def _hand_over(room: ReadingRoom, study_uid: str, out: Path) -> list[dict[str, A
         made = [dict(reading.body) for reading in readings.readings_of(session, study_uid, 1)]
     if not made:
         return []
+    for body in made:
+        for written in body["objects"]:
+            source = room.archive.path(written["path"])
+            written["path"] = f"{body['reader']}-{source.name}"
+            _write(out, written["path"], source.read_bytes())
+    report = {"study_uid": study_uid, "readings": made}
+    _write(out, "reading.json", (json.dumps(report, indent=2, ensure_ascii=False) + "\n").encode())
+    return made
+
+
+def _write(out: Path, name: str, content: bytes) -> None:
     try:
         out.mkdir(parents=True, exist_ok=True)
-        for body in made:
-            for written in body["objects"]:
-                source = room.archive.path(written["path"])
-                target = out / f"{body['reader']}-{source.name}"
-                shutil.copyfile(source, target)
-                written["path"] = target.name
-        report = {"study_uid": study_uid, "readings": made}
-        (out / "reading.json").write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n")
+        (out / name).write_bytes(content)
     except OSError as error:
-        raise OutputError(
-            f"{out} does not take the results: {error.strerror}; make room there, or choose another folder."
-        ) from error
-    return made
+        advice = (
+            "make room there, or choose another folder" if error.errno in FULL else "choose another folder"
+        )
+        raise OutputError(f"{out} does not take {name}: {error.strerror or error}; {advice}.") from error

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import typer
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from typer.core import TyperGroup
 
 from storage.errors import said
@@ -47,7 +49,7 @@ def sentence(error: Exception) -> str:
         return f"{place}{error.strerror}; name another place, or mend this one."
     if isinstance(error, ModuleNotFoundError) and (extra := EXTRAS.get(str(error.name).split(".")[0])):
         return f"{error.name} is not installed; `{_install(extra)}` brings it."
-    if type(error).__module__.startswith("sqlalchemy."):
+    if isinstance(error, DBAPIError | PoolTimeoutError):
         return f"the database failed: {said(error)}; `overread check` says how to mend it."
     if type(error).__module__.split(".")[0] in OURS:
         return str(error)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -48,5 +47,5 @@ def _make_writable(out: Path) -> None:
             pass
     except OSError as error:
         raise OutputError(
-            f"--out {out} cannot be written to: {os.strerror(error.errno or 0)}; choose another folder."
+            f"--out {out} cannot be written to: {error.strerror or error}; choose another folder."
         ) from error

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from pydicom import dcmread
+from sqlalchemy.exc import OperationalError
 from typer.testing import CliRunner, Result
 
 from inference.catalogue import Catalogue
@@ -15,7 +17,7 @@ from inference.readers import READERS
 from node.cli import app
 from node.demo.patients import RECIPES, make
 from node.demo.truth import compare
-from node.offline import STAGES
+from node.offline import STAGES, OutputError, _write
 from node.web.presentation import STAGE_WORDS
 from tests.programs import absent
 from tests.tiny_models import make_repository
@@ -184,4 +186,32 @@ def test_a_folder_that_does_not_take_the_results_is_named(tmp_path: Path, shippe
     (tmp_path / "out" / "reading.json").mkdir(parents=True)
     result = read(tmp_path / "study", tmp_path / "out")
     assert is_one_sentence(result)
-    assert f"{tmp_path / 'out'} does not take the results: Is a directory; make room there" in result.stderr
+    assert (
+        f"{tmp_path / 'out'} does not take reading.json: Is a directory; choose another folder."
+        in result.stderr
+    )
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no device here that is always full")
+def test_only_a_folder_that_is_full_is_said_to_need_room(tmp_path: Path) -> None:
+    (tmp_path / "reading.json").symlink_to("/dev/full")
+    with pytest.raises(
+        OutputError, match=r"does not take reading\.json: No space left on device; make room there"
+    ):
+        _write(tmp_path, "reading.json", b"{}")
+
+
+def test_a_reading_whose_own_database_fails_names_the_temporary_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OperationalError("INSERT", None, Exception("database or disk is full"))
+
+    monkeypatch.setattr("node.offline.record", full)
+    written(tmp_path / "study", slices=2)
+    result = read(tmp_path / "study", tmp_path / "out")
+    assert is_one_sentence(result), result.output
+    folder = tempfile.gettempdir()
+    assert f"the temporary folder {folder} does not keep" in result.stderr
+    assert "database or disk is full; make room there, or set TMPDIR" in result.stderr
+    assert "overread check" not in result.stderr
