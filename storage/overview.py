@@ -105,8 +105,9 @@ class SourceLine:
 
 @dataclass(frozen=True)
 class RefusalLine:
-    """An object that was not accepted; ``status`` is the DIMSE status answered (PS3.4 GG.4-1), 0 where none
-    was: to a connection that was turned away, or to an image that was acknowledged and set aside after."""
+    """An object that was not accepted; ``status`` is the DIMSE status answered (PS3.4 GG.4-1), None
+    where none was: to a connection that was turned away, or to an image that was acknowledged and set aside
+    after."""
 
     at: datetime
     caller: str
@@ -114,7 +115,7 @@ class RefusalLine:
     study_uid: str
     uid: str
     sop_class: str
-    status: int
+    status: int | None
     reason: str
 
 
@@ -196,7 +197,7 @@ def list_refusals(session: Session, limit: int = 200) -> tuple[RefusalLine, ...]
     """The newest refusals first."""
     rows = session.scalars(select(Refusal).order_by(Refusal.at.desc(), Refusal.id.desc()).limit(limit))
     return tuple(
-        RefusalLine(r.at, r.caller, r.address, r.study_uid, r.uid, r.sop_class, r.status, r.reason)
+        RefusalLine(r.at, r.caller, r.address, r.study_uid, r.uid, r.sop_class, r.status or None, r.reason)
         for r in rows
     )
 

@@ -14,6 +14,7 @@ from node.upkeep.health import Probe
 from node.web.app import create_app
 from storage.audit import AuditFilter, newest
 from storage.database import Database, now
+from storage.intake import NO_STATUS
 from storage.overview import STATES
 from storage.retention import release
 from storage.tables import Series
@@ -147,6 +148,13 @@ def test_refusals_tell_what_from_whom_and_why(client: TestClient, database: Data
         0xC000,
         "its pixel data ends early",
     )
+
+
+def test_a_refusal_that_nobody_was_answered_has_no_status(client: TestClient, database: Database) -> None:
+    with database.session() as session:
+        rows.add_refusal(session, "CT2 is not among dicom.allowed_callers", status=NO_STATUS, uid="")
+    (refusal,) = client.get("/api/refusals").json()["refusals"]
+    assert refusal["status"] is None
 
 
 def test_an_action_is_carried_out_once_and_then_refused(
