@@ -97,16 +97,16 @@ def learn(sources: Sources, out: Path, plan: Plan) -> Learned:
         start=starts["detector"],
     )
     detector.to("cpu")
-    learned, checked = prepare(detector, sources, out / "candidates", plan)
-    learned = learned + kept_candidates(
+    marked, checked = prepare(detector, sources, out / "candidates", plan)
+    mistaken = kept_candidates(
         out / "candidates" / "mistaken.npz", lambda: _mistaken(detector, sources.scans, real)
     )
     empty = [real[s.name] for s in sources.scans if not (s.held_out or s.nodules or s.mistaken)]
-    learned = learned + kept_candidates(
+    large = kept_candidates(
         out / "candidates" / "large.npz", lambda: _large(detector, [*chests[held:], *empty], plan.seed)
     )
     characteriser, _ = train_characteriser(
-        learned,
+        [*marked, *mistaken, *large],
         checked,
         out / "characteriser",
         Schedule(
@@ -118,7 +118,7 @@ def learn(sources: Sources, out: Path, plan: Plan) -> Learned:
         device=plan.device,
         start=starts["characteriser"],
     )
-    return Learned(detector, characteriser.to("cpu"), _learned_from(plan, sources, learned))
+    return Learned(detector, characteriser.to("cpu"), _learned_from(plan, sources, marked))
 
 
 def _mixed(phantoms: Sequence[Background], real: Sequence[Background]) -> list[Background]:
@@ -255,8 +255,9 @@ def _learned_from(
 ) -> dict[str, list[dict[str, Any]]]:
     """Training data as the cards name them, by network."""
     scans = [s for s in sources.scans if not s.nodules and not s.mistaken]
+    drawn_in = "background, with lesions drawn in"
     real = [
-        {"name": s.name, "kind": "real", "cases": 1, "license": s.license, "description": "background"}
+        {"name": s.name, "kind": "real", "cases": 1, "license": s.license, "description": drawn_in}
         for s in scans
     ]
     if annotated := [s for s in sources.scans if s.nodules or s.mistaken]:
@@ -266,7 +267,8 @@ def _learned_from(
     chests = {"name": "chest phantoms", "kind": "phantom", "license": "Apache-2.0"}
     drawn = "nodules drawn in anew for every patch"
     closer = (
-        f"what the detector marks in {plan.scans_each} scans of each, {plan.nodules_each} nodules in a scan"
+        f"what the detector marks in {plan.scans_each} scans of each, {plan.nodules_each} nodules in a scan; "
+        "masses drawn at the pleura, and what a search for masses marks beside them"
     )
     slices = {
         "name": "LIDC-IDRI slice crops, train",
