@@ -49,7 +49,7 @@ function rest() {
 }
 
 // What somebody has unfolded stays so when the rest of the page is fetched anew.
-Idiomorph.defaults.callbacks.beforeAttributeUpdated = (attribute) => attribute !== "open";
+if (window.Idiomorph) Idiomorph.defaults.callbacks.beforeAttributeUpdated = (attribute) => attribute !== "open";
 
 document.addEventListener("visibilitychange", () => (document.hidden ? rest() : listen()));
 window.addEventListener("pagehide", rest);

@@ -10,7 +10,7 @@ import os
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import urljoin, urlsplit
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, expect, sync_playwright
@@ -182,12 +182,28 @@ def test_results_of_earlier_revisions_are_folded_away_and_stay_as_somebody_left_
     shown = page.locator(".deliveries tbody tr").filter(visible=True)
     expect(shown).to_have_count(2)
     expect(shown.first.locator("td").first).to_have_text(str(newest.number))
+    expect(page.get_by_role("region", name="Results of")).to_have_count(1)
+    expect(page.locator("#earlier-results")).to_match_aria_snapshot("- group: Those of 2 earlier revisions")
     page.get_by_text("Those of 2 earlier revisions").click()
     expect(shown).to_have_count(6)
+    for name in ("Results and deliveries", "Results of the newest revision", "Results of earlier revisions"):
+        expect(page.get_by_role("region", name=name, exact=True)).to_have_count(1)
     with database.session() as session:
         rows.fail(session, session.get_one(Study, study.id), "infer", "Series 2 has slices of two sizes.")
     expect(page.get_by_role("heading", name="Failed at inference")).to_be_visible()
     expect(shown).to_have_count(6)
+
+
+def test_a_page_whose_morphing_did_not_load_still_tells_the_time(
+    new_page: NewPage, database: Database
+) -> None:
+    with database.session() as session:
+        study = rows.add_study(session)
+    page = new_page("health")
+    page.route("**/idiomorph*", lambda route: route.fulfill(body="", content_type="text/javascript"))
+    page.goto(urljoin(page.url, f"studies/{study.uid}"))
+    assert page.evaluate("window.Idiomorph === undefined")
+    expect(page.locator("time[data-show]").first).to_have_attribute("title", re.compile("."))
 
 
 def test_a_button_reads_a_failed_study_again(new_page: NewPage, database: Database) -> None:
