@@ -40,8 +40,9 @@ def how_to_allow(allowed: Iterable[AllowedCaller], caller: Caller) -> str:
     known = _of_its_title(allowed, caller)
     if any(one.certificate for one in known):
         if any(_calls_from(one, caller) for one in known):
-            shown = "another certificate than" if caller.certificate else "no certificate, and not"
-            return f"It showed {shown} the one that is asked for there"
+            if caller.certificate:
+                return "It showed another certificate than is asked for there"
+            return "It showed no certificate, and one is asked for there"
         return f"It is expected from another address than {caller.address}"
     if not (entry := _entry(caller)):
         return "No entry there can name what it calls itself: if it may send, give it another AE title first"
