@@ -108,6 +108,14 @@ class DecodingProcess:
                     f"The pixels of the series took the process down that decodes them ({how}); its files "
                     "may be damaged, send it again."
                 ) from error
+            except MemoryError as error:
+                self._end()
+                raise UnreadableSeriesError(
+                    "The series takes more memory than is left here; read it again when less else runs."
+                ) from error
+            except BaseException:
+                self._end()  # what is left of this answer is not the next one's
+                raise
             if isinstance(answer, str):
                 self._end()  # what failed may have left it with little memory: the next series gets a new one
         if isinstance(answer, str):

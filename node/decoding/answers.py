@@ -6,7 +6,7 @@ A document of JSON names what it is and describes its arrays, whose bytes follow
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Annotated, Any, Literal, Self
 
 import numpy as np
@@ -27,6 +27,8 @@ Take = Callable[["Array"], Arrays]
 """Gives the next of the arrays that follow the document, which is as described."""
 
 _LONGEST_AXIS = 1 << 20
+_LONGEST_REASON = 2000
+_COLOURS = 3
 
 
 class _Part(BaseModel):
@@ -48,6 +50,9 @@ class Array(_Part):
         return math.prod(self.shape) * np.dtype(self.dtype).itemsize
 
 
+FrameNumber = Annotated[int, Field(ge=1, lt=1 << 31)]
+
+
 class _Series(_Part):
     """The fields of any ``Volume``, named as there."""
 
@@ -55,22 +60,29 @@ class _Series(_Part):
     affine: Array
     series_uid: str
     frame_of_reference_uid: str
-    images: tuple[tuple[str, int | None] | None, ...]
+    images: tuple[tuple[str, FrameNumber | None] | None, ...]
     notes: tuple[str, ...]
-    thickness_mm: float
+    thickness_mm: Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
     @property
     def arrays(self) -> tuple[Array, ...]:
         return self.voxels, self.affine
 
-    def _taken(self, take: Take, dimensions: tuple[int, ...] = (3,)) -> dict[str, Any]:
-        """The arguments of a volume whose voxels have one of these numbers of dimensions."""
-        told = self.voxels.shape
-        if len(told) not in dimensions or told[0] != len(self.images) or self.affine.shape != (4, 4):
+    def _taken(self, take: Take, kinds: Collection[str], colours: bool = False) -> dict[str, Any]:
+        """The arguments of a volume. kinds: of numbers that its voxels may be. colours: whether each may be
+        three of them."""
+        count, *plane = self.voxels.shape
+        is_sound = len(plane) == 2 or (colours and len(plane) == 3 and plane[-1] == _COLOURS)
+        if not is_sound or count != len(self.images) or self.voxels.dtype not in kinds:
             raise ValueError("voxels that are not what their images are")
+        if self.affine.shape != (4, 4) or self.affine.dtype != "<f8":
+            raise ValueError("an affine that is none")
+        voxels, affine = take(self.voxels), take(self.affine)
+        if not np.isfinite(affine).all():
+            raise ValueError("voxels that lie nowhere")
         return {
-            "voxels": take(self.voxels),
-            "affine": take(self.affine),
+            "voxels": voxels,
+            "affine": affine,
             "series_uid": self.series_uid,
             "frame_of_reference_uid": self.frame_of_reference_uid,
             "images": self.images,
@@ -83,7 +95,7 @@ class _Volume(_Series):
     what: Literal["volume"] = "volume"
 
     def made(self, take: Take) -> Volume:
-        return Volume(**self._taken(take))
+        return Volume(**self._taken(take, {"<i2", "<f4"}))
 
 
 class _PetCt(_Series):
@@ -96,7 +108,7 @@ class _PetCt(_Series):
         return (*super().arrays, *self.ct.arrays)
 
     def made(self, take: Take) -> PetCt:
-        return PetCt(**self._taken(take), ct=self.ct.made(take), scale=self.scale)
+        return PetCt(**self._taken(take, {"<f4"}), ct=self.ct.made(take), scale=self.scale)
 
 
 class _Pictures(_Series):
@@ -106,7 +118,7 @@ class _Pictures(_Series):
     def made(self, take: Take) -> Pictures:
         if len(self.views) != len(self.images):
             raise ValueError("views that are not of these pictures")
-        return Pictures(**self._taken(take, (3, 4)), views=self.views)
+        return Pictures(**self._taken(take, {"|u1"}, colours=True), views=self.views)
 
 
 class _Frames(_Part):
@@ -125,14 +137,14 @@ class _Frames(_Part):
 
 class _Problem(_Part):
     what: Literal["problem"] = "problem"
-    problem: str
+    problem: str = Field(max_length=_LONGEST_REASON)
 
     @property
     def arrays(self) -> tuple[Array, ...]:
         return ()
 
     def made(self, _take: Take) -> str:
-        return self.problem
+        return " ".join("".join(c if c.isprintable() else " " for c in self.problem).split())
 
 
 Document = _Volume | _PetCt | _Pictures | _Frames | _Problem
@@ -142,7 +154,8 @@ _DOCUMENT: TypeAdapter[Document] = TypeAdapter(Annotated[Document, Field(discrim
 def written(answer: Answer) -> tuple[bytes, tuple[Arrays, ...]]:
     """The document, and the arrays that are to follow it."""
     if isinstance(answer, str):
-        return _DOCUMENT.dump_json(_Problem(problem=answer)), ()
+        words = answer.encode("utf-8", "replace").decode()[:_LONGEST_REASON]
+        return _DOCUMENT.dump_json(_Problem(problem=words)), ()
     if not isinstance(answer, Volume):
         return _DOCUMENT.dump_json(_Frames(frames=Array.of(answer))), (answer,)
     fields, arrays = _fields(answer), (answer.voxels, answer.affine)

@@ -48,7 +48,8 @@ def reply(connection: socket.socket, answer: Answer) -> None:
     document, arrays = written(answer)
     connection.sendall(_LENGTH.pack(len(document)) + document)
     for array in arrays:
-        connection.sendall(np.ascontiguousarray(array).data.cast("B"))
+        if array.size:
+            connection.sendall(np.ascontiguousarray(array).data.cast("B"))
 
 
 def answered(connection: socket.socket, most: int, until: float) -> Answer:

@@ -27,6 +27,7 @@ from inference.pet_ct import PetCt
 from inference.picture import Pictures
 from inference.series import load_series
 from inference.suv import Normalisation, SuvScale
+from inference.volume import Volume
 from node.decoding import DecodingProcess
 from node.decoding.answers import Answer
 from node.decoding.messages import answered, reply
@@ -67,6 +68,11 @@ def ends() -> Iterator[Ends]:
     ours, theirs = socket.socketpair()
     with ours, theirs:
         yield ours, theirs
+
+
+def send_document(connection: socket.socket, document: Any, arrays: bytes = b"") -> None:
+    body = json.dumps(document).encode()
+    connection.sendall(struct.pack("!Q", len(body)) + body + arrays)
 
 
 def passed(ends: Ends, answer: Answer, most: int = MEMORY) -> Answer:
@@ -145,9 +151,88 @@ def test_an_answer_that_is_cut_short_is_none(ends: Ends) -> None:
 
 
 def test_bytes_that_dribble_are_not_waited_for_beyond_the_deadline(ends: Ends) -> None:
-    ends[1].sendall(bytes(4))
-    with pytest.raises(TimeoutError):
-        answered(ends[0], MEMORY, time.monotonic() - 1)
+    is_over = threading.Event()
+
+    def dribble() -> None:
+        ends[1].sendall(struct.pack("!Q", 1000))
+        while not is_over.wait(0.05):
+            ends[1].sendall(b" ")
+
+    sending = threading.Thread(target=dribble)
+    sending.start()
+    try:
+        with pytest.raises(TimeoutError):
+            answered(ends[0], MEMORY, time.monotonic() + 0.5)
+    finally:
+        is_over.set()
+        sending.join()
+
+
+A_SERIES = {
+    "what": "volume",
+    "voxels": {"dtype": "<i2", "shape": [1, 1, 1]},
+    "affine": {"dtype": "<f8", "shape": [4, 4]},
+    "series_uid": "1.2",
+    "frame_of_reference_uid": "1.3",
+    "images": [["1.4", None]],
+    "notes": [],
+    "thickness_mm": 1.0,
+}
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"images": []},
+        {"images": [["1.4", -7]]},
+        {"voxels": {"dtype": "|b1", "shape": [1, 1, 1]}},
+        {"voxels": {"dtype": "<i2", "shape": [1, 1, 1, 3]}},
+        {"affine": {"dtype": "<f8", "shape": [4]}},
+        {"affine": {"dtype": "|b1", "shape": [4, 4]}},
+        {"thickness_mm": -5.0},
+        {
+            "what": "pictures",
+            "voxels": {"dtype": "|u1", "shape": [1, 1, 1, 7]},
+            "views": [{"modality": "DX"}],
+        },
+        {"what": "pictures", "voxels": {"dtype": "|u1", "shape": [1, 1, 1]}, "views": []},
+    ],
+)
+def test_a_series_whose_parts_do_not_fit_is_none(ends: Ends, wrong: dict[str, Any]) -> None:
+    send_document(ends[1], A_SERIES | wrong, bytes(1000))
+    with pytest.raises(ValueError, match=r"none|not what|not of these"):
+        answered(ends[0], MEMORY, time.monotonic() + SECONDS)
+
+
+def test_a_series_that_lies_nowhere_is_none(ends: Ends) -> None:
+    send_document(ends[1], A_SERIES, bytes(2) + np.full((4, 4), np.nan).tobytes())
+    with pytest.raises(ValueError, match="lie nowhere"):
+        answered(ends[0], MEMORY, time.monotonic() + SECONDS)
+
+
+def test_a_series_whose_parts_fit_is_taken(ends: Ends) -> None:
+    send_document(ends[1], A_SERIES, bytes(2) + np.eye(4).tobytes())
+    assert isinstance(answered(ends[0], MEMORY, time.monotonic() + SECONDS), Volume)
+
+
+def test_what_cannot_be_read_is_said_in_one_printable_line(ends: Ends) -> None:
+    said = passed(ends, "a\n\x1b[31m\0b \udcff" + 3000 * "c")
+    assert isinstance(said, str)
+    assert said.startswith("a [31m b ?ccc")
+    assert len(said) <= 2000
+
+
+def test_what_is_left_of_an_answer_is_not_the_next_one_s(
+    decoding: DecodingProcess, scene: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_connection: socket.socket, _most: int, _until: float) -> Answer:
+        raise MemoryError
+
+    with monkeypatch.context() as patched:
+        patched.setattr("node.decoding.answered", full)
+        with pytest.raises(UnreadableSeriesError, match="more memory than is left here"):
+            decoding.load(scene)
+    assert len(decoding.load(scene).voxels) == len(scene)
 
 
 def test_pictures_come_with_their_views(decoding: DecodingProcess, tmp_path: Path) -> None:
