@@ -19,6 +19,7 @@ from sqlalchemy.orm import Session
 
 from inference.catalogue import Catalogue
 from inference.engine import Engine
+from inference.readers import READERS
 from node.security.tls import Identity, TlsError
 from node.settings import Settings
 from node.upkeep.periodic import PeriodicTask
@@ -138,10 +139,18 @@ def check_engine(engine: Engine, kind: str) -> Probe:
 
 
 def check_models(catalogue: Catalogue) -> Probe:
-    """Whether every model's card is sound and its weights are those the card was written for."""
+    """Whether every model's card is sound and its weights are those the card was written for, and no reader
+    has only some of its models."""
     if problems := catalogue.problems():
         more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
         return Probe("models", False, problems[0] + more, "see `overread models list`")
+    for reader in READERS.values():
+        missing = [name for name in reader.models if name not in catalogue.names]
+        if missing and len(missing) < len(reader.models):
+            detail = f"{reader.name} does not read: it lacks {', '.join(missing)}"
+            return Probe(
+                "models", False, detail, "put it into engine.models beside the others, or take those away"
+            )
     return Probe("models", True, ", ".join(catalogue.names))
 
 

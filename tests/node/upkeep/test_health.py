@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import socket
 from datetime import timedelta
 from pathlib import Path
@@ -165,6 +166,14 @@ def test_sound_models_are_listed_and_damaged_weights_are_named(tmp_path: Path) -
     for probe in (check_models(Catalogue(root)), check_engine(EmbeddedEngine(Catalogue(root)), "embedded")):
         assert says_how_to_mend(probe)
         assert "spots" in probe.detail
+
+
+def test_a_reader_that_lacks_one_of_its_models_is_named(tmp_path: Path) -> None:
+    shutil.copytree(Catalogue().root / "ct-lesions", tmp_path / "ct-lesions")
+    probe = check_models(Catalogue(tmp_path))
+    assert says_how_to_mend(probe)
+    assert "ct-lesions does not read: it lacks ct-lesions-characteriser" in probe.detail
+    assert check_models(Catalogue()).ok
 
 
 def test_an_empty_model_repository_is_said(tmp_path: Path) -> None:
