@@ -168,7 +168,7 @@ def _as_lesions(seen: Seen, volume: Volume, catalogue: Catalogue) -> list[Findin
             nodule,
             label="Lesion",
             code=LESION,
-            score=card.threshold("report") + share * (nodule.score - least),
+            score=min(card.threshold("report") + share * (nodule.score - least), 1.0),
             kind=lung.label,
             site=Code(lung.scheme, lung.value, lung.meaning),
         )
