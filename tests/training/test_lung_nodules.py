@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,15 +21,16 @@ from training.lung_nodules.backgrounds import Background, lung_depth, real_backg
 from training.lung_nodules.characteriser import characteriser_losses, overlap
 from training.lung_nodules.crops import SHAPE, Stack
 from training.lung_nodules.detector import detector_losses, stacked
-from training.lung_nodules.masses import large_candidates
+from training.lung_nodules.masses import draw_shown, large_candidates
 from training.lung_nodules.mining import scan_candidates
 from training.lung_nodules.networks import Characteriser, Detector
 from training.lung_nodules.patches import PatchSource
 from training.lung_nodules.phantom_scans import Slab, searched
-from training.lung_nodules.recipe import Plan, export, learn
-from training.lung_nodules.sources import luna16
+from training.lung_nodules.recipe import Plan, data_of_cards, export, learn
+from training.lung_nodules.sources import Sources, luna16
 from training.phantoms.anatomy import chest_anatomy
 from training.phantoms.fields import Grid
+from training.phantoms.nodules import draw_nodule, random_nodule
 from training.phantoms.render import render
 from training.run import train
 
@@ -133,6 +135,33 @@ def test_large_candidates_are_masses_and_what_is_marked_where_there_is_none(ches
     inside = [float(np.nanmedian(c.hu[c.mask > 50].astype(float))) for c in masses if c.kind == 0]
     assert inside
     assert all(-40 < hu < 120 for hu in inside)
+
+
+def test_of_a_mass_that_is_mostly_covered_nothing_stays_in_the_scan(chest: Background) -> None:
+    row = [(float(x), float(chest.grid.axes[1].ravel()[48]), 0.0) for x in chest.grid.axes[2].ravel()]
+    depths = chest.depth.at(row)
+    hu = chest.hu.astype(np.float32)
+    for depth, shown in ((-9.5, False), (6.0, True)):
+        center = row[int(np.abs(depths - depth).argmin())]
+        nodule = random_nodule(np.random.default_rng(1), center, 30.0)
+        with_it, drawn = hu.copy(), hu.copy()
+        part = draw_nodule(with_it, chest.grid, nodule, chest.depth)
+        assert part.filled.max() > 0.9
+        mass = draw_shown(drawn, chest.grid, nodule, chest.depth, 0.0)
+        assert (mass is not None) == shown
+        np.testing.assert_array_equal(drawn, with_it if shown else hu)
+
+
+def test_a_card_counts_what_was_learned_from_and_not_what_chose_the_weights(luna16_folder: Path) -> None:
+    sources = luna16(luna16_folder)
+    one, other = sources.scans
+    held_out = replace(other, held_out=True)
+    plain = [replace(scan, nodules=(), mistaken=(), name=scan.name + " alone") for scan in (one, held_out)]
+    data = data_of_cards(Plan(), Sources(scans=(one, held_out, *plain)), ())
+    counted = {row["name"]: row["cases"] for row in data[cards.CHARACTERISER]}
+    assert counted == {"chest phantoms": 40, "other chest phantoms": 36, f"{one.name} alone": 1, "LUNA16": 1}
+    none_large = data_of_cards(TINY, sources, ())[cards.CHARACTERISER]
+    assert [row["name"] for row in none_large] == ["chest phantoms", "LUNA16"]
 
 
 @pytest.mark.usefixtures("thin_slabs")

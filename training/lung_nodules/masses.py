@@ -21,7 +21,7 @@ from training.lung_nodules.mining import large_places, places
 from training.lung_nodules.networks import Detector
 from training.lung_nodules.sites import attached_place
 from training.phantoms.acquisition import Scan
-from training.phantoms.fields import Array, Field
+from training.phantoms.fields import Array, Field, Grid
 from training.phantoms.nodules import NODULE_TYPES, Nodule, draw_nodule, random_nodule
 
 _SIZES_MM = (14.0, 75.0)
@@ -29,6 +29,7 @@ _LEAST_MM = 10.0
 _MOST_NEGATIVES = 16
 _BEYOND = 0.15
 _REACH_MM, _REACH = 10.0, 0.75
+_LEAST_SHOWN = 0.6
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,17 +76,29 @@ def _scanned(background: Background, rng: np.random.Generator) -> tuple[Volume, 
     drawn = []
     for nodule in _masses(rng, background):
         lungs = None if background.real else _widened(background.depth, nodule.diameter_mm, rng)
-        filled = np.zeros(hu.shape, np.float32)
-        part = draw_nodule(hu, grid, nodule, lungs, background.contrast_hu)
-        filled[part.box] = part.filled
-        extent = part.extent(grid)
-        if extent is not None and extent.diameter_mm >= 0.6 * nodule.diameter_mm:
-            shares = Volume(filled, grid.affine, "mass", "mass", (None,) * len(filled))
-            drawn.append(_Mass(nodule.kind, extent.center_mm, extent.diameter_mm, shares))
+        mass = draw_shown(hu, grid, nodule, lungs, background.contrast_hu)
+        if mass is not None:
+            drawn.append(mass)
     if not background.real:
         hu = Scan.drawn(rng).acquire(hu, grid, rng)
     voxels = np.clip(np.rint(hu), -1024, 3071).astype(np.int16)
     return Volume(voxels, grid.affine, "chest", "chest", (None,) * len(voxels)), drawn
+
+
+def draw_shown(
+    hu: Array, grid: Grid, nodule: Nodule, lungs: Field | None, contrast_hu: float
+) -> _Mass | None:
+    """Draw a mass into ``hu`` in place; None, and ``hu`` as it was, where most of it would be covered."""
+    with_it = hu.copy()
+    part = draw_nodule(with_it, grid, nodule, lungs, contrast_hu)
+    extent = part.extent(grid)
+    if extent is None or extent.diameter_mm < _LEAST_SHOWN * nodule.diameter_mm:
+        return None
+    hu[part.box] = with_it[part.box]
+    filled = np.zeros(hu.shape, np.float32)
+    filled[part.box] = part.filled
+    shares = Volume(filled, grid.affine, "mass", "mass", (None,) * len(filled))
+    return _Mass(nodule.kind, extent.center_mm, extent.diameter_mm, shares)
 
 
 def _widened(lungs: Field, diameter_mm: float, rng: np.random.Generator) -> Field:

@@ -81,7 +81,7 @@ def learn(sources: Sources, out: Path, plan: Plan) -> Learned:
     starts = {network: _weights(plan, network) for network in ("detector", "characteriser")}
     chests = _chests(out / "chests", plan)
     real = {s.name: real_background(s, out / "chests") for s in track(sources.scans, "scans")}
-    held = max(1, len(chests) // 10)
+    held = _held(len(chests))
     learned_from = [real[s.name] for s in sources.scans if not s.held_out]
     detector, _ = train_detector(
         _mixed(chests[held:], learned_from),
@@ -118,7 +118,7 @@ def learn(sources: Sources, out: Path, plan: Plan) -> Learned:
         device=plan.device,
         start=starts["characteriser"],
     )
-    return Learned(detector, characteriser.to("cpu"), _learned_from(plan, sources, marked))
+    return Learned(detector, characteriser.to("cpu"), data_of_cards(plan, sources, marked))
 
 
 def _mixed(phantoms: Sequence[Background], real: Sequence[Background]) -> list[Background]:
@@ -197,6 +197,11 @@ def _weights(plan: Plan, network: str) -> Path | None:
     return weights
 
 
+def _held(patients: int) -> int:
+    """How many of the phantoms are kept to choose the weights by."""
+    return max(1, patients // 10)
+
+
 def _chests(folder: Path, plan: Plan) -> list[Background]:
     seeds = range(_FIRST_CHEST, _FIRST_CHEST + plan.chests)
     return [phantom_background(seed, folder) for seed in track(seeds, "phantom chests")]
@@ -208,7 +213,7 @@ def prepare(
     """Candidates to learn from, and those that choose the weights: other phantoms, other patients. They are
     kept in ``folder``."""
     seeds = range(_FIRST_CROPS, _FIRST_CROPS + plan.crop_chests)
-    held = max(1, len(seeds) // 10)
+    held = _held(len(seeds))
 
     def of_phantoms(part: Sequence[int]) -> list[Candidate]:
         return [
@@ -250,26 +255,32 @@ def split_by_patient(
     return [n for n in nodules if n.patient_id not in away], [n for n in nodules if n.patient_id in away]
 
 
-def _learned_from(
+def data_of_cards(
     plan: Plan, sources: Sources, candidates: Sequence[Candidate]
 ) -> dict[str, list[dict[str, Any]]]:
-    """Training data as the cards name them, by network."""
-    scans = [s for s in sources.scans if not s.nodules and not s.mistaken]
+    """Training data as the cards name them, by network. What chose the weights was not learned from."""
+    learned = [s for s in sources.scans if not s.held_out]
+    scans = [s for s in learned if not s.nodules and not s.mistaken]
     drawn_in = "background, with lesions drawn in"
     real = [
         {"name": s.name, "kind": "real", "cases": 1, "license": s.license, "description": drawn_in}
         for s in scans
     ]
-    if annotated := [s for s in sources.scans if s.nodules or s.mistaken]:
+    if annotated := [s for s in learned if s.nodules or s.mistaken]:
         description = "scans with their nodules and marked non-nodules, and more nodules drawn in"
         one = {"name": "LUNA16", "kind": "real", "cases": len(annotated), "license": annotated[0].license}
         real.append({**one, "description": description})
     chests = {"name": "chest phantoms", "kind": "phantom", "license": "Apache-2.0"}
     drawn = "nodules drawn in anew for every patch"
     closer = (
-        f"what the detector marks in {plan.scans_each} scans of each, {plan.nodules_each} nodules in a scan; "
-        "masses drawn at the pleura, and what a search for masses marks beside them"
+        f"what the detector marks in {plan.scans_each} scans of each, {plan.nodules_each} nodules in a scan"
     )
+    large = {
+        **chests,
+        "name": "other chest phantoms",
+        "cases": plan.chests - _held(plan.chests),
+        "description": "masses drawn at the pleura, and what a search for masses marks beside them",
+    }
     slices = {
         "name": "LIDC-IDRI slice crops, train",
         "kind": "real",
@@ -281,6 +292,7 @@ def _learned_from(
         cards.DETECTOR: [{**chests, "cases": plan.chests, "description": drawn}, *real],
         cards.CHARACTERISER: [
             {**chests, "cases": plan.crop_chests, "description": closer},
+            *([large] if large["cases"] else []),
             *([slices] if sources.lidc else []),
             *real,
         ],
