@@ -11,13 +11,14 @@ import torch
 from inference.card import ModelCard
 from inference.engine import Tensors
 from inference.volume import Volume
-from training.ct_lesions import cards
+from training.ct_lesions import cards, searched
 from training.ct_lesions.characteriser import CropBatches, batched, figures, losses
 from training.ct_lesions.crops import AROUND, SHAPE, UNKNOWN, Crop, crop_spacing, cut, kept
 from training.ct_lesions.looks import KINDS, LOOKS, kind_of, look_of
 from training.ct_lesions.networks import Characteriser
 from training.ct_lesions.searched import Slab, phantom_crops, real_crops
-from training.phantoms.bodies import random_lesions
+from training.phantoms.bodies import Placed, random_lesions
+from training.phantoms.fields import Array, Grid
 from training.phantoms.masses import SITES, Mass
 
 SEED = 4002
@@ -97,6 +98,31 @@ def test_of_a_real_scan_nothing_is_learned_where_it_is_known_to_be_diseased(card
     assert all(crop.real for crop in found)
     everywhere = (((120.0, 120.0, 60.0), 400.0),)
     assert real_crops(volume, everywhere, 1, 8, Everywhere(), card) == []
+
+
+def test_a_lesion_drawn_at_a_known_one_is_no_lesion_and_not_nothing_either(
+    card: ModelCard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hu = np.full((60, 60, 60), -1000, np.int16)
+    hu[:, 4:56, 4:56] = 50
+    affine = np.diag([2.0, 2, 2, 1])[[2, 1, 0, 3]]
+    volume = Volume(hu, affine, "1.2", "1.3", (None,) * 60)
+
+    def one_of_90_mm(drawn: Array, grid: Grid, *_: object, **__: object) -> list[Placed]:
+        z, y, x = grid.axes
+        ball = ((x - 60) ** 2 + (y - 60) ** 2 + (z - 60) ** 2 < 45**2).astype(np.float32)
+        drawn += 450 * ball
+        _, recipe = random_lesions(np.random.default_rng(1), 1)[0]
+        whole = tuple(slice(0, n) for n in drawn.shape)
+        return [Placed(recipe, None, (60.0, 60.0, 60.0), 90.0, (whole[0], whole[1], whole[2]), ball)]
+
+    monkeypatch.setattr(searched, "place", one_of_90_mm)
+    beside, at_its_rim = ((((x, 60.0, 60.0), 1.0),) for x in (130.0, 104.0))
+    assert any(crop.lesion for crop in real_crops(volume, beside, 1, 1, Everywhere(), card))
+    nothing = real_crops(volume, at_its_rim, 1, 1, Everywhere(), card)
+    assert nothing
+    assert not any(crop.lesion for crop in nothing)
+    assert max(float(crop.close[8, 20, 20]) for crop in nothing) < 300
 
 
 def test_what_lies_beyond_the_scan_is_air() -> None:

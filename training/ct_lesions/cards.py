@@ -43,6 +43,11 @@ _LIMITS = [
     "real patient was learned from. Its figures are those of phantoms unless they name a real data set.",
     "Sees no diffuse disease, no effusion, no lesion of the hollow organs, and little below 8 mm.",
 ]
+_OF_WORDS = (
+    "The four weights of the score (heat_weight to score_offset) were fitted on phantoms of other seeds, two "
+    "thirds scanned as those of the evaluation that are held out, one third as those that are shifted: the "
+    "shifted figures are of other patients, but not of a kind of scan that nothing was fitted on."
+)
 _OF_MALIGNANCY = (
     "Malignancy tells apart how the phantoms' benign and malignant lesions look; it is no pathology."
 )
@@ -223,5 +228,5 @@ def characteriser_card(
         "training_command": _COMMAND_ON_SCANS if any(one["kind"] == "real" for one in data) else _COMMAND,
         "metrics": list(metrics),
         "intended_use": "Second stage of the reader ct-lesions",
-        "limits": _LIMITS,
+        "limits": [*_LIMITS, _OF_WORDS],
     }

@@ -182,8 +182,7 @@ def export_characteriser(
     report_threshold: float = 0.5,
 ) -> None:
     """The second network likewise."""
-    wanted = "three marks beside known lesions on a real scan, on average"
-    points = {"report": {"threshold": report_threshold, "chosen_for": wanted}}
+    points = {"report": {"threshold": report_threshold, "chosen_for": "even odds on phantoms"}}
     close = torch.nn.functional.interpolate(random_input((2, 1, 8, 10, 10)), size=SHAPE, mode="trilinear")
     around = torch.nn.functional.interpolate(random_input((2, 1, 7, 7, 7)), size=AROUND, mode="trilinear")
     export_one(

@@ -116,7 +116,6 @@ def real_crops(
         for one in placed:
             here = grid.part(one.box)
             hu[one.box] += one.share * grain.grained(np.zeros(here.shape, np.float32), here, rng)
-        placed = [one for one in placed if not _known(one.center_mm, one.diameter_mm, kept_clear)]
         out += _crops(_volume(hu, grid), placed, grid, rng, engine, card, real=True, kept_clear=kept_clear)
     return out
 
@@ -133,7 +132,7 @@ def _crops(
     kept_clear: Sequence[tuple[Point, float]] = (),
 ) -> list[Crop]:
     """Each lesion about where it is marked and about where it truly lies; and some of the marks on nothing,
-    the surest and others.
+    the surest and others. What touches a place that is ``kept_clear`` is neither.
 
     thin: the grid the lesions were drawn on.
     """
@@ -141,6 +140,8 @@ def _crops(
     found = [mark.candidate for mark in marks(body, engine, card)]
     out: list[Crop] = []
     for one in placed:
+        if _known(one.center_mm, one.diameter_mm, kept_clear):
+            continue
         reach = max(one.diameter_mm / 2, 3.0)
         on_it = [m for m in found if np.linalg.norm(np.subtract(m.center_mm, one.center_mm)) < reach]
         places = [(m.center_mm, m.diameter_mm) for m in on_it[:_ON_A_LESION]]
