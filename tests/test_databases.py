@@ -13,7 +13,7 @@ from storage.tables import Base
 from tests.databases import BOTH, KINDS, POSTGRESQL, SQLITE, Databases, held, kinds
 
 TESTS = Path(__file__).parent
-NAME_A_FILE = {"databases.py", "test_databases.py", "test_settings.py"}
+NAME_A_FILE = {"databases.py", "test_databases.py", "test_log.py", "test_settings.py", "test_urls.py"}
 
 
 def test_no_test_names_an_sqlite_file_of_its_own() -> None:

@@ -7,8 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import typer
-from sqlalchemy.exc import DBAPIError
-from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from typer.core import TyperGroup
 
 from storage.errors import said
@@ -49,11 +47,19 @@ def sentence(error: Exception) -> str:
         return f"{place}{error.strerror}; name another place, or mend this one."
     if isinstance(error, ModuleNotFoundError) and (extra := EXTRAS.get(str(error.name).split(".")[0])):
         return f"{error.name} is not installed; `{_install(extra)}` brings it."
-    if isinstance(error, DBAPIError | PoolTimeoutError):
+    if _is_of_the_database(error):
         return f"the database failed: {said(error)}; `overread check` says how to mend it."
     if type(error).__module__.split(".")[0] in OURS:
         return str(error)
     return f"unexpected {type(error).__name__}: {error}. --debug shows where it happened."
+
+
+def _is_of_the_database(error: Exception) -> bool:
+    """Not every error of SQLAlchemy's is: some are mistakes of ours."""
+    from sqlalchemy.exc import DBAPIError  # only here: a command's help is not to wait for it
+    from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+
+    return isinstance(error, DBAPIError | PoolTimeoutError)
 
 
 def _install(extra: str) -> str:

@@ -48,7 +48,7 @@ def test_more_senders_than_allowed_are_told_to_come_back_and_then_served(
             assert fourth.associate() == ASSOCIATE_RJ
         assert connected[0].release() == RELEASE_RP
         assert until_admitted(intake.port)
-    assert "too many senders" in intake.refusals()[0].reason
+    assert "as many associations are open" in intake.refusals()[0].reason
 
 
 def test_one_address_does_not_take_every_place(start_intake: StartIntake, transport: str) -> None:
