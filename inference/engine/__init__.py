@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from inference.extras import install_command
+
 if TYPE_CHECKING:
     from inference.catalogue import Catalogue
 
@@ -99,7 +101,9 @@ def open_engine(choice: EngineChoice, catalogue: Catalogue) -> Engine:
     try:
         from inference.engine.triton import TritonEngine
     except ImportError as error:
-        raise EngineError("engine.kind is triton: install it with pip install 'overread[triton]'") from error
+        raise EngineError(
+            f"engine.kind is triton, whose client is not installed: {install_command('triton')} brings it"
+        ) from error
     from inference.engine.options import TritonOptions
 
     urls = (choice.url,) if isinstance(choice.url, str) else choice.url

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from inference.engine import EngineError
+from inference.extras import install_command
 
 Arrays = dict[str, npt.NDArray[np.generic]]
 Provider = Literal["onnxruntime", "openvino"]
@@ -80,7 +81,7 @@ class OpenVinoNetwork:
             import openvino
         except ImportError as error:
             raise EngineError(
-                "engine.provider is openvino: install it with pip install 'overread[openvino]'"
+                f"engine.provider is openvino, which is missing: {install_command('openvino')} brings it"
             ) from error
         core = openvino.Core()
         self._compiled: Any = core.compile_model(

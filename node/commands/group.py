@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import Any
 
 import typer
 from typer.core import TyperGroup
 
+from inference.extras import install_command
 from storage.errors import said
 
 OURS = {"node", "inference", "storage", "training"}
@@ -46,7 +46,7 @@ def sentence(error: Exception) -> str:
         place = f"{error.filename}: " if error.filename else ""
         return f"{place}{error.strerror}; name another place, or mend this one."
     if isinstance(error, ModuleNotFoundError) and (extra := EXTRAS.get(str(error.name).split(".")[0])):
-        return f"{error.name} is not installed; `{_install(extra)}` brings it."
+        return f"{error.name} is not installed; {install_command(extra)} brings it."
     if _is_of_the_database(error):
         return f"the database failed: {said(error)}; `overread check` says how to mend it."
     if type(error).__module__.split(".")[0] in OURS:
@@ -60,15 +60,3 @@ def _is_of_the_database(error: Exception) -> bool:
     from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
     return isinstance(error, DBAPIError | PoolTimeoutError)
-
-
-def _install(extra: str) -> str:
-    """The command that installs an extra into the environment we run in, from the sources where we run in
-    them."""
-    sources = Path(__file__).parents[2]
-    what = (
-        f"--editable '{sources}[{extra}]'"
-        if (sources / "pyproject.toml").exists()
-        else f"'overread[{extra}]'"
-    )
-    return f"{sys.executable} -m pip install {what}"
