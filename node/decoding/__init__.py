@@ -24,6 +24,7 @@ from inference.errors import UnreadableSeriesError
 from inference.header import NO_HEADERS, Headers, read_slices
 from inference.volume import Volume
 from node.decoding.answers import Answer
+from node.decoding.belonging import belongs
 from node.decoding.messages import Question, answered, ask
 from node.stopping import Stopping
 
@@ -63,7 +64,8 @@ class DecodingProcess:
         """What ``inference.series.load_series`` makes of these files.
 
         Raises:
-            UnreadableSeriesError: as that says; or the process died of the files, or passed its cap.
+            UnreadableSeriesError: as that says; or the process died of the files, passed its cap, or answered
+                of other images than theirs.
             Stopping: the process was stopped.
         """
         answer = self._ask(("series", tuple(paths), _headers(paths)))
@@ -118,6 +120,12 @@ class DecodingProcess:
                 raise
             if isinstance(answer, str):
                 self._end()  # what failed may have left it with little memory: the next series gets a new one
+            if isinstance(answer, Volume) and not belongs(answer, *question[1:]):
+                self._end()
+                raise UnreadableSeriesError(
+                    "The process that decodes pixels answered of other images than it was asked about. One "
+                    "of the files may be made to mislead it, so nothing is read of them; find out who sent it."
+                )
         if isinstance(answer, str):
             raise UnreadableSeriesError(answer)
         return answer

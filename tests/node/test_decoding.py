@@ -12,6 +12,7 @@ import struct
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -233,6 +234,36 @@ def test_what_is_left_of_an_answer_is_not_the_next_one_s(
         with pytest.raises(UnreadableSeriesError, match="more memory than is left here"):
             decoding.load(scene)
     assert len(decoding.load(scene).voxels) == len(scene)
+
+
+@pytest.mark.parametrize(
+    "lie",
+    [
+        {"series_uid": "1.2.3"},
+        {"frame_of_reference_uid": "1.2.3"},
+        {"images": (("1.2.3", None), None)},
+    ],
+)
+def test_an_answer_of_other_images_than_were_asked_about_is_refused(
+    lie: dict[str, Any],
+    decoding: DecodingProcess,
+    tmp_path: Path,
+    scene: list[Path],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    picture = [write_picture(tmp_path / "p.dcm", np.arange(64, dtype=np.uint8).reshape(8, 8), "DX", DX)]
+    ct, scale = load_series(scene), SuvScale({Normalisation.BODY_WEIGHT: 0.25}, ())
+    for asked, answer in [
+        (scene, replace(ct, **lie)),
+        (picture, replace(load_series(picture), **lie)),
+        (scene, PetCt(**vars(ct), ct=replace(ct, **lie), scale=scale)),
+    ]:
+        with monkeypatch.context() as patched:
+            patched.setattr("node.decoding.answered", lambda *_, answer=answer: answer)
+            with pytest.raises(UnreadableSeriesError, match="answered of other images than it was asked"):
+                decoding.load(asked)
+        assert decoding._process is None
+        assert len(decoding.load(asked).voxels)
 
 
 def test_pictures_come_with_their_views(decoding: DecodingProcess, tmp_path: Path) -> None:
