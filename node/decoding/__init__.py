@@ -123,8 +123,8 @@ class DecodingProcess:
             if isinstance(answer, Volume) and not belongs(answer, *question[1:]):
                 self._end()
                 raise UnreadableSeriesError(
-                    "The process that decodes pixels answered of other images than it was asked about. One "
-                    "of the files may be made to mislead it, so nothing is read of them; find out who sent it."
+                    "The process that decodes pixels answered of other images than it was asked about: one "
+                    "of the files may be made to mislead it. None of them is read; find out who sent them."
                 )
         if isinstance(answer, str):
             raise UnreadableSeriesError(answer)
