@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from ipaddress import ip_address, ip_network
 
+import tomlkit
 from pydantic import ValidationError
 
 from node.security.tls import PeerCertificate
@@ -34,9 +34,9 @@ def is_allowed(allowed: Iterable[AllowedCaller], caller: Caller) -> bool:
     )
 
 
-def how_to_allow(allowed: Iterable[AllowedCaller], caller: Caller) -> str:
+def how_to_allow(allowed: Sequence[AllowedCaller], caller: Caller) -> str:
     """What lets a caller in that does not fit ``allowed``, if it may send; never an entry that asks less of
-    its title than what is there."""
+    its title than what is there, nor of a title that is not there less than of the strictest."""
     known = _of_its_title(allowed, caller)
     if any(one.certificate for one in known):
         if any(_calls_from(one, caller) for one in known):
@@ -46,8 +46,12 @@ def how_to_allow(allowed: Iterable[AllowedCaller], caller: Caller) -> str:
         return f"It is expected from another address than {caller.address}"
     if not (entry := _entry(caller)):
         return "No entry there can name what it calls itself: if it may send, give it another AE title first"
+    if not any(one.ae_title == caller.ae_title for one in known) and any(one.certificate for one in allowed):
+        if not caller.certificate:
+            return "It showed no certificate, as others there have to: if it may send, give it one first"
+        entry = _with_certificate(entry, caller.certificate)
     elsewhere = "It is expected from another address. " if known else ""
-    return f"{elsewhere}If it may send, add {json.dumps(entry)} there and restart the node"
+    return f"{elsewhere}If it may send, add {_toml(entry)} there and restart the node"
 
 
 def _of_its_title(allowed: Iterable[AllowedCaller], caller: Caller) -> Sequence[AllowedCaller]:
@@ -58,14 +62,34 @@ def _calls_from(one: AllowedCaller, caller: Caller) -> bool:
     return not one.address or _is_at(caller.address, one.address)
 
 
-def _entry(caller: Caller) -> str:
-    """What names ``caller`` in the settings, and nobody else; empty where nothing does."""
-    entry = f"{caller.ae_title}@{caller.address}"
+def _entry(caller: Caller) -> AllowedCaller | None:
+    """What names ``caller`` by title and address, and nobody else; None where nothing does."""
     try:
-        named = AllowedCaller.model_validate(entry)
+        named = AllowedCaller.model_validate(f"{caller.ae_title}@{caller.address}")
     except ValidationError:
-        return ""
-    return "" if named.ae_title == "*" else entry
+        return None
+    return None if named.ae_title == "*" else named
+
+
+def _with_certificate(entry: AllowedCaller, shown: PeerCertificate) -> AllowedCaller:
+    """By its subject, which the next certificate has too; by its fingerprint where that cannot be written."""
+    try:
+        named = AllowedCaller.model_validate(entry.model_dump() | {"certificate": shown.subject})
+    except ValidationError:
+        named = entry
+    return (
+        named
+        if named.certificate
+        else named.model_copy(update={"certificate": f"sha256:{shown.fingerprint}"})
+    )
+
+
+def _toml(entry: AllowedCaller) -> str:
+    if entry.text is not None:
+        return tomlkit.item(entry.text).as_string()
+    table = tomlkit.inline_table()
+    table.update(entry.model_dump())
+    return table.as_string()
 
 
 def _shows(certificate: PeerCertificate | None, wanted: str) -> bool:

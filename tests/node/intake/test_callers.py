@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tomllib
+from dataclasses import replace
 
 import pytest
 
@@ -63,6 +64,29 @@ def test_who_has_to_show_a_certificate_is_never_advised_to_come_without(title: s
         advice = how_to_allow(allowed, caller)
         assert advice.startswith(said)
         assert "add" not in advice.replace("address", "")
+
+
+SUBJECT = (("organizationName", "Müller, Röntgen"), ("commonName", 'ct"9'))
+
+
+@pytest.mark.parametrize("others", ["CT1", "*"])
+@pytest.mark.parametrize("subject", [SUBJECT, (), (*SUBJECT, ("1.2.3.4", "unnamed"))])
+def test_a_stranger_where_others_show_certificates_is_let_in_by_its_own_alone(
+    others: str, subject: tuple[tuple[str, str], ...]
+) -> None:
+    allowed = [
+        AllowedCaller(ae_title="CT1", certificate="CN=ct1"),
+        AllowedCaller(ae_title=others, address="::1"),
+    ]
+    stranger = Caller("CT9", "10.0.0.9", PeerCertificate(subject, "ab" * 32))
+    advice = how_to_allow(allowed, stranger)
+    text = advice.partition("If it may send, add ")[2].removesuffix(" there and restart the node")
+    named = AllowedCaller.model_validate(tomllib.loads(f"entry = {text}")["entry"])
+    assert is_allowed([named], stranger)
+    another = PeerCertificate((("commonName", "ct8"),), "cd" * 32)
+    assert not is_allowed([named], replace(stranger, certificate=another))
+    without = how_to_allow(allowed, replace(stranger, certificate=None))
+    assert without == "It showed no certificate, as others there have to: if it may send, give it one first"
 
 
 def test_who_calls_from_elsewhere_is_said_to() -> None:
