@@ -17,6 +17,7 @@ from training.errors import BrokenDataError
 
 Batch = tuple[Tensor, ...]
 Losses = Mapping[str, Tensor]
+_SEEDS_APART = 1_000_003
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,7 @@ def fit(
     out: Path,
     schedule: Schedule,
     *,
+    seed: int = 1,
     resume: bool = True,
     device: str = "cpu",
     progress: Progress | None = None,
@@ -64,7 +66,8 @@ def fit(
     """Train ``network`` in place and leave it with the weights that validated best.
 
     batch: the batch of a step, from the step's number alone, so that a resumed run sees what an unbroken
-    one would have seen. validate: figures of the averaged weights; ``score`` is the one to raise.
+    one would have seen. seed: of what the network draws itself, such as what it drops out, in each step anew
+    for the same reason. validate: figures of the averaged weights; ``score`` is the one to raise.
     Writes ``checkpoint.pt``, ``best.pt``, ``history.json`` and ``curves.png`` into ``out``.
     """
     out.mkdir(parents=True, exist_ok=True)
@@ -125,6 +128,7 @@ def fit(
         while history.step < schedule.steps:
             if schedule.minutes is not None and time.monotonic() - started > 60 * schedule.minutes:
                 break
+            torch.manual_seed(seed * _SEEDS_APART + history.step)
             inputs = tuple(t.to(device) for t in batch(history.step))
             with torch.autocast(kind, dtype=torch.bfloat16, enabled=brief):
                 parts = loss(network, inputs)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -59,6 +60,26 @@ def test_a_run_that_was_stopped_goes_on_as_if_it_never_had_been(tmp_path: Path, 
     assert history.step == 40
     for a, b in zip(whole.parameters(), resumed.parameters(), strict=True):
         assert torch.equal(a, b)
+
+
+def test_what_a_run_drops_out_follows_from_its_seed_and_the_step_alone(tmp_path: Path) -> None:
+    def weights(run: str, seed: int, batch: Callable[[int], Batch] = line) -> Tensor:
+        torch.manual_seed(0)
+        network = nn.Sequential(nn.Linear(1, 8), nn.Dropout(0.5), nn.Linear(8, 1))
+        schedule = Schedule(30, 0.1, validate_every=30, checkpoint_every=10)
+        fit(network, batch, squared, closeness, tmp_path / run, schedule, seed=seed)
+        return torch.cat([each.flatten() for each in network.state_dict().values()])
+
+    def stops_at_15(step: int) -> Batch:
+        if step == 15:
+            raise InterruptedError
+        return line(step)
+
+    whole = weights("whole", 3)
+    with pytest.raises(InterruptedError):
+        weights("part", 3, stops_at_15)
+    assert torch.equal(weights("part", 3), whole)
+    assert not torch.equal(weights("other", 4), whole)
 
 
 def test_until_the_rate_falls_a_run_does_not_depend_on_its_length(tmp_path: Path) -> None:

@@ -169,21 +169,18 @@ def train_characteriser(
         network.load_state_dict(torch.load(start, map_location="cpu", weights_only=True))
     batches = CropBatches(crops, seed, batch_size)
 
-    def batch(step: int) -> Batch:
-        torch.manual_seed(seed * 1_000_003 + step)  # what is dropped out follows from the step alone
-        return batches(step)
-
     def validate(network: nn.Module) -> Mapping[str, float]:
         found = figures(network, held_out, device)
         return {**found, "score": sum(found.values())}
 
     history = fit(
         network,
-        batch,
+        batches,
         loss,
         validate,
         out,
         schedule,
+        seed=seed,
         resume=resume,
         device=device,
         title="characteriser",

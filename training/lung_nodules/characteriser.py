@@ -179,12 +179,7 @@ def train_characteriser(
     network = Characteriser(activation)
     if start is not None:
         network.go_on_from(torch.load(start, map_location="cpu", weights_only=True))
-
     source = CandidateSource(candidates, seed, batch_size)
-
-    def batch(step: int) -> Batch:
-        torch.manual_seed(seed * 1_000_003 + step)  # what is dropped out follows from the step alone
-        return source(step)
 
     def validate(network: nn.Module) -> Mapping[str, float]:
         found = figures(network, held_out, device)
@@ -192,11 +187,12 @@ def train_characteriser(
 
     history = fit(
         network,
-        batch,
+        source,
         characteriser_loss,
         validate,
         out,
         schedule,
+        seed=seed,
         resume=resume,
         device=device,
         title="characteriser",

@@ -212,6 +212,7 @@ def train_hot_spots(
         validate,
         out,
         schedule,
+        seed=seed,
         resume=resume,
         device=device,
         title="hot spots",
