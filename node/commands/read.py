@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from node.commands.findings_table import findings_table, guidelines_table
@@ -20,8 +21,7 @@ def read(study: Path, priors: Sequence[Path], out: Path, settings: Settings) -> 
         OutputError: ``out`` cannot be written to.
     """
     silence_quotes()
-    _make_writable(out)
-    with progress() as bar:
+    with _writable(out), progress() as bar:
         task = bar.add_task("looking for the study", total=1.0)
         readings = read_study(
             study,
@@ -40,11 +40,25 @@ def read(study: Path, priors: Sequence[Path], out: Path, settings: Settings) -> 
     terminal.print(f"  {out / 'reading.json'}")
 
 
-def _make_writable(out: Path) -> None:
+@contextmanager
+def _writable(out: Path) -> Iterator[None]:
+    """Folders that were made for ``out`` and took nothing do not stay."""
+    new = _make_writable(out)
     try:
+        yield
+    finally:
+        with suppress(OSError):
+            for folder in new:
+                folder.rmdir()
+
+
+def _make_writable(out: Path) -> list[Path]:
+    """Returns the folders that were made for it, the innermost first."""
+    try:
+        new = [folder for folder in (out, *out.parents) if not folder.exists()]
         out.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=out):
-            pass
+            return new
     except OSError as error:
         raise OutputError(
             f"--out {out} cannot be written to: {error.strerror or error}; choose another folder."

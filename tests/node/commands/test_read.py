@@ -99,12 +99,15 @@ def two_studies(folder: Path) -> None:
         image.save_as(path)
 
 
-def says_in_a_sentence(folder: Path, make: Callable[[Path], None], said: str) -> None:
+def says_in_a_sentence_and_leaves_nothing(folder: Path, make: Callable[[Path], None], said: str) -> None:
     make(folder / "study")
-    result = read(folder / "study", folder / "out")
+    result = read(folder / "study", folder / "results" / "out")
     assert is_one_sentence(result), result.output
     assert said in result.stderr
-    assert not list((folder / "out").rglob("*.dcm"))
+    assert not (folder / "results").exists()
+    (folder / "mine").mkdir()
+    assert is_one_sentence(read(folder / "study", folder / "mine"))
+    assert (folder / "mine").is_dir()
 
 
 @pytest.mark.parametrize(
@@ -117,20 +120,20 @@ def says_in_a_sentence(folder: Path, make: Callable[[Path], None], said: str) ->
         (two_studies, "holds 2 studies"),
     ],
 )
-def test_a_folder_without_a_study_to_read_is_said_in_a_sentence(
+def test_a_folder_without_a_study_to_read_is_said_in_a_sentence_and_leaves_nothing(
     tmp_path: Path, make: Callable[[Path], None], said: str
 ) -> None:
-    says_in_a_sentence(tmp_path, make, said)
+    says_in_a_sentence_and_leaves_nothing(tmp_path, make, said)
 
 
 @pytest.mark.parametrize(
     ("make", "said"),
     [(no_pixels, "overread: inference failed: "), (absurd_spacing, "PixelSpacing of 0 x")],
 )
-def test_a_series_that_cannot_be_read_is_said_in_a_sentence(
+def test_a_series_that_cannot_be_read_is_said_in_a_sentence_and_leaves_nothing(
     tmp_path: Path, shipped_models: None, make: Callable[[Path], None], said: str
 ) -> None:
-    says_in_a_sentence(tmp_path, make, said)
+    says_in_a_sentence_and_leaves_nothing(tmp_path, make, said)
 
 
 def test_stages_are_called_as_on_the_status_page_but_nothing_is_sent() -> None:
