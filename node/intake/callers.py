@@ -73,15 +73,13 @@ def _entry(caller: Caller) -> AllowedCaller | None:
 
 def _with_certificate(entry: AllowedCaller, shown: PeerCertificate) -> AllowedCaller:
     """By its subject, which the next certificate has too; by its fingerprint where that cannot be written."""
+    fingerprint = f"sha256:{shown.fingerprint}"
     try:
-        named = AllowedCaller.model_validate(entry.model_dump() | {"certificate": shown.subject})
+        return AllowedCaller.model_validate(
+            entry.model_dump() | {"certificate": shown.subject or fingerprint}
+        )
     except ValidationError:
-        named = entry
-    return (
-        named
-        if named.certificate
-        else named.model_copy(update={"certificate": f"sha256:{shown.fingerprint}"})
-    )
+        return entry.model_copy(update={"certificate": fingerprint})
 
 
 def _toml(entry: AllowedCaller) -> str:
