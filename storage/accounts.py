@@ -57,13 +57,26 @@ def find(session: Session, name: str) -> Account | None:
     return _account(user) if user else None
 
 
-def add(session: Session, name: str, role: Role, password_hash: str) -> None:
+def check_free(session: Session, name: str) -> None:
     """
     Raises:
         AccountError: the name is taken.
     """
     if _user(session, name) is not None:
         raise AccountError(f"There is an account {name!r} already.")
+
+
+def check_known(session: Session, name: str) -> None:
+    """
+    Raises:
+        AccountError: there is no such account.
+    """
+    _existing(session, name)
+
+
+def add(session: Session, name: str, role: Role, password_hash: str) -> None:
+    """Raises: AccountError: the name is taken."""
+    check_free(session, name)
     session.add(User(name=name, role=role, password_hash=password_hash, created_at=now()))
     session.flush()
 

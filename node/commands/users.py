@@ -43,8 +43,10 @@ def add_user(settings: Settings, name: str, role: Role, password_file: Path | No
         UsersError: the two passwords differ, or there is none.
     """
     name = checked_name(name)
-    kept = hashed(name, _password(password_file))
     database = _database(settings)
+    with database.snapshot() as session:
+        accounts.check_free(session, name)
+    kept = hashed(name, _password(password_file))
     with database.session() as session:
         accounts.add(session, name, role, kept)
         audit.note(session, "account", BY, f"made the account {name!r} ({role})")
@@ -55,9 +57,11 @@ def add_user(settings: Settings, name: str, role: Role, password_file: Path | No
 
 
 def set_password(settings: Settings, name: str, password_file: Path | None) -> None:
-    """As ``add_user``; every login of the account ends."""
-    kept = hashed(name, _password(password_file))
+    """As ``add_user``, of an account that there is; every login of it ends."""
     database = _database(settings)
+    with database.snapshot() as session:
+        accounts.check_known(session, name)
+    kept = hashed(name, _password(password_file))
     with database.session() as session:
         accounts.set_password(session, name, kept)
         audit.note(session, "account", BY, f"set the password of {name!r}")

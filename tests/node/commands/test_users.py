@@ -110,6 +110,22 @@ def test_a_database_that_fails_is_told_in_a_sentence(monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.parametrize(
+    ("arguments", "said"),
+    [(["password", "zoe"], "no account 'zoe'"), (["add", "anna"], "an account 'anna' already")],
+)
+def test_nobody_is_asked_for_a_password_that_would_be_for_nothing(
+    arguments: list[str], said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    overread("users", "add", "anna", typed=PASSWORD + "\n")
+    asked: list[object] = []
+    monkeypatch.setattr("node.commands.users._password", asked.append)
+    result = overread("users", *arguments)
+    assert result.exit_code == 1
+    assert said in result.stderr
+    assert not asked
+
+
+@pytest.mark.parametrize(
     ("arguments", "typed", "said"),
     [
         (["add", "anna"], "short\n", "12 to 1024 characters"),
