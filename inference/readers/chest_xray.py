@@ -23,7 +23,8 @@ from inference.readers.radiograph import (
     Corners,
     Floats,
     around,
-    largest_part,
+    of_one_part,
+    on_picture,
     sampled,
     square,
 )
@@ -73,22 +74,23 @@ def _read_one(pictures: Pictures, index: int, engine: Engine, catalogue: Catalog
     whole = square(pixels)
     picture = sampled(pixels, whole, LUNGS_SIZE)
     prepared = time.perf_counter()
-    drawn = engine.infer(LUNGS, {"picture": picture[None, None]})["lungs"][0].astype(np.float32)
-    both = [largest_part(side >= 0.5) for side in drawn]
-    if not all(side.mean() >= _LEAST_LUNGS / 2 for side in both):
+    outlined = engine.infer(LUNGS, {"picture": picture[None, None]})["lungs"][0].astype(np.float32)
+    sides = [of_one_part(side) for side in outlined]
+    drawn = [side >= 0.5 for side in sides]
+    if not all(side.mean() >= _LEAST_LUNGS / 2 for side in drawn):
         raise UnreadableSeriesError(
             "No two lungs can be made out on this picture; send an upright frontal chest radiograph, PA "
             "or AP."
         )
-    close = around(both[0] | both[1], whole)
+    close = around(drawn[0] | drawn[1], whole)
     outputs = engine.infer(FINDINGS, {"picture": sampled(pixels, close, FINDINGS_SIZE)[None, None]})
     inferred = time.perf_counter()
     card = findings.card
     classes = _classes(card, outputs["probability"][0])
     image_uid, frame = pictures.images[index] or ("", None)
     segments = tuple(
-        _segment(label, drawn[k] * both[k], whole, turn, pictures, index)
-        for k, label in enumerate(lungs.card.output("lungs").labels)
+        _segment(label, side, turn, pictures, index)
+        for label, side in zip(lungs.card.output("lungs").labels, sides, strict=True)
     )
     boxes = [
         _on_its_side(_salient(found, evidence, close, turn, image_uid, frame), segments)
@@ -143,15 +145,9 @@ def _classes(card: ModelCard, probabilities: Floats) -> tuple[ClassProbability, 
     )
 
 
-def _segment(
-    label: CodedLabel, probability: Floats, whole: Corners, turn: Turn, pictures: Pictures, index: int
-) -> Segment:
+def _segment(label: CodedLabel, probability: Floats, turn: Turn, pictures: Pictures, index: int) -> Segment:
     """A lung on the picture's own pixels; its area in the detector's plane where the spacing is known."""
-    rows, columns = turn.shape[::-1] if turn.transposed else turn.shape
-    side = max(rows, columns)
-    large = np.asarray(Image.fromarray(probability).resize((side, side), Image.Resampling.BILINEAR)) >= 0.5
-    top, left = int(-whole[1]), int(-whole[0])
-    mask = turn.stored(large[top : top + rows, left : left + columns])
+    mask = turn.stored(on_picture(probability, turn.upright_shape))
     spacing = pictures.views[index].spacing_mm
     area = None if spacing is None else float(mask.sum()) * spacing[0] * spacing[1]
     return Segment(label.meaning, _code(label), area_mm2=area, mask=Mask((index, 0, 0), mask[None]))
@@ -161,7 +157,7 @@ def _salient(
     found: ClassProbability, evidence: Floats, close: Corners, turn: Turn, image_uid: str, frame: int | None
 ) -> Finding:
     """A box around the strongest evidence: where it is at least half of its peak, and hangs together."""
-    rows, columns = turn.shape[::-1] if turn.transposed else turn.shape
+    rows, columns = turn.upright_shape
     size = 8 * evidence.shape[0]
     fine = np.asarray(
         Image.fromarray(evidence.astype(np.float32)).resize((size, size), Image.Resampling.BICUBIC)

@@ -53,6 +53,25 @@ def largest_part(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
     return largest
 
 
+def of_one_part(probability: Floats) -> Floats:
+    """A probability (rows, columns), zero where it is one half or more apart from the largest place where it
+    is. What is less than half stays: it tells, between pixels, where that place ends."""
+    drawn = probability >= 0.5
+    return np.where(drawn & ~largest_part(drawn), np.float32(0), probability)
+
+
+def on_picture(probability: Floats, shape: tuple[int, int]) -> npt.NDArray[np.bool_]:
+    """Where a probability is one half or more, on the pixels of a picture of ``shape``, (rows, columns).
+
+    probability: (size, size), of the ``square`` around the whole picture.
+    """
+    rows, columns = shape
+    side = max(shape)
+    large = Image.fromarray(probability).resize((side, side), Image.Resampling.BILINEAR)
+    top, left = (side - rows) // 2, (side - columns) // 2
+    return np.asarray(large)[top : top + rows, left : left + columns] >= 0.5
+
+
 def around(lungs: npt.NDArray[np.bool_], within: Corners) -> Corners:
     """The corners, in the picture's pixels, of the square around the lungs with a margin.
 

@@ -28,6 +28,11 @@ class Turn:
     mirrored: bool = False
     inverted: bool = False
 
+    @property
+    def upright_shape(self) -> tuple[int, int]:
+        """Rows and columns of the upright picture."""
+        return self.shape[::-1] if self.transposed else self.shape
+
     def upright(self, stored: npt.NDArray[T]) -> npt.NDArray[T]:
         """(rows, columns) as stored to the same picture upright."""
         turned = stored.T if self.transposed else stored
@@ -43,7 +48,7 @@ class Turn:
     def stored_point(self, at: Point) -> Point:
         """A place on the upright picture, (column, row, 0), where it lies on the stored one."""
         x, y, z = at
-        rows, columns = self.shape[::-1] if self.transposed else self.shape
+        rows, columns = self.upright_shape
         x = columns - 1 - x if self.mirrored else x
         y = rows - 1 - y if self.inverted else y
         return (y, x, z) if self.transposed else (x, y, z)

@@ -1,0 +1,34 @@
+"""How lungs that were drawn small come to lie on the radiograph itself."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from inference.readers.radiograph import Floats, of_one_part, on_picture
+
+
+def disc(radius: float, column: float = 64) -> Floats:
+    """128 x 128 values that fall from 1 to 0 within eight pixels around the border of a disc."""
+    rows, columns = np.indices((128, 128)) + 0.5
+    distance = np.hypot(rows - 64, columns - column)
+    return np.clip((radius + 4 - distance) / 8, 0, 1).astype(np.float32)
+
+
+def test_a_lung_ends_where_its_probability_passes_one_half_between_pixels() -> None:
+    drawn = on_picture(of_one_part(disc(20)), (1024, 1024))
+    assert np.sqrt(drawn.sum() / np.pi) / 8 == pytest.approx(20, abs=0.1)
+
+
+def test_what_lies_apart_from_a_lung_is_not_drawn() -> None:
+    both = np.maximum(disc(20, 40), disc(8, 100))
+    drawn = on_picture(of_one_part(both), (512, 512))
+    assert drawn[:, :256].any() and not drawn[:, 340:].any()
+
+
+def test_a_lung_lies_on_a_picture_of_any_shape_where_the_square_around_it_says() -> None:
+    for shape in ((512, 401), (300, 512)):
+        drawn = on_picture(disc(20), shape)
+        assert drawn.shape == shape
+        middle = np.argwhere(drawn).mean(0) + 0.5
+        assert np.allclose(middle, (shape[0] / 2, shape[1] / 2), atol=1)
