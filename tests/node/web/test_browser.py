@@ -194,6 +194,20 @@ def test_results_of_earlier_revisions_are_folded_away_and_stay_as_somebody_left_
     expect(shown).to_have_count(6)
 
 
+def test_each_part_of_a_page_has_a_name_of_its_own(
+    new_page: NewPage, database: Database, data_dir: Path
+) -> None:
+    with database.session() as session:
+        study = rows.add_study(session)
+        for _ in range(2):
+            rows.read_and_deliver(session, study, data_dir, findings=2)
+    page = new_page(f"studies/{study.uid}")
+    page.get_by_text("Those of 1 earlier revision").click()
+    named = re.findall(r'- region "([^"]+)"', page.locator("body").aria_snapshot())
+    assert {"Series", "Timeline"} < set(named)
+    assert sorted(named) == sorted(set(named))
+
+
 def test_a_page_whose_morphing_did_not_load_still_tells_the_time(
     new_page: NewPage, database: Database
 ) -> None:
