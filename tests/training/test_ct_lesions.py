@@ -139,6 +139,7 @@ def test_a_real_scan_gives_patches_away_from_its_known_lesions(tmp_path: Path) -
     shard = Shard.opened(tmp_path, name)
     assert len(shard) > 5
     assert any(spot.site is None for spots in shard.spots for spot in spots)
+    assert real_shard(RealBackground("block", hu, grid), tmp_path, rounds=3) != name
     everywhere = RealBackground("sick", hu, grid, (((120.0, 120.0, 70.0), 400.0),))
     with pytest.raises(ValueError, match="no patch"):
         real_shard(everywhere, tmp_path, rounds=1)

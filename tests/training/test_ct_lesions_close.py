@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,11 +12,12 @@ import torch
 from inference.card import ModelCard
 from inference.engine import Tensors
 from inference.volume import Volume
-from training.ct_lesions import cards, searched
+from training.ct_lesions import cards, recipe, searched
 from training.ct_lesions.characteriser import CropBatches, batched, figures, losses
-from training.ct_lesions.crops import AROUND, SHAPE, UNKNOWN, Crop, crop_spacing, cut, kept
+from training.ct_lesions.crops import AROUND, SHAPE, UNKNOWN, Crop, crop_spacing, cut, kept_crops
 from training.ct_lesions.looks import KINDS, LOOKS, kind_of, look_of
-from training.ct_lesions.networks import Characteriser
+from training.ct_lesions.networks import Characteriser, LesionNet
+from training.ct_lesions.recipe import FIRST_CROPS, Plan
 from training.ct_lesions.searched import Slab, phantom_crops, real_crops
 from training.phantoms.bodies import Placed, random_lesions
 from training.phantoms.fields import Array, Grid
@@ -135,18 +137,47 @@ def test_what_lies_beyond_the_scan_is_air() -> None:
 
 
 def test_crops_are_kept_and_not_cut_again(tmp_path: Path, crops: list[Crop]) -> None:
-    path = tmp_path / "kept.npz"
-    kept(path, lambda: crops[:5])
+    path = tmp_path / "trunk"
+    kept_crops(path, (), lambda: crops[:5])
 
     def again() -> list[Crop]:
         raise AssertionError("they are there")
 
-    for one, other in zip(kept(path, again), crops, strict=False):
+    for one, other in zip(kept_crops(path, (), again), crops, strict=False):
         np.testing.assert_array_equal(one.close, other.close)
         np.testing.assert_array_equal(one.mask, other.mask)
         assert (one.site, one.malignant, one.spacing_mm) == (other.site, other.malignant, other.spacing_mm)
         assert one.kind == other.kind
         np.testing.assert_array_equal(one.look, other.look)
+
+
+def test_another_first_network_has_its_marks_cut_anew(
+    tmp_path: Path, crops: list[Crop], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cut_of: list[int] = []
+
+    def phantom_crops_of(seed: int, *_: object) -> list[Crop]:
+        cut_of.append(seed)
+        return crops[:2]
+
+    monkeypatch.setattr(recipe, "phantom_crops", phantom_crops_of)
+    first = LesionNet(widths=(16, 16, 16, 16))
+
+    def cut_for(network: LesionNet, run: str, plan: Plan) -> list[int]:
+        cut_of.clear()
+        recipe.export_detector(network, tmp_path / run, version=1, data=[], metrics=[])
+        learned, checked = recipe.prepare((), tmp_path / run, tmp_path / "crops", plan)
+        assert (len(learned), len(checked)) == (2, 2)
+        return list(cut_of)
+
+    plan = Plan(crop_trunks=2)
+    seeds = [FIRST_CROPS, FIRST_CROPS + 1]
+    assert cut_for(first, "one", plan) == seeds
+    assert cut_for(first, "two", plan) == []
+    assert cut_for(first, "two", replace(plan, lesions_each=3)) == seeds
+    with torch.no_grad():
+        first.inside.bias += 1e-3
+    assert cut_for(first, "three", plan) == seeds
 
 
 def test_how_a_lesion_looks_is_told_where_such_lesions_have_it_and_differs_by_malignancy() -> None:

@@ -16,10 +16,10 @@ from inference.engine.embedded import EmbeddedEngine
 from inference.parity import verify
 from training.detection.networks import ACTIVATIONS
 from training.evaluate import evaluate
-from training.lung_nodules import backgrounds, cards, phantom_scans
+from training.lung_nodules import backgrounds, cards, phantom_scans, recipe
 from training.lung_nodules.backgrounds import Background, lung_depth, real_background
 from training.lung_nodules.characteriser import characteriser_losses, overlap
-from training.lung_nodules.crops import SHAPE, Stack
+from training.lung_nodules.crops import SHAPE, Candidate, Stack
 from training.lung_nodules.detector import detector_losses, stacked
 from training.lung_nodules.masses import draw_shown, large_candidates
 from training.lung_nodules.mining import scan_candidates
@@ -162,6 +162,35 @@ def test_a_card_counts_what_was_learned_from_and_not_what_chose_the_weights(luna
     assert counted == {"chest phantoms": 40, "other chest phantoms": 36, f"{one.name} alone": 1, "LUNA16": 1}
     none_large = data_of_cards(TINY, sources, ())[cards.CHARACTERISER]
     assert [row["name"] for row in none_large] == ["chest phantoms", "LUNA16"]
+
+
+def test_another_detector_has_its_marks_cut_anew(
+    tmp_path: Path, luna16_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    searched_seeds: list[int] = []
+
+    def searched_by(_: Detector, seed: int, *__: int) -> list[Candidate]:
+        searched_seeds.append(seed)
+        return []
+
+    monkeypatch.setattr(recipe, "searched", searched_by)
+    sources, plan = luna16(luna16_folder), replace(TINY, crop_chests=2)
+
+    def cut_for(detector: Detector, sources: Sources, plan: Plan) -> tuple[list[int], int]:
+        searched_seeds.clear()
+        learned, _ = recipe.prepare(detector, sources, tmp_path, plan)
+        return sorted(searched_seeds), len(learned)
+
+    detector = Detector(width=8)
+    (one, other), seeds = sources.scans, [2000, 2001]
+    assert cut_for(detector, sources, plan) == (seeds, 6)
+    assert cut_for(detector, sources, plan) == ([], 6)
+    assert cut_for(detector, sources, replace(plan, nodules_each=3)) == (seeds, 6)
+    more = Sources(scans=(replace(one, nodules=2 * one.nodules), other))
+    assert cut_for(detector, more, plan) == ([], 8)
+    with torch.no_grad():
+        detector.head[1].bias[0] += 1
+    assert cut_for(detector, sources, plan) == (seeds, 6)
 
 
 @pytest.mark.usefixtures("thin_slabs")

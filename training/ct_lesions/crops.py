@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +13,7 @@ from inference.findings import Point
 from inference.resample import AIR_HU, sample_crops
 from inference.volume import Volume
 from training.ct_lesions.looks import UNKNOWN_KIND, UNKNOWN_LOOK, kind_of, look_of
+from training.kept import Arrays, kept
 from training.phantoms.bodies import Recipe
 from training.phantoms.fields import Array
 
@@ -93,18 +93,9 @@ def _whole(hu: Array) -> npt.NDArray[np.int16]:
     return np.clip(np.rint(hu), AIR_HU, 3071).astype(np.int16)
 
 
-def kept(path: Path, make: Callable[[], Sequence[Crop]]) -> list[Crop]:
-    """The crops in ``path`` (``.npz``), or where it is not there those of ``make``, then kept there."""
-    names = [field.name for field in fields(Crop)]
-    if not path.exists():
-        crops = make()
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_suffix(".part.npz")
-        cut_out: dict[str, Any] = {name: np.array([getattr(c, name) for c in crops]) for name in names}
-        np.savez(part, **cut_out)
-        part.replace(path)
-    with np.load(path) as saved:
-        columns = {name: saved[name] for name in names}
+def kept_crops(path: Path, made_from: Iterable[object], make: Callable[[], Sequence[Crop]]) -> list[Crop]:
+    """The crops of ``make``, or of an earlier run that made them from the same (``training.kept.kept``)."""
+    columns = kept(path, made_from, lambda: _as_arrays(make()))
     return [
         Crop(
             columns["close"][i],
@@ -120,3 +111,7 @@ def kept(path: Path, make: Callable[[], Sequence[Crop]]) -> list[Crop]:
         )
         for i in range(len(columns["lesion"]))
     ]
+
+
+def _as_arrays(crops: Sequence[Crop]) -> Arrays:
+    return {field.name: np.array([getattr(crop, field.name) for crop in crops]) for field in fields(Crop)}

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from inference.findings import Point
+from training.kept import digest
 from training.phantoms.abdomen import abdomen_anatomy
 from training.phantoms.acquisition import Scan
 from training.phantoms.bodies import Placed, place, place_in, random_lesions
@@ -27,6 +28,7 @@ SPACING_MM = 2.0
 SIZE = 64
 TRUNK_GRID = Grid.centred((300, 140, 190), (SPACING_MM,) * 3, (-170.0, -5.0, 0.0))
 _LESIONS = 16
+_PHANTOM_ROUNDS = 6
 _AROUND, _ANYWHERE = 10, 4
 _KEPT_CLEAR_MM = 12.0
 
@@ -51,7 +53,7 @@ class RealBackground:
     kept_clear: tuple[tuple[Point, float], ...] = ()
 
 
-def phantom_shard(seed: int, folder: Path, rounds: int = 6) -> str:
+def phantom_shard(seed: int, folder: Path) -> str:
     """Patches of the trunk of patient ``seed``, from ``folder`` where they lie already; their name."""
     name = f"trunk-{seed}"
     if not (folder / f"{name}.json").exists():
@@ -59,7 +61,7 @@ def phantom_shard(seed: int, folder: Path, rounds: int = 6) -> str:
         phase = Phase.drawn(np.random.default_rng([seed, 61]))
         clean = render_trunk(patient, TRUNK_GRID, phase)
         patches = []
-        for number in range(rounds):
+        for number in range(_PHANTOM_ROUNDS):
             labels, places, scans = (np.random.default_rng([seed, number, k]) for k in (62, 63, 64))
             hu = clean.copy()
             placed = place_in(patient, hu, TRUNK_GRID, random_lesions(labels, _LESIONS), places, phase)
@@ -69,9 +71,10 @@ def phantom_shard(seed: int, folder: Path, rounds: int = 6) -> str:
 
 
 def real_shard(background: RealBackground, folder: Path, rounds: int = 50) -> str:
-    """Patches of a real scan with lesions drawn into it; none of them holds a known lesion. Many rounds: a
-    network that meets the same few lesions in a scan again and again learns them by heart."""
-    name = f"real-{background.name}"
+    """Patches of a real scan with lesions drawn into it; none of them holds a known lesion. From ``folder``
+    where they lie already, made with the same places kept clear. Many rounds: a network that meets the same
+    few lesions in a scan again and again learns them by heart."""
+    name = f"real-{background.name}-{digest(background.kept_clear, rounds)}"
     if not (folder / f"{name}.json").exists():
         hosts = scan_hosts(background.hu, background.grid)
         patches = []

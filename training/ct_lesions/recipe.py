@@ -22,7 +22,7 @@ from inference.resample import resample
 from inference.volume import Volume, load_volume
 from training.ct_lesions import cards
 from training.ct_lesions.characteriser import train_characteriser
-from training.ct_lesions.crops import AROUND, SHAPE, Crop, kept
+from training.ct_lesions.crops import AROUND, SHAPE, Crop, kept_crops
 from training.ct_lesions.detector import train_detector
 from training.ct_lesions.networks import (
     Characteriser,
@@ -126,21 +126,25 @@ def prepare(
     scans: Sequence[RealScan], repository: Path, folder: Path, plan: Plan
 ) -> tuple[list[Crop], list[Crop]]:
     """Crops to learn from, and those of other phantoms that choose the weights, about the marks of the first
-    network in ``repository``. They are kept in ``folder``."""
+    network in ``repository``. They are kept in ``folder``, each file named by what it was made from."""
     catalogue = Catalogue(repository)
     engine = EmbeddedEngine(catalogue)
     card = catalogue.find(cards.NAME).card
+    marked_by = card.sha256, card.operating_points, card.postprocess
 
     def of_phantom(seed: int) -> list[Crop]:
         make = partial(phantom_crops, seed, plan.scans_each, plan.lesions_each, engine, card)
-        return kept(folder / f"trunk-{seed}-{plan.scans_each}x{plan.lesions_each}.npz", make)
+        made_from = *marked_by, plan.scans_each, plan.lesions_each
+        return kept_crops(folder / f"trunk-{seed}", made_from, make)
 
     def of_scan(scan: RealScan) -> list[Crop]:
+        rounds = _REAL_ROUNDS * plan.scans_each
+
         def make() -> list[Crop]:
-            rounds = _REAL_ROUNDS * plan.scans_each
             return real_crops(loaded(scan), scan.kept_clear, rounds, plan.lesions_each, engine, card)
 
-        return kept(folder / f"real-{scan.name}-{plan.scans_each}x{plan.lesions_each}.npz", make)
+        made_from = *marked_by, scan.kept_clear, rounds, plan.lesions_each
+        return kept_crops(folder / f"real-{scan.name}", made_from, make)
 
     seeds = range(FIRST_CROPS, FIRST_CROPS + plan.crop_trunks)
     crops = [of_phantom(seed) for seed in track(seeds, "marks in phantoms")]

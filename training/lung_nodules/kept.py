@@ -2,34 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
 
+from training.kept import Arrays, kept
 from training.lung_nodules.crops import SHAPE, Candidate
 
 
-def kept_candidates(path: Path, make: Callable[[], Sequence[Candidate]]) -> list[Candidate]:
-    """The candidates in ``path`` (``.npz``), or where it is not there those of ``make``, then kept there."""
-    if not path.exists():
-        _save(path, make())
-    with np.load(path) as kept:
-        hu, mask, rest = kept["hu"], kept["mask"], kept["rest"]
+def kept_candidates(
+    path: Path, made_from: Iterable[object], make: Callable[[], Sequence[Candidate]]
+) -> list[Candidate]:
+    """The candidates of ``make``, or of an earlier run that made them from the same
+    (``training.kept.kept``)."""
+    arrays = kept(path, made_from, lambda: _as_arrays(make()))
     return [
-        Candidate(h, m, float(r[0]), float(r[1]), float(r[2]), int(r[3]), bool(r[4]))
-        for h, m, r in zip(hu, mask, rest, strict=True)
+        Candidate(hu, mask, float(r[0]), float(r[1]), float(r[2]), int(r[3]), bool(r[4]))
+        for hu, mask, r in zip(arrays["hu"], arrays["mask"], arrays["rest"], strict=True)
     ]
 
 
-def _save(path: Path, candidates: Sequence[Candidate]) -> None:
+def _as_arrays(candidates: Sequence[Candidate]) -> Arrays:
     rest = [(c.spacing_mm, c.nodule, c.malignancy, c.kind, c.real) for c in candidates]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(".part.npz")
-    np.savez(
-        part,
-        hu=np.array([c.hu for c in candidates], np.float16).reshape(-1, *SHAPE),
-        mask=np.array([c.mask for c in candidates], np.uint8).reshape(-1, *SHAPE),
-        rest=np.array(rest, np.float64).reshape(-1, 5),
-    )
-    part.replace(path)
+    return {
+        "hu": np.array([c.hu for c in candidates], np.float16).reshape(-1, *SHAPE),
+        "mask": np.array([c.mask for c in candidates], np.uint8).reshape(-1, *SHAPE),
+        "rest": np.array(rest, np.float64).reshape(-1, 5),
+    }

@@ -99,11 +99,16 @@ def learn(sources: Sources, out: Path, plan: Plan) -> Learned:
     detector.to("cpu")
     marked, checked = prepare(detector, sources, out / "candidates", plan)
     mistaken = kept_candidates(
-        out / "candidates" / "mistaken.npz", lambda: _mistaken(detector, sources.scans, real)
+        out / "candidates" / "mistaken",
+        (detector, *sources.scans),
+        lambda: _mistaken(detector, sources.scans, real),
     )
     empty = [real[s.name] for s in sources.scans if not (s.held_out or s.nodules or s.mistaken)]
+    lesion_free = [*chests[held:], *empty]
     large = kept_candidates(
-        out / "candidates" / "large.npz", lambda: _large(detector, [*chests[held:], *empty], plan.seed)
+        out / "candidates" / "large",
+        (detector, plan.seed, *((one.name, one.kept_clear) for one in lesion_free)),
+        lambda: _large(detector, lesion_free, plan.seed),
     )
     characteriser, _ = train_characteriser(
         [*marked, *mistaken, *large],
@@ -211,37 +216,47 @@ def prepare(
     detector: Detector, sources: Sources, folder: Path, plan: Plan
 ) -> tuple[list[Candidate], list[Candidate]]:
     """Candidates to learn from, and those that choose the weights: other phantoms, other patients. They are
-    kept in ``folder``."""
+    kept in ``folder``, each file named by what it was made from."""
     seeds = range(_FIRST_CROPS, _FIRST_CROPS + plan.crop_chests)
     held = _held(len(seeds))
 
-    def of_phantoms(part: Sequence[int]) -> list[Candidate]:
-        return [
-            c
-            for seed in track(part, "phantom candidates")
-            for c in searched(detector, seed, plan.scans_each, plan.nodules_each)
-        ]
+    def of_phantoms(name: str, part: range) -> list[Candidate]:
+        def make() -> list[Candidate]:
+            return [
+                c
+                for seed in track(part, "phantom candidates")
+                for c in searched(detector, seed, plan.scans_each, plan.nodules_each)
+            ]
 
-    scans = f"phantoms-{plan.crop_chests}x{plan.scans_each}x{plan.nodules_each}"
-    learned = kept_candidates(folder / f"{scans}.npz", lambda: of_phantoms(seeds[held:]))
-    checked = kept_candidates(folder / f"{scans}-checked.npz", lambda: of_phantoms(seeds[:held]))
+        made_from = detector, part, plan.scans_each, plan.nodules_each
+        return kept_candidates(folder / name, made_from, make)
+
+    learned = of_phantoms("phantoms", seeds[held:])
+    checked = of_phantoms("phantoms-checked", seeds[:held])
     lidc = sources.lidc
     if lidc is not None:
 
-        def of_patients(part: int, copies: int) -> list[Candidate]:
-            nodules = [n for n in read_slices(lidc) if n.split == "train"]
-            rng = np.random.default_rng([plan.seed, 111, part])
-            return lidc_candidates(split_by_patient(nodules, plan.seed)[part], rng, copies)
+        def of_patients(name: str, part: int, copies: int) -> list[Candidate]:
+            def make() -> list[Candidate]:
+                nodules = [n for n in read_slices(lidc) if n.split == "train"]
+                rng = np.random.default_rng([plan.seed, 111, part])
+                return lidc_candidates(split_by_patient(nodules, plan.seed)[part], rng, copies)
 
-        learned += kept_candidates(folder / "lidc.npz", lambda: of_patients(0, 2))
-        checked += kept_candidates(folder / "lidc-checked.npz", lambda: of_patients(1, 1))
+            return kept_candidates(folder / name, (plan.seed, *sources.lidc_tables()), make)
 
-    def of_scans(held_out: bool) -> list[Candidate]:
+        learned += of_patients("lidc", part=0, copies=2)
+        checked += of_patients("lidc-checked", part=1, copies=1)
+
+    def of_scans(name: str, held_out: bool) -> list[Candidate]:
         chosen = [s for s in sources.scans if s.held_out is held_out and (s.nodules or s.mistaken)]
-        return [c for s in track(chosen, "candidates of scans") for c in scan_candidates(s, plan.seed)]
 
-    learned += kept_candidates(folder / "scans.npz", lambda: of_scans(False))
-    checked += kept_candidates(folder / "scans-checked.npz", lambda: of_scans(True))
+        def make() -> list[Candidate]:
+            return [c for s in track(chosen, "candidates of scans") for c in scan_candidates(s, plan.seed)]
+
+        return kept_candidates(folder / name, (plan.seed, *chosen), make)
+
+    learned += of_scans("scans", held_out=False)
+    checked += of_scans("scans-checked", held_out=True)
     return learned, checked
 
 

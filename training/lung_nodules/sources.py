@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -30,7 +30,7 @@ class RealSeries:
     """
 
     name: str
-    load: Callable[[], Volume]
+    load: Callable[[], Volume] = field(repr=False)
     nodules: tuple[Nodule, ...] = ()
     kept_clear: tuple[tuple[Point, float], ...] = ()
     mistaken: tuple[Point, ...] = ()
@@ -49,6 +49,13 @@ class Sources:
 
     lidc: Path | None = None
     scans: tuple[RealSeries, ...] = ()
+
+    def lidc_tables(self) -> list[bytes]:
+        """What tells ``lidc`` from other data: its tables, and those its pixels' spacing is found by."""
+        if self.lidc is None:
+            return []
+        folders = self.lidc, self.lidc.parent / "luna16_annotations"
+        return [path.read_bytes() for folder in folders for path in sorted(folder.glob("*.csv"))]
 
 
 def lidc_and_scans(folder: Path) -> Sources:
