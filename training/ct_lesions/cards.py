@@ -8,6 +8,7 @@ from typing import Any
 from training.ct_lesions import crops
 from training.ct_lesions.networks import CLIP_HU, DIVIDE_HU
 from training.ct_lesions.patches import SPACING_MM
+from training.detection import cards as tensors
 from training.phantoms.masses import SITES, Site
 
 NAME = "ct-lesions"
@@ -60,7 +61,6 @@ def detector_card(
     metrics: Sequence[dict[str, Any]],
 ) -> dict[str, Any]:
     """``model.yaml`` of the first network, its weights' hash still missing."""
-    half = {"dims": [1, 1, -1, -1, -1], "stride": 2}
     return {
         "name": NAME,
         "version": version,
@@ -68,41 +68,16 @@ def detector_card(
         "readers": [_READER],
         "license": "Apache-2.0",
         "inputs": [
-            {
-                "tensor": "volume",
-                "dims": [1, 1, -1, -1, -1],
-                "axes": ["batch", "channel", "slice", "row", "column"],
-                "orientation": "LPS",
-                "spacing_mm": [SPACING_MM] * 3,
-                "units": "HU",
-                "intensity": _INTENSITY,
-                "multiple_of": [1, 1, 16, 16, 16],
-                "shapes": {
-                    "min": [1, 1, 16, 16, 16],
-                    "opt": [1, 1, 208, 160, 208],
-                    "max": [1, 1, 448, 256, 288],
-                },
-                "description": "the body, padded with -1024 HU",
-            }
+            tensors.whole_volume(
+                "the body", SPACING_MM, _INTENSITY, usual=(208, 160, 208), most=(448, 256, 288)
+            )
         ],
         "outputs": [
-            {
-                "tensor": "heatmap",
-                **half,
-                "kind": "heatmap",
-                "activation": "sigmoid",
-                "description": "probability that a lesion's centre lies here",
-            },
-            {
-                "tensor": "diameter_mm",
-                **half,
-                "kind": "regression",
-                "units": "mm",
-                "description": "diameter of the lesion whose centre lies here",
-            },
+            *tensors.centre_maps("lesion"),
             {
                 "tensor": "malignancy",
-                **half,
+                "dims": [1, 1, -1, -1, -1],
+                "stride": 2,
                 "kind": "probability",
                 "activation": "sigmoid",
                 "description": "probability that it is malignant",
@@ -126,7 +101,7 @@ def detector_card(
         ],
         "operating_points": thresholds,
         "postprocess": {"most_candidates": 90.0},
-        "parity": {"absolute": 2e-3, "relative": 2e-3},
+        "parity": tensors.PARITY,
         "training_data": list(data),
         "training_command": _COMMAND_ON_SCANS if any(one["kind"] == "real" for one in data) else _COMMAND,
         "metrics": list(metrics),
@@ -142,12 +117,6 @@ def characteriser_card(
     metrics: Sequence[dict[str, Any]],
 ) -> dict[str, Any]:
     """``model.yaml`` of the second network, its weights' hash still missing."""
-    close, around = [-1, 1, *crops.SHAPE], [-1, 1, *crops.AROUND]
-    axes = ["batch", "channel", "slice", "row", "column"]
-
-    def shapes(of_one: Sequence[int]) -> dict[str, list[int]]:
-        return {name: [most, *of_one] for name, most in (("min", 1), ("opt", 16), ("max", 64))}
-
     return {
         "name": CHARACTERISER,
         "version": version,
@@ -155,75 +124,40 @@ def characteriser_card(
         "readers": [_READER],
         "license": "Apache-2.0",
         "inputs": [
-            {
-                "tensor": "close",
-                "dims": close,
-                "axes": axes,
-                "orientation": "LPS",
-                "units": "HU",
-                "intensity": _INTENSITY,
-                "shapes": shapes(close[1:]),
-                "description": "the candidate in the middle, spacing by its diameter (see postprocess); "
+            tensors.candidates(
+                "close",
+                crops.SHAPE,
+                _INTENSITY,
+                "the candidate in the middle, spacing by its diameter (see postprocess); "
                 "-1024 HU where the scan does not reach",
-            },
-            {
-                "tensor": "spacing_mm",
-                "dims": [-1, 1],
-                "axes": ["batch", "value"],
-                "units": "mm",
-                "shapes": shapes([1]),
-                "description": "spacing of the rows and columns of close",
-            },
-            {
-                "tensor": "around",
-                "dims": around,
-                "axes": axes,
-                "orientation": "LPS",
-                "spacing_mm": [crops.AROUND_MM] * 3,
-                "units": "HU",
-                "intensity": _INTENSITY,
-                "shapes": shapes(around[1:]),
-                "description": "the same place, with what lies around it",
-            },
+            ),
+            tensors.spacing_of("the rows and columns of close"),
+            tensors.candidates(
+                "around",
+                crops.AROUND,
+                _INTENSITY,
+                "the same place, with what lies around it",
+                crops.AROUND_MM,
+            ),
         ],
         "outputs": [
-            {
-                "tensor": "mask",
-                "dims": close,
-                "kind": "mask",
-                "activation": "sigmoid",
-                "description": "probability of lying in the lesion",
-            },
-            {
-                "tensor": "lesion",
-                "dims": [-1, 1],
-                "kind": "probability",
-                "activation": "sigmoid",
-                "description": "probability of being a lesion at all",
-            },
-            {
-                "tensor": "site",
-                "dims": [-1, len(SITES)],
-                "kind": "probability",
-                "activation": "softmax",
-                "labels": _SITES,
-                "description": _WHERE,
-            },
+            tensors.mask("lesion", crops.SHAPE),
+            tensors.probability("lesion", "probability of being a lesion at all"),
+            tensors.classes("site", _SITES, _WHERE),
         ],
         "operating_points": thresholds,
         "postprocess": {
-            "pixels_across": crops.PIXELS_ACROSS,
-            "least_spacing_mm": crops.LEAST_SPACING_MM,
-            "most_spacing_mm": crops.MOST_SPACING_MM,
-            "slice_to_pixel": crops.SLICE_TO_PIXEL,
+            **tensors.crop_scale(
+                crops.PIXELS_ACROSS, crops.LEAST_SPACING_MM, crops.MOST_SPACING_MM, crops.SLICE_TO_PIXEL
+            ),
             "most_looks": 32.0,
             "least_lesion": 0.2,
             "least_long_axis_mm": 5.0,
             "nodule_share": 0.3,
             **EQUAL_WORDS,
         },
-        "parity": {"absolute": 1e-3, "relative": 1e-3},
-        "batching": {"max": 64, "preferred": [16]},
+        "parity": tensors.CLOSE_PARITY,
+        "batching": tensors.BATCHING,
         "training_data": list(data),
         "training_command": _COMMAND_ON_SCANS if any(one["kind"] == "real" for one in data) else _COMMAND,
         "metrics": list(metrics),

@@ -1,1 +1,1 @@
-"""What the detectors of every task share: their networks, targets and losses."""
+"""What the detectors of every task share: their networks, targets, losses, and what their cards say."""

@@ -5,6 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from training.detection import cards as tensors
+from training.lung_nodules import crops
+from training.lung_nodules.backgrounds import SPACING_MM
+
 DETECTOR = "lung-nodules-detector"
 CHARACTERISER = "lung-nodules-characteriser"
 _COMMAND = "overread train lung-nodules --data DIR --layout lidc-slices"
@@ -27,12 +31,16 @@ The second stage of the reader `lung-nodules`: looks closely at one candidate of
 says whether it is a nodule, of which type, and how suspicious readers would find it.
 """,
 }
-KINDS = (
+_KINDS = (
     ("solid", "Solid"),
     ("part-solid", "Part solid"),
     ("ground-glass", "Ground glass"),
     ("calcified", "Calcified"),
 )
+_KIND_LABELS = [
+    {"label": label, "scheme": "99OVERREAD", "value": label.upper(), "meaning": meaning}
+    for label, meaning in _KINDS
+]
 
 
 def detector_card(
@@ -49,44 +57,14 @@ def detector_card(
         "readers": ["lung-nodules"],
         "license": "Apache-2.0",
         "inputs": [
-            {
-                "tensor": "volume",
-                "dims": [1, 1, -1, -1, -1],
-                "axes": ["batch", "channel", "slice", "row", "column"],
-                "orientation": "LPS",
-                "spacing_mm": [1.5, 1.5, 1.5],
-                "units": "HU",
-                "intensity": _INTENSITY,
-                "multiple_of": [1, 1, 16, 16, 16],
-                "shapes": {
-                    "min": [1, 1, 16, 16, 16],
-                    "opt": [1, 1, 208, 192, 256],
-                    "max": [1, 1, 448, 320, 384],
-                },
-                "description": "the chest, padded with -1024 HU",
-            }
+            tensors.whole_volume(
+                "the chest", SPACING_MM, _INTENSITY, usual=(208, 192, 256), most=(448, 320, 384)
+            )
         ],
-        "outputs": [
-            {
-                "tensor": "heatmap",
-                "dims": [1, 1, -1, -1, -1],
-                "kind": "heatmap",
-                "stride": 2,
-                "activation": "sigmoid",
-                "description": "probability that a nodule's centre lies here",
-            },
-            {
-                "tensor": "diameter_mm",
-                "dims": [1, 1, -1, -1, -1],
-                "kind": "regression",
-                "stride": 2,
-                "units": "mm",
-                "description": "diameter of the nodule whose centre lies here",
-            },
-        ],
+        "outputs": tensors.centre_maps("nodule"),
         "operating_points": thresholds,
         "postprocess": {"most_candidates": 40.0, "most_large": 8.0, "least_large_mm": 20.0},
-        "parity": {"absolute": 2e-3, "relative": 2e-3},
+        "parity": tensors.PARITY,
         "training_data": list(data),
         "training_command": _COMMAND,
         "metrics": list(metrics),
@@ -102,7 +80,6 @@ def characteriser_card(
     metrics: Sequence[dict[str, Any]],
 ) -> dict[str, Any]:
     """``model.yaml`` of the characteriser, its weights' hash still missing."""
-    crop = [-1, 1, 12, 40, 40]
     return {
         "name": CHARACTERISER,
         "version": version,
@@ -110,70 +87,32 @@ def characteriser_card(
         "readers": ["lung-nodules"],
         "license": "Apache-2.0",
         "inputs": [
-            {
-                "tensor": "crop",
-                "dims": crop,
-                "axes": ["batch", "channel", "slice", "row", "column"],
-                "orientation": "LPS",
-                "units": "HU",
-                "intensity": _INTENSITY,
-                "shapes": {"min": [1, *crop[1:]], "opt": [16, *crop[1:]], "max": [64, *crop[1:]]},
-                "description": "the candidate in the middle, spacing by its diameter (see postprocess); "
+            tensors.candidates(
+                "crop",
+                crops.SHAPE,
+                _INTENSITY,
+                "the candidate in the middle, spacing by its diameter (see postprocess); "
                 "0 where the scan does not reach",
-            },
-            {
-                "tensor": "spacing_mm",
-                "dims": [-1, 1],
-                "axes": ["batch", "value"],
-                "units": "mm",
-                "shapes": {"min": [1, 1], "opt": [16, 1], "max": [64, 1]},
-                "description": "spacing of the crop's rows and columns",
-            },
+            ),
+            tensors.spacing_of("the crop's rows and columns"),
         ],
         "outputs": [
-            {
-                "tensor": "mask",
-                "dims": crop,
-                "kind": "mask",
-                "activation": "sigmoid",
-                "description": "probability of lying in the nodule",
-            },
-            {
-                "tensor": "nodule",
-                "dims": [-1, 1],
-                "kind": "probability",
-                "activation": "sigmoid",
-                "description": "probability of being a nodule at all",
-            },
-            {
-                "tensor": "malignancy",
-                "dims": [-1, 1],
-                "kind": "probability",
-                "activation": "sigmoid",
-                "description": "probability that readers would rate it 4 or 5 of 5 rather than 1 or 2",
-            },
-            {
-                "tensor": "kind",
-                "dims": [-1, 4],
-                "kind": "probability",
-                "activation": "softmax",
-                "labels": [
-                    {"label": label, "scheme": "99OVERREAD", "value": label.upper(), "meaning": meaning}
-                    for label, meaning in KINDS
-                ],
-                "description": "type of the nodule",
-            },
+            tensors.mask("nodule", crops.SHAPE),
+            tensors.probability("nodule", "probability of being a nodule at all"),
+            tensors.probability(
+                "malignancy", "probability that readers would rate it 4 or 5 of 5 rather than 1 or 2"
+            ),
+            tensors.classes("kind", _KIND_LABELS, "type of the nodule"),
         ],
         "operating_points": thresholds,
         "postprocess": {
-            "pixels_across": 16.0,
-            "least_spacing_mm": 0.5,
-            "most_spacing_mm": 3.2,
-            "slice_to_pixel": 2.0,
+            **tensors.crop_scale(
+                crops.PIXELS_ACROSS, crops.LEAST_SPACING_MM, crops.MOST_SPACING_MM, crops.SLICE_TO_PIXEL
+            ),
             "least_long_axis_mm": 3.0,
         },
-        "parity": {"absolute": 1e-3, "relative": 1e-3},
-        "batching": {"max": 64, "preferred": [16]},
+        "parity": tensors.CLOSE_PARITY,
+        "batching": tensors.BATCHING,
         "training_data": list(data),
         "training_command": _COMMAND,
         "metrics": list(metrics),

@@ -16,14 +16,15 @@ from training.phantoms.fields import Array
 from training.phantoms.nodules import NODULE_TYPES
 
 SHAPE = (12, 40, 40)
+PIXELS_ACROSS = 16.0
+LEAST_SPACING_MM, MOST_SPACING_MM = 0.5, 3.2
 SLICE_TO_PIXEL = 2.0
-UNKNOWN_HU = np.nan
 _OUTSIDE_HU = -8000.0
 
 
 def crop_spacing(diameter_mm: float) -> float:
     """Spacing of rows and columns for a candidate of this diameter: it then spans some 16 of 40 pixels."""
-    return float(np.clip(diameter_mm / 16, 0.5, 3.2))
+    return float(np.clip(diameter_mm / PIXELS_ACROSS, LEAST_SPACING_MM, MOST_SPACING_MM))
 
 
 def crop_steps(spacing_mm: float) -> tuple[float, float, float]:
