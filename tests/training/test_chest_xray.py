@@ -6,12 +6,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
+from torch import Tensor, nn
 
 from inference.catalogue import Catalogue
 from inference.readers.chest_xray import LUNGS
 from tests.inference.pictures import chest
 from training.chest_xray.findings import figures, fit_findings, folds_of
+from training.chest_xray.lungs import dices, lung_masks, lungs_on
 from training.chest_xray.recipe import calibrated_on
 from training.chest_xray.sources import found_in, labelled_in
 from training.datasets.case import Case, CaseImage
@@ -68,6 +71,35 @@ def test_open_labels_are_left_out_and_operating_points_are_ordered() -> None:
     for name in CLASSES[:-1]:
         assert points[f"{name} absent"]["threshold"] <= points[name]["threshold"]
     assert "no_finding" not in points
+
+
+def test_lungs_in_folds_are_drawn_as_the_reader_draws_them() -> None:
+    """Here a network marks what is dark: two lungs and, apart from them, the corners of the picture."""
+    true = np.zeros((2, 300, 240), bool)
+    true[0, 60:260, 20:100] = true[1, 60:260, 140:220] = True
+    pixels = np.where(true.any(0), 40, 200).astype(np.uint8)
+    pixels[:30, :30] = pixels[:30, -30:] = 40
+    picture = Case("1", "p", lambda: CaseImage(pixels, "grey"), lambda: {"lungs": true.any(0)})
+    drawn = lungs_on(picture, Dark())
+    assert drawn.shape == true.shape
+    assert not drawn[:, :30].any()
+    assert min(dices(lung_masks(picture), drawn)) > 0.98
+
+
+class Dark(nn.Module):
+    """Either lung is what is dark on its side of the picture."""
+
+    def forward(self, picture: Tensor) -> Tensor:
+        right = torch.arange(picture.shape[-1]) < picture.shape[-1] // 2
+        inside = (torch.arange(picture.shape[-1]) - (picture.shape[-1] - 1) / 2).abs() < 51
+        return torch.cat([torch.where(side & inside, -picture, -9.0) for side in (right, ~right)], 1)
+
+
+def test_masks_of_a_copy_of_another_size_are_compared_on_the_pixels_of_the_picture() -> None:
+    drawn = np.zeros((2, 64, 48), bool)
+    drawn[0, 8:40, 4:20] = drawn[1, 8:40, 28:44] = True
+    assert dices(drawn[:, ::2, ::2], drawn) == (1.0, 1.0, 1.0)
+    assert dices(drawn[::-1], drawn) == (1.0, 0.0, 0.0)
 
 
 def test_labels_and_masks_are_found_side_by_side_or_missed_by_name(tmp_path: Path) -> None:

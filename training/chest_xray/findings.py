@@ -18,7 +18,7 @@ from inference.readers.radiograph import (
     LUNGS_SIZE,
     Floats,
     around,
-    largest_part,
+    of_one_part,
     sampled,
     square,
 )
@@ -56,15 +56,15 @@ def read_radiographs(layout: str, folders: Sequence[Path]) -> list[Case]:
     return list(found.values())
 
 
-def features_of(radiographs: Sequence[Case], draw: Callable[[Floats], npt.NDArray[np.bool_]]) -> Floats:
-    """(radiographs, features), each seen within the box of its lungs; ``draw`` takes pictures and gives their
-    lungs, (pictures, 2, size, size)."""
+def features_of(radiographs: Sequence[Case], draw: Callable[[Floats], Floats]) -> Floats:
+    """(radiographs, features), each seen within the box of its lungs; ``draw`` takes pictures, (pictures,
+    size, size), and gives the probabilities of their lungs, (pictures, 2, size, size)."""
     scattering = Scattering()
     rows = []
     for at in track(range(0, len(radiographs), _BATCH), "radiographs"):
         pixels = [case.load().pixels for case in radiographs[at : at + _BATCH]]
         whole = np.stack([sampled(p, square(p), LUNGS_SIZE) for p in pixels])
-        drawn = [np.any([largest_part(side) for side in sides], 0) for sides in draw(whole)]
+        drawn = [np.any([of_one_part(side) >= 0.5 for side in sides], 0) for sides in draw(whole)]
         close = np.stack(
             [
                 sampled(p, around(mask, square(p)), FINDINGS_SIZE)

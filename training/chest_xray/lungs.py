@@ -8,15 +8,23 @@ from pathlib import Path
 
 import cc3d
 import numpy as np
-import numpy.typing as npt
 import torch
 from PIL import Image
 from scipy import ndimage
 from torch import nn
 
-from inference.readers.radiograph import LUNGS_SIZE, Floats, sampled, square, standardised
-from training.datasets.case import Case
+from inference.readers.radiograph import (
+    LUNGS_SIZE,
+    Floats,
+    of_one_part,
+    on_picture,
+    sampled,
+    square,
+    standardised,
+)
+from training.datasets.case import Case, Mask
 from training.loop import Batch, Schedule
+from training.metrics.overlap import dice
 from training.segmenter import Segmenter, train_segmenter
 
 BATCH = 8
@@ -29,36 +37,40 @@ class LungCase:
 
     patient: str
     picture: Floats
-    masks: npt.NDArray[np.bool_]
+    masks: Mask
 
 
 def lung_cases(cases: Sequence[Case], size: int = LUNGS_SIZE) -> list[LungCase]:
-    """Cases with masks of the ``lungs`` together, or of the ``right lung`` and the ``left lung``."""
+    """Cases with masks as the network learns from them."""
     return [_fitted(case, size) for case in cases]
 
 
 def _fitted(case: Case, size: int) -> LungCase:
+    pixels = case.load().pixels
+    masks = np.stack([sampled_mask(mask, size) for mask in lung_masks(case)])
+    return LungCase(case.patient, sampled(pixels, square(pixels), size), masks)
+
+
+def lung_masks(case: Case) -> Mask:
+    """(2, rows, columns) as they were drawn: the patient's right and left lung, of a case with masks of
+    either or of both ``lungs`` together."""
     assert case.load_masks is not None
-    pixels, masks = case.load().pixels, case.load_masks()
-    if "lungs" in masks:
-        both = sides(sampled_mask(masks["lungs"], square(masks["lungs"]), size))
-    else:
-        drawn = (masks["right lung"], masks["left lung"])
-        both = np.stack([sampled_mask(mask, square(mask), size) for mask in drawn])
-    return LungCase(case.patient, sampled(pixels, square(pixels), size), both)
+    masks = case.load_masks()
+    return sides(masks["lungs"]) if "lungs" in masks else np.stack([masks["right lung"], masks["left lung"]])
 
 
-def sampled_mask(
-    mask: npt.NDArray[np.bool_], corners: tuple[float, float, float, float], size: int
-) -> npt.NDArray[np.bool_]:
-    """A mask on the same grid as ``sampled`` puts a picture on."""
-    room = max(0, *(int(np.ceil(-v)) for v in corners[:2]))
+def sampled_mask(mask: Mask, size: int) -> Mask:
+    """A mask (rows, columns) on the grid that ``sampled`` puts the ``square`` around a picture on."""
+    rows, columns = mask.shape
+    side = max(rows, columns)
+    room = side - min(rows, columns)
     padded = Image.fromarray(np.pad(mask, room).astype(np.float32))
-    box = (corners[0] + room, corners[1] + room, corners[2] + room, corners[3] + room)
+    left, top = room + (columns - side) / 2, room + (rows - side) / 2
+    box = (left, top, left + side, top + side)
     return np.asarray(padded.resize((size, size), Image.Resampling.BOX, box=box)) >= 0.5
 
 
-def sides(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+def sides(mask: Mask) -> Mask:
     """(2, rows, columns): the right lung, which is on the left of the picture, and the left one. Lungs that
     touch are parted in the middle between them."""
     parts = cc3d.connected_components(mask, connectivity=4)
@@ -125,8 +137,32 @@ def train_lungs(
     return network
 
 
-def drawn_lungs(network: nn.Module, pictures: Floats) -> npt.NDArray[np.bool_]:
-    """(pictures, 2, size, size) of pictures (pictures, size, size)."""
+def drawn_lungs(network: nn.Module, pictures: Floats) -> Floats:
+    """Probabilities of the right and the left lung, (pictures, 2, size, size), of pictures (pictures, size,
+    size)."""
     with torch.no_grad():
         logits = network(torch.from_numpy(pictures)[:, None])
-    return (logits > 0).numpy()
+    return np.asarray(torch.sigmoid(logits).numpy(), np.float32)
+
+
+def lungs_on(picture: Case, network: nn.Module) -> Mask:
+    """(2, rows, columns): the lungs as the reader draws them on a picture's own pixels."""
+    pixels = picture.load().pixels
+    rows, columns = pixels.shape
+    drawn = drawn_lungs(network, sampled(pixels, square(pixels), LUNGS_SIZE)[None])[0]
+    return np.stack([on_picture(of_one_part(side), (rows, columns)) for side in drawn])
+
+
+def dices(true: Mask, drawn: Mask) -> tuple[float, float, float]:
+    """Dice of both lungs together, of the right one and of the left one, on the pixels of ``drawn``.
+
+    true: (2, rows, columns), also of a copy of another size. drawn: (2, rows, columns).
+    """
+    right, left = (enlarged(mask, drawn.shape[1:]) for mask in true)
+    return dice(right | left, drawn.any(0)), dice(right, drawn[0]), dice(left, drawn[1])
+
+
+def enlarged(mask: Mask, shape: tuple[int, ...]) -> Mask:
+    """A mask (rows, columns) that was drawn on a copy of another size, on a picture's own pixels."""
+    rows, columns = (np.minimum(np.arange(n) * m // n, m - 1) for n, m in zip(shape, mask.shape, strict=True))
+    return mask[np.ix_(rows, columns)]

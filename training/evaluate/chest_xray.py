@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from rich.progress import track
 
 from inference.catalogue import Catalogue
@@ -28,16 +27,16 @@ from training.chest_xray.findings import (
     labels_of,
     read_radiographs,
 )
+from training.chest_xray.lungs import dices, enlarged, lung_masks
 from training.chest_xray.recipe import Plan, crossed_lungs
 from training.chest_xray.sources import labelled_in
-from training.datasets.case import Case
+from training.datasets.case import Case, Mask
 from training.datasets.chest_labels import CLASSES
 from training.datasets.layouts import read_cases
 from training.datasets.splits import split_of
 from training.errors import TaskError
 from training.metrics.calibration import reliability
 from training.metrics.classification import auroc, mean_interval, rates, roc
-from training.metrics.overlap import dice
 
 NOTE = (
     "The shipped weights learned from the folders that their cards name; on those, only what the folds say "
@@ -109,8 +108,8 @@ def _flat(rows: Mapping[str, Mapping[str, float]], before: str) -> dict[str, Any
 
 
 def evaluate_lungs(layout: str, data: Path | None, split: str, out: Path | None) -> dict[str, Any]:
-    """Dice of both lungs of the installed model, at the pictures' own size; with the split ``folds``, of
-    networks trained anew in five folds by patient, which takes minutes, at the network's size."""
+    """Dice of the lungs at the pictures' own size, of the installed model; with the split ``folds``, of
+    networks trained anew in five folds by patient, which takes minutes."""
     if data is None:
         raise TaskError(f"the layout {layout} needs a folder of data: give --data DIR")
     if split not in ("", "installed", "folds"):
@@ -120,56 +119,42 @@ def evaluate_lungs(layout: str, data: Path | None, split: str, out: Path | None)
     found |= {"images": len(cases), "patients": len({case.patient for case in cases}), "note": NOTE}
     if split == "folds":
         with tempfile.TemporaryDirectory() as scratch:
-            rows = np.array(crossed_lungs(cases, (out or Path(scratch)) / f"{FOLDS}-folds", Plan()))
-        for k, name in enumerate(("lungs", "right_lung", "left_lung")):
-            found |= _interval(f"dice_{name}", rows[:, k])
-        return found
-    engine = EmbeddedEngine(Catalogue())
-    readings = [_read(case, engine) for case in track(cases, "radiographs")]
-    kept = [(case, reading) for case, reading in zip(cases, readings, strict=True) if reading]
-    found["refused"] = len(cases) - len(kept)
-    return found | _lung_dice(kept, out)
-
-
-def _lung_dice(kept: Sequence[tuple[Case, Reading]], out: Path | None) -> dict[str, Any]:
-    true, called, images = [], [], []
-    sided: dict[str, list[float]] = {"right lung": [], "left lung": []}
-    for case, reading in kept:
-        assert case.load_masks is not None
-        masks = case.load_masks()
-        sides = [s.mask.voxels[0] for s in reading.segments if s.mask is not None]
-        for name, side in zip(sided, sides, strict=True):
-            if name in masks:
-                sided[name].append(dice(masks[name], side))
-        both = masks["lungs"] if "lungs" in masks else masks["right lung"] | masks["left lung"]
-        true.append(_same_size(both, sides[0].shape))
-        called.append(sides[0] | sides[1])
-        images.append(case.load().pixels)
-    scores = np.array([dice(*pair) for pair in zip(true, called, strict=True)])
-    if out is not None:
-        from training.metrics.pictures import draw_sheet
-
-        worst = np.argsort(scores)[:_WORST]
-        titles = [f"{kept[k][0].id}: {scores[k]:.3f}" for k in worst]
-        drawn, found_there = [true[k] for k in worst], [called[k] for k in worst]
-        path = out / "worst.png"
-        draw_sheet([images[k] for k in worst], titles, path, true=drawn, found=found_there)
-    found = _interval("dice_lungs", scores)
-    for name, values in sided.items():
-        if values:
-            found |= _interval(f"dice_{name.replace(' ', '_')}", np.array(values))
+            scores = crossed_lungs(cases, (out or Path(scratch)) / f"{FOLDS}-folds", Plan())
+    else:
+        engine = EmbeddedEngine(Catalogue())
+        drawn = [(case, _lungs(case, engine)) for case in track(cases, "radiographs")]
+        kept = [(case, lungs) for case, lungs in drawn if lungs is not None]
+        found["refused"] = len(cases) - len(kept)
+        scores = np.array([dices(lung_masks(case), lungs) for case, lungs in kept])
+        _draw_worst(kept, scores[:, 0], out)
+    for name, values in zip(("lungs", "right_lung", "left_lung"), scores.T, strict=True):
+        mean = mean_interval(values)
+        found |= {f"dice_{name}": mean.value, f"dice_{name}_ci": [mean.low, mean.high]}
     return found
 
 
-def _same_size(mask: npt.NDArray[np.bool_], shape: tuple[int, ...]) -> npt.NDArray[np.bool_]:
-    """A mask that was drawn on a copy of another size, on the picture's own pixels."""
-    rows, columns = (np.minimum(np.arange(n) * m // n, m - 1) for n, m in zip(shape, mask.shape, strict=True))
-    return mask[np.ix_(rows, columns)]
+def _lungs(case: Case, engine: Engine) -> Mask | None:
+    """(2, rows, columns): the right and the left lung that the reader draws; None where it refuses the
+    picture."""
+    reading = _read(case, engine)
+    if reading is None:
+        return None
+    return np.stack([segment.mask.voxels[0] for segment in reading.segments if segment.mask is not None])
 
 
-def _interval(name: str, values: npt.NDArray[np.float64]) -> dict[str, Any]:
-    mean = mean_interval(values)
-    return {name: mean.value, f"{name}_ci": [mean.low, mean.high]}
+def _draw_worst(kept: Sequence[tuple[Case, Mask]], scores: Floats, out: Path | None) -> None:
+    if out is None:
+        return
+    from training.metrics.pictures import draw_sheet
+
+    worst = [(*kept[at], scores[at]) for at in np.argsort(scores)[:_WORST]]
+    draw_sheet(
+        [case.load().pixels for case, _, _ in worst],
+        [f"{case.id}: {score:.3f}" for case, _, score in worst],
+        out / "worst.png",
+        true=[enlarged(np.logical_or(*lung_masks(case)), lungs.shape[1:]) for case, lungs, _ in worst],
+        found=[np.logical_or(*lungs) for _, lungs, _ in worst],
+    )
 
 
 def _read(case: Case, engine: Engine) -> Reading | None:
@@ -191,9 +176,9 @@ def _read(case: Case, engine: Engine) -> Reading | None:
         return None
 
 
-def _drawn(engine: Engine, pictures: Floats) -> npt.NDArray[np.bool_]:
-    """The lungs on pictures (pictures, size, size), by the installed model."""
-    return np.stack([engine.infer(LUNGS, {"picture": p[None, None]})["lungs"][0] >= 0.5 for p in pictures])
+def _drawn(engine: Engine, pictures: Floats) -> Floats:
+    """The probabilities of the lungs on pictures (pictures, size, size), by the installed model."""
+    return np.stack([engine.infer(LUNGS, {"picture": p[None, None]})["lungs"][0] for p in pictures])
 
 
 def _draw(truth: Floats, score: Floats, out: Path | None, name: str) -> None:
