@@ -6,10 +6,8 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 
-import cc3d
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
 
 from inference.card import CodedLabel, ModelCard
 from inference.catalogue import Catalogue
@@ -27,6 +25,7 @@ from inference.readers.radiograph import (
     on_picture,
     sampled,
     square,
+    strongest,
 )
 from inference.readers.upright import Turn, turn_of
 from inference.volume import Volume
@@ -36,14 +35,14 @@ FINDINGS = "chest-xray-findings"
 LUNGS = "chest-xray-lungs"
 
 _LUNG_SIDES: dict[str, Side] = {"3341006": "right", "44029006": "left"}
-_OF_ONE_SIDE = (
-    "36118008",
-    "60046008",
-    "46621007",
-    "95436008",
-)  # pneumothorax, effusion, atelectasis, consolidation
+_OF_ONE_SIDE = {
+    "36118008": "pneumothorax",
+    "60046008": "pleural effusion",
+    "46621007": "atelectasis",
+    "95436008": "lung consolidation",
+}
 _LEAST_PIXELS = 128
-_LEAST_LUNGS = 0.05  # of the picture
+_LEAST_LUNG = 0.025  # either one, of the square around the picture
 
 
 def read(volume: Volume, engine: Engine, catalogue: Catalogue) -> Reading:
@@ -77,7 +76,7 @@ def _read_one(pictures: Pictures, index: int, engine: Engine, catalogue: Catalog
     outlined = engine.infer(LUNGS, {"picture": picture[None, None]})["lungs"][0].astype(np.float32)
     sides = [of_one_part(side) for side in outlined]
     drawn = [side >= 0.5 for side in sides]
-    if not all(side.mean() >= _LEAST_LUNGS / 2 for side in drawn):
+    if not all(side.mean() >= _LEAST_LUNG for side in drawn):
         raise UnreadableSeriesError(
             "No two lungs can be made out on this picture; send an upright frontal chest radiograph, PA "
             "or AP."
@@ -156,30 +155,17 @@ def _segment(label: CodedLabel, probability: Floats, turn: Turn, pictures: Pictu
 def _salient(
     found: ClassProbability, evidence: Floats, close: Corners, turn: Turn, image_uid: str, frame: int | None
 ) -> Finding:
-    """A box around the strongest evidence: where it is at least half of its peak, and hangs together."""
-    rows, columns = turn.upright_shape
-    size = 8 * evidence.shape[0]
-    fine = np.asarray(
-        Image.fromarray(evidence.astype(np.float32)).resize((size, size), Image.Resampling.BICUBIC)
-    )
-    parts = cc3d.connected_components(fine >= fine.max() / 2 if fine.max() > 0 else fine >= fine.max())
-    ys, xs = np.nonzero(parts == parts.flat[int(fine.argmax())])
-    step_x, step_y = (close[2] - close[0]) / size, (close[3] - close[1]) / size
-    left = max(close[0] + xs.min() * step_x, 0.0)
-    right = min(close[0] + (xs.max() + 1) * step_x, float(columns))
-    top = max(close[1] + ys.min() * step_y, 0.0)
-    bottom = min(close[1] + (ys.max() + 1) * step_y, float(rows))
-    left, right = min(left, right - 1), max(right, left + 1)
-    top, bottom = min(top, bottom - 1), max(bottom, top + 1)
-    x, y = (left + right) / 2 - 0.5, (top + bottom) / 2 - 0.5
-    level = Axis(_point(left - 0.5, y), _point(right - 0.5, y))
-    upright = Axis(_point(x, top - 0.5), _point(x, bottom - 0.5))
+    """A box around the strongest evidence, its axes through its middle."""
+    left, top, right, bottom = strongest(evidence, close, turn.upright_shape)
+    x, y = (left + right) / 2, (top + bottom) / 2
+    level = Axis(_point(left, y), _point(right, y))
+    upright = Axis(_point(x, top), _point(x, bottom))
     long_axis, short_axis = sorted((level, upright), key=lambda axis: -axis.length_mm)
     return Finding(
         label=found.label,
         code=found.code,
         center_mm=turn.stored_point(_point(x, y)),
-        box_mm=turn.stored_box((_point(left - 0.5, top - 0.5), _point(right - 0.5, bottom - 0.5))),
+        box_mm=turn.stored_box((_point(left, top), _point(right, bottom))),
         image_uid=image_uid,
         frame=frame,
         score=found.probability,

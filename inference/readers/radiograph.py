@@ -27,8 +27,8 @@ def sampled(pixels: npt.NDArray[np.generic], corners: Corners, size: int) -> Flo
     """``size`` x ``size`` values of the part of a picture between ``corners``, averaged where it shrinks and
     standardised by its own brightness and contrast; what lies outside of the picture is black."""
     left, top, right, bottom = corners
-    room = max(0, *(int(np.ceil(-v)) for v in (left, top)))
-    room = max(room, int(np.ceil(right - pixels.shape[1])), int(np.ceil(bottom - pixels.shape[0])))
+    rows, columns = pixels.shape
+    room = int(np.ceil(max(0, -left, -top, right - columns, bottom - rows)))
     values = np.asarray(pixels, np.float32)
     padded = np.pad(values, room, constant_values=float(values.min()))
     box = (left + room, top + room, right + room, bottom + room)
@@ -73,7 +73,7 @@ def on_picture(probability: Floats, shape: tuple[int, int]) -> npt.NDArray[np.bo
 
 
 def around(lungs: npt.NDArray[np.bool_], within: Corners) -> Corners:
-    """The corners, in the picture's pixels, of the square around the lungs with a margin.
+    """The corners, in the picture's pixels, of the box around the lungs with a margin.
 
     lungs: (size, size), drawn on the part of the picture between ``within``; without any, all of it.
     """
@@ -85,3 +85,24 @@ def around(lungs: npt.NDArray[np.bool_], within: Corners) -> Corners:
     top, bottom = rows[0] * scale + within[1], (rows[-1] + 1) * scale + within[1]
     width, height = (right - left) * MARGIN, (bottom - top) * MARGIN
     return left - width, top - height, right + width, bottom + height
+
+
+def strongest(evidence: Floats, close: Corners, shape: tuple[int, int]) -> Corners:
+    """The corners, within a picture of ``shape`` and at least a pixel apart, of where evidence is half of its
+    peak or more and hangs together with it; where nothing speaks for a finding, of the peak alone. The middle
+    of a pixel lies on whole numbers here.
+
+    evidence: (places, places), on the part of the picture between ``close``.
+    """
+    rows, columns = shape
+    size = 8 * len(evidence)
+    fine = np.asarray(Image.fromarray(evidence).resize((size, size), Image.Resampling.BICUBIC))
+    peak = fine.max()
+    parts = cc3d.connected_components(fine >= (peak / 2 if peak > 0 else peak))
+    ys, xs = np.nonzero(parts == parts.flat[int(fine.argmax())])
+    step_x, step_y = (close[2] - close[0]) / size, (close[3] - close[1]) / size
+    left = float(np.clip(close[0] + xs.min() * step_x, 0, columns - 1))
+    top = float(np.clip(close[1] + ys.min() * step_y, 0, rows - 1))
+    right = float(np.clip(close[0] + (xs.max() + 1) * step_x, left + 1, columns))
+    bottom = float(np.clip(close[1] + (ys.max() + 1) * step_y, top + 1, rows))
+    return left - 0.5, top - 0.5, right - 0.5, bottom - 0.5

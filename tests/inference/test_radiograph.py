@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from inference.readers.radiograph import Floats, of_one_part, on_picture
+from inference.readers.radiograph import Floats, of_one_part, on_picture, strongest
 
 
 def disc(radius: float, column: float = 64) -> Floats:
@@ -32,3 +32,19 @@ def test_a_lung_lies_on_a_picture_of_any_shape_where_the_square_around_it_says()
         assert drawn.shape == shape
         middle = np.argwhere(drawn).mean(0) + 0.5
         assert np.allclose(middle, (shape[0] / 2, shape[1] / 2), atol=1)
+
+
+def test_the_place_of_the_strongest_evidence_hangs_together_around_its_peak() -> None:
+    evidence = np.zeros((8, 8), np.float32)
+    evidence[2, 1:4], evidence[6, 6] = 1.0, 0.9
+    left, top, right, bottom = strongest(evidence, (100, 200, 260, 360), (600, 500))
+    assert (left, right) == pytest.approx((120 - 0.5, 180 - 0.5), abs=3)
+    assert (top, bottom) == pytest.approx((240 - 0.5, 260 - 0.5), abs=3)
+
+
+def test_evidence_beside_the_picture_is_shown_on_its_edge() -> None:
+    """The box around lungs that the picture cuts off reaches beyond it."""
+    evidence = np.zeros((8, 8), np.float32)
+    evidence[7, 7] = 1.0
+    assert strongest(evidence, (0, 0, 160, 160), (90, 100)) == (98.5, 88.5, 99.5, 89.5)
+    assert strongest(evidence[::-1, ::-1], (-60, -60, 100, 100), (90, 100)) == (-0.5, -0.5, 0.5, 0.5)

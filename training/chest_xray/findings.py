@@ -113,16 +113,15 @@ def _logistic(strength: float) -> LogisticRegression:
     return LogisticRegression(C=strength, max_iter=200)
 
 
-def _strength(reduced: Floats, column: npt.NDArray[np.bool_], patients: npt.NDArray[np.str_]) -> float:
-    folds = list(GroupKFold(3).split(reduced, column, patients))
+def _strength(reduced: Floats, truth: npt.NDArray[np.bool_], patients: npt.NDArray[np.str_]) -> float:
+    folds = list(GroupKFold(3).split(reduced, truth, patients))
     scores = []
     for strength in STRENGTHS:
-        answers = np.zeros(len(column))
+        answers = np.zeros(len(truth))
         for train, test in folds:
-            answers[test] = (
-                _logistic(strength).fit(reduced[train], column[train]).decision_function(reduced[test])
-            )
-        scores.append(auroc(column, answers))
+            fitted = _logistic(strength).fit(reduced[train], truth[train])
+            answers[test] = fitted.decision_function(reduced[test])
+        scores.append(auroc(truth, answers))
     return STRENGTHS[int(np.argmax(scores))]
 
 
