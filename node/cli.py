@@ -210,7 +210,7 @@ def demo(
 
 
 @app.command(
-    epilog="Example: overread train lung-nodules --data ./lidc --layout lidc-slices --out ./lung-run"
+    epilog="Example: overread train lung-nodules --from installed --data ./LUNA16 --layout luna16 --out ./run"
 )
 def train(
     task: Annotated[str, typer.Argument(metavar="TASK", help="A reader's name, growth or registration.")],
@@ -221,8 +221,13 @@ def train(
         typer.Option("--out", "-o", metavar="DIR", help="Checkpoints, curves, and the model repository."),
     ] = Path("overread-training"),
     start: Annotated[
-        Path | None, typer.Option("--from", metavar="CHECKPOINT", help="Folder of a run to go on from.")
-    ] = None,
+        str,
+        typer.Option(
+            "--from",
+            metavar="DIR",
+            help="Go on from a run, from a folder of models, or from those `installed`.",
+        ),
+    ] = "",
     fresh: Annotated[bool, typer.Option("--fresh", help="Do not resume what lies in --out.")] = False,
     seed: Annotated[int, typer.Option(help="The same seed gives the same figures.")] = 1,
     minutes: Annotated[float | None, typer.Option(min=0, help="At most so long.")] = None,
@@ -231,6 +236,7 @@ def train(
     ] = "relu",
     architecture: Annotated[str | None, typer.Option(help="Else the task's usual one.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1…")] = "auto",
+    config: Config = None,
 ) -> None:
     """Train the models of a reader, on phantoms or on a data set."""
     from node.commands.training import train
@@ -241,6 +247,7 @@ def train(
         layout,
         out,
         start=start,
+        config=config,
         resume=not fresh,
         seed=seed,
         minutes=minutes,

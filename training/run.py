@@ -29,6 +29,7 @@ def train(
 
     Args:
         layout: how ``data`` is laid out; ``phantom`` needs none.
+        start: the folder of an earlier run, or a model repository, whose weights this run goes on from.
         architecture: of the network; the task's usual one where None.
         device: as torch names it; ``auto`` takes a GPU where there is one.
 
@@ -46,7 +47,10 @@ def train(
     if start is not None and not chosen.starts:
         raise TaskError(f"{task} always starts afresh: leave out --from")
     if start is not None and not start.is_dir():
-        raise TaskError(f"{start} is not the folder of an earlier run; name what --out was then")
+        raise TaskError(
+            f"{start} is not the folder of an earlier run, nor of models; name what --out was then, or what "
+            "engine.models is, or say installed"
+        )
     device = _device(device)
     return chosen.train(
         Request(data, layout, out, seed, minutes, resume, start, activation, architecture, device)

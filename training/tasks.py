@@ -12,7 +12,7 @@ ACTIVATIONS = ("relu", "leaky_relu", "gelu", "silu", "elu")
 @dataclass(frozen=True)
 class Request:
     """What a run of training was asked for. ``minutes``: at most so long, None until every step is done.
-    ``start``: the folder of an earlier run whose weights this one goes on from."""
+    ``start``: the folder of an earlier run, or a model repository, whose weights this one goes on from."""
 
     data: Path | None
     layout: str
@@ -29,7 +29,7 @@ class Request:
 @dataclass(frozen=True)
 class Task:
     """How a task is trained, on what, and which options it knows; the first of each is the usual one.
-    ``starts``: whether it can go on from an earlier run's weights."""
+    ``starts``: whether it can go on from other weights."""
 
     train: Callable[[Request], Path]
     layouts: tuple[str, ...]

@@ -11,6 +11,8 @@ from rich.table import Table
 
 from node.commands.terminal import console
 
+INSTALLED = "installed"
+
 
 def train(
     task: str,
@@ -18,7 +20,8 @@ def train(
     layout: str,
     out: Path,
     *,
-    start: Path | None,
+    start: str,
+    config: Path | None,
     resume: bool,
     seed: int,
     minutes: float | None,
@@ -26,7 +29,9 @@ def train(
     architecture: str | None,
     device: str,
 ) -> None:
-    """Train ``task`` and print where the model repository with the result lies."""
+    """Train ``task`` and print where the model repository with the result lies. start: the folder of an
+    earlier run or of models, or ``installed`` for those that a node with the settings of ``config`` reads
+    with; empty to start afresh."""
     from training import run
 
     repository = run.train(
@@ -34,7 +39,7 @@ def train(
         data,
         layout,
         out,
-        start=start,
+        start=_installed(config) if start == INSTALLED else Path(start) if start else None,
         resume=resume,
         seed=seed,
         minutes=minutes,
@@ -44,6 +49,13 @@ def train(
     )
     console().print(f"{repository} is a model repository with the result.")
     console().print(f"To read with it, set engine.models to {repository.resolve()} in overread.toml.")
+
+
+def _installed(config: Path | None) -> Path:
+    from inference.catalogue import SHIPPED_MODELS
+    from node.settings.file import load_settings
+
+    return load_settings(config).engine.models or SHIPPED_MODELS
 
 
 def evaluate(

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from inference.catalogue import Catalogue
@@ -17,7 +18,10 @@ from training.errors import BrokenDataError
 from training.evaluate.polyps import evaluate_pictures
 from training.loop import Schedule
 from training.phantoms.endoscopy import endoscopy_frame
+from training.polyps.network import PolypNetwork
 from training.polyps.recipe import Plan, train
+from training.segmenter import SegmenterForService
+from training.shipped import served_weights
 
 PICTURES = 10
 
@@ -58,6 +62,16 @@ def test_only_the_pictures_of_the_split_train_are_learned_from(trained: Path) ->
 def test_a_run_goes_on_from_an_earlier_one_or_says_what_is_missing(trained: Path, tmp_path: Path) -> None:
     with pytest.raises(BrokenDataError, match=r"polyps/best\.pt is missing"):
         train(None, "phantom", tmp_path, Plan(frames=1, start=tmp_path))
+
+
+def test_a_run_goes_on_from_a_model_repository(trained: Path, tmp_path: Path) -> None:
+    plan = Plan(frames=2, schedule=Schedule(steps=1, learning_rate=1e-9), activation="silu", start=trained)
+    train(None, "phantom", tmp_path, plan)
+    kept = torch.load(tmp_path / "polyps" / "best.pt", weights_only=True)
+    network = PolypNetwork(activation="silu")
+    start = served_weights(Catalogue(trained).find(POLYPS), network, SegmenterForService)
+    filters = [name for name, values in start.items() if values.ndim == 4]
+    assert all(torch.allclose(kept[name], start[name], atol=1e-6) for name in filters)
 
 
 def test_weights_of_another_network_are_refused(trained: Path, tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from training.ct_lesions.networks import Characteriser
 from training.loop import Batch, History, Schedule, fit
 from training.phantoms.fields import Array
 from training.phantoms.masses import SITES
+from training.shipped import Weights, recount
 
 _LESIONS_OF_A_BATCH = 0.46
 _FLIPPED = (0.3, 0.15, 0.5)
@@ -160,14 +161,15 @@ def train_characteriser(
     batch_size: int = 24,
     resume: bool = True,
     device: str = "cpu",
-    start: Path | None = None,
+    start: Weights | None = None,
 ) -> tuple[Characteriser, History]:
     """Train on ``crops``, choose the weights by ``held_out``. start: weights to go on from."""
     torch.manual_seed(seed)
     network = Characteriser(activation)
-    if start is not None:
-        network.load_state_dict(torch.load(start, map_location="cpu", weights_only=True))
     batches = CropBatches(crops, seed, batch_size)
+    if start is not None:
+        network.load_state_dict(start)
+        recount(network, batches, takes=3)
 
     def validate(network: nn.Module) -> Mapping[str, float]:
         found = figures(network, held_out, device)

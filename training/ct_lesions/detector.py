@@ -18,6 +18,7 @@ from training.detection.losses import centre_loss, size_loss, sparse_mask_loss
 from training.detection.targets import NEAR, bumps, centre_maps
 from training.loop import Batch, History, Schedule, fit
 from training.phantoms.fields import Array, Grid
+from training.shipped import Weights, recount
 
 STRIDE = 2
 _GRID = Grid((SIZE,) * 3, (SPACING_MM,) * 3, (0.0, 0.0, 0.0))
@@ -131,16 +132,17 @@ def train_detector(
     size: int = 48,
     resume: bool = True,
     device: str = "cpu",
-    start: Path | None = None,
+    start: Weights | None = None,
 ) -> tuple[LesionNet, History]:
     """Train on ``shards``, choose the weights by ``held_out``. start: weights to go on from. size: of what is
     cut from a patch; with 32 voxels, hardly more than the lesions, it marks too much of what surrounds them.
     """
     torch.manual_seed(seed)
     network = LesionNet(activation, architecture)
-    if start is not None:
-        network.load_state_dict(torch.load(start, map_location="cpu", weights_only=True))
     batches = PatchBatches(shards, seed, batch_size, size)
+    if start is not None:
+        network.load_state_dict(start)
+        recount(network, batches)
     checks = PatchBatches(held_out, seed, 4, SIZE, perturbed=False)
     fixed = [checks(number) for number in range(min(checks.round, 6))]
 

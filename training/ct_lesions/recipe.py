@@ -37,6 +37,7 @@ from training.errors import BrokenDataError
 from training.export import export_one, random_input
 from training.loop import Schedule
 from training.phantoms.fields import Grid
+from training.shipped import Weights, earlier_weights
 
 FIRST_TRUNK, FIRST_CROPS = 3000, 4000
 VERSION = 2
@@ -59,7 +60,7 @@ class Plan:
     """How much of everything. Of the first network: ``trunks`` and ``steps``; of the second: ``crop_trunks``,
     each scanned ``scans_each`` times with ``lesions_each``, and ``look_steps``; ``word_scans`` tell what
     the words of both weigh. Seeds below 10,000 are training's; evaluation draws from 70,000 on.
-    ``start``: the folder of an earlier run whose weights this one goes on from."""
+    ``start``: the folder of an earlier run or of models, whose weights this one goes on from."""
 
     trunks: int = 50
     steps: int = 6000
@@ -83,6 +84,7 @@ def train(scans: Sequence[RealScan], out: Path, plan: Plan) -> Path:
     Everything on the way lies in ``out``, and a second call goes on where the first was stopped. The second
     stage learns from what the first one marks.
     """
+    start, start_of_looks = _starts(plan)
     folder, repository = out / "patches", out / "models"
     seeds = range(FIRST_TRUNK, FIRST_TRUNK + plan.trunks)
     names = [phantom_shard(seed, folder) for seed in track(seeds, "phantom trunks")]
@@ -100,7 +102,7 @@ def train(scans: Sequence[RealScan], out: Path, plan: Plan) -> Path:
         architecture=plan.architecture,
         resume=plan.resume,
         device=plan.device,
-        start=_weights(plan, "network"),
+        start=start,
     )
     data = learned_from(plan.trunks, scans)
     export_detector(network.to("cpu"), repository, version=VERSION, data=data, metrics=[])
@@ -114,7 +116,7 @@ def train(scans: Sequence[RealScan], out: Path, plan: Plan) -> Path:
         activation=plan.activation,
         resume=plan.resume,
         device=plan.device,
-        start=_weights(plan, "characteriser"),
+        start=start_of_looks,
     )
     data = learned_from(plan.crop_trunks, scans)
     export_characteriser(characteriser.to("cpu"), repository, version=1, data=data, metrics=[])
@@ -246,10 +248,10 @@ def real_background(scan: RealScan) -> RealBackground:
     return RealBackground(scan.name, hu, Grid(volume.shape, (SPACING_MM,) * 3, (z, y, x)), scan.kept_clear)
 
 
-def _weights(plan: Plan, network: str) -> Path | None:
-    if plan.start is None:
-        return None
-    weights = plan.start / network / "best.pt"
-    if not weights.is_file():
-        raise BrokenDataError(f"{weights} is missing: {plan.start} is not the folder of an earlier run")
-    return weights
+def _starts(plan: Plan) -> tuple[Weights | None, Weights | None]:
+    """Of the first network and of the second."""
+    first, second = LesionNet(plan.activation, plan.architecture), Characteriser(plan.activation)
+    return (
+        earlier_weights(plan.start, "network", cards.NAME, first, LesionNetForService),
+        earlier_weights(plan.start, "characteriser", cards.CHARACTERISER, second, CharacteriserForService),
+    )

@@ -16,6 +16,7 @@ from training.loop import Batch, History, Schedule, fit
 from training.lung_nodules.crops import SHAPE, Candidate
 from training.lung_nodules.networks import Characteriser
 from training.phantoms.fields import Array
+from training.shipped import Weights, recount
 
 UNKNOWN = 0.0
 _KIND_WEIGHTS = (0.6, 1.3, 1.5, 1.5)
@@ -169,7 +170,7 @@ def train_characteriser(
     batch_size: int = 24,
     resume: bool = True,
     device: str = "cpu",
-    start: Path | None = None,
+    start: Weights | None = None,
 ) -> tuple[Characteriser, History]:
     """Train on ``candidates``, choose the weights by ``held_out``.
 
@@ -177,9 +178,10 @@ def train_characteriser(
     """
     torch.manual_seed(seed)
     network = Characteriser(activation)
-    if start is not None:
-        network.go_on_from(torch.load(start, map_location="cpu", weights_only=True))
     source = CandidateSource(candidates, seed, batch_size)
+    if start is not None:
+        network.go_on_from(dict(start))
+        recount(network, source, takes=2)
 
     def validate(network: nn.Module) -> Mapping[str, float]:
         found = figures(network, held_out, device)

@@ -14,6 +14,7 @@ from training.loop import Batch, History, Schedule, fit
 from training.lung_nodules.backgrounds import Background
 from training.lung_nodules.networks import Detector
 from training.lung_nodules.patches import Patch, PatchSource, scaled
+from training.shipped import Weights, recount
 
 
 def detector_loss(network: nn.Module, batch: Batch) -> dict[str, Tensor]:
@@ -46,7 +47,7 @@ def train_detector(
     size: int = 48,
     resume: bool = True,
     device: str = "cpu",
-    start: Path | None = None,
+    start: Weights | None = None,
 ) -> tuple[Detector, History]:
     """Train on patches of ``backgrounds``, choose the weights by patches of ``held_out``.
 
@@ -54,14 +55,16 @@ def train_detector(
     """
     torch.manual_seed(seed)
     network = Detector(activation)
-    if start is not None:
-        network.load_state_dict(torch.load(start, map_location="cpu", weights_only=True))
     source = PatchSource(backgrounds, seed, size)
     checks = PatchSource(held_out, seed + 7919, size)
     fixed = [stacked([checks(8 * i + j) for j in range(8)]) for i in range(6)]
 
     def batch(step: int) -> Batch:
         return stacked([source(step * batch_size + i) for i in range(batch_size)])
+
+    if start is not None:
+        network.load_state_dict(start)
+        recount(network, batch)
 
     def validate(network: nn.Module) -> Mapping[str, float]:
         found = [(network(b[0].to(device)).float().cpu(), b) for b in fixed]

@@ -14,7 +14,6 @@ from rich.progress import track
 from inference.catalogue import Catalogue
 from inference.model_repository import sync
 from training.datasets.lidc_slices import SliceNodule, read_slices
-from training.errors import BrokenDataError
 from training.export import export_one, random_input
 from training.loop import Schedule
 from training.lung_nodules import cards
@@ -29,6 +28,7 @@ from training.lung_nodules.mining import real_negatives, scan_candidates
 from training.lung_nodules.networks import Characteriser, Detector
 from training.lung_nodules.phantom_scans import searched
 from training.lung_nodules.sources import RealSeries, Sources
+from training.shipped import Weights, earlier_weights
 
 _FIRST_CHEST, _FIRST_CROPS = 1000, 2000
 _PATIENTS_HELD_OUT = 60
@@ -39,7 +39,7 @@ class Plan:
     """How much of everything. Seeds below 10,000 are training's; evaluation draws from 70,000 on.
 
     scans_each, nodules_each: how often each of ``crop_chests`` is scanned for the second stage, and with how
-    many nodules. start: the folder of an earlier run whose weights this one goes on from.
+    many nodules. start: the folder of an earlier run or of models, whose weights this one goes on from.
     """
 
     chests: int = 40
@@ -78,7 +78,7 @@ def train(sources: Sources, out: Path, plan: Plan) -> Path:
 
 def learn(sources: Sources, out: Path, plan: Plan) -> Learned:
     """Train both networks; the same sources and plan give the same weights on the same machine."""
-    starts = {network: _weights(plan, network) for network in ("detector", "characteriser")}
+    start, start_of_looks = _starts(plan)
     chests = _chests(out / "chests", plan)
     real = {s.name: real_background(s, out / "chests") for s in track(sources.scans, "scans")}
     held = _held(len(chests))
@@ -94,7 +94,7 @@ def learn(sources: Sources, out: Path, plan: Plan) -> Learned:
         batch_size=2,
         resume=plan.resume,
         device=plan.device,
-        start=starts["detector"],
+        start=start,
     )
     detector.to("cpu")
     marked, checked = prepare(detector, sources, out / "candidates", plan)
@@ -121,7 +121,7 @@ def learn(sources: Sources, out: Path, plan: Plan) -> Learned:
         activation=plan.activation,
         resume=plan.resume,
         device=plan.device,
-        start=starts["characteriser"],
+        start=start_of_looks,
     )
     return Learned(detector, characteriser.to("cpu"), data_of_cards(plan, sources, marked))
 
@@ -193,13 +193,15 @@ def export(
     sync(Catalogue(repository))
 
 
-def _weights(plan: Plan, network: str) -> Path | None:
-    if plan.start is None:
-        return None
-    weights = plan.start / network / "best.pt"
-    if not weights.is_file():
-        raise BrokenDataError(f"{weights} is missing: {plan.start} is not the folder of an earlier run")
-    return weights
+def _starts(plan: Plan) -> tuple[Weights | None, Weights | None]:
+    """Of the detector and of the characteriser."""
+    detector, characteriser = Detector(plan.activation), Characteriser(plan.activation)
+    return (
+        earlier_weights(plan.start, "detector", cards.DETECTOR, detector, DetectorForService),
+        earlier_weights(
+            plan.start, "characteriser", cards.CHARACTERISER, characteriser, CharacteriserForService
+        ),
+    )
 
 
 def _held(patients: int) -> int:

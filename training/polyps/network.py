@@ -20,6 +20,7 @@ from training.phantoms.endoscopy import Frame, endoscopy_frame
 from training.polyps.batches import FrameSource
 from training.polyps.growing import load_grown
 from training.segmenter import ARCHITECTURES, WIDTHS, train_segmenter
+from training.shipped import Weights, recount
 
 _AT_ONCE = 32
 _MANY = 100
@@ -66,25 +67,26 @@ def train_polyps(
     device: str = "cpu",
     activation: str = "relu",
     architecture: str = "unet",
-    start: Path | None = None,
+    start: Weights | None = None,
 ) -> nn.Module:
-    """real: frames that half of each batch is drawn from. start: weights to begin with, as ``best.pt`` of an
-    earlier run of the same architecture, also of a narrower network.
+    """real: frames that half of each batch is drawn from. start: weights to begin with, of the same
+    architecture, also of a narrower network.
 
     Raises:
         BrokenDataError: ``start`` holds the weights of another network.
     """
     torch.manual_seed(seed)
     network = PolypNetwork(architecture, activation)
+    source = FrameSource((real, frames), seed)
     if start is not None:
         try:
-            load_grown(network, torch.load(start, map_location="cpu", weights_only=True))
+            load_grown(network, start)
         except ValueError as error:
             raise BrokenDataError(
-                f"{start} holds the weights of another network ({error}); give the --architecture that it "
-                "was trained with, or train without --from"
+                f"--from holds the weights of another network ({error}); give the --architecture that it was "
+                "trained with, or train without --from"
             ) from error
-    source = FrameSource((real, frames), seed)
+        recount(network, source)
     train_segmenter(network, source, out, schedule, resume=resume, device=device, title="polyps")
     return network
 

@@ -12,20 +12,21 @@ from torch import nn
 
 from inference.catalogue import Catalogue
 from inference.model_repository import sync
+from inference.readers.polyps import POLYPS
 from training.datasets.layouts import read_cases
 from training.datasets.splits import kept_splits
-from training.errors import BrokenDataError
 from training.loop import Schedule
 from training.phantoms.endoscopy import Frame
 from training.polyps.cards import polyps_card
-from training.polyps.network import SCHEDULE, frames_of, phantom_frames, train_polyps
+from training.polyps.network import SCHEDULE, PolypNetwork, frames_of, phantom_frames, train_polyps
 from training.segmenter import SegmenterForService, export_picture_network
+from training.shipped import earlier_weights
 
 
 @dataclass(frozen=True)
 class Plan:
     """How much of everything. ``frames``: procedural ones. ``seed`` is that of the frames and of the weights;
-    ``start``: the folder of an earlier run whose weights are gone on from."""
+    ``start``: the folder of an earlier run or of models, whose weights are gone on from."""
 
     frames: int = 2250
     seed: int = 1
@@ -46,9 +47,8 @@ def train(data: Path | None, layout: str, out: Path, plan: Plan) -> Path:
     Raises:
         BrokenDataError: no weights in ``plan.start``, or data that is not laid out so.
     """
-    start = plan.start and plan.start / "polyps" / "best.pt"
-    if start and not start.is_file():
-        raise BrokenDataError(f"{start} is missing; --from names the folder that --out of a polyps run was")
+    network = PolypNetwork(plan.architecture, plan.activation)
+    start = earlier_weights(plan.start, "polyps", POLYPS, network, SegmenterForService)
     real: list[Frame] = []
     if layout != "phantom":
         assert data is not None
@@ -56,7 +56,7 @@ def train(data: Path | None, layout: str, out: Path, plan: Plan) -> Path:
         split = kept_splits(out / "splits.json", (case.patient for case in cases))
         real = frames_of([case for case in cases if split[case.patient] == "train"])
     frames = kept_frames(out / f"frames-swollen-{plan.seed}-{plan.frames}.npz", plan)
-    network = train_polyps(
+    trained = train_polyps(
         frames,
         out / "polyps",
         plan.schedule,
@@ -69,7 +69,7 @@ def train(data: Path | None, layout: str, out: Path, plan: Plan) -> Path:
         start=start,
     )
     name = "" if layout == "phantom" else layout
-    export(network.to("cpu"), out / "models", phantoms=plan.frames, real=len(real), data_set=name)
+    export(trained.to("cpu"), out / "models", phantoms=plan.frames, real=len(real), data_set=name)
     return out / "models"
 
 
