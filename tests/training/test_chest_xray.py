@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from inference.catalogue import Catalogue
 from inference.readers.chest_xray import LUNGS
 from tests.inference.pictures import chest
+from training.chest_xray.cards import LearnedFrom, findings_card, lungs_card
 from training.chest_xray.findings import figures, fit_findings, folds_of
 from training.chest_xray.lungs import dices, lung_masks, lungs_on
 from training.chest_xray.recipe import calibrated_on
@@ -100,6 +101,30 @@ def test_masks_of_a_copy_of_another_size_are_compared_on_the_pixels_of_the_pictu
     drawn[0, 8:40, 4:20] = drawn[1, 8:40, 28:44] = True
     assert dices(drawn[:, ::2, ::2], drawn) == (1.0, 1.0, 1.0)
     assert dices(drawn[::-1], drawn) == (1.0, 0.0, 0.0)
+
+
+def test_a_card_says_what_its_own_network_learned_from() -> None:
+    labelled = LearnedFrom("chexpert", ("ward",), 4000, 3100)
+    masks = LearnedFrom("lung-masks", ("ours",), 250, 240)
+    findings = findings_card(3, {}, (), labelled, masks)
+    lungs = lungs_card(3, masks, "chexpert")
+    assert [(data["name"], data["cases"]) for data in findings["training_data"]] == [
+        ("chexpert: ward", 4000),
+        ("lung-masks: ours", 250),
+    ]
+    assert lungs["training_data"] == findings["training_data"][1:]
+    assert lungs["training_command"] == "overread train chest-xray --data DIR --layout chexpert"
+    told = " ".join([*findings["limits"], *lungs["limits"]])
+    assert "Learned from 4000" in told and "Learned from 250" in told
+    assert "COVID-19" not in told and "pneumonia" not in told
+
+
+@needs_weights
+def test_the_installed_cards_say_what_the_recipe_would_say_of_them() -> None:
+    masks = LearnedFrom("lung-masks", ("cxr_lungmask",), 83, 48)
+    said, would = Catalogue().find(LUNGS).card, lungs_card(2, masks, "nih")
+    assert list(said.limits) == would["limits"]
+    assert [data.model_dump(exclude_none=True) for data in said.training_data] == would["training_data"]
 
 
 def test_labels_and_masks_are_found_side_by_side_or_missed_by_name(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from inference.readers.chest_xray import FINDINGS, LUNGS, NAME
@@ -10,7 +11,6 @@ from inference.readers.radiograph import FINDINGS_SIZE, LUNGS_SIZE
 from training.chest_xray.scattering import FINE
 from training.datasets.chest_labels import CLASSES
 
-_COMMAND = "overread train chest-xray --data DIR --layout nih"
 _CODES = {
     "cardiomegaly": ("SCT", "8186001", "Cardiomegaly"),
     "effusion": ("SCT", "60046008", "Pleural effusion"),
@@ -19,45 +19,73 @@ _CODES = {
     "edema": ("SCT", "19242006", "Pulmonary edema"),
     "no_finding": ("SCT", "17621005", "Normal"),
 }
-_LIMITS = [
-    "Not a medical device: for research, every result unverified.",
-    "Learned from under a thousand radiographs whose labels were mined from reports and err about one time "
-    "in ten; a site's own labelled images will do better.",
+_RESEARCH = "Not a medical device: for research, every result unverified."
+_ADULTS = (
+    "Adults, frontal views; lateral, oblique and decubitus views are refused, children were not among them."
+)
+_NIH_CONFOUNDED = (
     "Nearly every positive in the training images carries the label pneumonia too, and views differ between "
     "positives and negatives: being ill and the view explain a part of the figures. Those within one view, "
-    "among the ill alone, and of somebody told the view alone are given beside the whole.",
-    "Adults, frontal views; lateral, oblique and decubitus views are refused, children were not among them.",
-    "Absent and undetermined rest on few positives; nothing but the classes is looked for, so no answer "
-    "calls a study normal.",
-]
-MASKS = {
-    "name": "83 chest radiographs with lung masks, of 48 patients (ieee8023 collection, V7 masks)",
-    "kind": "real",
-    "cases": 83,
-    "license": "CC BY 3.0, CC BY 4.0, CC BY-SA, Apache-2.0",
-    "description": "mostly COVID-19; masks hold the lung behind the heart",
-}
+    "among the ill alone, and of somebody told the view alone are given beside the whole."
+)
+_NIH_FOLDERS = {"cxr_nih", "cxr_nih_more"}
+_V7_FOLDERS = {"cxr_lungmask"}
 
 
-def _label(code: tuple[str, str, str], label: str) -> dict[str, str]:
-    return {"label": label, "scheme": code[0], "value": code[1], "meaning": code[2]}
+@dataclass(frozen=True)
+class LearnedFrom:
+    """Radiographs that a network learned from, and the folders of one layout that hold them."""
+
+    layout: str
+    folders: tuple[str, ...]
+    cases: int
+    patients: int
+
+    @property
+    def name(self) -> str:
+        return f"{self.layout}: {', '.join(self.folders)}"
 
 
-def _labelled(data_set: str, cases: int) -> dict[str, Any]:
+def _labelled(learned: LearnedFrom) -> dict[str, Any]:
     licence = "as the data set's"
-    if data_set.startswith("nih"):
+    if learned.layout.startswith("nih"):
         licence = (
             "no restrictions; NIH Clinical Center, Wang et al., CVPR 2017, "
             "https://nihcc.app.box.com/v/ChestXray-NIHCC"
         )
-    description = "frontal radiographs with labels mined from reports"
     return {
-        "name": data_set,
+        "name": learned.name,
         "kind": "real",
-        "cases": cases,
+        "cases": learned.cases,
+        "license": licence,
+        "description": "frontal radiographs with labels mined from reports",
+    }
+
+
+def _masked(learned: LearnedFrom) -> dict[str, Any]:
+    name, licence, description = learned.name, "as the data set's", "chest radiographs with lung masks"
+    if set(learned.folders) <= _V7_FOLDERS:
+        name = (
+            f"{learned.cases} chest radiographs with lung masks, of {learned.patients} patients (ieee8023 "
+            "collection, V7 masks)"
+        )
+        licence = "CC BY 3.0, CC BY 4.0, CC BY-SA, Apache-2.0"
+        description = "mostly COVID-19; masks hold the lung behind the heart"
+    return {
+        "name": name,
+        "kind": "real",
+        "cases": learned.cases,
         "license": licence,
         "description": description,
     }
+
+
+def _command(layout: str) -> str:
+    return f"overread train chest-xray --data DIR --layout {layout}"
+
+
+def _label(code: tuple[str, str, str], label: str) -> dict[str, str]:
+    return {"label": label, "scheme": code[0], "value": code[1], "meaning": code[2]}
 
 
 def _input(size: int, description: str) -> list[dict[str, Any]]:
@@ -72,8 +100,12 @@ def _input(size: int, description: str) -> list[dict[str, Any]]:
     ]
 
 
-def lungs_card(version: int, metrics: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """``model.yaml`` of the network that draws the lungs, its weights' hash still missing."""
+def lungs_card(version: int, masks: LearnedFrom, layout: str) -> dict[str, Any]:
+    """``model.yaml`` of the network that draws the lungs, its figures and its weights' hash still missing.
+
+    layout: of the labelled radiographs that the findings learn from, which one command trains.
+    """
+    of = ", mostly of COVID-19," if set(masks.folders) <= _V7_FOLDERS else ","
     return {
         "name": LUNGS,
         "version": version,
@@ -98,16 +130,17 @@ def lungs_card(version: int, metrics: Sequence[Mapping[str, Any]]) -> dict[str, 
             }
         ],
         "parity": {"absolute": 2e-3, "relative": 2e-3},
-        "training_data": [MASKS],
-        "training_command": _COMMAND,
-        "metrics": list(metrics),
+        "training_data": [_masked(masks)],
+        "training_command": _command(layout),
+        "metrics": [],
         "intended_use": "Lung fields of adult frontal chest radiographs, and the place to look for findings",
-        "limits": _LIMITS[:1]
-        + [
-            "Learned from 83 radiographs, mostly of COVID-19, drawn at 128 x 128: borders are coarse.",
+        "limits": [
+            _RESEARCH,
+            f"Learned from {masks.cases} radiographs{of} drawn at {LUNGS_SIZE} x {LUNGS_SIZE}: borders are "
+            "coarse.",
             "Draws no heart, so no cardiothoracic ratio is given: the masks hold the lung behind the heart, "
             "and no picture at hand has its heart outlined to measure a ratio against.",
-            _LIMITS[3],
+            _ADULTS,
         ],
     }
 
@@ -116,11 +149,13 @@ def findings_card(
     version: int,
     points: Mapping[str, Mapping[str, Any]],
     metrics: Sequence[Mapping[str, Any]],
-    data_set: str,
-    cases: int,
+    labelled: LearnedFrom,
+    masks: LearnedFrom,
 ) -> dict[str, Any]:
-    """``model.yaml`` of the classifier, its weights' hash still missing. points: the operating points;
-    ``cases`` radiographs of ``data_set`` were learned from."""
+    """``model.yaml`` of the classifier, its weights' hash still missing.
+
+    points: the operating points. masks: what the network learned from that shows it where the lungs are.
+    """
     labels = [_label(_CODES[name], name) for name in CLASSES]
     return {
         "name": FINDINGS,
@@ -151,9 +186,17 @@ def findings_card(
         ],
         "operating_points": {name: dict(point) for name, point in points.items()},
         "parity": {"absolute": 2e-3, "relative": 2e-3},
-        "training_data": [_labelled(data_set, cases), MASKS],
-        "training_command": _COMMAND,
+        "training_data": [_labelled(labelled), _masked(masks)],
+        "training_command": _command(labelled.layout),
         "metrics": list(metrics),
         "intended_use": "A first impression of adult frontal chest radiographs, for research",
-        "limits": _LIMITS,
+        "limits": [
+            _RESEARCH,
+            f"Learned from {labelled.cases} radiographs whose labels were mined from reports and err about "
+            "one time in ten; a site's own labelled images will do better.",
+            *([_NIH_CONFOUNDED] if set(labelled.folders) <= _NIH_FOLDERS else []),
+            _ADULTS,
+            "Absent and undetermined rest on few positives; nothing but the classes is looked for, so no "
+            "answer calls a study normal.",
+        ],
     }

@@ -49,7 +49,7 @@ SPECIFICITY, SENSITIVITY = 0.9, 0.95
 
 @dataclass(frozen=True)
 class Plan:
-    """``schedule``: of the network that draws the lungs."""
+    """How the network that draws the lungs is trained; the findings are fitted, not trained."""
 
     seed: int = 1
     device: str = "cpu"
@@ -62,8 +62,9 @@ def train(layout: str, labelled: Sequence[Path], masks: Path, out: Path, plan: P
 
     labelled: folders of ``layout``, one of those with labels. masks: a folder of layout ``lung-masks``.
     """
+    outlined = read_cases("lung-masks", masks)
     lungs = train_lungs(
-        lung_cases(read_cases("lung-masks", masks)),
+        lung_cases(outlined),
         out / "lungs",
         plan.schedule,
         seed=plan.seed,
@@ -73,11 +74,17 @@ def train(layout: str, labelled: Sequence[Path], masks: Path, out: Path, plan: P
     radiographs = read_radiographs(layout, labelled)
     features = features_of(radiographs, partial(drawn_lungs, lungs))
     repository = out / "models"
-    data_set = f"{layout}: {', '.join(folder.name for folder in labelled)}"
-    export_findings(radiographs, features, crossed(radiographs, features), repository, data_set=data_set)
-    export_picture_network(SegmenterForService(lungs), cards.lungs_card(VERSION, ()), repository)
+    seen = _learned_from(layout, labelled, radiographs)
+    shown = _learned_from("lung-masks", [masks], outlined)
+    export_findings(radiographs, features, crossed(radiographs, features), repository, seen, shown)
+    export_picture_network(SegmenterForService(lungs), cards.lungs_card(VERSION, shown, layout), repository)
     sync(Catalogue(repository))
     return repository
+
+
+def _learned_from(layout: str, folders: Sequence[Path], cases: Sequence[Case]) -> cards.LearnedFrom:
+    names, patients = tuple(folder.name for folder in folders), {case.patient for case in cases}
+    return cards.LearnedFrom(layout, names, len(cases), len(patients))
 
 
 def crossed_lungs(cases: Sequence[Case], out: Path, plan: Plan) -> Floats:
@@ -105,21 +112,20 @@ def export_findings(
     features: Floats,
     logits: Floats,
     repository: Path,
-    *,
-    data_set: str,
-    version: int = VERSION,
+    seen: cards.LearnedFrom,
+    masks: cards.LearnedFrom,
 ) -> None:
     """The classifier as ONNX with card, README, parity sample and Triton configuration.
 
     logits: by models that saw no image of the patient; probabilities are calibrated on them, and operating
-    points chosen.
+    points chosen. seen: where the radiographs come from. masks: what showed where lungs are.
     """
     truth = labels_of(radiographs)
     fitted = fit_findings(features, truth, patients_of(radiographs))
     calibrated, points = calibrated_on(fitted, logits, truth)
     network = FindingsForService(calibrated.mean, calibrated.weights, calibrated.bias)
-    rows = metrics(figures(radiographs, logits), data_set)
-    card = cards.findings_card(version, points, rows, data_set, len(radiographs))
+    rows = metrics(figures(radiographs, logits), seen.name)
+    card = cards.findings_card(VERSION, points, rows, seen, masks)
     export_picture_network(network, card, repository)
 
 
