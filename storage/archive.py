@@ -29,6 +29,7 @@ from storage.part10 import data_set_offset
 
 FOLDERS = ("images", "results", "quarantine", "set-aside", "incoming")
 _LOCK = "incoming.lock"  # in an archive's root; whoever receives holds it
+_FETCHED = "-fetched"  # ends the name in incoming of what this node asked for
 _CREATE = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
 _UID = re.compile(r"[0-9]+(\.[0-9]+)*\Z")
 
@@ -150,13 +151,13 @@ class Archive:
 
     # receiving
 
-    def receive(self) -> IncomingFile:
-        """Open a new file in ``incoming``.
+    def receive(self, fetched: bool = False) -> IncomingFile:
+        """Open a new file in ``incoming``, whose name tells whether this node asked for it.
 
         Raises:
             OSError: the folder takes no file.
         """
-        name = f"{self._session}-{next(self._numbers)}.part"
+        name = f"{self._session}-{next(self._numbers)}{_FETCHED if fetched else ''}.part"
         path = f"{self._incoming}/{name}"
         return IncomingFile(path, name, os.open(path, _CREATE, 0o640))
 
@@ -251,6 +252,11 @@ class Archive:
                 yield path
             else:
                 path.unlink()
+
+    @staticmethod
+    def was_fetched(left_behind: Path) -> bool:
+        """Whether this node had asked for what it left behind."""
+        return left_behind.stem.endswith(_FETCHED)
 
     def make_durable(self, folder: Path) -> None:
         """Return when the files in ``folder``, its entries and its own name are on the disk."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from shutil import disk_usage
 
@@ -87,7 +88,14 @@ class Acceptance:
             with path.open("rb") as file:
                 try:
                     head = decode_head(file.read(4096))
-                    announced = Announcement(head.sop_class, head.uid, head.transfer_syntax, head.source, "")
+                    announced = Announcement(
+                        head.sop_class,
+                        head.uid,
+                        head.transfer_syntax,
+                        head.source,
+                        address="",
+                        fetched=self._archive.was_fetched(path),
+                    )
                     header = examine(file.fileno(), head.offset, announced, scratch)
                     place = self._archive.image_path(header.study_uid, head.uid)
                 except (ValueError, OSError) as error:
@@ -95,14 +103,17 @@ class Acceptance:
                         "An image received before the last stop is damaged and stays at %s: %s", path, error
                     )
                     continue
-            received = _received(announced, header, place, path.stat().st_size)
+            status = path.stat()
+            received = _received(announced, header, place, status.st_size)
+            if announced.fetched:  # a prior is expected for a while, and sent by somebody after that
+                received = replace(received, received_at=datetime.fromtimestamp(status.st_mtime, UTC))
             self._ledger.enter(Entry(received, path.name), timeout=600)
             adopted += 1
         return adopted
 
-    def open(self) -> IncomingFile:
+    def open(self, fetched: bool) -> IncomingFile:
         self.check_room()
-        return self._archive.receive()
+        return self._archive.receive(fetched)
 
     def check_room(self) -> None:
         if time.monotonic() > self._free_known_until:
@@ -206,7 +217,7 @@ class Arrival:
         head = encode_head(announced.sop_class, announced.uid, announced.transfer_syntax, announced.caller)
         self._offset = self._size = len(head)
         try:
-            self._incoming = acceptance.open()
+            self._incoming = acceptance.open(announced.fetched)
             self._incoming.write(head)
         except RefusedError as refused:
             self._give_up(refused)

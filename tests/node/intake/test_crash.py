@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select
 
-from storage.tables import Instance
+from storage.database import Database
+from storage.tables import Instance, Study
 from tests.databases import held
 from tests.node.intake.conftest import Intake
 from tests.node.intake.senders import ct_series, send
@@ -30,6 +31,36 @@ database = Database(url)
 settings = DicomSettings(port=0, minimum_free_mb=0, transport=transport)
 print(Receiver(settings, "OVERREAD", Archive(folder / "data"), database).start(), flush=True)
 threading.Event().wait()
+"""
+
+FETCH = """
+import os, signal, sys
+from datetime import timedelta
+from pathlib import Path
+from pydicom.uid import ExplicitVRLittleEndian
+from node.intake.examination import Announcement
+from node.intake.receiver import Receiver
+from node.settings import DicomSettings
+from storage import priors
+from storage.archive import Archive
+from storage.database import Database, now
+from tests.databases import held
+from tests.node.intake.senders import ct_series, in_transfer_syntax
+
+folder, url = Path(sys.argv[1]), sys.argv[2]
+database, images = Database(url), ct_series(5)
+patient = priors.PatientIdentity(images[0].PatientID)
+with database.session() as session:
+    until = now() + timedelta(minutes=5)
+    priors.expect(session, images[0].StudyInstanceUID, patient, "20200101", "", "a prior", until)
+receiver = Receiver(DicomSettings(port=0, minimum_free_mb=0), "OVERREAD", Archive(folder / "data"), database)
+receiver.start()
+with held(url):
+    for image in images:
+        syntax, data = in_transfer_syntax(image, ExplicitVRLittleEndian)
+        asked_for = Announcement(image.SOPClassUID, image.SOPInstanceUID, syntax, "OVERREAD", "fetched")
+        assert receiver.take(asked_for, data) == 0x0000
+    os.kill(os.getpid(), signal.SIGKILL)
 """
 
 
@@ -64,6 +95,22 @@ def test_what_was_acknowledged_before_a_kill_is_found_by_the_next_start(
     assert intake.files(intake.archive.incoming) == []
     assert send(intake.port, images[:1]) == [0x0000]
     assert len(intake.instances()) == 12
+
+
+def test_a_prior_that_was_being_fetched_at_a_kill_is_still_nobodys_study(
+    tmp_path: Path, database_url: str, start_intake: Callable[..., Intake], transport: str
+) -> None:
+    Database(database_url).upgrade()
+    fetching = [sys.executable, "-c", FETCH, tmp_path, database_url]
+    killed = subprocess.run(fetching, cwd=Path(__file__).parents[3], check=False)
+    assert killed.returncode == -signal.SIGKILL
+
+    intake = start_intake(transport)
+    assert len(intake.instances()) == 5
+    with intake.database.snapshot() as session:
+        study = session.scalars(select(Study)).one()
+        assert not study.is_open
+        assert study.fetched_until is not None
 
 
 def test_images_wait_while_the_database_is_held_and_are_entered_after(
