@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from inference.volume import load_volume
+from inference.resample import resample
+from inference.volume import Volume, load_volume
 from training.phantoms.acquisition import Scan
 from training.phantoms.anatomy import chest_anatomy
 from training.phantoms.chest import Phantom, chest_phantom, random_nodules
 from training.phantoms.dicom import Patient, Study, write_ct_series
-from training.phantoms.fields import Grid
+from training.phantoms.fields import Grid, merged
 from training.phantoms.nodules import NODULE_TYPES, Nodule, random_nodule
 from training.phantoms.render import render
 
@@ -89,6 +91,27 @@ def test_noise_has_the_strength_asked_for() -> None:
     scan = Scan(noise_hu=30.0)
     grain = scan.grained(np.zeros(grid.shape, np.float32), grid, np.random.default_rng(0))
     assert grain.std() == pytest.approx(30.0, rel=0.02)
+
+
+def test_a_volume_along_the_patient_s_axes_has_the_grid_it_was_put_on() -> None:
+    affine = np.diag([0.7, 0.8, 2.5, 1.0])[[2, 1, 0, 3]]
+    affine[:3, 3] = -173.3, 12.7, 40.1
+    scan = Volume(np.zeros((20, 40, 50), np.int16), affine, "1.2", "1.3", (None,) * 20)
+    even = resample(scan, 2.0)
+    grid = Grid.of(even)
+    assert (grid.shape, grid.spacing_mm) == (even.shape, (2.0, 2.0, 2.0))
+    np.testing.assert_array_equal(grid.affine, even.affine)
+    tilted = affine.copy()
+    tilted[1, 0] = 0.2
+    with pytest.raises(ValueError, match="axes of the patient"):
+        Grid.of(replace(scan, affine=tilted))
+
+
+def test_thin_slices_are_merged_into_those_they_were_cut_from() -> None:
+    grid = Grid.centred((4, 3, 5), (5.0, 1.0, 1.0))
+    thin = grid.sliced(3)
+    heights = np.broadcast_to(thin.axes[0], thin.shape)
+    np.testing.assert_allclose(merged(heights, 3), np.broadcast_to(grid.axes[0], grid.shape))
 
 
 def test_a_written_series_reads_back_voxel_for_voxel(tmp_path: Path, phantom: Phantom) -> None:

@@ -10,10 +10,11 @@ import numpy as np
 import numpy.typing as npt
 
 from inference.findings import Point
-from inference.resample import AIR_HU, sample_crops
+from inference.resample import sample_crops
 from inference.volume import Volume
 from training.ct_lesions.looks import UNKNOWN_KIND, UNKNOWN_LOOK, kind_of, look_of
 from training.kept import Arrays, kept
+from training.phantoms.acquisition import stored
 from training.phantoms.bodies import Recipe
 from training.phantoms.fields import Array
 
@@ -76,9 +77,9 @@ def cut(
     if share is not None:
         mask = sample_crops(share, [center_mm], SHAPE, steps, fill=0)[0]
     return Crop(
-        _whole(sample_crops(volume, [center_mm], SHAPE, steps)[0]),
+        stored(sample_crops(volume, [center_mm], SHAPE, steps)[0]),
         np.rint(100 * mask).astype(np.uint8),
-        _whole(sample_crops(body, [center_mm], AROUND, AROUND_MM)[0]),
+        stored(sample_crops(body, [center_mm], AROUND, AROUND_MM)[0]),
         spacing,
         float(share is not None),
         UNKNOWN if recipe is None else float(recipe.malignant),
@@ -87,10 +88,6 @@ def cut(
         UNKNOWN_KIND if recipe is None else kind_of(recipe),
         real,
     )
-
-
-def _whole(hu: Array) -> npt.NDArray[np.int16]:
-    return np.clip(np.rint(hu), AIR_HU, 3071).astype(np.int16)
 
 
 def kept_crops(path: Path, made_from: Iterable[object], make: Callable[[], Sequence[Crop]]) -> list[Crop]:

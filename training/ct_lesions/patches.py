@@ -17,7 +17,7 @@ import numpy.typing as npt
 from inference.findings import Point
 from training.kept import digest
 from training.phantoms.abdomen import abdomen_anatomy
-from training.phantoms.acquisition import Scan
+from training.phantoms.acquisition import Scan, stored
 from training.phantoms.bodies import Placed, place, place_in, random_lesions
 from training.phantoms.fields import Array, Grid
 from training.phantoms.hosts import scan_hosts
@@ -126,7 +126,7 @@ def _patches(
                 center = (float(at[2]), float(at[1]), float(at[0]))
                 spots.append(Spot(center, one.diameter_mm, one.site, one.malignant))
         filled = np.rint(_padded(share[box], 0) * 255).astype(np.uint8)
-        yield np.clip(np.rint(piece), -1024, 3071).astype(np.int16), filled, spots
+        yield stored(piece), filled, spots
 
 
 def _padded(part: Array, value: float) -> Array:

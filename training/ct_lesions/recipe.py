@@ -244,8 +244,7 @@ def real_background(scan: RealScan) -> RealBackground:
     """The CT series in a folder, at 2 mm."""
     volume = resample(loaded(scan), SPACING_MM)
     hu = np.clip(volume.voxels, -1024, 3071).astype(np.int16)
-    z, y, x = (float(v) for v in volume.affine[:3, 3][::-1])
-    return RealBackground(scan.name, hu, Grid(volume.shape, (SPACING_MM,) * 3, (z, y, x)), scan.kept_clear)
+    return RealBackground(scan.name, hu, Grid.of(volume), scan.kept_clear)
 
 
 def _starts(plan: Plan) -> tuple[Weights | None, Weights | None]:

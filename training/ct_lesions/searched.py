@@ -22,9 +22,9 @@ from inference.volume import Volume
 from training.ct_lesions.crops import Crop, cut
 from training.ct_lesions.patches import SITE_NUMBER
 from training.phantoms.abdomen import Abdomen, abdomen_anatomy
-from training.phantoms.acquisition import Scan
+from training.phantoms.acquisition import Scan, as_series
 from training.phantoms.bodies import Placed, place, place_in, random_lesions
-from training.phantoms.fields import Array, Grid
+from training.phantoms.fields import Array, Grid, merged
 from training.phantoms.hosts import scan_hosts
 from training.phantoms.trunk import Phase, render_trunk
 
@@ -75,9 +75,8 @@ class Slab:
         thin = self.grid.sliced(self.finer)
         drawn = self.hu.copy()
         placed = place_in(self.patient, drawn, thin, random_lesions(labels, lesions), places, self.phase)
-        hu = drawn.reshape(self.grid.shape[0], self.finer, *self.grid.shape[1:]).mean(1)
         scan = replace(Scan.drawn(scans), thickness_mm=self.grid.spacing_mm[0])
-        return _volume(scan.acquire(hu, self.grid, scans), self.grid), placed
+        return as_series(scan.acquire(merged(drawn, self.finer), self.grid, scans), self.grid), placed
 
 
 def phantom_crops(seed: int, scans: int, lesions: int, engine: Engine, card: ModelCard) -> list[Crop]:
@@ -103,9 +102,9 @@ def real_crops(
     """Of a real scan, ``scans`` times with other ``lesions`` drawn into it; nothing of the places (LPS mm)
     and radii (mm) of ``kept_clear``, which it is known to be diseased at."""
     coarse = body_on_grid(volume, card)
-    hosts = scan_hosts(np.clip(coarse.voxels, -1024, 3071).astype(np.int16), _grid(coarse))
+    hosts = scan_hosts(np.clip(coarse.voxels, -1024, 3071).astype(np.int16), Grid.of(coarse))
     even = _evenly(volume)
-    grid = _grid(even)
+    grid = Grid.of(even)
     grain = Scan(noise_hu=_noise_hu(even), thickness_mm=grid.spacing_mm[0])
     out: list[Crop] = []
     for number in range(scans):
@@ -116,7 +115,7 @@ def real_crops(
         for one in placed:
             here = grid.part(one.box)
             hu[one.box] += one.share * grain.grained(np.zeros(here.shape, np.float32), here, rng)
-        out += _crops(_volume(hu, grid), placed, grid, rng, engine, card, real=True, kept_clear=kept_clear)
+        out += _crops(as_series(hu, grid), placed, grid, rng, engine, card, real=True, kept_clear=kept_clear)
     return out
 
 
@@ -180,21 +179,10 @@ def _shifted(center_mm: Point, sigma_mm: float, rng: np.random.Generator) -> Poi
     return x, y, z
 
 
-def _volume(hu: Array, grid: Grid) -> Volume:
-    voxels = np.clip(np.rint(hu), -1024, 3071).astype(np.int16)
-    return Volume(voxels, grid.affine, "phantom", "phantom", (None,) * len(voxels))
-
-
 def _evenly(volume: Volume) -> Volume:
     """With pixels of 1 mm, and slices as far apart as they are, but for the thinnest."""
     step = max(float(volume.spacing_mm[0]), _REAL_STEP_MM)
     return resample(volume, (step, _REAL_STEP_MM, _REAL_STEP_MM))
-
-
-def _grid(volume: Volume) -> Grid:
-    z, y, x = (float(v) for v in volume.affine[:3, 3][::-1])
-    dz, dy, dx = (float(v) for v in volume.spacing_mm)
-    return Grid(volume.shape, (dz, dy, dx), (z, y, x))
 
 
 def _noise_hu(volume: Volume) -> float:

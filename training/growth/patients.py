@@ -12,10 +12,10 @@ import numpy as np
 from inference.findings import Mask, Point
 from inference.volume import Volume
 from training.growth.breathing import Motion, Pose, motion_of
-from training.phantoms.acquisition import Scan
+from training.phantoms.acquisition import Scan, stored
 from training.phantoms.anatomy import Anatomy, chest_anatomy
 from training.phantoms.chest import random_nodules
-from training.phantoms.fields import Array, Grid
+from training.phantoms.fields import Array, Grid, merged
 from training.phantoms.nodules import Nodule, draw_nodule
 from training.phantoms.render import render
 
@@ -134,12 +134,7 @@ def scanned(
 ) -> Visit:
     grid, scan = _protocol(rng, motion)
     finer = int(np.ceil(grid.spacing_mm[0] / _FINEST_SLICE_MM))
-    step = grid.spacing_mm[0] / finer
-    thin = Grid(
-        (grid.shape[0] * finer, *grid.shape[1:]),
-        (step, *grid.spacing_mm[1:]),
-        (grid.origin_mm[0] - step * (finer - 1) / 2, *grid.origin_mm[1:]),
-    )
+    thin = grid.sliced(finer)
     hu = motion.warped(backdrop.hu, REFERENCE, thin)
     lesions = {number: _moved(nodule, motion) for number, nodule in nodules.items()}
     truths = []
@@ -147,9 +142,7 @@ def scanned(
         draw_nodule(hu, thin, here, None)
         if (seen := truth_of(grid, here, number)) is not None:
             truths.append(seen)
-    hu = hu.reshape(grid.shape[0], finer, *grid.shape[1:]).mean(1)
-    hu = scan.acquire(hu, grid, rng)
-    voxels = np.clip(np.rint(hu), -1024, 3071).astype(np.int16)
+    voxels = stored(scan.acquire(merged(hu, finer), grid, rng))
     images = tuple((f"2.25.{name}.{n}", None) for n in range(grid.shape[0]))
     volume = Volume(voxels, grid.affine, name, f"frame {name}", images)
     turned = tuple(axis for axis in range(3) if rng.random() < 0.25)

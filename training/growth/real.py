@@ -17,6 +17,7 @@ from inference.volume import Volume
 from training.growth.breathing import Motion, Pose, motion_within
 from training.growth.patients import Truth, truth_of
 from training.growth.reader import Faults, outlined
+from training.phantoms.acquisition import stored
 from training.phantoms.fields import Array, Field, Grid
 from training.phantoms.nodules import Nodule, draw_nodule, random_nodule
 
@@ -72,7 +73,7 @@ def warped(volume: Volume, pose: Pose, seed: int, lesions: int = 12) -> Warped:
     anatomy = observe(here)
     if not anatomy.has_lungs:
         raise ValueError("The scan shows no lungs to breathe with.")
-    grid = _grid_of(here)
+    grid = Grid.of(here)
     motion = motion_of_scan(here, pose)
     hu = here.voxels.astype(np.float32)
     then_grid = _shifted(grid, pose)
@@ -193,20 +194,14 @@ def _with(hu: Array, grid: Grid, nodules: list[Nodule], name: str) -> tuple[Volu
         draw_nodule(drawn, grid, nodule, None)
         if (truth := truth_of(grid, nodule, number)) is not None:
             truths.append(truth)
-    voxels = np.clip(np.rint(drawn), -1024, 3071).astype(np.int16)
     images = tuple((f"2.25.1.{n}", None) for n in range(grid.shape[0]))
-    return Volume(voxels, grid.affine, name, name, images), truths
+    return Volume(stored(drawn), grid.affine, name, name, images), truths
 
 
 def _lung_points(anatomy: Anatomy, rng: np.random.Generator, count: int = 600) -> np.ndarray:
     deep = np.argwhere(ndimage.distance_transform_edt(anatomy.lungs) * anatomy.spacing_mm > 6)
     index = deep[rng.integers(len(deep), size=count)] + rng.uniform(-0.5, 0.5, (count, 3))
     return np.asarray(index[:, ::-1] * anatomy.spacing_mm + anatomy.affine[:3, 3])
-
-
-def _grid_of(volume: Volume) -> Grid:
-    x, y, z = (float(v) for v in volume.affine[:3, 3])
-    return Grid(volume.shape, volume.spacing_mm, (z, y, x))
 
 
 def _zyx(anatomy: Anatomy) -> tuple[float, float, float]:

@@ -13,6 +13,7 @@ from scipy import ndimage
 from inference.findings import Point
 from inference.resample import resample
 from training.lung_nodules.sources import RealSeries
+from training.phantoms.acquisition import stored
 from training.phantoms.anatomy import FIELD_GRID, chest_anatomy
 from training.phantoms.fields import Field, Grid
 from training.phantoms.nodules import Nodule
@@ -48,7 +49,7 @@ def phantom_background(seed: int, folder: Path) -> Background:
     path = folder / f"phantom-{seed}.npz"
     if not path.exists():
         anatomy = chest_anatomy(seed)
-        hu = np.clip(np.rint(render(anatomy, PHANTOM_GRID, contrast)), -1024, 3071).astype(np.int16)
+        hu = stored(render(anatomy, PHANTOM_GRID, contrast))
         _save(path, hu, anatomy.fields["lungs"].values)
     with np.load(path) as kept:
         depth = Field(kept["depth"].astype(np.float32), FIELD_GRID)

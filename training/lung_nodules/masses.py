@@ -20,7 +20,7 @@ from training.lung_nodules.crops import SHAPE, Candidate, candidate, crop_spacin
 from training.lung_nodules.mining import large_places, places
 from training.lung_nodules.networks import Detector
 from training.lung_nodules.sites import attached_place
-from training.phantoms.acquisition import Scan
+from training.phantoms.acquisition import Scan, as_series
 from training.phantoms.fields import Array, Field, Grid
 from training.phantoms.nodules import NODULE_TYPES, Nodule, draw_nodule, random_nodule
 
@@ -81,8 +81,7 @@ def _scanned(background: Background, rng: np.random.Generator) -> tuple[Volume, 
             drawn.append(mass)
     if not background.real:
         hu = Scan.drawn(rng).acquire(hu, grid, rng)
-    voxels = np.clip(np.rint(hu), -1024, 3071).astype(np.int16)
-    return Volume(voxels, grid.affine, "chest", "chest", (None,) * len(voxels)), drawn
+    return as_series(hu, grid), drawn
 
 
 def draw_shown(

@@ -20,10 +20,10 @@ from training.lung_nodules.crops import SHAPE, Candidate, candidate, crop_spacin
 from training.lung_nodules.mining import places
 from training.lung_nodules.networks import Detector
 from training.lung_nodules.sites import with_attached
-from training.phantoms.acquisition import Scan
+from training.phantoms.acquisition import Scan, as_series
 from training.phantoms.anatomy import Anatomy, chest_anatomy
 from training.phantoms.chest import random_nodules, truth
-from training.phantoms.fields import Array, Field, Grid
+from training.phantoms.fields import Array, Field, Grid, merged
 from training.phantoms.nodules import NODULE_TYPES, Lesion, Nodule, draw_nodule
 from training.phantoms.render import render
 
@@ -74,10 +74,8 @@ class Slab:
         drawn = self.hu.copy()
         for nodule in nodules:
             draw_nodule(drawn, thin, nodule, self.anatomy.fields["lungs"], self.contrast_hu)
-        hu = drawn.reshape(self.grid.shape[0], self.finer, *self.grid.shape[1:]).mean(1)
         scan = replace(Scan.drawn(rng), thickness_mm=self.grid.spacing_mm[0], contrast_hu=self.contrast_hu)
-        voxels = np.clip(np.rint(scan.acquire(hu, self.grid, rng)), -1024, 3071).astype(np.int16)
-        return Volume(voxels, self.grid.affine, "phantom", "phantom", (None,) * len(voxels))
+        return as_series(scan.acquire(merged(drawn, self.finer), self.grid, rng), self.grid)
 
 
 def searched(detector: Detector, seed: int, scans: int, nodules: int) -> list[Candidate]:
@@ -118,9 +116,7 @@ def _between(field: Field, grid: Grid) -> Field:
 
 def _marks(detector: Detector, volume: Volume) -> list[Place]:
     even = resample(volume, SPACING_MM)
-    z, y, x = (float(v) for v in even.affine[:3, 3][::-1])
-    grid = Grid(even.shape, (SPACING_MM,) * 3, (z, y, x))
-    return places(detector, even.voxels.astype(np.float32), grid)
+    return places(detector, even.voxels.astype(np.float32), Grid.of(even))
 
 
 def _mark_on(lesion: Lesion, marks: Sequence[Place]) -> Place | None:

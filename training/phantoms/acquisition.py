@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 from scipy import ndimage
 
+from inference.volume import Volume
 from training.phantoms.fields import Array, Grid
 
 
@@ -78,3 +80,13 @@ class Scan:
         averaged = min(1.0, 1.2 / float(np.mean(grid.spacing_mm)))
         out = hu + grain * np.float32(averaged)
         return np.maximum(out, -1024, out=out)
+
+
+def stored(hu: Array) -> npt.NDArray[np.int16]:
+    """As a scanner stores them: whole HU in 12 bits, from -1024 to 3071."""
+    return np.clip(np.rint(hu), -1024, 3071).astype(np.int16)
+
+
+def as_series(hu: Array, grid: Grid) -> Volume:
+    """HU on ``grid``, stored, as a series whose images nobody has sent."""
+    return Volume(stored(hu), grid.affine, "phantom", "phantom", (None,) * len(hu))

@@ -11,8 +11,8 @@ import numpy.typing as npt
 
 from inference.findings import Mask, Point
 from training.phantoms.abdomen import Abdomen, abdomen_anatomy
-from training.phantoms.acquisition import Scan
-from training.phantoms.fields import Array, Field, Grid
+from training.phantoms.acquisition import Scan, stored
+from training.phantoms.fields import Array, Field, Grid, merged
 from training.phantoms.hosts import SUBSTRATES, Hosts, phantom_hosts
 from training.phantoms.masses import SITES, Mass, Site, draw_mass, random_mass
 from training.phantoms.nodules import Drawn, Nodule, draw_nodule, random_nodule
@@ -154,11 +154,9 @@ def body_phantom(
     thin = grid.sliced(finer)
     hu = render_trunk(patient, thin, phase)
     placed = place_in(patient, hu, thin, random_lesions(labels, count, sites), places, phase)
-    averaged = hu.reshape(grid.shape[0], finer, *grid.shape[1:]).mean(1)
-    scanned = scan.acquire(averaged, grid, noise)
+    scanned = scan.acquire(merged(hu, finer), grid, noise)
     truths = (_truth(one, grid, finer) for one in placed)
-    voxels = np.clip(np.rint(scanned), -1024, 3071).astype(np.int16)
-    return BodyPhantom(voxels, grid.affine, tuple(t for t in truths if t is not None), phase)
+    return BodyPhantom(stored(scanned), grid.affine, tuple(t for t in truths if t is not None), phase)
 
 
 def place_in(
@@ -181,8 +179,7 @@ def _truth(one: Placed, grid: Grid, finer: int) -> BodyLesion | None:
     shares = np.zeros(((last - first) * finer, *one.share.shape[1:]), np.float32)
     start = one.box[0].start - first * finer
     shares[start : start + len(one.share)] = one.share
-    shares = shares.reshape(last - first, finer, *one.share.shape[1:]).mean(1)
-    extent = Drawn((slice(first, last), one.box[1], one.box[2]), shares).extent(grid)
+    extent = Drawn((slice(first, last), one.box[1], one.box[2]), merged(shares, finer)).extent(grid)
     if extent is None or one.site is None:
         return None
     fields: dict[str, Any] = {

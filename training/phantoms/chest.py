@@ -9,9 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from inference.findings import Point
-from training.phantoms.acquisition import Scan
+from training.phantoms.acquisition import Scan, stored
 from training.phantoms.anatomy import Anatomy, chest_anatomy
-from training.phantoms.fields import Array, Grid
+from training.phantoms.fields import Array, Grid, merged
 from training.phantoms.nodules import Lesion, Nodule, draw_nodule, random_nodule
 from training.phantoms.render import render
 
@@ -50,7 +50,7 @@ def chest_phantom(
     scan = Scan(thickness_mm=max(1.0, float(spacing[0]))) if scan is None else scan
     recipes = random_nodules(anatomy, lesions, seed, grid) if isinstance(lesions, int) else lesions
     hu, truths = scanned(anatomy, grid, recipes, scan, np.random.default_rng([seed, scan_seed, 41]))
-    return Phantom(np.clip(np.rint(hu), -1024, 3071).astype(np.int16), grid.affine, truths)
+    return Phantom(stored(hu), grid.affine, truths)
 
 
 def scanned(
@@ -67,7 +67,7 @@ def scanned(
         drawn = render(anatomy, thin, scan.contrast_hu)
         for nodule in recipes:
             draw_nodule(drawn, thin, nodule, anatomy.fields["lungs"], scan.contrast_hu)
-        hu[first:last] = drawn.reshape(last - first, finer, *grid.shape[1:]).mean(1)
+        hu[first:last] = merged(drawn, finer)
     hu = scan.acquire(hu, grid, rng)
     found = (truth(anatomy, grid, nodule) for nodule in recipes)
     return hu, tuple(lesion for lesion in found if lesion is not None)
@@ -84,7 +84,7 @@ def truth(anatomy: Anatomy, grid: Grid, nodule: Nodule) -> Lesion | None:
     drawn = draw_nodule(np.full(thin.shape, -850, np.float32), thin, nodule, anatomy.fields["lungs"])
     filled = np.zeros(thin.shape, np.float32)
     filled[drawn.box] = drawn.filled
-    shares = filled.reshape(here.shape[0], finer, *here.shape[1:]).mean(1)
+    shares = merged(filled, finer)
     return type(drawn)(box, shares).lesion(nodule, grid)
 
 

@@ -14,6 +14,7 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from inference.findings import Point
+from inference.volume import Volume
 
 Array = npt.NDArray[np.floating[Any]]
 
@@ -36,6 +37,20 @@ class Grid:
         """``center_mm`` is (z, y, x)."""
         origin = tuple(c - s * (n - 1) / 2 for n, s, c in zip(shape, spacing_mm, center_mm, strict=True))
         return cls(shape, spacing_mm, (origin[0], origin[1], origin[2]))
+
+    @classmethod
+    def of(cls, volume: Volume) -> Grid:
+        """That of a volume whose axes are those of the patient, as ``inference.resample`` makes them.
+
+        Raises:
+            ValueError: they are not.
+        """
+        x, y, z = (float(mm) for mm in volume.affine[:3, 3])
+        dz, dy, dx = (float(volume.affine[axis, 2 - axis]) for axis in (2, 1, 0))
+        grid = cls(volume.shape, (dz, dy, dx), (z, y, x))
+        if not np.array_equal(grid.affine, volume.affine):
+            raise ValueError("the volume does not lie along the axes of the patient")
+        return grid
 
     @property
     def axes(self) -> tuple[Array, Array, Array]:
@@ -118,6 +133,13 @@ class Field:
         p = np.atleast_2d(np.asarray(points_lps, np.float64))[:, ::-1]
         index = (p - self.grid.origin_mm) / self.grid.spacing_mm
         return ndimage.map_coordinates(self.values, index.T, order=1, mode="nearest").astype(np.float32)
+
+
+def merged(values: Array, parts: int) -> Array:
+    """Means of ``parts`` slices each: from the grid of ``Grid.sliced`` back to the one that was cut."""
+    slices, rows, columns = values.shape
+    means: Array = values.reshape(slices // parts, parts, rows, columns).mean(1)
+    return means
 
 
 def _interpolation(n: int, step: float, start: float, cn: int, cstep: float, cstart: float) -> Array:

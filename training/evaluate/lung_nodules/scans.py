@@ -123,13 +123,10 @@ class _Prepared:
     def of(cls, scan: CtScan) -> _Prepared:
         volume = scan.load()
         axial = resample(volume, (volume.spacing_mm[0], _PIXEL_MM, _PIXEL_MM))
-        x, y, z = (float(v) for v in axial.affine[:3, 3])
-        grid = Grid(axial.shape, axial.spacing_mm, (z, y, x))
         coarse = resample(volume, SPACING_MM)
         depth = lung_depth(np.clip(coarse.voxels, -1024, 3071).astype(np.int16))
-        step = (3 * SPACING_MM,) * 3
-        x, y, z = (float(v) for v in coarse.affine[:3, 3])
-        return cls(axial, grid, Field(depth, Grid(depth.shape, step, (z, y, x))), scan)
+        depth_grid = Grid(depth.shape, (3 * SPACING_MM,) * 3, Grid.of(coarse).origin_mm)
+        return cls(axial, Grid.of(axial), Field(depth, depth_grid), scan)
 
     def with_nodules(self, rng: np.random.Generator) -> tuple[Volume, list[Nodule]]:
         hu: Array = self.volume.voxels.astype(np.float32)
