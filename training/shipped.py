@@ -124,6 +124,20 @@ _ANOTHER = (
 )
 
 
+def learned_before(start: Path | None, model: str) -> list[dict[str, Any]]:
+    """What the weights of ``start`` learned from, for the card of ``model`` that goes on from them: as their
+    own card says it, in a model repository or among the models of an earlier run. Empty without a card."""
+    roots = [] if start is None else [start / "models", start]
+    root = next((one for one in roots if (one / model / "model.yaml").is_file()), None)
+    if root is None:
+        return []
+    parts = [part.model_dump() for part in Catalogue(root).find(model).card.training_data]
+    return [part | {"description": f"{part['description'].removesuffix(_BEFORE)}{_BEFORE}"} for part in parts]
+
+
+_BEFORE = " (by the weights that these go on from)"
+
+
 def recount(network: nn.Module, batch: Callable[[int], Batch], takes: int = 1) -> None:
     """Have every batch normalisation hold the mean and the variance of what reaches it, over the first
     batches of a training, and change its scale and shift so that the network in service answers as it did.

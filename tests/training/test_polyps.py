@@ -74,6 +74,17 @@ def test_a_run_goes_on_from_a_model_repository(trained: Path, tmp_path: Path) ->
     assert all(torch.allclose(kept[name], start[name], atol=1e-6) for name in filters)
 
 
+def test_a_card_says_what_the_weights_had_learned_from_before(trained: Path, tmp_path: Path) -> None:
+    """Also where an earlier run is gone on from, and no longer that no real picture was ever seen."""
+    schedule = Schedule(steps=1)
+    plan = Plan(frames=1, schedule=schedule, activation="silu", start=trained.parent)
+    card = Catalogue(train(None, "phantom", tmp_path, plan)).find(POLYPS).card
+    (earlier,) = [part for part in card.training_data if part.kind == "real"]
+    assert earlier.name == "polyp-masks" and earlier.description.endswith("that these go on from)")
+    assert card.training_command.endswith("--from EARLIER")
+    assert not any("no real picture" in limit for limit in card.limits)
+
+
 def test_weights_of_another_network_are_refused(trained: Path, tmp_path: Path) -> None:
     plan = Plan(frames=1, start=trained.parent, architecture="deeplab")
     with pytest.raises(BrokenDataError, match="holds the weights of another network"):

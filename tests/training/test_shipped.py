@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from inference.catalogue import Catalogue
+from inference.catalogue import SHIPPED_MODELS, Catalogue
 from inference.readers.polyps import POLYPS
 from node.commands.training import train as command
 from training.ct_lesions import cards as ct_cards
@@ -23,7 +23,7 @@ from training.lung_nodules.recipe import export as export_lungs
 from training.polyps.network import PolypNetwork
 from training.polyps.recipe import export as export_polyps
 from training.segmenter import SegmenterForService
-from training.shipped import Serve, earlier_weights, recount, served_weights
+from training.shipped import Serve, earlier_weights, learned_before, recount, served_weights
 
 NETWORKS: dict[str, tuple[type[nn.Module], Serve]] = {
     POLYPS: (PolypNetwork, SegmenterForService),
@@ -128,6 +128,22 @@ def test_another_network_is_refused(name: str, other: nn.Module, repository: Pat
     model, serve = Catalogue(repository).find(name), NETWORKS[name][1]
     with pytest.raises(BrokenDataError, match=r"another network than is trained .*give the --activation"):
         served_weights(model, other, serve)
+
+
+def test_what_went_before_is_named_with_its_kind_and_not_twice(tmp_path: Path) -> None:
+    named = learned_before(SHIPPED_MODELS, lung_cards.DETECTOR)
+    shipped = Catalogue().find(lung_cards.DETECTOR).card.training_data
+    assert [(part["name"], part["kind"]) for part in named] == [(part.name, part.kind) for part in shipped]
+    export_lungs(
+        Detector(),
+        Characteriser(),
+        tmp_path / "models",
+        version=1,
+        data={lung_cards.DETECTOR: named, lung_cards.CHARACTERISER: []},
+        metrics=[],
+    )
+    assert learned_before(tmp_path, lung_cards.DETECTOR) == named, "of a run, its models' cards tell"
+    assert learned_before(tmp_path, POLYPS) == []
 
 
 def test_a_folder_without_models_or_a_run_is_refused_with_advice(tmp_path: Path) -> None:

@@ -37,7 +37,7 @@ from training.errors import BrokenDataError
 from training.export import export_one, random_input
 from training.loop import Schedule
 from training.phantoms.fields import Grid
-from training.shipped import Weights, earlier_weights
+from training.shipped import Weights, earlier_weights, learned_before
 
 FIRST_TRUNK, FIRST_CROPS = 3000, 4000
 VERSION = 2
@@ -104,7 +104,7 @@ def train(scans: Sequence[RealScan], out: Path, plan: Plan) -> Path:
         device=plan.device,
         start=start,
     )
-    data = learned_from(plan.trunks, scans)
+    data = [*learned_from(plan.trunks, scans), *learned_before(plan.start, cards.NAME)]
     export_detector(network.to("cpu"), repository, version=VERSION, data=data, metrics=[])
     learned, checked = prepare(scans, repository, out / "crops", plan)
     characteriser, _ = train_characteriser(
@@ -118,7 +118,7 @@ def train(scans: Sequence[RealScan], out: Path, plan: Plan) -> Path:
         device=plan.device,
         start=start_of_looks,
     )
-    data = learned_from(plan.crop_trunks, scans)
+    data = [*learned_from(plan.crop_trunks, scans), *learned_before(plan.start, cards.CHARACTERISER)]
     export_characteriser(characteriser.to("cpu"), repository, version=1, data=data, metrics=[])
     weigh(repository, plan.word_scans)
     return repository

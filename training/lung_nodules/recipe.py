@@ -28,7 +28,7 @@ from training.lung_nodules.mining import real_negatives, scan_candidates
 from training.lung_nodules.networks import Characteriser, Detector
 from training.lung_nodules.phantom_scans import searched
 from training.lung_nodules.sources import RealSeries, Sources
-from training.shipped import Weights, earlier_weights
+from training.shipped import Weights, earlier_weights, learned_before
 
 _FIRST_CHEST, _FIRST_CROPS = 1000, 2000
 _PATIENTS_HELD_OUT = 60
@@ -123,7 +123,9 @@ def learn(sources: Sources, out: Path, plan: Plan) -> Learned:
         device=plan.device,
         start=start_of_looks,
     )
-    return Learned(detector, characteriser.to("cpu"), data_of_cards(plan, sources, marked))
+    data = data_of_cards(plan, sources, marked)
+    with_before = {name: [*own, *learned_before(plan.start, name)] for name, own in data.items()}
+    return Learned(detector, characteriser.to("cpu"), with_before)
 
 
 def _mixed(phantoms: Sequence[Background], real: Sequence[Background]) -> list[Background]:

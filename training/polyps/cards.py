@@ -8,6 +8,7 @@ from typing import Any
 from inference.readers.endoscopic import SIZE
 from inference.readers.polyps import NAME, POLYPS
 
+_ON_PHANTOMS = "overread train polyps --layout phantom"
 _SEEN_NONE = "Has seen no real picture; a site that trains it on its own pictures gets another network."
 
 
@@ -18,10 +19,11 @@ def polyps_card(
     *,
     real: int = 0,
     data_set: str = "",
+    before: Sequence[Mapping[str, Any]] = (),
 ) -> dict[str, Any]:
     """``model.yaml``, its weights' hash still missing. frames: procedural ones; real: pictures of
-    ``data_set``."""
-    learned_from = [
+    ``data_set``; before: what the weights that these go on from had learned from."""
+    learned_from: list[Mapping[str, Any]] = [
         {
             "name": "Overread endoscopy phantoms",
             "kind": "phantom",
@@ -34,6 +36,8 @@ def polyps_card(
     if real:
         site = {"name": data_set, "kind": "real", "cases": real, "license": "as the data set's"}
         learned_from.append(site | {"description": "pictures with masks, of the split train"})
+    learned_from += before
+    command = f"overread train polyps --layout {data_set} --data DIR" if real else _ON_PHANTOMS
     return {
         "name": POLYPS,
         "version": version,
@@ -71,14 +75,12 @@ def polyps_card(
         "parity": {"absolute": 2e-3, "relative": 2e-3},
         "batching": {"max": 16, "preferred": [8]},
         "training_data": learned_from,
-        "training_command": f"overread train polyps --layout {data_set} --data DIR"
-        if real
-        else "overread train polyps --layout phantom",
+        "training_command": f"{command} --from EARLIER" if before else command,
         "metrics": list(metrics),
         "intended_use": "Outlines of polyps on colonoscopy stills, for research",
         "limits": [
             "Not a medical device: for research, every result unverified.",
-            *([] if real else [_SEEN_NONE]),
+            *([] if any(part["kind"] == "real" for part in learned_from) else [_SEEN_NONE]),
             "Sizes are in pixels: an endoscope measures no millimetres.",
             "Draws at 128 x 128: small and flat polyps are lost.",
         ],

@@ -20,7 +20,7 @@ from training.phantoms.endoscopy import Frame
 from training.polyps.cards import polyps_card
 from training.polyps.network import SCHEDULE, PolypNetwork, frames_of, phantom_frames, train_polyps
 from training.segmenter import SegmenterForService, export_picture_network
-from training.shipped import earlier_weights
+from training.shipped import earlier_weights, learned_before
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,14 @@ def train(data: Path | None, layout: str, out: Path, plan: Plan) -> Path:
         start=start,
     )
     name = "" if layout == "phantom" else layout
-    export(trained.to("cpu"), out / "models", phantoms=plan.frames, real=len(real), data_set=name)
+    export(
+        trained.to("cpu"),
+        out / "models",
+        phantoms=plan.frames,
+        real=len(real),
+        data_set=name,
+        before=learned_before(plan.start, POLYPS),
+    )
     return out / "models"
 
 
@@ -92,10 +99,11 @@ def export(
     phantoms: int,
     real: int = 0,
     data_set: str = "",
+    before: Sequence[dict[str, Any]] = (),
     metrics: Sequence[dict[str, Any]] = (),
     version: int = 1,
 ) -> None:
     """The network as ONNX with card, README, parity sample and Triton configuration."""
-    card = polyps_card(version, phantoms, metrics, real=real, data_set=data_set)
+    card = polyps_card(version, phantoms, metrics, real=real, data_set=data_set, before=before)
     export_picture_network(SegmenterForService(network), card, repository)
     sync(Catalogue(repository))
