@@ -1,4 +1,5 @@
-"""What was read of a series before its study was complete, kept in memory until the study is read.
+"""What was read of a series before its turn, kept in memory until that comes: while its study was awaited, or
+with another reader's search.
 
 A reading is made under its identity, which names the images, the weights and the settings it was made with.
 One made ahead is taken up where that is still the same; where an image came after all, or the node ended, it
@@ -19,11 +20,17 @@ MOST = 8
 
 @dataclass(frozen=True)
 class Made:
-    """A reading as it was just made. notes: what was corrected in the files. seconds: that it took."""
+    """A reading as it was just made. notes: what was corrected in the files. awaited: whether its study was,
+    then."""
 
     reading: Reading
     notes: tuple[str, ...]
-    seconds: float
+    awaited: bool = False
+
+    @property
+    def seconds(self) -> float:
+        """That it took, from the files on."""
+        return sum(self.reading.seconds.values())
 
 
 class Ahead:

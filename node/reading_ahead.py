@@ -9,12 +9,13 @@ from __future__ import annotations
 import logging
 import threading
 from collections import deque
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
 from node.reading_room import ReadingRoom
 from node.steps.job import Assignment
-from node.steps.read import make_reading
+from node.steps.read import make_readings
 from node.steps.select import assigned, choose
 from node.stopping import Stopping
 from node.upkeep.periodic import PeriodicTask
@@ -93,11 +94,12 @@ class ReadingAhead:
 
     def _make(self, task: Assignment, files: tuple[Path, ...]) -> None:
         try:
-            made = make_reading(self._room, task.reader, task.identity, files)
+            made = make_readings(self._room, task, files)
         except (Exception, Stopping):  # whatever it is, the study's own reading meets it, and tells of it
             log.info("series %s is not read ahead", task.series_uid, exc_info=True)
         else:
-            self._room.ahead.keep(task.identity, made)
+            for identity, one in made.items():
+                self._room.ahead.keep(identity, replace(one, awaited=True))
 
     def _turn(self, study: OpenStudy) -> Turn:
         """Whether a study is to be read: never where it was closed, or had an image, since it paused."""

@@ -9,8 +9,11 @@ from inference.catalogue import Catalogue
 from inference.engine import Engine
 from inference.findings import Finding, Reading
 from inference.readers import chest_xray, ct_lesions, lung_nodules, pet_ct, polyps
+from inference.readers.lung_nodules import Search, search_lungs
 from inference.registration.estimate import MODEL as REGISTRATION
 from inference.volume import Volume
+
+__all__ = ["READERS", "Reader", "Search", "left_to", "search_alike", "search_lungs"]
 
 
 @dataclass(frozen=True)
@@ -18,6 +21,9 @@ class Reader:
     """A clinical task: ``models`` names the networks it runs, its own first; ``optional`` those that take
     part where they are installed. ``yields_to``: readers that report some of the same lesions, and whose word
     on them counts.
+
+    ``read_searched``: what ``read`` comes to with the search of the lungs that it begins with made before, by
+    ``search_lungs``; readers of one series share it.
 
     ``read`` raises UnreadableSeriesError when the volume is not one it can read, EngineError when a model
     cannot be run. Tracking UIDs of the findings are left empty.
@@ -28,6 +34,7 @@ class Reader:
     read: Callable[[Volume, Engine, Catalogue], Reading]
     optional: tuple[str, ...] = ()
     yields_to: tuple[str, ...] = ()
+    read_searched: Callable[[Volume, Engine, Catalogue, Search], Reading] | None = None
 
 
 READERS: dict[str, Reader] = {
@@ -37,14 +44,23 @@ READERS: dict[str, Reader] = {
         ct_lesions.read,
         (lung_nodules.DETECTOR, lung_nodules.CHARACTERISER),
         yields_to=(lung_nodules.NAME,),
+        read_searched=ct_lesions.read,
     ),
     lung_nodules.NAME: Reader(
-        lung_nodules.NAME, (lung_nodules.DETECTOR, lung_nodules.CHARACTERISER), lung_nodules.read
+        lung_nodules.NAME,
+        (lung_nodules.DETECTOR, lung_nodules.CHARACTERISER),
+        lung_nodules.read,
+        read_searched=lung_nodules.read,
     ),
     chest_xray.NAME: Reader(chest_xray.NAME, (chest_xray.FINDINGS, chest_xray.LUNGS), chest_xray.read),
     pet_ct.NAME: Reader(pet_ct.NAME, (pet_ct.HOT_SPOTS,), pet_ct.read, (REGISTRATION,)),
     polyps.NAME: Reader(polyps.NAME, (polyps.POLYPS,), polyps.read),
 }
+
+
+def search_alike(one: str, other: str) -> bool:
+    """Whether two readers of a series begin with the same search."""
+    return all(READERS[name].read_searched is not None for name in (one, other))
 
 
 def left_to(others: Collection[Reading], reading: Reading) -> Reading:

@@ -29,7 +29,6 @@ from inference.readers.close_look import (
     sphere_mm,
     told_once,
 )
-from inference.readers.lungs import find_lungs
 from inference.readers.sides import with_sides
 from inference.readers.whole_volume import Maps, body_on_grid, check_extent, coarse_affine, over_volumes
 from inference.resample import sample_crops
@@ -81,8 +80,11 @@ class Judged:
     score: float
 
 
-def read(volume: Volume, engine: Engine, catalogue: Catalogue) -> Reading:
-    """Lesions with mask, axes, volume, density, site and malignancy; the most certain first.
+def read(
+    volume: Volume, engine: Engine, catalogue: Catalogue, search: lung_nodules.Search | None = None
+) -> Reading:
+    """Lesions with mask, axes, volume, density, site and malignancy; the most certain first. search: of the
+    lungs in this volume, where it was made before.
 
     Raises:
         UnreadableSeriesError: too few slices, or an extent no body has.
@@ -90,7 +92,7 @@ def read(volume: Volume, engine: Engine, catalogue: Catalogue) -> Reading:
     """
     check_extent(volume, "lesions")
     network, characteriser = catalogue.find(NETWORK), catalogue.find(CHARACTERISER)
-    seen = see(volume, engine, catalogue)
+    seen = see(volume, engine, catalogue, search)
     started = time.perf_counter()
     findings = told(seen, volume, catalogue, characteriser.card.threshold("report"))
     return Reading(
@@ -113,32 +115,30 @@ class Seen:
     seconds: Mapping[str, float]
 
 
-def see(volume: Volume, engine: Engine, catalogue: Catalogue) -> Seen:
-    """What was looked at closely, and nodules; nothing beside the body."""
+def see(
+    volume: Volume, engine: Engine, catalogue: Catalogue, search: lung_nodules.Search | None = None
+) -> Seen:
+    """What was looked at closely, and nodules; nothing beside the body. search: as ``read`` takes it."""
     times = [time.perf_counter()]
     network, characteriser = catalogue.find(NETWORK).card, catalogue.find(CHARACTERISER).card
     body = body_on_grid(volume, network)
     times.append(time.perf_counter())
     marked = likeliest(marks(body, engine, network), characteriser)
     judged = characterise(volume, body, marked, engine, characteriser)
-    nodules, lung_models = _nodules(volume, engine, catalogue)
+    lungs = search or _searched(volume, engine, catalogue)
     times.append(time.perf_counter())
     prepared, inferred = np.diff(times)
-    return Seen(judged, nodules, lung_models, {"preprocess": float(prepared), "inference": float(inferred)})
+    seconds = {"preprocess": float(prepared), "inference": float(inferred)}
+    if lungs is None or lungs.lungs is None:
+        return Seen(judged, (), (), seconds)
+    return Seen(judged, lungs.judged, lungs.models, seconds)
 
 
-def _nodules(
-    volume: Volume, engine: Engine, catalogue: Catalogue
-) -> tuple[list[lung_nodules.Judged], tuple[Model, ...]]:
-    names = (lung_nodules.DETECTOR, lung_nodules.CHARACTERISER)
-    lungs = find_lungs(volume) if set(names) <= set(catalogue.names) else None
-    if lungs is None:
-        return [], ()
-    detector, characteriser = map(catalogue.find, names)
-    chest = lung_nodules.on_grid(volume, lungs, detector.card)
-    candidates = lung_nodules.detect(chest, lungs, engine, detector.card)
-    judged = lung_nodules.characterise(volume, candidates, engine, characteriser.card)
-    return lung_nodules.near_lungs(judged, lungs), (detector.identity, characteriser.identity)
+def _searched(volume: Volume, engine: Engine, catalogue: Catalogue) -> lung_nodules.Search | None:
+    """The search of the lungs, where the networks for it are installed."""
+    if not {lung_nodules.DETECTOR, lung_nodules.CHARACTERISER} <= set(catalogue.names):
+        return None
+    return lung_nodules.search_lungs(volume, engine, catalogue, elsewhere=False)
 
 
 def told(seen: Seen, volume: Volume, catalogue: Catalogue, threshold: float) -> list[Finding]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -11,7 +11,7 @@ import numpy as np
 from inference.card import ModelCard
 from inference.catalogue import Catalogue
 from inference.engine import Engine, Tensors, infer_each
-from inference.findings import Code, Finding, Point, Reading
+from inference.findings import Code, Finding, Model, Point, Reading
 from inference.readers.candidates import Candidate, peaks
 from inference.readers.close_look import Probabilities, Steps, crop_spacing, on_source, sphere_mm, told_once
 from inference.readers.lungs import Lungs, find_lungs, part_of
@@ -55,38 +55,61 @@ class Judged:
         return sphere_mm(self.mask, self.spacing_mm)
 
 
-def read(volume: Volume, engine: Engine, catalogue: Catalogue) -> Reading:
-    """Nodules with mask, axes, volume, density, type and malignancy; the most certain first.
+@dataclass(frozen=True, eq=False)
+class Search:
+    """What the networks say of a volume, which any reader of it can begin with. lungs: None where there are
+    none. judged: what was looked at closely and reaches a lung. models: that searched. seconds: as of a
+    reading."""
+
+    lungs: Lungs | None
+    judged: Sequence[Judged]
+    models: tuple[Model, ...]
+    seconds: Mapping[str, float]
+
+
+def read(volume: Volume, engine: Engine, catalogue: Catalogue, search: Search | None = None) -> Reading:
+    """Nodules with mask, axes, volume, density, type and malignancy; the most certain first. search: of this
+    volume, where it was made before.
 
     Raises:
         UnreadableSeriesError: too few slices, or an extent no chest has.
         EngineError: a network cannot be run.
     """
-    check_extent(volume, "lung nodules")
-    detector, characteriser = catalogue.find(DETECTOR), catalogue.find(CHARACTERISER)
+    search = search or search_lungs(volume, engine, catalogue)
     started = time.perf_counter()
-    lungs = find_lungs(volume)
-    chest = on_grid(volume, lungs, detector.card)
-    resampled = time.perf_counter()
-    candidates = detect(chest, lungs, engine, detector.card)
-    judged = near_lungs(characterise(volume, candidates, engine, characteriser.card), lungs)
-    inferred = time.perf_counter()
-    threshold = characteriser.card.threshold("report")
-    findings = drawn(judged, volume, characteriser.card, threshold)
-    if lungs is not None and findings:
-        sides = sides_of([finding.center_mm for finding in findings], lungs)
+    card = catalogue.find(CHARACTERISER).card
+    findings = drawn(search.judged, volume, card, card.threshold("report"))
+    if search.lungs is not None and findings:
+        sides = sides_of([finding.center_mm for finding in findings], search.lungs)
         findings = [replace(finding, side=side) for finding, side in zip(findings, sides, strict=True)]
     return Reading(
         reader=NAME,
         series_uid=volume.series_uid,
-        models=(detector.identity, characteriser.identity),
+        models=search.models,
         findings=tuple(findings),
-        seconds={
-            "preprocess": resampled - started,
-            "inference": inferred - resampled,
-            "postprocess": time.perf_counter() - inferred,
-        },
+        seconds={**search.seconds, "postprocess": time.perf_counter() - started},
     )
+
+
+def search_lungs(volume: Volume, engine: Engine, catalogue: Catalogue, *, elsewhere: bool = True) -> Search:
+    """Both networks over the lungs and what is around them. elsewhere: whether a scan in which there are no
+    lungs is searched all over, or not at all.
+
+    Raises:
+        UnreadableSeriesError, EngineError: see ``read``.
+    """
+    check_extent(volume, "lung nodules")
+    detector, characteriser = catalogue.find(DETECTOR), catalogue.find(CHARACTERISER)
+    started = time.perf_counter()
+    lungs = find_lungs(volume)
+    if lungs is None and not elsewhere:
+        return Search(None, (), (), {})
+    chest = on_grid(volume, lungs, detector.card)
+    resampled = time.perf_counter()
+    candidates = detect(chest, lungs, engine, detector.card)
+    judged = near_lungs(characterise(volume, candidates, engine, characteriser.card), lungs)
+    seconds = {"preprocess": resampled - started, "inference": time.perf_counter() - resampled}
+    return Search(lungs, judged, (detector.identity, characteriser.identity), seconds)
 
 
 def detect(chest: Volume, lungs: Lungs | None, engine: Engine, card: ModelCard) -> list[Candidate]:

@@ -34,16 +34,19 @@ class Job:
 @dataclass(frozen=True)
 class Assignment:
     """One reader's series. ``identity`` hashes the images, the weights and the settings. ``companion_uid``:
-    the series it is read with, such as the CT of a PET."""
+    the series it is read with, such as the CT of a PET. ``beside``: readers that come to the same files after
+    it, and begin with the same search."""
 
     reader: str
     series_uid: str
     identity: str
     companion_uid: str = ""
+    beside: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, body: Mapping[str, Any]) -> Self:
-        return cls(body["reader"], body["series_uid"], body["identity"], body.get("companion_uid", ""))
+        companion_uid, beside = body.get("companion_uid", ""), tuple(body.get("beside", ()))
+        return cls(body["reader"], body["series_uid"], body["identity"], companion_uid, beside)
 
     def files_among(self, series: Mapping[str, tuple[Path, ...]]) -> tuple[Path, ...]:
         """What is read of the files of each series: those of its own, and of the one beside it."""

@@ -18,7 +18,7 @@ from node.reading_room import ReadingRoom
 from node.results.recovery import recover
 from node.steps.done_without import done_without
 from node.steps.job import Assignment, Job, enter, keep_reading, kept_reading, note, prior_files
-from node.steps.read import make_reading
+from node.steps.read import made_for
 from storage import priors
 
 
@@ -101,7 +101,8 @@ def _told_or_read(room: ReadingRoom, task: Assignment, series: PriorSeries) -> t
     told = recover(_results(room, series), room.volume(paths), task.reader, room.load_frames)
     if told is not None:
         return told.reading, "known by its results in the PACS", told.identity
-    made = make_reading(room, task.reader, series.identity, paths)
+    of_prior = Assignment(task.reader, series.series_uid, series.identity, beside=task.beside)
+    made = made_for(room, of_prior, paths)
     return made.reading, "read", series.identity
 
 

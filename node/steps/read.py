@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Mapping
 from dataclasses import replace
@@ -13,7 +14,8 @@ from pydicom import dcmread
 from inference import reading_json
 from inference.findings import Reading
 from inference.growth.assess import assessed
-from inference.readers import READERS
+from inference.readers import READERS, Search, search_lungs
+from inference.volume import Volume
 from node.ahead import Made
 from node.priors.own_results import fetch_own_results, under_known_uids
 from node.reading_room import ReadingRoom
@@ -21,7 +23,10 @@ from node.results.identity import tracking_uid
 from node.results.recovery import recover
 from node.steps.done_without import done_without
 from node.steps.job import Assignment, Job, enter, files_of, keep_reading, note, own_results_folder, series_of
+from node.stopping import Stopping
 from storage import readings
+
+log = logging.getLogger(__name__)
 
 
 def infer(room: ReadingRoom, job: Job, assignment: Mapping[str, Any]) -> None:
@@ -32,8 +37,7 @@ def infer(room: ReadingRoom, job: Job, assignment: Mapping[str, Any]) -> None:
         with room.database.session() as session:
             note(session, job, "infer", f"{task.reader} has read these very images before")
         return
-    ahead = room.ahead.take(task.identity)
-    made = ahead or make_reading(room, task.reader, task.identity, files_of(room, job, task))
+    made = made_for(room, task, files_of(room, job, task))
     reading = made.reading
     known, whence = _known(room, job, task)
     if known is not None:
@@ -44,7 +48,7 @@ def infer(room: ReadingRoom, job: Job, assignment: Mapping[str, Any]) -> None:
             note(session, job, "infer", f"its lesions are known by {whence}, and keep their UIDs")
         for correction in made.notes:
             note(session, job, "infer", correction, "warning")
-        when = " while the study was awaited" if ahead else ""
+        when = " while the study was awaited" if made.awaited else ""
         found = f"{task.reader} found {len(reading.findings)} in {made.seconds:.1f} s{when}"
         note(session, job, "infer", found)
 
@@ -80,16 +84,64 @@ def _in_one_frame(room: ReadingRoom, job: Job, one: str, other: str) -> bool:
     return len(frames) == 1 and "" not in frames
 
 
-def make_reading(room: ReadingRoom, reader: str, identity: str, paths: tuple[Path, ...]) -> Made:
-    """Read files, lesions under tracking UIDs of their own and assessed as at first sight. Nothing is kept:
-    what lies under ``identity`` counts as final, and the UIDs may not be."""
+def made_for(room: ReadingRoom, task: Assignment, paths: tuple[Path, ...]) -> Made:
+    """The reading of files that was made ahead of the task, or one made now; what is made with it is kept for
+    its own turn."""
+    ahead = room.ahead.take(task.identity)
+    if ahead is not None:
+        return ahead
+    made = make_readings(room, task, paths)
+    for identity in made.keys() - {task.identity}:
+        room.ahead.keep(identity, made[identity])
+    return made[task.identity]
+
+
+def make_readings(room: ReadingRoom, task: Assignment, paths: tuple[Path, ...]) -> dict[str, Made]:
+    """Read files by the task's reader and, with the search that it begins with, by those beside it that have
+    not; each under its identity. Where one beside it fails, that is left to its own turn.
+
+    Nothing is kept: what lies under an identity counts as final, and the tracking UIDs may not be.
+    """
     started = time.perf_counter()
     volume = room.volume(paths)
     decode = time.perf_counter() - started
-    reading = READERS[reader].read(volume, room.engine, room.catalogue)
-    reading = replace(
-        reading,
-        findings=tuple(f.tracked_as(tracking_uid(identity, f)) for f in reading.findings),
-        seconds={"decode": decode, **reading.seconds},
-    )
-    return Made(assessed(reading, volume), volume.notes, time.perf_counter() - started)
+    beside = _to_be_read(room, task, paths)
+    search = search_lungs(volume, room.engine, room.catalogue) if beside else None
+    made = {task.identity: _made(room, task.reader, task.identity, volume, search, decode)}
+    for identity, reader in beside.items():
+        try:
+            made[identity] = _made(room, reader, identity, volume, search)
+        except (Exception, Stopping):  # whatever it is, its own turn meets it, and tells of it
+            log.info(
+                "series %s is not read by %s beside %s", task.series_uid, reader, task.reader, exc_info=True
+            )
+    return made
+
+
+def _to_be_read(room: ReadingRoom, task: Assignment, paths: tuple[Path, ...]) -> dict[str, str]:
+    """The readers beside it that have no reading of these files, by the identity that it would have."""
+    beside = {room.identity(reader, task.series_uid, paths): reader for reader in task.beside}
+    return {
+        identity: reader
+        for identity, reader in beside.items()
+        if identity not in room.ahead and not room.archive.has_reading(identity)
+    }
+
+
+def _made(
+    room: ReadingRoom,
+    name: str,
+    identity: str,
+    volume: Volume,
+    search: Search | None,
+    decode: float = 0.0,
+) -> Made:
+    """Lesions under tracking UIDs of their own, and assessed as at first sight. decode: seconds of it."""
+    reader = READERS[name]
+    if search is None or reader.read_searched is None:
+        reading = reader.read(volume, room.engine, room.catalogue)
+    else:
+        reading = reader.read_searched(volume, room.engine, room.catalogue, search)
+    tracked = tuple(f.tracked_as(tracking_uid(identity, f)) for f in reading.findings)
+    reading = replace(reading, findings=tracked, seconds={"decode": decode, **reading.seconds})
+    return Made(assessed(reading, volume), volume.notes)

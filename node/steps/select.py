@@ -7,7 +7,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from inference.readers import READERS
+from inference.readers import READERS, search_alike
 from node.reading_room import ReadingRoom
 from node.routing.select import Choice, describe, select, urgency
 from node.routing.series import SeriesDescription, header_of, tags_of
@@ -48,15 +48,25 @@ def assigned(
     room: ReadingRoom, choices: Sequence[Choice], series: Mapping[str, tuple[Path, ...]]
 ) -> list[Assignment]:
     """Who is to read what, in this order."""
-    return [
+    tasks = [
         _assigned(room, choice, series) for choice in sorted((c for c in choices if c.chosen), key=_yields)
     ]
+    return [replace(task, beside=_beside(task, tasks[place:])) for place, task in enumerate(tasks, 1)]
 
 
 def _assigned(room: ReadingRoom, choice: Choice, series: Mapping[str, tuple[Path, ...]]) -> Assignment:
     assert choice.reader is not None
     task = Assignment(choice.reader, choice.series_uid, "", choice.companion_uid)
     return replace(task, identity=room.identity(task.reader, task.series_uid, task.files_among(series)))
+
+
+def _beside(task: Assignment, later: Sequence[Assignment]) -> tuple[str, ...]:
+    files = task.series_uid, task.companion_uid
+    return tuple(
+        other.reader
+        for other in later
+        if (other.series_uid, other.companion_uid) == files and search_alike(task.reader, other.reader)
+    )
 
 
 def _yields(choice: Choice) -> bool:

@@ -56,7 +56,7 @@ def measured(slices: int, rounds: int, threads: int, provider: Provider) -> dict
 
     sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(threads)
     volume = chest(slices)
-    before = _peak_gib()
+    before = peak_gib()
     catalogue = Catalogue()
     engine = EmbeddedEngine(catalogue, threads, provider)
     taken: dict[str, list[float]] = {}
@@ -72,7 +72,7 @@ def measured(slices: int, rounds: int, threads: int, provider: Provider) -> dict
     return medians | {
         "processor seconds of all threads": of_all_threads,
         "load average": os.getloadavg()[0],
-        "peak memory, GiB": _peak_gib(),
+        "peak memory, GiB": peak_gib(),
         "of it before reading": before,
     }
 
@@ -117,7 +117,8 @@ def chest(slices: int) -> Volume:
     return replace(thin, voxels=voxels, affine=affine, images=(None,) * slices)
 
 
-def _peak_gib() -> float:
+def peak_gib() -> float:
+    """Of this process."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
 
 

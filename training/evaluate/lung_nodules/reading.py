@@ -10,7 +10,6 @@ from inference.catalogue import Catalogue
 from inference.engine.embedded import EmbeddedEngine
 from inference.findings import Finding, Point
 from inference.readers import lung_nodules as reader
-from inference.readers.lungs import find_lungs
 from inference.volume import Volume
 
 LOWEST = 0.05
@@ -21,11 +20,8 @@ def found_in(
     volume: Volume, engine: EmbeddedEngine, catalogue: Catalogue, threshold: float = LOWEST
 ) -> list[Finding]:
     """Findings down to ``threshold``, the surest first."""
-    detector, characteriser = catalogue.find(reader.DETECTOR).card, catalogue.find(reader.CHARACTERISER).card
-    lungs = find_lungs(volume)
-    candidates = reader.detect(reader.on_grid(volume, lungs, detector), lungs, engine, detector)
-    judged = reader.near_lungs(reader.characterise(volume, candidates, engine, characteriser), lungs)
-    return reader.drawn(judged, volume, characteriser, threshold)
+    judged = reader.search_lungs(volume, engine, catalogue).judged
+    return reader.drawn(judged, volume, catalogue.find(reader.CHARACTERISER).card, threshold)
 
 
 def report_threshold(catalogue: Catalogue) -> float:
