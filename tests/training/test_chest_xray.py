@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,10 +15,11 @@ from torch import Tensor, nn
 from inference.catalogue import Catalogue
 from inference.readers.chest_xray import LUNGS
 from tests.inference.pictures import chest
+from training.chest_xray import recipe
 from training.chest_xray.cards import LearnedFrom, findings_card, lungs_card
 from training.chest_xray.findings import figures, fit_findings, folds_of
-from training.chest_xray.lungs import dices, lung_masks, lungs_on
-from training.chest_xray.recipe import calibrated_on
+from training.chest_xray.lungs import LungCase, dices, lung_masks, lungs_on
+from training.chest_xray.recipe import Plan, calibrated_on, crossed_lungs
 from training.chest_xray.sources import found_in, labelled_in
 from training.datasets.case import Case, CaseImage
 from training.datasets.chest_labels import CLASSES
@@ -74,17 +77,41 @@ def test_open_labels_are_left_out_and_operating_points_are_ordered() -> None:
     assert "no_finding" not in points
 
 
-def test_lungs_in_folds_are_drawn_as_the_reader_draws_them() -> None:
-    """Here a network marks what is dark: two lungs and, apart from them, the corners of the picture."""
-    true = np.zeros((2, 300, 240), bool)
-    true[0, 60:260, 20:100] = true[1, 60:260, 140:220] = True
-    pixels = np.where(true.any(0), 40, 200).astype(np.uint8)
+def two_lungs(number: int, patient: str) -> Case:
+    """Two dark lungs and, apart from them, dark corners of the picture; a mask of both lungs together."""
+    true = np.zeros((300, 240), bool)
+    true[60:260, 20:100] = true[60:260, 140:220] = True
+    pixels = np.where(true, 40, 200).astype(np.uint8)
     pixels[:30, :30] = pixels[:30, -30:] = 40
-    picture = Case("1", "p", lambda: CaseImage(pixels, "grey"), lambda: {"lungs": true.any(0)})
+    return Case(str(number), patient, lambda: CaseImage(pixels, "grey"), lambda: {"lungs": true})
+
+
+def test_lungs_are_measured_as_the_reader_draws_them() -> None:
+    picture = two_lungs(1, "p")
     drawn = lungs_on(picture, Dark())
-    assert drawn.shape == true.shape
+    assert drawn.shape == (2, 300, 240)
     assert not drawn[:, :30].any()
     assert min(dices(lung_masks(picture), drawn)) > 0.98
+
+
+def test_in_folds_every_picture_is_drawn_by_a_network_that_saw_none_of_its_patient(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[set[str]] = []
+
+    def trained(cases: Sequence[LungCase], *_: Any, **__: Any) -> nn.Module:
+        seen.append({case.patient for case in cases})
+        return Dark()
+
+    monkeypatch.setattr(recipe, "train_lungs", trained)
+    cases = [two_lungs(k, f"p{k % 12}") for k in range(24)]
+    assert (crossed_lungs(cases, tmp_path, Plan()) > 0.98).all()
+    for case, fold in zip(cases, folds_of(cases), strict=True):
+        assert case.patient not in seen[fold]
+    assert [len(patients) for patients in seen] == [
+        12 - len({c.patient for c, k in zip(cases, folds_of(cases), strict=True) if k == fold})
+        for fold in range(5)
+    ]
 
 
 class Dark(nn.Module):
