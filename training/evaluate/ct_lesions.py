@@ -24,7 +24,7 @@ from training.datasets.deeplesion_slices import read_deeplesion_slices
 from training.errors import BrokenDataError, TaskError
 from training.evaluate.sheets import Tile, save_sheet, tile
 from training.metrics.boxes import DEEPLESION_RATES, Overlap, box_outcome, center_inside, iobb, iou
-from training.metrics.classification import Interval, aurocs, mean_interval
+from training.metrics.classification import aurocs, mean_interval
 from training.metrics.froc import Outcome, froc
 from training.metrics.pictures import draw_froc
 from training.phantoms.acquisition import Scan
@@ -165,10 +165,10 @@ def _of_pairs(pairs: Sequence[_Pair]) -> dict[str, Any]:
     of_network, of_diameter = aurocs(malignant, judged, [str(p.scan) for p in found]).classes
     return {
         "found_at_all": len(found),
-        **_named("dice", mean_interval([agree for agree, _ in large])),
-        **_named("diameter_error", mean_interval([error for _, error in large])),
-        **_named("malignancy_auroc", of_network),
-        **_named("malignancy_auroc_of_diameter", of_diameter),
+        **mean_interval([agree for agree, _ in large]).told("dice"),
+        **mean_interval([error for _, error in large]).told("diameter_error"),
+        **of_network.told("malignancy_auroc"),
+        **of_diameter.told("malignancy_auroc_of_diameter"),
         "site_accuracy": float(np.mean([a.site == b.kind for a, b in zip(lesions, marks, strict=True)])),
     }
 
@@ -184,10 +184,6 @@ def _by_site(pairs: Sequence[_Pair], threshold: float) -> dict[str, Any]:
         for site in sites
     }
     return {site: {"sensitivity": float(np.mean(hit)), "lesions": len(hit)} for site, hit in shown.items()}
-
-
-def _named(name: str, interval: Interval) -> dict[str, Any]:
-    return {name: interval.value, f"{name}_ci": [interval.low, interval.high]}
 
 
 def evaluate_deeplesion(data: Path | None, split: str, out: Path | None) -> dict[str, Any]:

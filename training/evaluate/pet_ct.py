@@ -126,15 +126,15 @@ def _figures(read: Sequence[_Patient], card: ModelCard) -> dict[str, Any]:
     out: dict[str, Any] = {}
     for name, figure in figures.items():
         drawn = np.array([figure([read[k] for k in draw]) for draw in draws], np.float64)
-        out |= _told(name, Interval(figure(read), *limits(drawn)))
+        out |= Interval(figure(read), *limits(drawn)).told(name)
     measured = [one for patient in read for one in patient.measured if one[0].recipe.diameter_mm >= 10]
     volume = np.array([mm3 / lesion.volume_mm3 - 1 for lesion, mm3, _ in measured])
     large = [(lesion, peak) for lesion, _, peak in measured if lesion.recipe.diameter_mm >= 20]
     suv = np.array([peak / lesion.suv - 1 for lesion, peak in large])
-    out |= _told("mtv_error_percent", _median_of(100 * np.abs(volume)))
-    out |= _told("mtv_bias_percent", _median_of(100 * volume))
-    out |= _told("suv_peak_error_percent_from_20_mm", _median_of(100 * np.abs(suv)))
-    out |= _told("suv_peak_bias_percent_from_20_mm", _median_of(100 * suv))
+    out |= _median_of(100 * np.abs(volume)).told("mtv_error_percent")
+    out |= _median_of(100 * volume).told("mtv_bias_percent")
+    out |= _median_of(100 * np.abs(suv)).told("suv_peak_error_percent_from_20_mm")
+    out |= _median_of(100 * suv).told("suv_peak_bias_percent_from_20_mm")
     return out
 
 
@@ -216,10 +216,6 @@ def _median_of(values: npt.NDArray[np.float64]) -> Interval:
     rng = np.random.default_rng(0)
     drawn = np.median(values[rng.integers(len(values), size=(_RESAMPLES, len(values)))], axis=1)
     return Interval(float(np.median(values)), *limits(drawn))
-
-
-def _told(name: str, figure: Interval) -> dict[str, Any]:
-    return {name: figure.value, f"{name}_ci": [figure.low, figure.high]}
 
 
 LAYOUTS: Mapping[str, Callable[[Path | None, str, Path | None], dict[str, Any]]] = {

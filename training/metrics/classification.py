@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +21,10 @@ class Interval:
     value: float
     low: float
     high: float
+
+    def told(self, name: str) -> dict[str, Any]:
+        """As it stands in JSON: ``name``, and ``name_ci`` with both limits."""
+        return {name: self.value, f"{name}_ci": [self.low, self.high]}
 
 
 @dataclass(frozen=True)

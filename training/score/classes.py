@@ -10,7 +10,7 @@ from training.errors import BrokenDataError
 from training.metrics import classification
 from training.metrics.calibration import reliability
 from training.score.files import first, named_once, result
-from training.score.form import Line, Score, interval
+from training.score.form import Line, Score
 from training.tables import read_table
 
 
@@ -43,7 +43,7 @@ def auroc_score(
         area = areas.classes[k]
         lines.append(Line(name, area.value, area.low, area.high))
         figures[name] = {
-            **interval("auroc", area),
+            **area.told("auroc"),
             "cases": int(there.sum()),
             "positive": int(t.sum()),
             "sensitivity": at.sensitivity,
@@ -68,7 +68,7 @@ def auroc_score(
         draw_reliability(bins, path)
 
     pictures = {"roc.png": draw_roc} | ({"reliability.png": draw_bins} if bins else {})
-    body = {**interval("mean_auroc", areas.mean), "threshold": threshold, "classes": figures}
+    body = {**areas.mean.told("mean_auroc"), "threshold": threshold, "classes": figures}
     return Score("auroc", tuple(lines), body, pictures)
 
 

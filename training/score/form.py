@@ -7,8 +7,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from training.metrics.classification import Interval
-
 Draw = Callable[[Path], None]
 
 
@@ -36,8 +34,3 @@ class Score:
         for name, draw in self.pictures.items():
             draw(folder / name)
         return [folder / name for name in self.pictures]
-
-
-def interval(name: str, limits: Interval) -> dict[str, Any]:
-    """A figure with its limits, as it stands in JSON."""
-    return {name: limits.value, f"{name}_ci": [limits.low, limits.high]}

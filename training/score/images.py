@@ -9,7 +9,7 @@ from typing import Any
 from training.errors import BrokenDataError
 from training.metrics import classification, overlap, registration
 from training.score.files import named_once, read_arrays, read_masks, result
-from training.score.form import Line, Score, interval
+from training.score.form import Line, Score
 from training.tables import read_table
 
 _WORST = 18
@@ -37,8 +37,8 @@ def dice_score(truth: Path, results: Path, *, threshold: float = 0.5) -> Score:
     )
     body: dict[str, Any] = {
         "images": len(true),
-        **interval("mean_dice", mean_dice),
-        **interval("mean_iou", mean_iou),
+        **mean_dice.told("mean_dice"),
+        **mean_iou.told("mean_iou"),
         "by_image": {n: {"dice": d, "iou": i} for n, d, i in zip(true, scores.dice, scores.iou, strict=True)},
     }
 

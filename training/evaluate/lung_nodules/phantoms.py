@@ -170,7 +170,7 @@ def figures(cases: Sequence[CaseRead], threshold: float) -> dict[str, Any]:
         "matched_6mm": len(sized),
     }
     for name, interval in intervals.items():
-        out[name], out[f"{name}_ci"] = interval.value, [interval.low, interval.high]
+        out |= interval.told(name)
     return out | {
         "sensitivity_at_rates": list(curve.at_rates),
         "froc": {

@@ -82,15 +82,13 @@ def evaluate_inserted(data: Path | None, split: str, out: Path | None) -> dict[s
             seen = [surest_within(n.center_mm, n.diameter_mm / 2, found) is not None for n in drawn]
             by_scan.setdefault(scan.name, []).extend(seen)
             hits += seen
-    share = mean_interval(hits)
     return {
         "task": reader.NAME,
         "layout": "ct-scans-inserted",
         "split": split or "all",
         "scans": len(scans),
         "nodules": len(hits),
-        "reported_sensitivity": share.value,
-        "reported_sensitivity_ci": [share.low, share.high],
+        **mean_interval(hits).told("reported_sensitivity"),
         "by_scan": {name: [sum(seen), len(seen)] for name, seen in by_scan.items()},
     }
 

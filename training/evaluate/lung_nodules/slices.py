@@ -100,7 +100,7 @@ def _figures(cases: Sequence[_Case]) -> dict[str, Any]:
         "specificity_at_95_sensitivity": _resampled(cases, _specificity),
     }
     for name, interval in intervals.items():
-        figures[name], figures[f"{name}_ci"] = interval.value, [interval.low, interval.high]
+        figures |= interval.told(name)
     return figures
 
 
