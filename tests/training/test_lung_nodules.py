@@ -18,7 +18,7 @@ from training.detection.networks import ACTIVATIONS
 from training.evaluate import evaluate
 from training.lung_nodules import backgrounds, cards, phantom_scans, recipe
 from training.lung_nodules.backgrounds import Background, lung_depth, real_background
-from training.lung_nodules.characteriser import characteriser_losses, overlap
+from training.lung_nodules.characteriser import characteriser_losses
 from training.lung_nodules.crops import SHAPE, Candidate, Stack
 from training.lung_nodules.detector import detector_losses, stacked
 from training.lung_nodules.masses import draw_shown, large_candidates
@@ -28,6 +28,7 @@ from training.lung_nodules.patches import PatchSource
 from training.lung_nodules.phantom_scans import Slab, searched
 from training.lung_nodules.recipe import Plan, data_of_cards, export, learn
 from training.lung_nodules.sources import Sources, luna16
+from training.metrics.overlap import dice
 from training.phantoms.anatomy import chest_anatomy
 from training.phantoms.fields import Grid
 from training.phantoms.nodules import draw_nodule, random_nodule
@@ -99,7 +100,7 @@ def test_a_stack_is_sampled_in_millimetres_and_put_back() -> None:
     stack = Stack(np.where(ball, 40.0, -850.0), ball.astype(float), np.arange(9) * 2.5, 0.7)
     _, mask = stack.crop((4, 64, 60), 1.0)
     assert mask.sum() * 2 == pytest.approx(4 / 3 * np.pi * 8**3, rel=0.08)
-    assert overlap(stack.uncrop(mask, (4, 64, 60), 1.0) >= 0.5, ball) > 0.9
+    assert dice(stack.uncrop(mask, (4, 64, 60), 1.0) >= 0.5, ball) > 0.9
 
 
 @pytest.fixture

@@ -16,6 +16,7 @@ from training.ct_lesions.detector import scaled
 from training.ct_lesions.looks import LOOKS
 from training.ct_lesions.networks import Characteriser
 from training.loop import Batch, History, Schedule, fit
+from training.metrics import overlap
 from training.phantoms.fields import Array
 from training.phantoms.masses import SITES
 from training.shipped import Weights, recount
@@ -135,12 +136,11 @@ def figures(network: nn.Module, crops: Sequence[Crop], device: str = "cpu") -> d
     lesion, malignant, site = (
         np.array([getattr(c, name) for c in crops]) for name in ("lesion", "malignant", "site")
     )
-    dice = []
-    for drawn, crop in zip(masks, crops, strict=True):
-        true = crop.mask >= 50
-        if true.any():
-            said = drawn >= 0.5
-            dice.append(2 * float((said & true).sum()) / float(said.sum() + true.sum()))
+    dice = [
+        overlap.dice(drawn >= 0.5, crop.mask >= 50)
+        for drawn, crop in zip(masks, crops, strict=True)
+        if (crop.mask >= 50).any()
+    ]
     rated, placed = malignant >= 0, site >= 0
     return {
         "dice": float(np.mean(dice)),

@@ -11,7 +11,7 @@ import SimpleITK as sitk  # noqa: N813
 from scipy import ndimage, special
 from scipy.spatial.transform import Rotation
 
-from training.phantoms.anatomy import FIELD_GRID, Anatomy
+from training.phantoms.anatomy import Anatomy
 from training.phantoms.fields import Array, Field, Grid
 
 Points = npt.NDArray[np.float64]
@@ -122,6 +122,3 @@ def _thinned(hu: Array, vectors: Points, coarse: Grid, target: Grid) -> Array:
     factor = Field(ndimage.gaussian_filter(denser, 1.0), coarse).on(target)
     aerated = (hu < -600) & (hu > -985)
     return np.where(aerated, np.minimum((hu + 1000) * factor - 1000, -500), hu).astype(np.float32)
-
-
-__all__ = ["FIELD_GRID", "Motion", "Pose", "motion_of", "motion_within"]

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from inference.growth.forecast import CLASSES, FEATURES, MODEL, MOST_POINTS
+from training.growth.series import SLOWEST_DAYS
 
 _COMMAND = "overread train growth"
 _DATA = "simulated growth"
@@ -105,9 +106,10 @@ def card(figures: Figures) -> dict[str, Any]:
 
 def text() -> str:
     """The README, before its tables."""
+    days = f"{SLOWEST_DAYS:.0f}"
     return f"""# {MODEL}
 
 A recurrent network of 32 units over a lesion's dated volumes: the volume to expect with a 90 % interval,
-and whether the lesion shrinks, stays or grows (doubling or halving within 600 days). Beside it every
+and whether the lesion shrinks, stays or grows (doubling or halving within {days} days). Beside it every
 forecast shows what a log-linear fit and the last value would say.
 """

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from inference.growth.forecast import FEATURES, log_linear
 from training.export import export_one
 from training.growth.card import Figures, card, text
-from training.growth.series import Series, draw_series, tabulate
+from training.growth.series import Series, course_of, draw_series, tabulate
 
 QUANTILES = (0.05, 0.5, 0.95)
 HIDDEN = 32
@@ -77,8 +77,7 @@ def measure(network: Forecaster, series: list[Series]) -> Figures:
         [math.log(log_linear(s.points, s.horizon_days) / s.points[-1].volume_mm3) for s in series]
     )
     pace = fitted / np.array([s.horizon_days for s in series])
-    limit = math.log(2) / 600
-    rule = np.where(pace > limit, 2, np.where(pace < -limit, 0, 1))
+    rule = course_of(pace)
     inside = (table.log_change >= change[:, 0]) & (table.log_change <= change[:, 2])
     return Figures(
         mae=float(np.abs(change[:, 1] - table.log_change).mean()),

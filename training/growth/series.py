@@ -17,7 +17,8 @@ from inference.growth.forecast import (
 )
 from inference.growth.repeatability import sphere_diameter_mm, volume_cv
 
-_SLOWEST_DAYS = 600.0
+SLOWEST_DAYS = 600.0
+"""What doubles or halves in more days than these stays."""
 _SLICES_MM = (0.75, 1.0, 1.25, 2.0, 2.5, 3.0, 5.0)
 
 
@@ -65,9 +66,13 @@ def draw_series(rng: np.random.Generator) -> Series:
     )
     horizon = float(days[-1] - days[-2])
     pace = (logs[-1] - logs[-2]) / horizon
-    limit = np.log(2) / _SLOWEST_DAYS
-    which = 2 if pace > limit else 0 if pace < -limit else 1
-    return Series(points, horizon, float(measured[-1] - measured[-2]), which)
+    return Series(points, horizon, float(measured[-1] - measured[-2]), int(course_of(pace)))
+
+
+def course_of(pace: npt.ArrayLike) -> npt.NDArray[np.int64]:
+    """The number in ``CLASSES`` of a change of log volume per day."""
+    limit = np.log(2) / SLOWEST_DAYS
+    return 1 + np.greater(pace, limit).astype(np.int64) - np.less(pace, -limit)
 
 
 def tabulate(series: list[Series]) -> Table:

@@ -15,6 +15,7 @@ from torch.nn import functional
 from training.loop import Batch, History, Schedule, fit
 from training.lung_nodules.crops import SHAPE, Candidate
 from training.lung_nodules.networks import Characteriser
+from training.metrics import overlap
 from training.phantoms.fields import Array
 from training.shipped import Weights, recount
 
@@ -140,7 +141,7 @@ def figures(network: nn.Module, candidates: Sequence[Candidate], device: str = "
     malignancy = np.array([c.malignancy for c in candidates])
     kind = np.array([c.kind for c in candidates])
     dice = [
-        overlap((m >= 0.5) & np.isfinite(c.hu), c.mask >= 50)
+        overlap.dice((m >= 0.5) & np.isfinite(c.hu), c.mask >= 50)
         for m, c in zip(masks, candidates, strict=True)
         if c.nodule and (c.mask >= 50).any()
     ]
@@ -151,12 +152,6 @@ def figures(network: nn.Module, candidates: Sequence[Candidate], device: str = "
         "malignancy": float(roc_auc_score(malignancy[clear], judged[clear, 1])),
         "kind": float((judged[kind >= 0, 2:].argmax(1) == kind[kind >= 0]).mean()),
     }
-
-
-def overlap(one: npt.NDArray[np.bool_], other: npt.NDArray[np.bool_]) -> float:
-    """Dice of two masks; 1 where both are empty."""
-    size = float(one.sum() + other.sum())
-    return 2 * float((one & other).sum()) / size if size else 1.0
 
 
 def train_characteriser(
