@@ -23,7 +23,7 @@ def auroc_score(
     same names and classes with probabilities. group: a column of ``truth``, such as the patient, whose
     cases are resampled together.
     """
-    rows = list(read_table(truth, [group] if group else ()))
+    rows = list(named_once(read_table(truth, [group] if group else ())))
     found = {first(row): row for row in named_once(read_table(results, ()))}
     if not rows:
         raise BrokenDataError(f"{truth} has no cases")

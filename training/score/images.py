@@ -64,7 +64,7 @@ def registration_score(fixed: Path, moved: Path, *, field: Path | None = None) -
     """
     axes = ("x", "y", "z")
     there = {row.text("name"): row for row in named_once(read_table(moved, ("name", *axes)))}
-    rows = list(read_table(fixed, ("name", *axes)))
+    rows = list(named_once(read_table(fixed, ("name", *axes))))
     if not rows:
         raise BrokenDataError(f"{fixed} has no landmarks")
     a = [[row.number(axis) for axis in axes] for row in rows]

@@ -86,6 +86,19 @@ def test_a_broken_table_gets_a_sentence(tmp_path: Path) -> None:
     assert "t.csv, line 2: label 'cat' is no column of" in refused.stderr
 
 
+def test_what_is_scored_counts_once(tmp_path: Path) -> None:
+    truth = table(tmp_path / "t.csv", "name,edema", "a,1", "b,0", "a,1")
+    results = table(tmp_path / "r.csv", "name,edema", "a,0.9", "b,0.2")
+    refused = overread("score", "auroc", "--truth", truth, "--results", results)
+    assert refused.exit_code == 1
+    assert "t.csv, line 4: 'a' stands there a second time" in refused.stderr
+    fixed = table(tmp_path / "f.csv", "name,x,y,z", "apex,0,0,0", "apex,9,0,0")
+    moved = table(tmp_path / "m.csv", "name,x,y,z", "apex,0,0,0")
+    refused = overread("score", "registration", "--fixed", fixed, "--moved", moved)
+    assert refused.exit_code == 1
+    assert "f.csv, line 3: 'apex' stands there a second time" in refused.stderr
+
+
 def test_luna16_with_pictures(tmp_path: Path) -> None:
     place = "seriesuid,coordX,coordY,coordZ"
     (tmp_path / "s.csv").write_text("a\nb\n")
