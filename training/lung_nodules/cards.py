@@ -17,7 +17,8 @@ _LIMITS = [
     "Not a medical device: for research, every result unverified.",
     "Learned mostly from procedural phantoms and the few real scans named as its data; a figure on those "
     "very scans is none held out, and one on phantoms says little of a hospital's scans.",
-    "Sees nothing outside of the lungs, and no consolidation, effusion or lymph node.",
+    "Sees nothing outside of the lungs, no consolidation, effusion or lymph node, and no mass deep in a "
+    "collapsed lobe, which touches no aerated lung.",
 ]
 TEXTS = {
     DETECTOR: """# Lung nodule detector
