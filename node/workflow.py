@@ -43,6 +43,8 @@ fails often, three ends in a row hit a healthy run now and then; ten do not. Ord
 SECONDS_UNTIL_LOST = 30.0  # that a run is missed
 PATIENCE_SECONDS = 300.0  # with a database that is away, or a disk that is full
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 1.0, 30.0
+FULL = errno.ENOSPC, errno.EDQUOT
+IN_TROUBLE = errno.EIO, errno.ESTALE, errno.EACCES, errno.EMFILE, errno.ENFILE
 
 
 class StepFailedError(Exception):
@@ -222,8 +224,8 @@ class DurableQueue:
         return outcome["value"]
 
     def _outcome(self, function: Callable[..., Any], *args: Any) -> dict[str, Any]:
-        """What is recorded of a step. One that met a database that is away or a full disk is begun again, for
-        ``PATIENCE_SECONDS`` and with growing pauses: that is no fault of the study's."""
+        """What is recorded of a step. One that met what may pass is begun again, for ``PATIENCE_SECONDS`` and
+        with growing pauses: that is no fault of the study's."""
         pause, give_up = FIRST_PAUSE_SECONDS, time.monotonic() + PATIENCE_SECONDS
         while True:
             try:
@@ -240,10 +242,11 @@ class DurableQueue:
 
 
 def may_pass(error: Exception) -> bool:
-    """Whether it is the database, away or written into by another meanwhile, or the disk, which is full, and
-    not something of the study: what met it is begun again."""
+    """Whether it is the database, away or written into by another meanwhile, or the machine, with a disk
+    that is full, in trouble or away, or too many open files, and not something of the study: what met it is
+    begun again."""
     if isinstance(error, OSError):
-        return error.errno in (errno.ENOSPC, errno.EDQUOT)
+        return error.errno in (*FULL, *IN_TROUBLE)
     return isinstance(error, (OperationalError, InterfaceError, IntegrityError, PoolTimeoutError))
 
 

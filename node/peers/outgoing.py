@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import BinaryIO, cast
 
 from pydicom import dcmread
-from pydicom.errors import InvalidDicomError
 from pydicom.filereader import read_file_meta_info
 from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 from pynetdicom.dsutils import encode
 
 from node.wire.negotiation import MAXIMUM_CONTEXTS, Kind
+from storage.files import is_of_file
 from storage.part10 import NotPart10Error, decode_head
 
 HEAD = 4096  # bytes that hold the File Meta Information of nearly every file
@@ -52,7 +52,8 @@ class Outgoing:
         """The data set in ``syntax``, one of ``kinds``, and its size in bytes.
 
         Raises:
-            UnsendableError: it cannot be opened, or not be encoded in ``syntax``.
+            UnsendableError: it is gone, or cannot be encoded in ``syntax``.
+            OSError: it cannot be read for now.
         """
         if syntax == self.syntax and self.offset is not None:
             with self._opened() as file:
@@ -66,6 +67,8 @@ class Outgoing:
         try:
             return cast(BinaryIO, self.path.open("rb", buffering=0))
         except OSError as error:
+            if not is_of_file(self.path, error):
+                raise
             raise UnsendableError(f"it cannot be opened: {error.strerror or error}") from error
 
 
@@ -74,6 +77,7 @@ def outgoing(path: Path) -> Outgoing:
 
     Raises:
         UnsendableError: it is gone, or no DICOM file.
+        OSError: it cannot be read for now.
     """
     try:
         with path.open("rb") as file:
@@ -84,7 +88,9 @@ def outgoing(path: Path) -> Outgoing:
             meta = read_file_meta_info(path)
             sop_class, uid = meta.MediaStorageSOPClassUID, str(meta.MediaStorageSOPInstanceUID)
             return Outgoing(path, sop_class, uid, meta.TransferSyntaxUID, None)
-    except (OSError, InvalidDicomError, AttributeError) as error:
+    except Exception as error:  # pydicom raises whatever a damaged element leads it to
+        if not is_of_file(path, error):
+            raise
         raise UnsendableError(f"not a DICOM file that can be sent: {error}") from error
     if not (head.sop_class and head.uid and head.transfer_syntax):
         raise UnsendableError("not a DICOM file that can be sent: its head lacks a UID")
@@ -115,7 +121,9 @@ def contexts(batch: Sequence[Outgoing]) -> list[Kind]:
 def _encoded(path: Path, syntax: UID) -> bytes:
     try:
         data = encode(dcmread(path), syntax.is_implicit_VR, syntax.is_little_endian, syntax.is_deflated)
-    except Exception as error:  # pydicom raises whatever a damaged element leads it to
+    except Exception as error:  # as above
+        if not is_of_file(path, error):
+            raise
         raise UnsendableError(f"it cannot be encoded as {syntax.name}: {error}") from error
     if data is None:
         raise UnsendableError(f"it cannot be encoded as {syntax.name}")

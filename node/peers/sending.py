@@ -106,6 +106,8 @@ class DicomDestination:
                 readable.append(outgoing(path))
             except UnsendableError as error:
                 yield Receipt(path, "refused", str(error))
+            except OSError as error:
+                yield Receipt(path, "failed", f"it cannot be read: {error.strerror or error}")
         for batch in association_batches(readable):
             yield from self._send_batch(batch)
 
@@ -138,6 +140,8 @@ class DicomDestination:
             sent = [outgoing(path) for path in objects]
         except UnsendableError as error:
             raise DeliveryError(f"a file that was sent is gone: {error}") from error
+        except OSError as error:
+            raise DeliveryError(f"a file that was sent cannot be read: {error.strerror or error}") from error
         request = encode_request(transaction_uid, [(str(each.sop_class), each.uid) for each in sent])
         association = self._associate([VERIFICATION, commitment.KIND])
         if commitment.KIND not in association.accepted:
@@ -197,6 +201,8 @@ class DicomDestination:
             return Receipt(each.path, "failed", reason), reason
         except (PeerGoneError, ProtocolError) as error:
             return Receipt(each.path, "failed", f"sending to {self._name} broke off: {error}"), str(error)
+        except OSError as error:  # before anything of it was sent
+            return Receipt(each.path, "failed", f"it cannot be read: {error.strerror or error}"), ""
         return self._receipt(each.path, response.status, response.comment), ""
 
     def _receipt(self, path: Path, status: int, comment: str) -> Receipt:

@@ -17,6 +17,7 @@ from inference.header import Slice, read_slices
 from inference.picture import view_of
 from inference.volume import UnreadableSeriesError
 from node.settings.matching import Tags
+from storage.files import is_of_file
 
 _VOLUMES = ("CT", "PT")
 _RADIOGRAPHS = ("CR", "DX")
@@ -91,7 +92,11 @@ class SeriesDescription:
 
 
 def describe(series_uid: str, paths: Sequence[Path]) -> SeriesDescription:
-    """Reads headers only: of every file for CT and PET, of one for all else."""
+    """Reads headers only: of every file for CT and PET, of one for all else.
+
+    Raises:
+        OSError: a file cannot be read for now, which says nothing of the series.
+    """
     for path in paths:
         header = header_of(path)
         if header is not None:
@@ -104,7 +109,7 @@ def describe(series_uid: str, paths: Sequence[Path]) -> SeriesDescription:
     slices: list[Slice] = []
     try:
         for path in paths:
-            slices += read_slices(path)
+            slices += _slices_of(path)
         again = {id(item) for group in repeated(slices) for item in group[1:]}
         stacked = _stacked(tuple(item for item in slices if id(item) not in again))
     except UnreadableSeriesError as error:
@@ -129,11 +134,26 @@ def _stacked(slices: tuple[Slice, ...]) -> Stack:
 
 
 def header_of(path: Path) -> Dataset | None:
-    """What an image says of itself before its pixels; None where it is not readable DICOM."""
+    """What an image says of itself before its pixels; None where it is gone or not readable DICOM.
+
+    Raises:
+        OSError: it cannot be read for now.
+    """
     try:
         return pydicom.dcmread(path, stop_before_pixels=True)
-    except Exception:  # noqa: BLE001  a damaged file makes the parser raise anything; the series is unreadable
+    except Exception as error:  # a damaged file makes the parser raise anything; the series is unreadable
+        if not is_of_file(path, error):
+            raise
         return None
+
+
+def _slices_of(path: Path) -> tuple[Slice, ...]:
+    try:
+        return read_slices(path)
+    except UnreadableSeriesError as error:
+        if isinstance(error.__cause__, OSError) and not is_of_file(path, error.__cause__):
+            raise error.__cause__ from None
+        raise
 
 
 def tags_of(header: Dataset) -> Tags:

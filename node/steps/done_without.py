@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 from collections.abc import Iterator
@@ -27,6 +28,10 @@ def _is_gone(error: Exception, images: Path) -> bool:
     return Path(os.fsdecode(error.filename)).absolute().is_relative_to(images.absolute())
 
 
+def _is_of_one_file(error: Exception) -> bool:
+    return isinstance(error, OSError) and error.errno in (errno.EIO, errno.EACCES)
+
+
 @contextmanager
 def done_without(room: ReadingRoom, job: Job, stage: str, what: str) -> Iterator[None]:
     """Go on behind this block where what is in it fails: ``what``, such as "delivered without comparison", is
@@ -34,12 +39,13 @@ def done_without(room: ReadingRoom, job: Job, stage: str, what: str) -> Iterator
     mistake of Overread's own is an error, which Health shows for a day.
 
     Raises:
-        Exception: a database that is away or a disk that is full ends the step, which is begun again.
+        Exception: what may pass, as a database that is away, ends the step, which is begun again. One file
+            that the disk does not give out may stay so: its study is not held up.
     """
     try:
         yield
     except Exception as error:
-        if may_pass(error):
+        if may_pass(error) and not _is_of_one_file(error):
             raise
         is_of_images = isinstance(error, UnreadableSeriesError) or _is_gone(error, room.archive.images)
         if is_of_images:

@@ -7,6 +7,8 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from pydicom import Dataset
+
 from inference.readers import READERS, search_alike
 from node.reading_room import ReadingRoom
 from node.routing.select import Choice, describe, select, urgency
@@ -82,9 +84,19 @@ def urgency_of(room: ReadingRoom, job: Job) -> Literal["routine", "stat"]:
     if not any(route.priority == "stat" for route in room.routes):
         return "routine"
     headers = (
-        next(filter(None, map(header_of, paths)), None) for paths in series_of(room, job).values() if paths
+        next(filter(None, map(_header_for_now, paths)), None)
+        for paths in series_of(room, job).values()
+        if paths
     )
     return urgency((tags_of(header) for header in headers if header is not None), room.routes)
+
+
+def _header_for_now(path: Path) -> Dataset | None:
+    """None, too, where it cannot be read at the moment: that holds no study up, nor those behind it."""
+    try:
+        return header_of(path)
+    except OSError:
+        return None
 
 
 def _nothing_to_read(choices: Sequence[Choice], described: Mapping[str, SeriesDescription]) -> str:

@@ -65,6 +65,17 @@ def closed(database: Database, tmp_path: Path) -> tuple[Database, Archive, dict[
     return database, archive, studies
 
 
+def test_a_study_whose_images_are_away_holds_up_no_other(closed) -> None:
+    database, archive, _ = closed
+    archive.images.rename(archive.root / "not mounted")
+    room = ReadingRoom(
+        Settings(routes=routes("stat", "routine")), database, archive, Catalogue(None), engine=None
+    )  # type: ignore[arg-type]
+    queued = Queued()
+    ReadingQueue(room, queued).take_up()  # type: ignore[arg-type]
+    assert list(queued.priorities.values()) == ["routine", "routine"]
+
+
 @pytest.mark.parametrize(
     ("priorities", "expected"),
     [

@@ -92,9 +92,10 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 DATABASE_AWAY = OperationalError("INSERT", {}, Exception("server closed the connection unexpectedly"))
 DISK_FULL = OSError(errno.ENOSPC, "No space left on device")
+TOO_MANY_FILES = OSError(errno.EMFILE, "Too many open files")
 
 
-@pytest.mark.parametrize("trouble", [DATABASE_AWAY, DISK_FULL])
+@pytest.mark.parametrize("trouble", [DATABASE_AWAY, DISK_FULL, TOO_MANY_FILES])
 def test_a_step_that_met_trouble_that_passes_is_begun_again(trouble, database_url, impatient):
     attempts: list[int] = []
     outcome: list[str] = []

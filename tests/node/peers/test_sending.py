@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import socket
 import struct
 import threading
@@ -54,6 +56,18 @@ def peer_that(
 def _destination(port: int, seconds: float = 5) -> DicomDestination:
     peer = Peer(name="pacs", ae_title="PACS", host="127.0.0.1", port=port)
     return DicomDestination(peer, "OVERREAD", timeout=seconds)
+
+
+@contextmanager
+def storing(answer: Callable[[evt.Event], int] = lambda _: 0x0000) -> Iterator[DicomDestination]:
+    """A peer that answers each C-STORE like this."""
+    ae = AE("PACS")
+    ae.add_supported_context("1.2.840.10008.5.1.4.1.1.2", ExplicitVRLittleEndian)
+    server = ae.start_server(("127.0.0.1", 0), block=False, evt_handlers=[(evt.EVT_C_STORE, answer)])
+    try:
+        yield _destination(server.socket.getsockname()[1])
+    finally:
+        server.shutdown()
 
 
 @pytest.fixture(scope="module")
@@ -129,6 +143,33 @@ def test_an_object_arrives_byte_for_byte_whatever_pdu_the_peer_takes(files, maxi
         assert dcmread(path).SOPInstanceUID.encode() in data
 
 
+@pytest.mark.parametrize("trouble", [errno.EMFILE, errno.ENFILE, errno.EIO, errno.ESTALE, errno.EACCES])
+@pytest.mark.parametrize("opening", [1, 2])
+def test_a_file_that_cannot_be_read_for_now_is_tried_again(files, trouble, opening, monkeypatch):
+    """Be it when its head is read, or when it is sent."""
+    opened: list[Path] = []
+    openly = Path.open
+
+    def troubled(path: Path, *args, **kwargs):
+        opened.append(path)
+        if path == files[0] and opened.count(path) == opening:
+            raise OSError(trouble, os.strerror(trouble), str(path))
+        return openly(path, *args, **kwargs)
+
+    monkeypatch.setattr(Path, "open", troubled)
+    with storing() as destination:
+        receipts = {receipt.path: receipt for receipt in _send(destination, files)}
+    assert [receipts[path].outcome for path in files] == ["failed", "sent", "sent"]
+    assert receipts[files[0]].reason == f"it cannot be read: {os.strerror(trouble)}"
+
+
+def test_a_file_that_is_away_with_its_folder_is_tried_again(files, tmp_path):
+    (receipt,) = _send(_destination(104), [tmp_path / "not mounted" / "sr.dcm"])
+    assert receipt.outcome == "failed"
+    (receipt,) = _send(_destination(104), [tmp_path / "sr.dcm"])
+    assert receipt.outcome == "refused"
+
+
 def test_a_peer_that_aborts_mid_object_is_named_and_everything_is_tried_again(files):
     with peer_that(_abort_mid_object) as destination:
         receipts = _send(destination, files)
@@ -179,15 +220,8 @@ def test_a_rejection_says_which_titles_to_look_at(files):
 
 
 def test_what_a_peer_refuses_is_told_in_words(files):
-    ae = AE("PACS")
-    ae.add_supported_context("1.2.840.10008.5.1.4.1.1.2", ExplicitVRLittleEndian)
-    server = ae.start_server(
-        ("127.0.0.1", 0), block=False, evt_handlers=[(evt.EVT_C_STORE, lambda _: 0x0124)]
-    )
-    try:
-        (receipt,) = _send(_destination(server.socket.getsockname()[1]), files[:1])
-    finally:
-        server.shutdown()
+    with storing(lambda _: 0x0124) as destination:
+        (receipt,) = _send(destination, files[:1])
     assert receipt.outcome == "refused"
     assert (
         "answered 0x0124 (Refused: Not Authorised); is 'OVERREAD' allowed to store there?" in receipt.reason

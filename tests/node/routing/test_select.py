@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import builtins
+import errno
+import io
 from collections import defaultdict
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pydicom
@@ -324,6 +328,30 @@ def test_a_broken_file_is_described_as_one(tmp_path: Path) -> None:
     text.write_text("hello")
     (choice,) = select([describe("1.2.3", [text])], DEFAULT_ROUTES, ALL)
     assert choice.reason == "none of its files is readable DICOM"
+
+
+@pytest.mark.parametrize("number", [0, 3])
+def test_a_file_that_cannot_be_read_for_now_says_nothing_of_its_series(
+    number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths = write_scene(tmp_path)
+    openly = open
+
+    def troubled(path: object, *args: Any, **kwargs: Any) -> Any:
+        if str(path) == str(paths[number]):
+            raise OSError(errno.EIO, "Input/output error", str(path))
+        return openly(path, *args, **kwargs)  # type: ignore[call-overload]
+
+    for module in (builtins, io):
+        monkeypatch.setattr(module, "open", troubled)
+    with pytest.raises(OSError, match="Input/output error"):
+        describe("1.2.3", paths)
+
+
+def test_a_series_that_is_gone_is_described_as_that_and_one_that_is_away_is_not(tmp_path: Path) -> None:
+    assert describe("1.2.3", [tmp_path / "1.dcm"]).problem == "none of its files is readable DICOM"
+    with pytest.raises(FileNotFoundError):
+        describe("1.2.3", [tmp_path / "not mounted" / "1.dcm"])
 
 
 def test_in_a_real_pet_ct_study_the_right_series_are_read(shared_data: Path) -> None:

@@ -96,7 +96,9 @@ def test_of_what_is_gone_only_images_are_nobodys_to_mend_here(
     assert told(room, job)[1].endswith(AGAIN) == (level == "error")
 
 
-@pytest.mark.parametrize("error", [AWAY, OVERTAKEN, OSError(28, "No space left on device")])
+@pytest.mark.parametrize(
+    "error", [AWAY, OVERTAKEN, OSError(28, "No space left on device"), OSError(24, "Too many open files")]
+)
 def test_what_passes_is_not_done_without(error: Exception, room: ReadingRoom, job: Job) -> None:
     before = told(room, job)
     with pytest.raises(type(error)), done_without(room, job, "compare", "delivered without comparison"):
