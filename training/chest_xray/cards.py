@@ -30,6 +30,10 @@ _NIH_CONFOUNDED = (
 )
 _NIH_FOLDERS = {"cxr_nih", "cxr_nih_more"}
 _V7_FOLDERS = {"cxr_lungmask"}
+_V7_WORST = (
+    "On patients not learned from, a lung that is white throughout is drawn too small, and the left one too "
+    "far down where its lower border is hidden; on patients lying down more than on upright ones."
+)
 
 
 @dataclass(frozen=True)
@@ -105,7 +109,8 @@ def lungs_card(version: int, masks: LearnedFrom, layout: str) -> dict[str, Any]:
 
     layout: of the labelled radiographs that the findings learn from, which one command trains.
     """
-    of = ", mostly of COVID-19," if set(masks.folders) <= _V7_FOLDERS else ","
+    is_v7 = set(masks.folders) <= _V7_FOLDERS
+    of = ", mostly of COVID-19," if is_v7 else ","
     return {
         "name": LUNGS,
         "version": version,
@@ -138,6 +143,7 @@ def lungs_card(version: int, masks: LearnedFrom, layout: str) -> dict[str, Any]:
             _RESEARCH,
             f"Learned from {masks.cases} radiographs{of} drawn at {LUNGS_SIZE} x {LUNGS_SIZE}: borders are "
             "coarse.",
+            *([_V7_WORST] if is_v7 else []),
             "Draws no heart, so no cardiothoracic ratio is given: the masks hold the lung behind the heart, "
             "and no picture at hand has its heart outlined to measure a ratio against.",
             _ADULTS,
