@@ -69,8 +69,14 @@ def write_model(repository: Path, card: dict[str, object], text: str) -> ModelCa
 
 
 def random_input(shape: tuple[int, ...], seed: int = 0) -> Tensor:
+    """Even noise between -1 and 1."""
     rng = np.random.default_rng(seed)
     return torch.from_numpy(rng.uniform(-1, 1, shape).astype(np.float32))
+
+
+def smooth_input(shape: tuple[int, ...], size: tuple[int, int, int], seed: int = 0) -> Tensor:
+    """A random input as smooth as an image: (batch, channels, *size) from ``shape``, which is coarser."""
+    return nn.functional.interpolate(random_input(shape, seed), size=size, mode="trilinear")
 
 
 def export_one(

@@ -41,6 +41,7 @@ class Task:
 def _ct_lesions(request: Request) -> Path:
     """On phantoms alone, or with the real scans of a folder as backgrounds too."""
     from training.ct_lesions import recipe
+    from training.ct_lesions.sources import scans_in
 
     plan = recipe.Plan(
         seed=request.seed,
@@ -51,7 +52,7 @@ def _ct_lesions(request: Request) -> Path:
         minutes=request.minutes,
         start=request.start,
     )
-    scans = recipe.scans_in(request.data) if request.layout == "backgrounds" and request.data else []
+    scans = scans_in(request.data) if request.layout == "backgrounds" and request.data else []
     return recipe.train(scans, request.out, plan)
 
 

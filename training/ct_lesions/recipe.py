@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -10,16 +9,12 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from rich.progress import track
 
 from inference.catalogue import Catalogue
 from inference.engine.embedded import EmbeddedEngine
-from inference.findings import Point
 from inference.model_repository import sync
-from inference.resample import resample
-from inference.volume import Volume, load_volume
 from training.ct_lesions import cards
 from training.ct_lesions.characteriser import train_characteriser
 from training.ct_lesions.crops import AROUND, SHAPE, Crop, kept_crops
@@ -30,29 +25,18 @@ from training.ct_lesions.networks import (
     LesionNet,
     LesionNetForService,
 )
-from training.ct_lesions.patches import SPACING_MM, RealBackground, Shard, phantom_shard, real_shard
+from training.ct_lesions.patches import Shard, phantom_shard, real_shard
 from training.ct_lesions.searched import phantom_crops, real_crops
+from training.ct_lesions.sources import RealScan
 from training.ct_lesions.words import weigh
-from training.errors import BrokenDataError
-from training.export import export_one, random_input
+from training.export import export_one, smooth_input
 from training.loop import Schedule
-from training.phantoms.fields import Grid
 from training.shipped import Weights, earlier_weights, learned_before
 
 FIRST_TRUNK, FIRST_CROPS = 3000, 4000
 VERSION = 2
 _REAL_ROUNDS = 3
 _TRUNKS_TO_A_SCAN = 25  # real scans are few, and what a body looks like is learned from them
-
-
-@dataclass(frozen=True)
-class RealScan:
-    """A CT that may serve as background; ``kept_clear``: places (LPS mm) and radii of known lesions."""
-
-    name: str
-    folder: Path
-    kept_clear: tuple[tuple[Point, float], ...] = ()
-    license: str = ""
 
 
 @dataclass(frozen=True)
@@ -88,7 +72,7 @@ def train(scans: Sequence[RealScan], out: Path, plan: Plan) -> Path:
     folder, repository = out / "patches", out / "models"
     seeds = range(FIRST_TRUNK, FIRST_TRUNK + plan.trunks)
     names = [phantom_shard(seed, folder) for seed in track(seeds, "phantom trunks")]
-    names_real = [real_shard(real_background(scan), folder) for scan in track(scans, "real scans")]
+    names_real = [real_shard(scan.background(), folder) for scan in track(scans, "real scans")]
     held = max(1, plan.trunks // 10)
     often = max(1, plan.trunks // _TRUNKS_TO_A_SCAN)
     shards = [Shard.opened(folder, name) for name in (*names[held:], *names_real * often)]
@@ -143,7 +127,7 @@ def prepare(
         rounds = _REAL_ROUNDS * plan.scans_each
 
         def make() -> list[Crop]:
-            return real_crops(loaded(scan), scan.kept_clear, rounds, plan.lesions_each, engine, card)
+            return real_crops(scan.load(), scan.kept_clear, rounds, plan.lesions_each, engine, card)
 
         made_from = *marked_by, scan.kept_clear, rounds, plan.lesions_each
         return kept_crops(folder / f"real-{scan.name}", made_from, make)
@@ -166,11 +150,9 @@ def export_detector(
 ) -> None:
     """The first network as ONNX with card, README, parity sample and Triton configuration."""
     points = {"candidate": {"threshold": 0.08, "chosen_for": "what the second stage looks at"}}
-    rough = random_input((1, 1, 8, 8, 8))
-    volume = torch.nn.functional.interpolate(rough, scale_factor=4, mode="trilinear")
     export_one(
         LesionNetForService(network, temperature),
-        {"volume": volume},
+        {"volume": smooth_input((1, 1, 8, 8, 8), (32, 32, 32))},
         {"volume": {2: "slice", 3: "row", 4: "column"}},
         cards.detector_card(version, points, data, metrics),
         repository,
@@ -189,8 +171,7 @@ def export_characteriser(
 ) -> None:
     """The second network likewise."""
     points = {"report": {"threshold": report_threshold, "chosen_for": "even odds on phantoms"}}
-    close = torch.nn.functional.interpolate(random_input((2, 1, 8, 10, 10)), size=SHAPE, mode="trilinear")
-    around = torch.nn.functional.interpolate(random_input((2, 1, 7, 7, 7)), size=AROUND, mode="trilinear")
+    close, around = smooth_input((2, 1, 8, 10, 10), SHAPE), smooth_input((2, 1, 7, 7, 7), AROUND)
     export_one(
         CharacteriserForService(network),
         {"close": close, "spacing_mm": torch.tensor([[0.7], [2.0]]), "around": around},
@@ -211,40 +192,6 @@ def learned_from(trunks: int, scans: Sequence[RealScan]) -> list[dict[str, Any]]
             for s in scans
         ),
     ]
-
-
-def scans_in(folder: Path) -> list[RealScan]:
-    """The scans listed in ``backgrounds.json``: name, folder, license, and kept_clear: [[[x, y, z], radius]].
-
-    Raises:
-        BrokenDataError: the list is missing, or names a folder that is not there.
-    """
-    table = folder / "backgrounds.json"
-    if not table.is_file():
-        raise BrokenDataError(
-            f"{table} is missing: a list of scans, each with name, folder, license and kept_clear, the "
-            "places (LPS mm) and radii (mm) of its known lesions"
-        )
-    scans = []
-    for row in json.loads(table.read_text()):
-        path = folder / str(row["folder"])
-        if not path.is_dir():
-            raise BrokenDataError(f"{table} names {path}, which is not a folder")
-        clear = tuple(((float(p[0]), float(p[1]), float(p[2])), float(r)) for p, r in row["kept_clear"])
-        scans.append(RealScan(str(row["name"]), path, clear, str(row.get("license", ""))))
-    return scans
-
-
-def loaded(scan: RealScan) -> Volume:
-    """The CT series in a folder."""
-    return load_volume(sorted(p for p in scan.folder.iterdir() if p.is_file()))
-
-
-def real_background(scan: RealScan) -> RealBackground:
-    """The CT series in a folder, at 2 mm."""
-    volume = resample(loaded(scan), SPACING_MM)
-    hu = np.clip(volume.voxels, -1024, 3071).astype(np.int16)
-    return RealBackground(scan.name, hu, Grid.of(volume), scan.kept_clear)
 
 
 def _starts(plan: Plan) -> tuple[Weights | None, Weights | None]:

@@ -14,12 +14,12 @@ from rich.progress import track
 from inference.catalogue import Catalogue
 from inference.model_repository import sync
 from training.datasets.lidc_slices import SliceNodule, read_slices
-from training.export import export_one, random_input
+from training.export import export_one, smooth_input
 from training.loop import Schedule
 from training.lung_nodules import cards
 from training.lung_nodules.backgrounds import Background, phantom_background, real_background
 from training.lung_nodules.characteriser import train_characteriser
-from training.lung_nodules.crops import Candidate, lidc_candidates
+from training.lung_nodules.crops import SHAPE, Candidate, lidc_candidates
 from training.lung_nodules.detector import train_detector
 from training.lung_nodules.export import CharacteriserForService, DetectorForService
 from training.lung_nodules.kept import kept_candidates
@@ -171,22 +171,17 @@ def export(
         "candidate": {"threshold": candidate_threshold, "chosen_for": "what the second stage looks at"}
     }
     report = {"report": {"threshold": report_threshold, "chosen_for": wanted}}
-    rough = random_input((1, 1, 8, 8, 8))
-    volume = torch.nn.functional.interpolate(rough, scale_factor=4, mode="trilinear")
     export_one(
         DetectorForService(detector),
-        {"volume": volume},
+        {"volume": smooth_input((1, 1, 8, 8, 8), (32, 32, 32))},
         {"volume": {2: "slice", 3: "row", 4: "column"}},
         cards.detector_card(version, candidate, data[cards.DETECTOR], metrics),
         repository,
         cards.TEXTS[cards.DETECTOR],
     )
-    crop = torch.nn.functional.interpolate(
-        random_input((2, 1, 6, 10, 10)), size=(12, 40, 40), mode="trilinear"
-    )
     export_one(
         CharacteriserForService(characteriser),
-        {"crop": crop, "spacing_mm": torch.tensor([[0.5], [1.2]])},
+        {"crop": smooth_input((2, 1, 6, 10, 10), SHAPE), "spacing_mm": torch.tensor([[0.5], [1.2]])},
         {"crop": {0: "batch"}, "spacing_mm": {0: "batch"}},
         cards.characteriser_card(version, report, data[cards.CHARACTERISER], metrics),
         repository,

@@ -8,13 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from rich.progress import track
 
 from inference.catalogue import Catalogue
 from inference.model_repository import sync
 from inference.readers.pet_ct import CROP
-from training.export import export_one, random_input
+from training.export import export_one, smooth_input
 from training.loop import Schedule
 from training.pet_ct.cards import hot_spots_card
 from training.pet_ct.network import (
@@ -114,7 +113,7 @@ def export(
     }
     card = hot_spots_card(version, *thresholds, [data], metrics)
     shape = (2, 1, *CROP)
-    rough = torch.nn.functional.interpolate(random_input((2, 3, 6, 6, 6)), size=CROP, mode="trilinear")
+    rough = smooth_input((2, 3, 6, 6, 6), CROP)
     inputs = {
         "pet": (5 * rough[:, 0:1] + 3).clamp(0, 50).reshape(shape),
         "ct": rough[:, 1:2].reshape(shape),
