@@ -7,9 +7,7 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from datetime import datetime, timedelta
 from functools import partial
-from pathlib import Path
 from typing import Self
-from uuid import uuid4
 
 from sqlalchemy import make_url
 
@@ -19,6 +17,7 @@ from node.decoding import DecodingProcess
 from node.intake.completion import Completion
 from node.intake.examination import Announcement
 from node.intake.receiver import Receiver
+from node.ownership import node_id_of
 from node.peers.archive import DicomArchive, FetchedObject
 from node.peers.outbox import Outbox
 from node.peers.sending import DicomDestination, echo_of
@@ -84,6 +83,7 @@ class Node:
         database = Database(settings.database.url, durable=settings.dicom.durable)
         running.callback(database.close)
         database.upgrade()
+        node_id = node_id_of(archive.root, database)
         catalogue = Catalogue(settings.engine.models)
         engine = open_engine(settings.engine, catalogue)
         running.callback(engine.close)
@@ -100,7 +100,7 @@ class Node:
         outbox = Outbox(database, archive.root, destinations)
         ahead = ReadingAhead(room)
         reading = _reading(room, ahead, outbox)
-        queue = DurableQueue(_queue_url(settings), _executor_id(archive.root), reading)
+        queue = DurableQueue(_queue_url(settings), node_id, reading)
         to_be_read = ReadingQueue(room, queue)
         settle = partial(receiver.settle, SETTLE_SECONDS)
         completion = Completion(database, settings.dicom, to_be_read.enqueue, settle, ahead.paused)
@@ -206,14 +206,6 @@ def _queue_url(settings: Settings) -> str:
     if url.get_backend_name() == "sqlite":
         return f"sqlite:///{settings.node.data_dir / 'workflow.db'}"
     return settings.database.url
-
-
-def _executor_id(data_dir: Path) -> str:
-    """Made once and kept with the data: a container's host name, say, is another one after an upgrade."""
-    kept = data_dir / "node-id"
-    if not kept.exists():
-        kept.write_text(uuid4().hex)
-    return kept.read_text()
 
 
 def _forget_who_did_what(settings: Settings, database: Database, at: datetime) -> None:

@@ -13,6 +13,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from datetime import datetime
 from typing import Any, Protocol
 
@@ -23,7 +24,7 @@ from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, Operation
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from node.stopping import Stopping
-from storage.database import with_deadlines
+from storage.database import DatabaseError, with_deadlines
 from storage.errors import said
 from storage.standstill import connector
 
@@ -75,6 +76,17 @@ def plain_step(stage: str, function: Callable[..., Any], *args: Any) -> Any:
         raise StepFailedError(stage, _said(error)) from error
 
 
+def _with_a_journal(file: str) -> None:
+    with closing(sqlite3.connect(file)) as connection:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+        except sqlite3.DatabaseError as error:
+            raise DatabaseError(
+                f"The queue of readings, {file}, cannot be used ({error}). Where it is damaged, move it "
+                "away: a new one is made, and what was under way is read anew."
+            ) from error
+
+
 class DurableQueue:
     """Runs ``body(step, *args)`` for each enqueued key, once per key, a few at a time.
 
@@ -94,10 +106,12 @@ class DurableQueue:
         self._stopping = False
 
     def start(self) -> None:
+        """
+        Raises:
+            DatabaseError: the queue's file is damaged.
+        """
         if self._url.get_backend_name() == "sqlite" and self._url.database:
-            with sqlite3.connect(self._url.database) as connection:
-                connection.execute("PRAGMA journal_mode=WAL")
-            connection.close()
+            _with_a_journal(self._url.database)
         config: DBOSConfig = {
             "name": "overread",
             "system_database_url": self._url.render_as_string(hide_password=False),

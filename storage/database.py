@@ -10,6 +10,8 @@ from typing import Any
 
 from alembic import command
 from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import URL, ColumnElement, ExceptionContext, create_engine, event, func, make_url, or_, select
 from sqlalchemy.orm import InstrumentedAttribute, Session, sessionmaker
 
@@ -109,14 +111,33 @@ class Database:
 
     def upgrade(self, to: str = "head") -> None:
         """Create the tables, or migrate them to this version, or to an earlier one. Of several that do so at
-        the same time, each waits for the one before."""
+        the same time, each waits for the one before.
+
+        Raises:
+            DatabaseError: a newer Overread has made the tables.
+        """
+        self.check_version()
         with self.engine.begin() as connection:
             if not self.is_sqlite:
                 connection.execute(select(func.pg_advisory_xact_lock(MIGRATING)))
-            config = Config()
-            config.set_main_option("script_location", str(MIGRATIONS))
+            config = _migrations()
             config.attributes["connection"] = connection
             command.upgrade(config, to)
+
+    def check_version(self) -> None:
+        """
+        Raises:
+            DatabaseError: a newer Overread has made the tables.
+        """
+        known = {script.revision for script in ScriptDirectory.from_config(_migrations()).walk_revisions()}
+        with self.engine.connect() as connection:
+            version = MigrationContext.configure(connection).get_current_revision()
+        if version is not None and version not in known:
+            raise DatabaseError(
+                f"The database {self.named} was written by a newer Overread (its tables are of version "
+                f"{version}, this one knows them up to {max(known)}). Install that one again, or restore the "
+                "backup from before the upgrade."
+            )
 
     def close(self) -> None:
         self.engine.dispose()
@@ -126,6 +147,12 @@ class Database:
         synchronous = f"synchronous={self._synchronous}"
         for pragma in ("journal_mode=WAL", synchronous, "foreign_keys=ON", "busy_timeout=30000"):
             connection.execute(f"PRAGMA {pragma}")
+
+
+def _migrations() -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    return config
 
 
 def with_deadlines(url: URL) -> URL:

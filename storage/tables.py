@@ -30,6 +30,14 @@ class Base(DeclarativeBase):
     type_annotation_map = {datetime: UtcDateTime, dict[str, Any]: JSON, list[Any]: JSON}  # noqa: RUF012
 
 
+class Owner(Base):
+    """The node whose database this is: one row, from its first start on."""
+
+    __tablename__ = "owner"
+
+    node_id: Mapped[str] = mapped_column(String(64), primary_key=True)
+
+
 class Patient(Base):
     __tablename__ = "patients"
     __table_args__ = (UniqueConstraint("patient_id", "issuer"),)

@@ -28,7 +28,7 @@ from node.upkeep.health import (
     check_port,
 )
 from storage.archive import is_received_into
-from storage.database import Database
+from storage.database import Database, DatabaseError
 
 
 class CheckError(RuntimeError):
@@ -96,7 +96,11 @@ def _database(url: str) -> Probe:
         return Probe("database", folder.ok, detail, folder.hint)
     database = Database(url)
     try:
-        return check_database(database)
+        if (probe := check_database(database)).ok:
+            database.check_version()
+        return probe
+    except DatabaseError as error:
+        return Probe("database", False, str(error))
     finally:
         database.close()
 

@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from sqlalchemy import exists, func, select, text
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import DatabaseError, OperationalError, SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from inference.catalogue import Catalogue
@@ -97,9 +97,9 @@ def check_database(database: Database) -> Probe:
     except (SQLAlchemyError, OSError) as error:
         reason = said(error)
         if database.is_sqlite:
-            return Probe(
-                "database", False, f"{where}: {reason}", "make its folder writable, or set database.url"
-            )
+            is_damaged = isinstance(error, DatabaseError) and not isinstance(error, OperationalError)
+            hint = "restore its backup" if is_damaged else "make its folder writable, or set database.url"
+            return Probe("database", False, f"{where}: {reason}", hint)
         return Probe("database", False, f"{where}: {reason}", "start PostgreSQL there, or mend database.url")
     if database.folder and (free := shutil.disk_usage(database.folder).free) < DATABASE_NEEDS:
         found = f"{where}: its disk has {free / 1e6:.0f} MB left, and images may be refused"

@@ -14,11 +14,13 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from sqlalchemy import make_url
 from sqlalchemy.exc import OperationalError
 
 from node import workflow
 from node.stopping import Stopping
 from node.workflow import DurableQueue, StepFailedError, plain_step
+from storage.database import DatabaseError
 from storage.standstill import connector
 from tests import postgres
 
@@ -44,6 +46,15 @@ def test_a_failed_step_says_its_stage_and_reason():
     with pytest.raises(StepFailedError) as caught:
         plain_step("infer", _explode)
     assert (caught.value.stage, caught.value.reason) == ("infer", "the disk is on fire")
+
+
+@pytest.mark.only_on("sqlite", "its queue is a file")
+def test_a_damaged_queue_is_named(database_url, tmp_path):
+    damaged = tmp_path / "workflow.db"
+    damaged.write_bytes(b"not a database " * 300)
+    url = make_url(database_url).set(database=str(damaged)).render_as_string()
+    with pytest.raises(DatabaseError, match=r"workflow\.db.*move it away"):
+        DurableQueue(url, "here", lambda *_: None).start()
 
 
 def test_a_key_runs_once_however_often_it_is_enqueued(database_url):

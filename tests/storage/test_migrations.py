@@ -11,7 +11,7 @@ from alembic.migration import MigrationContext
 from sqlalchemy import event, inspect, select, text
 
 from storage.choices import SeriesChoice, choices_of
-from storage.database import Database
+from storage.database import Database, DatabaseError
 from storage.intake import NO_STATUS
 from storage.tables import Base, Refusal, Revision
 from tests.databases import Databases
@@ -50,6 +50,16 @@ def test_an_upgrade_of_an_up_to_date_database_changes_nothing(empty_database: Da
     empty_database.upgrade()
     assert sorted(inspect(empty_database.engine).get_table_names()) == before
     assert set(before) >= set(Base.metadata.tables)
+
+
+def test_tables_of_a_newer_version_are_left_alone(empty_database: Database) -> None:
+    empty_database.check_version()
+    empty_database.upgrade()
+    empty_database.check_version()
+    with empty_database.engine.begin() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    with pytest.raises(DatabaseError, match="by a newer Overread"):
+        empty_database.upgrade()
 
 
 def test_choices_told_in_the_timeline_are_kept_beside_their_revision(empty_database: Database) -> None:
