@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import ssl
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -275,7 +276,8 @@ def associate(
     ae: AE, peer: Peer, identity: Identity | None, **options: Any
 ) -> pynetdicom.association.Association:
     """An association of pynetdicom's with ``peer``, established, for the services that query and retrieve.
-    ``options`` go to ``AE.associate``.
+    ``options`` go to ``AE.associate``. Each of the addresses that its name has is tried, one after the other,
+    within the AE's ``connection_timeout``.
 
     Raises:
         DeliveryError: its name is not known, nobody listens there, a certificate is not accepted, or it
@@ -287,13 +289,18 @@ def associate(
         raise DeliveryError(_unknown(peer)) from error
     options["tls_args"] = tls_with(peer, identity)
     options["evt_handlers"] = [*options.get("evt_handlers", ()), POLLED]
-    association = ae.associate(str(addresses[0][4][0]), peer.port, ae_title=peer.ae_title, **options)
-    if association.is_established:
-        return association
-    if association.is_rejected:
-        answer = association.acceptor.primitive
-        why = f"{answer.result_str}, {answer.reason_str}" if answer else "no reason given"
-        raise DeliveryError(_rejected(peer, ae.ae_title, why))
+    seconds = ae.connection_timeout
+    until = time.monotonic() + (seconds or 0)
+    for number, (*_, address) in enumerate(addresses):
+        if seconds is not None:
+            ae.connection_timeout = max(until - time.monotonic(), 0.1) / (len(addresses) - number)
+        association = ae.associate(str(address[0]), peer.port, ae_title=peer.ae_title, **options)
+        if association.is_established:
+            return association
+        if association.is_rejected:
+            answer = association.acceptor.primitive
+            why = f"{answer.result_str}, {answer.reason_str}" if answer else "no reason given"
+            raise DeliveryError(_rejected(peer, ae.ae_title, why))
     if peer.tls:  # pynetdicom keeps to itself why a handshake failed
         DicomDestination(peer, ae.ae_title, SECONDS_TO_LEARN_WHY, identity).echo()
     raise DeliveryError(_unreachable(peer))

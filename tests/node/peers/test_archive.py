@@ -141,6 +141,29 @@ def test_an_archive_that_is_down_is_named(free_port: int) -> None:
         archive_at(free_port).find("STUDY", Dataset(), 5)
 
 
+@pytest.mark.parametrize("first", ["refuses", "is silent"])
+def test_an_archive_is_asked_at_the_address_at_which_it_answers(
+    first: str, pacs: StandInPacs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where a name has an IPv6 and an IPv4 address, and the archive listens on one of them."""
+    looked_up = socket.getaddrinfo
+
+    def both(host: Any, port: Any, *args: Any, **kwargs: Any) -> Any:
+        hosts = ("127.0.0.2", "127.0.0.1") if host == "pacs.hospital" else (host,)
+        return [found for each in hosts for found in looked_up(each, port, *args, **kwargs)]
+
+    monkeypatch.setattr(socket, "getaddrinfo", both)
+    peer = ArchiveSettings(name="pacs", ae_title="PACS", host="pacs.hospital", port=pacs.port)
+    with ExitStack() as silent:
+        if first == "is silent":
+            listening = silent.enter_context(socket.create_server(("127.0.0.2", pacs.port), backlog=0))
+            silent.enter_context(socket.create_connection(listening.getsockname()))  # nobody else gets in
+        began = time.monotonic()
+        (study,) = search(DicomArchive(peer, "OVERREAD"), ["ANN-1"], began + 4)
+    assert study.patient.patient_id == "ANN-1"
+    assert time.monotonic() - began < 4
+
+
 def test_an_archive_that_accepts_and_says_nothing_is_given_up_in_time() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent, pytest.raises(ArchiveAnswerError):
         archive_at(silent.getsockname()[1]).find("STUDY", Dataset(), 1)
