@@ -10,18 +10,27 @@ import pytest
 import torch
 
 from inference.card import ModelCard
+from inference.catalogue import Catalogue
 from inference.engine import Tensors
 from inference.volume import Volume
 from training.ct_lesions import cards, recipe, searched
-from training.ct_lesions.characteriser import CropBatches, batched, figures, losses
+from training.ct_lesions.characteriser import (
+    CropBatches,
+    batched,
+    figures,
+    losses,
+    train_characteriser,
+)
 from training.ct_lesions.crops import AROUND, SHAPE, UNKNOWN, Crop, crop_spacing, cut, kept_crops
 from training.ct_lesions.looks import KINDS, LOOKS, kind_of, look_of
-from training.ct_lesions.networks import Characteriser, LesionNet
+from training.ct_lesions.networks import Characteriser, CharacteriserForService, LesionNet
 from training.ct_lesions.recipe import FIRST_CROPS, Plan
 from training.ct_lesions.searched import Slab, phantom_crops, real_crops
+from training.loop import Schedule
 from training.phantoms.bodies import Placed, random_lesions
 from training.phantoms.fields import Array, Grid
 from training.phantoms.masses import SITES, Mass
+from training.shipped import served_weights
 
 SEED = 4002
 WIDTH = 2 + len(SITES) + len(LOOKS) + len(KINDS)
@@ -248,3 +257,12 @@ def test_the_network_takes_any_number_of_crops() -> None:
         mask, judged = network(torch.zeros(3, 1, *SHAPE), torch.ones(3, 1), torch.zeros(3, 1, *AROUND))
     assert mask.shape == (3, 1, *SHAPE)
     assert judged.shape == (3, WIDTH)
+
+
+def test_a_training_starts_from_what_the_installed_network_knows(crops: list[Crop], tmp_path: Path) -> None:
+    model, network = Catalogue().find(cards.CHARACTERISER), Characteriser()
+    start = served_weights(model, network, CharacteriserForService)
+    step = Schedule(steps=1, learning_rate=1e-6)
+    _, history = train_characteriser(crops, crops, tmp_path, step, start=start)
+    (found,) = history.scores
+    assert found["lesion"] > 0.8 and found["dice"] > 0.4

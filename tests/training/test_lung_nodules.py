@@ -11,7 +11,7 @@ import pytest
 import SimpleITK as sitk  # noqa: N813
 import torch
 
-from inference.catalogue import Catalogue
+from inference.catalogue import SHIPPED_MODELS, Catalogue
 from inference.engine.embedded import EmbeddedEngine
 from inference.parity import verify
 from training.detection.networks import ACTIVATIONS
@@ -21,12 +21,14 @@ from training.lung_nodules.backgrounds import Background, lung_depth, real_backg
 from training.lung_nodules.characteriser import characteriser_losses
 from training.lung_nodules.crops import SHAPE, Candidate, Stack
 from training.lung_nodules.detector import detector_losses, stacked
+from training.lung_nodules.export import CharacteriserForService, DetectorForService
+from training.lung_nodules.export import export
 from training.lung_nodules.masses import draw_shown, large_candidates
 from training.lung_nodules.mining import scan_candidates
 from training.lung_nodules.networks import Characteriser, Detector
 from training.lung_nodules.patches import PatchSource
 from training.lung_nodules.phantom_scans import Slab, searched
-from training.lung_nodules.recipe import Plan, data_of_cards, export, learn
+from training.lung_nodules.recipe import Plan, data_of_cards, learn
 from training.lung_nodules.sources import Sources, luna16
 from training.metrics.overlap import dice
 from training.phantoms.anatomy import chest_anatomy
@@ -34,6 +36,7 @@ from training.phantoms.fields import Grid
 from training.phantoms.nodules import draw_nodule, random_nodule
 from training.phantoms.render import render
 from training.run import train
+from training.shipped import earlier_weights
 
 NATIVE = {
     "Conv",
@@ -331,3 +334,25 @@ def test_a_second_training_with_the_same_seed_gives_the_same_weights_and_figures
     for network in ("detector", "characteriser"):
         figures = [(tmp_path / run / network / "history.json").read_text() for run in ("one", "two")]
         assert figures[0] == figures[1]
+
+
+FIRST_FILTERS = ("stem.0.0.weight", "stem.0.weight")  # of the detector, of the characteriser
+
+
+def test_a_site_goes_on_from_what_is_installed(
+    luna16_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, thin_slabs: None
+) -> None:
+    """Two steps later the first filters are still nearly those in service; the cards name what both learned
+    from."""
+    monkeypatch.setattr(backgrounds, "PHANTOM_GRID", Grid.centred((48, 64, 96), (1.5, 1.5, 1.5)))
+    learned = learn(luna16(luna16_folder), tmp_path, replace(TINY, start=SHIPPED_MODELS))
+    detector = earlier_weights(SHIPPED_MODELS, "", cards.DETECTOR, Detector(), DetectorForService)
+    looks = earlier_weights(SHIPPED_MODELS, "", cards.CHARACTERISER, Characteriser(), CharacteriserForService)
+    for network, start in ((learned.detector, detector), (learned.characteriser, looks)):
+        assert start is not None
+        first = {name: values for name, values in network.state_dict().items() if name in FIRST_FILTERS}
+        assert first and all(
+            (values - start[k]).norm() < 0.3 * start[k].norm() for k, values in first.items()
+        )
+    for data in learned.data.values():
+        assert {"LUNA16", "ACRIN-NSCLC-FDG-PET 042"} <= {part["name"] for part in data}
