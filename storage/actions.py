@@ -75,7 +75,7 @@ def send_again(session: Session, study_uid: str, asked_by: str, destinations: Co
     for delivery in deliveries:
         delivery.state, delivery.attempts, delivery.next_at = "waiting", 0, now()
         delivery.last_error = ""
-        delivery.commit_requests, delivery.commit_due, delivery.transaction_uid = 0, None, ""
+        delivery.commit_requests, delivery.commit_due = 0, None
     if any(reading.objects for reading in sent.readings):
         sent.state = "delivering"
         if sent.stage in ("", "deliver"):  # what failed before is not mended by sending

@@ -6,13 +6,13 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import ColumnElement, Select, false, func, or_, select
+from sqlalchemy import ColumnElement, Select, delete, func, or_, select
 from sqlalchemy.orm import Session
 
 from storage.columns import clip, holds
 from storage.database import has_come, now
 from storage.readings import StoredObject, find_revision, readings_of
-from storage.tables import Delivery, ReadingRow, ResultObject, Revision, Study
+from storage.tables import Commitment, Delivery, ReadingRow, ResultObject, Revision, Study
 
 LONGEST_PAUSE = timedelta(hours=1)
 MOST_COMMIT_REQUESTS = 5  # for one object, until it counts as unconfirmed
@@ -93,16 +93,13 @@ def to_be_confirmed(session: Session, destination: str) -> list[DueDelivery]:
 
 
 def in_transaction(session: Session, transaction_uid: str) -> list[DueDelivery]:
-    """What was asked to be committed in a transaction and still waits for the answer."""
+    """What was asked to be committed in a transaction since it was last sent, and has not been confirmed,
+    though it may have been given up meanwhile."""
+    if not holds(Commitment.transaction_uid, transaction_uid):
+        return []
+    asked = select(Commitment.delivery_pk).where(Commitment.transaction_uid == transaction_uid)
     return _deliveries(
-        session,
-        _DELIVERIES.where(
-            Delivery.transaction_uid == transaction_uid,
-            Delivery.state == "sent",
-            Delivery.commit_due.is_not(None),
-        )
-        if transaction_uid and holds(Delivery.transaction_uid, transaction_uid)
-        else _DELIVERIES.where(false()),
+        session, _DELIVERIES.where(Delivery.id.in_(asked), Delivery.state.in_(("sent", "unconfirmed")))
     )
 
 
@@ -138,6 +135,7 @@ def record_sent(session: Session, delivery_id: int, *, confirm: bool = False) ->
     delivery.sent_at = now()
     delivery.last_error = ""
     delivery.commit_due = now() if confirm else None
+    _forget_transactions(session, delivery)
 
 
 def record_commit_requested(
@@ -145,16 +143,33 @@ def record_commit_requested(
 ) -> None:
     """It is about to be asked for; unless the answer is there after ``patience``, it is asked for again."""
     delivery = session.get_one(Delivery, delivery_id)
-    delivery.transaction_uid = transaction_uid
+    session.add(Commitment(delivery_pk=delivery.id, transaction_uid=transaction_uid))
     delivery.commit_requests += 1
     delivery.commit_due = now() + patience
 
 
 def record_confirmed(session: Session, delivery_id: int) -> None:
+    """The destination keeps it. Where it had been given up, what failed with it is still to be settled."""
     delivery = session.get_one(Delivery, delivery_id)
+    if delivery.state == "unconfirmed":
+        _take_up_again(session, delivery)
     delivery.state = "confirmed"
     delivery.commit_due = None
     delivery.last_error = ""
+    _forget_transactions(session, delivery)
+
+
+def _take_up_again(session: Session, delivery: Delivery) -> None:
+    """Take back that revisions failed over what was not confirmed."""
+    study_pk = select(Revision.study_pk).where(Revision.id == delivery.revision_pk).scalar_subquery()
+    of_study = Revision.study_pk == study_pk, Revision.state == "failed", Revision.stage == "deliver"
+    for revision in session.scalars(select(Revision).where(*of_study)).all():
+        if session.scalar(select(Delivery.id).where(Delivery.id == delivery.id, stood_for(revision.id))):
+            revision.state, revision.reason = "delivering", ""
+
+
+def _forget_transactions(session: Session, delivery: Delivery) -> None:
+    session.execute(delete(Commitment).where(Commitment.delivery_pk == delivery.id))
 
 
 def record_not_committed(session: Session, delivery_id: int, reason: str) -> bool:

@@ -220,13 +220,12 @@ class Delivery(Base):
     unconfirmed, where storage commitment was asked for in vain.
     ``attempts`` so far, ``next_at`` when the next is due. ``sent_at``: the last time; ``first_sent_at``: the
     first, where there was another before. ``commit_due``: when storage commitment is asked
-    for, the next time; None where it is not. ``transaction_uid`` of the last of ``commit_requests``."""
+    for, the next time; None where it is not. ``commit_requests``: how often it was."""
 
     __tablename__ = "deliveries"
     __table_args__ = (
         UniqueConstraint("object_uid", "destination"),
         Index("ix_deliveries_due", "state", "next_at"),
-        Index("ix_deliveries_transaction", "transaction_uid"),
     )
 
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -243,7 +242,17 @@ class Delivery(Base):
     sent_at: Mapped[datetime | None]
     commit_due: Mapped[datetime | None]
     commit_requests: Mapped[int] = mapped_column(default=0, server_default="0")
-    transaction_uid: Mapped[str] = mapped_column(String(64), default="", server_default="")
+
+
+class Commitment(Base):
+    """A transaction in which a destination was asked to commit a delivery since it was last sent. Whichever
+    of them it reports on, however late, is about that sending."""
+
+    __tablename__ = "commitments"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    delivery_pk: Mapped[int] = mapped_column(ForeignKey("deliveries.id"), index=True)
+    transaction_uid: Mapped[str] = mapped_column(String(64), index=True)
 
 
 class Event(Base):

@@ -83,9 +83,8 @@ class Outbox:
             self._send(destination, settings, due)
             return 0.0
         if unconfirmed:
-            for revision in dict.fromkeys((each.study_uid, each.revision) for each in unconfirmed):
-                of_it = [each for each in unconfirmed if (each.study_uid, each.revision) == revision]
-                self._confirm(destination, settings, of_it)
+            for study_uid, revision in dict.fromkeys((each.study_uid, each.revision) for each in unconfirmed):
+                self._confirm(destination, settings, study_uid, revision)
             return 0.0
         wait = (upcoming - now()).total_seconds() if upcoming else LONGEST_WAIT
         return min(max(0.0, wait), LONGEST_WAIT)
@@ -105,13 +104,15 @@ class Outbox:
             _say_who_has_it(session, settings, receipts)
 
     def _confirm(
-        self, destination: Destination, settings: DestinationSettings, sent: list[DueDelivery]
+        self, destination: Destination, settings: DestinationSettings, study_uid: str, revision: int
     ) -> None:
-        """Ask for storage commitment of one revision's objects; what is not answered is asked for again."""
+        """Ask for storage commitment of one revision's objects; what is not answered is asked for again, in
+        a transaction of its own: of one that is repeated a destination may say that it knows it already."""
         transaction = generate_uid(prefix=None)
-        study_uid, revision = sent[0].study_uid, sent[0].revision
         with self._database.session() as session:
             note = partial(log_event, session, "deliver", study_uid=study_uid, revision=revision)
+            due = deliveries.to_be_confirmed(session, settings.name)
+            sent = [each for each in due if (each.study_uid, each.revision) == (study_uid, revision)]
             asked = [each for each in sent if _may_ask(session, each)]
             for each in asked:
                 deliveries.record_commit_requested(session, each.id, transaction, self._patience)

@@ -10,6 +10,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import event, inspect, select, text
 
+from storage import deliveries
 from storage.choices import SeriesChoice, choices_of
 from storage.database import Database, DatabaseError
 from storage.intake import NO_STATUS
@@ -99,6 +100,29 @@ def test_what_was_refused_has_no_status_that_nobody_was_answered(empty_database:
             *(NO_STATUS, NO_STATUS, NO_STATUS, NO_STATUS),
             *(0xC000, 0xC000, 0xC001),
         ]
+
+
+def test_a_storage_commitment_that_was_asked_for_before_is_still_waited_for(empty_database: Database) -> None:
+    sent = "'1.2.9', 'pacs', 'sr', 'sr.dcm', 1, '2024-01-15 10:00:00', ''"
+    empty_database.upgrade("0010")
+    with empty_database.engine.begin() as connection:
+        connection.execute(text("INSERT INTO patients VALUES (1, 'P', '', '', '', '')"))
+        for statement in OLD_STUDY[:2]:
+            connection.execute(text(statement))
+        columns = "revision_pk, object_uid, destination, kind, path, attempts, next_at, last_error"
+        for uid, state in (("1.7.1", "sent"), ("1.7.2", "confirmed"), ("", "sent")):
+            values = f"1, {sent.replace('1.2.9', uid or '1.8')}, '{state}', '{uid}'"
+            connection.execute(
+                text(f"INSERT INTO deliveries ({columns}, state, transaction_uid) VALUES ({values})")
+            )
+    empty_database.upgrade()
+    with empty_database.snapshot() as session:
+        asked = {uid: deliveries.in_transaction(session, uid) for uid in ("1.7.1", "1.7.2", "")}
+    assert {uid: [each.object_uid for each in of_it] for uid, of_it in asked.items()} == {
+        "1.7.1": ["1.7.1"],
+        "1.7.2": [],
+        "": [],
+    }
 
 
 @pytest.mark.only_on("postgresql", "SQLite has one writer at a time")

@@ -15,6 +15,8 @@ from pynetdicom import AE, build_role, evt
 from sqlalchemy import select
 
 from node.intake.receiver import Receiver
+from node.peers import commitment
+from node.peers.commitment import Report
 from node.peers.outbox import Outbox
 from node.peers.sending import DicomDestination
 from node.settings import DestinationSettings, DicomSettings
@@ -33,12 +35,16 @@ COMMITMENT = "1.2.840.10008.1.20.1"
 
 class CommittingPacs:
     """Stores everything, and says of each transaction what it is told to say: ``answers`` by turns, each the
-    number of objects it will not commit; None is silence. It answers to ``node_port``, or on the spot."""
+    number of objects it will not commit; None is silence. It answers to ``node_port``, or on the spot, after
+    so many ``seconds``."""
 
-    def __init__(self, answers: Sequence[int | None], node_port: int | None = None) -> None:
+    def __init__(
+        self, answers: Sequence[int | None], node_port: int | None = None, seconds: float = 0.2
+    ) -> None:
         self.stored: list[str] = []
         self.asked = 0
         self._answers = answers
+        self._seconds = seconds
         self._node_port = node_port
         self._threads: list[threading.Thread] = []
 
@@ -80,8 +86,8 @@ class CommittingPacs:
         if refused:
             report.FailedSOPSequence = items[:refused]
         kind = 2 if refused else 1
+        time.sleep(self._seconds)  # at the least, so that the answer to the request goes first
         if self._node_port is None:
-            time.sleep(0.2)  # the answer to the request goes first
             association.send_n_event_report(report, kind, COMMITMENT, COMMITMENT + ".1")
             return
         ae = AE("PACS")
@@ -126,12 +132,16 @@ def node_port(database: Database, tmp_path: Path, request: pytest.FixtureRequest
 
 @contextmanager
 def _delivering(
-    database: Database, port: int, ae_title: str = "PACS", patience: float = 60
+    database: Database,
+    port: int,
+    ae_title: str = "PACS",
+    patience: float = 60,
+    kind: type[DicomDestination] = DicomDestination,
 ) -> Iterator[None]:
     settings = DestinationSettings(
         name="pacs", ae_title=ae_title, host="127.0.0.1", port=port, retry_seconds=0.1, confirm=True
     )
-    destination = DicomDestination(settings, "OVERREAD", timeout=15)
+    destination = kind(settings, "OVERREAD", timeout=15)
     outbox = Outbox(database, Path("/"), {"pacs": (settings, destination)}, timedelta(seconds=patience))
     outbox.start()
     try:
@@ -207,6 +217,49 @@ def test_a_result_that_does_not_come_is_asked_for_again(posted, node_port):
         assert _ended(posted) == "delivered"
     assert len(pacs.stored) == 3
     assert pacs.asked >= 2
+
+
+def test_a_result_that_comes_after_another_was_asked_for_is_taken(posted, node_port):
+    pacs = CommittingPacs([0], node_port, seconds=3.0)
+    with pacs.listening() as port, _delivering(posted, port, patience=0.1):
+        assert _ended(posted) == "delivered"
+        assert 1 < pacs.asked < deliveries.MOST_COMMIT_REQUESTS
+    assert _states(posted) == ["confirmed"] * 3
+
+
+def test_a_result_that_comes_once_nobody_asks_any_more_mends_the_study(posted, files, node_port):
+    asked = []
+
+    class Silent(DicomDestination):
+        def commit(self, transaction_uid: str, objects: Sequence[Path]) -> None:
+            asked.append(transaction_uid)
+
+    with CommittingPacs([]).listening() as port, _delivering(posted, port, patience=0.01, kind=Silent):
+        assert _ended(posted) == "failed"
+    assert _states(posted) == ["unconfirmed"] * 3
+    assert len(asked) == deliveries.MOST_COMMIT_REQUESTS
+
+    uids = [path.stem for path in files]
+    assert commitment.record(posted, Report(asked[0], frozenset(uids[:2]), {}))
+    assert (_one(posted, Revision.state), "1 of 3 objects" in _one(posted, Revision.reason)) == (
+        "failed",
+        True,
+    )
+    assert commitment.record(posted, Report(asked[2], frozenset(uids[2:]), {}))
+    assert (_one(posted, Revision.state), _one(posted, Revision.reason)) == ("delivered", "")
+    assert _states(posted) == ["confirmed"] * 3
+    assert not commitment.record(posted, Report(asked[4], frozenset(), dict.fromkeys(uids, 0x0112)))
+
+
+def test_a_transaction_of_before_an_object_was_sent_again_says_nothing_of_it(posted, files):
+    with posted.session() as session:
+        for each in deliveries.due(session, "pacs"):
+            deliveries.record_sent(session, each.id, confirm=True)
+            deliveries.record_commit_requested(session, each.id, "1.9", timedelta(minutes=5))
+            deliveries.record_not_committed(session, each.id, "it does not have it")
+            deliveries.record_sent(session, each.id, confirm=True)
+    assert not commitment.record(posted, Report("1.9", frozenset(path.stem for path in files), {}))
+    assert _states(posted) == ["sent"] * 3
 
 
 def test_orthanc_confirms_what_it_stored(posted, node_port, orthanc: Orthanc):
