@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +14,13 @@ from PIL import Image
 from torch import Tensor, nn
 
 from inference.catalogue import Catalogue
-from inference.readers.chest_xray import LUNGS
+from inference.readers.chest_xray import FINDINGS, LUNGS
 from tests.inference.pictures import chest
 from training.chest_xray import recipe
 from training.chest_xray.cards import LearnedFrom, findings_card, lungs_card
 from training.chest_xray.findings import figures, fit_findings, folds_of
-from training.chest_xray.lungs import LungCase, dices, lung_masks, lungs_on
-from training.chest_xray.recipe import Plan, calibrated_on, crossed_lungs
+from training.chest_xray.lungs import SCHEDULE, LungCase, dices, lung_masks, lungs_on
+from training.chest_xray.recipe import Plan, calibrated_on, crossed_lungs, train
 from training.chest_xray.sources import found_in, labelled_in
 from training.datasets.case import Case, CaseImage
 from training.datasets.chest_labels import CLASSES
@@ -144,6 +145,20 @@ def test_a_card_says_what_its_own_network_learned_from() -> None:
     told = " ".join([*findings["limits"], *lungs["limits"]])
     assert "Learned from 4000" in told and "Learned from 250" in told
     assert "COVID-19" not in told and "pneumonia" not in told
+
+
+def test_both_networks_are_trained_into_one_repository_that_says_of_what(tmp_path: Path) -> None:
+    write_nih(tmp_path / "ward", 40)
+    write_masks(tmp_path / "ours", 4)
+    plan = Plan(schedule=replace(SCHEDULE, steps=1))
+    catalogue = Catalogue(train("nih", [tmp_path / "ward"], tmp_path / "ours", tmp_path / "out", plan))
+    assert set(catalogue.names) == {FINDINGS, LUNGS}
+    learned = {
+        name: {data.name: data.cases for data in catalogue.find(name).card.training_data}
+        for name in catalogue.names
+    }
+    assert learned[FINDINGS] == {"nih: ward": 40, "lung-masks: ours": 4}
+    assert learned[LUNGS] == {"lung-masks: ours": 4}
 
 
 @needs_weights
