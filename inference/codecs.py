@@ -1,4 +1,4 @@
-"""A decoder plugin for pydicom (its guide "Decoding plugins") that decodes on all cores.
+"""Stored values, by a decoder plugin for pydicom (its guide "Decoding plugins") that works on all cores.
 
 pydicom's own JPEG-LS, JPEG 2000 and lossless JPEG decoders hold Python's lock; imagecodecs lets it go, and
 reads JPEG-LS four times, lossless JPEG seven times as fast. Of its several decoders, those taken here were
@@ -8,12 +8,14 @@ seen to refuse damaged data; others (lossless JPEG by jpegsof3 or ljpeg, RLE) cr
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import imagecodecs
-from pydicom import uid
+import numpy.typing as npt
+from pydicom import Dataset, uid
 from pydicom.pixels.decoders.base import DecodeRunner, get_decoder
+from pydicom.pixels.utils import iter_pixels
 
 PLUGIN = "imagecodecs"
 
@@ -33,6 +35,25 @@ _END = b"\xff\xd9"
 _LONGEST_PADDING = 64  # bytes, generously: PS3.5 A.4 asks for an even length
 _NO_FRAME = (0xC4, 0xC8, 0xCC)  # Huffman tables, reserved, arithmetic conditioning
 DECODER_DEPENDENCIES = dict.fromkeys(_DECODERS, ("numpy", "imagecodecs"))
+
+
+def frames_of(image: Dataset, indices: Sequence[int] | None = None) -> Iterator[npt.NDArray[Any]]:
+    """The stored values of all frames or of those at ``indices``, each (rows, columns) or, of colours, (rows,
+    columns, samples). A negative one has its sign in all bits of its container, which some encoders of
+    JPEG-LS leave out and pydicom then does not miss.
+
+    Raises:
+        ValueError: the values lie in other bits than the lowest, as the standard no longer allows.
+    """
+    bits, signed = image.get("BitsStored"), image.get("PixelRepresentation") == 1
+    high = image.get("HighBit")
+    if bits and high is not None and high != bits - 1:
+        raise ValueError(f"HighBit is {high} where {bits} bits are stored (PS3.3 C.7.6.3.1.2)")
+    is_grey = image.get("SamplesPerPixel") in (None, 1)
+    plugin = PLUGIN if is_grey and is_available(image.file_meta.TransferSyntaxUID) else ""
+    for frame in iter_pixels(image, indices=indices, raw=True, decoding_plugin=plugin):
+        unused = 8 * frame.dtype.itemsize - bits if signed and bits else 0
+        yield frame << unused >> unused if unused > 0 else frame
 
 
 def is_available(syntax: str) -> bool:

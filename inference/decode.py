@@ -8,7 +8,6 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import numpy.typing as npt
 import pydicom
-from pydicom.pixels.utils import iter_pixels
 
 from inference import codecs
 from inference.errors import UnreadableSeriesError
@@ -53,9 +52,8 @@ def stored_frames(slices: Sequence[Slice]) -> Iterator[Stored]:
         image = pydicom.dcmread(path, specific_tags=_TAGS)
         if not any(keyword in image for keyword in ("PixelData", "FloatPixelData", "DoubleFloatPixelData")):
             raise UnreadableSeriesError(f"{path.name} has no pixel data; send it again.")
-        plugin = codecs.PLUGIN if codecs.is_available(image.file_meta.TransferSyntaxUID) else ""
         indices = [0 if item.frame is None else item.frame - 1 for item in slices]
-        yield from iter_pixels(image, indices=indices, raw=True, decoding_plugin=plugin)
+        yield from codecs.frames_of(image, indices)
     except (UnreadableSeriesError, GeneratorExit, KeyboardInterrupt, SystemExit):
         raise
     except BaseException as error:  # decoders raise anything; that of RLE panics outside of Exception

@@ -14,8 +14,8 @@ import numpy.typing as npt
 import pydicom
 from pydicom import Dataset
 from pydicom.errors import InvalidDicomError
+from pydicom.multival import MultiValue
 from pydicom.pixels.processing import apply_modality_lut, apply_voi_lut, convert_color_space
-from pydicom.pixels.utils import iter_pixels
 
 from inference import codecs
 from inference.errors import UnreadableSeriesError
@@ -33,6 +33,8 @@ _NOT_FRONTAL = {
 }
 _LATERAL_CODES = frozenset({"399067008", "399173006", "399198007", "R-102CD", "R-10236", "R-10232"})
 """View Code Sequence (CID 4010), SNOMED CT and the older SNOMED-RT codes."""
+_RADIOGRAPHS = ("CR", "DX")
+_RESCALING = ("RescaleSlope", "RescaleIntercept")
 _MOST_PIXELS = 64_000_000  # of one picture
 _MOST_BYTES = 2_000_000_000  # of all of them
 
@@ -220,10 +222,7 @@ def _shown(header: _Header) -> Iterator[npt.NDArray[np.uint8]]:
         image = pydicom.dcmread(header.path)
         if "PixelData" not in image:
             raise UnreadableSeriesError(f"{name} has no pixel data; send it again.")
-        is_grey = int(image.get("SamplesPerPixel") or 1) == 1
-        fast = is_grey and codecs.is_available(image.file_meta.TransferSyntaxUID)
-        plugin = codecs.PLUGIN if fast else ""
-        for stored in iter_pixels(image, raw=True, decoding_plugin=plugin):
+        for stored in codecs.frames_of(image):
             yield _coloured(stored, image) if stored.ndim == 3 else _grey(stored, image)
     except (UnreadableSeriesError, GeneratorExit, KeyboardInterrupt, SystemExit):
         raise
@@ -231,6 +230,13 @@ def _shown(header: _Header) -> Iterator[npt.NDArray[np.uint8]]:
         raise UnreadableSeriesError(
             f"The pixels of {name} cannot be decoded; send it again ({_line(error)})."
         ) from error
+
+
+def _number(image: Dataset, keyword: str) -> float | None:
+    """The first value of an attribute; None where it has none."""
+    value = image.get(keyword)
+    first = value[0] if isinstance(value, MultiValue) and value else value
+    return float(first) if isinstance(first, int | float) else None
 
 
 def _coloured(stored: npt.NDArray[np.generic], image: Dataset) -> npt.NDArray[np.uint8]:
@@ -245,11 +251,14 @@ def _coloured(stored: npt.NDArray[np.generic], image: Dataset) -> npt.NDArray[np
 
 def _grey(stored: npt.NDArray[np.generic], image: Dataset) -> npt.NDArray[np.uint8]:
     """As shown: modality and VOI transformation (PS3.3 C.11.1, C.11.2) or, without a window, the range that
-    the pixels fill; padding is left out of it."""
-    shown = np.asarray(apply_modality_lut(stored, image), np.float64)
+    the pixels fill; padding is left out of it. A rescaling or a window without its numbers, or of no width,
+    is none."""
+    shown = np.asarray(stored, np.float64)
+    if "ModalityLUTSequence" in image or all(_number(image, k) is not None for k in _RESCALING):
+        shown = np.asarray(apply_modality_lut(stored, image), np.float64)
     if "VOILUTSequence" in image:  # its table is looked up by what the modality transformation gives
         shown = np.asarray(apply_voi_lut(np.rint(shown).astype(np.int32), image), np.float64)
-    elif "WindowCenter" in image and "WindowWidth" in image:
+    elif _number(image, "WindowCenter") is not None and (_number(image, "WindowWidth") or 0) >= 1:
         shown = np.asarray(apply_voi_lut(shown, image), np.float64)
     padding = image.get("PixelPaddingValue")
     real = np.asarray(stored) != padding if padding is not None else np.ones(shown.shape, bool)

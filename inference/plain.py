@@ -119,6 +119,8 @@ def _native(image: dict[str, Any], found: Walk, state: FileState) -> NativePixel
     bits, signed = image.get("BitsStored"), image.get("PixelRepresentation")
     if form not in _USUAL or bits is None or bits not in range(1, 17) or signed not in (0, 1):
         return None
+    if image.get("HighBit") not in (None, bits - 1):
+        return None
     if found.pixel_bytes.get(PIXEL_DATA, 0) < 2 * image["Rows"] * image["Columns"]:
         return None
     return NativePixels(found.pixels_at[PIXEL_DATA], bool(signed), 16 - bits, state)

@@ -56,6 +56,26 @@ def test_a_window_is_applied(tmp_path: Path) -> None:
     assert (shown[stored < 1880] == 0).all() and (shown[stored > 2120] == 255).all()
 
 
+@pytest.mark.parametrize(
+    "flaw",
+    [
+        {"WindowCenter": "2000"},
+        {"WindowCenter": "2000", "WindowWidth": "0"},
+        {"WindowCenter": "", "WindowWidth": ""},
+        {"RescaleSlope": "", "RescaleIntercept": ""},
+    ],
+    ids=str,
+)
+def test_numbers_that_are_missing_from_a_header_transform_nothing(
+    flaw: dict[str, str], tmp_path: Path
+) -> None:
+    stored = radiograph(12)
+    usual = {"BitsStored": 12, "HighBit": 11}
+    sound = write_picture(tmp_path / "1.dcm", stored, "DX", DX, **usual)
+    flawed = write_picture(tmp_path / "2.dcm", stored, "DX", DX, **usual, **flaw)
+    assert np.array_equal(load_pictures([flawed]).voxels, load_pictures([sound]).voxels)
+
+
 def test_view_and_spacing_come_from_the_header(tmp_path: Path) -> None:
     path = write_picture(
         tmp_path / "1.dcm",
