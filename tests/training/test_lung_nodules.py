@@ -21,8 +21,7 @@ from training.lung_nodules.backgrounds import Background, lung_depth, real_backg
 from training.lung_nodules.characteriser import characteriser_losses
 from training.lung_nodules.crops import SHAPE, Candidate, Stack
 from training.lung_nodules.detector import detector_losses, stacked
-from training.lung_nodules.export import CharacteriserForService, DetectorForService
-from training.lung_nodules.export import export
+from training.lung_nodules.export import CharacteriserForService, DetectorForService, export
 from training.lung_nodules.masses import draw_shown, large_candidates
 from training.lung_nodules.mining import scan_candidates
 from training.lung_nodules.networks import Characteriser, Detector

@@ -18,8 +18,8 @@ from training.ct_lesions.recipe import export_characteriser, export_detector
 from training.errors import BrokenDataError
 from training.lung_nodules import cards as lung_cards
 from training.lung_nodules.export import CharacteriserForService, DetectorForService
+from training.lung_nodules.export import export as export_lungs
 from training.lung_nodules.networks import Characteriser, Detector
-from training.lung_nodules.recipe import export as export_lungs
 from training.polyps.network import PolypNetwork
 from training.polyps.recipe import export as export_polyps
 from training.segmenter import SegmenterForService

@@ -8,20 +8,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from rich.progress import track
 
-from inference.catalogue import Catalogue
-from inference.model_repository import sync
 from training.datasets.lidc_slices import SliceNodule, read_slices
-from training.export import export_one, smooth_input
 from training.loop import Schedule
 from training.lung_nodules import cards
 from training.lung_nodules.backgrounds import Background, phantom_background, real_background
 from training.lung_nodules.characteriser import train_characteriser
-from training.lung_nodules.crops import SHAPE, Candidate, lidc_candidates
+from training.lung_nodules.crops import Candidate, lidc_candidates
 from training.lung_nodules.detector import train_detector
-from training.lung_nodules.export import CharacteriserForService, DetectorForService
+from training.lung_nodules.export import CharacteriserForService, DetectorForService, export
 from training.lung_nodules.kept import kept_candidates
 from training.lung_nodules.masses import large_candidates
 from training.lung_nodules.mining import real_negatives, scan_candidates
@@ -152,42 +148,6 @@ def _large(detector: Detector, backgrounds: Sequence[Background], seed: int) -> 
         for number, one in enumerate(track(backgrounds, "large candidates"))
         for c in large_candidates(detector, one, 1, 1000 * seed + number)
     ]
-
-
-def export(
-    detector: Detector,
-    characteriser: Characteriser,
-    repository: Path,
-    *,
-    version: int,
-    data: Mapping[str, Sequence[dict[str, Any]]],
-    metrics: Sequence[dict[str, Any]],
-    candidate_threshold: float = 0.12,
-    report_threshold: float = 0.33,
-) -> None:
-    """Both networks as ONNX with card, README, parity sample and Triton configuration."""
-    wanted = "at most 4 marks beside known lesions on the real scans that were backgrounds"
-    candidate = {
-        "candidate": {"threshold": candidate_threshold, "chosen_for": "what the second stage looks at"}
-    }
-    report = {"report": {"threshold": report_threshold, "chosen_for": wanted}}
-    export_one(
-        DetectorForService(detector),
-        {"volume": smooth_input((1, 1, 8, 8, 8), (32, 32, 32))},
-        {"volume": {2: "slice", 3: "row", 4: "column"}},
-        cards.detector_card(version, candidate, data[cards.DETECTOR], metrics),
-        repository,
-        cards.TEXTS[cards.DETECTOR],
-    )
-    export_one(
-        CharacteriserForService(characteriser),
-        {"crop": smooth_input((2, 1, 6, 10, 10), SHAPE), "spacing_mm": torch.tensor([[0.5], [1.2]])},
-        {"crop": {0: "batch"}, "spacing_mm": {0: "batch"}},
-        cards.characteriser_card(version, report, data[cards.CHARACTERISER], metrics),
-        repository,
-        cards.TEXTS[cards.CHARACTERISER],
-    )
-    sync(Catalogue(repository))
 
 
 def _starts(plan: Plan) -> tuple[Weights | None, Weights | None]:
