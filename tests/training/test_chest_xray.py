@@ -147,6 +147,7 @@ def test_a_card_says_what_its_own_network_learned_from() -> None:
     assert "COVID-19" not in told and "pneumonia" not in told
 
 
+@pytest.mark.slow
 def test_both_networks_are_trained_into_one_repository_that_says_of_what(tmp_path: Path) -> None:
     write_nih(tmp_path / "ward", 40)
     write_masks(tmp_path / "ours", 4)
