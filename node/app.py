@@ -95,7 +95,8 @@ class Node:
 
         title = settings.node.ae_title
         destinations = {
-            d.name: (d, DicomDestination(d, title, identity=identity)) for d in settings.destinations
+            d.name: (d, DicomDestination(d, title, d.timeout_seconds, identity))
+            for d in settings.destinations
         }
         outbox = Outbox(database, archive.root, destinations)
         ahead = ReadingAhead(room)

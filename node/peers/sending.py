@@ -97,7 +97,7 @@ class DicomDestination:
 
     peer: Peer
     calling_ae_title: str
-    timeout: float = 30
+    timeout: float = 60
     identity: Identity | None = None
 
     def send(self, objects: Sequence[Path]) -> Iterator[Receipt]:

@@ -226,6 +226,9 @@ class DestinationSettings(Peer):
     destination, its pictures take the place of a seg, sr or pr that a destination does not take."""
     confirm: bool = False
     """Ask for storage commitment."""
+    timeout_seconds: Seconds = 60
+    """How long to wait for it to be reached, and for its answer to each object; what is not answered by then
+    is sent again."""
     retry_seconds: Seconds = 30
     """How long to wait after a failed attempt; doubles with each, up to an hour."""
 
