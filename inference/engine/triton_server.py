@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import math
 import socket
 import threading
@@ -23,6 +24,8 @@ from inference.engine.circuit import Circuit
 from inference.engine.options import TritonOptions
 from inference.engine.regions import Region, Regions
 from inference.triton_config import TRITON_TYPES
+
+log = logging.getLogger(__name__)
 
 Arrays = dict[str, npt.NDArray[np.generic]]
 WORTH_SHARING = 2**20
@@ -45,7 +48,11 @@ class ModelStoppedError(EngineError):
 
 
 class ServerUnfitError(EngineError):
-    """The server cannot run this model as it is set up; another server may."""
+    """The server cannot run this model as it is set up, or on its GPU; another server may."""
+
+
+class MemoryNotSharedError(ServerUnfitError):
+    """The server cannot open shared memory of this host."""
 
 
 class RegionForgottenError(EngineError):
@@ -88,14 +95,20 @@ class TritonServer:
         self._prove(card)
         expected = [_predicted_shape(card, output, feed) for output in card.outputs]
         shared_inputs = sum(a.nbytes for a in feed.values() if a.nbytes >= WORTH_SHARING)
-        if self._regions is None or not shared_inputs:
-            return self._answer(card, [_sent(t, feed[t.tensor]) for t in card.inputs], {})
-        places = _places(card, feed, expected)
-        try:
-            with self._regions.lent(max(p.end for p in places.values())) as region:
-                return self._run_shared(card, feed, places, region)
-        except OSError:  # no shared memory left: the call is slower, not lost
-            return self._answer(card, [_sent(t, feed[t.tensor]) for t in card.inputs], {})
+        regions = self._regions
+        if regions is not None and shared_inputs:
+            places = _places(card, feed, expected)
+            try:
+                with regions.lent(max(p.end for p in places.values())) as region:
+                    return self._run_shared(card, feed, places, region)
+            except MemoryNotSharedError as error:
+                if self._options.shared_memory == "on":
+                    raise
+                self._regions = None
+                log.warning("%s Until the next start, volumes go to it in messages.", error)
+            except OSError:  # no shared memory left: the call is slower, not lost
+                pass
+        return self._answer(card, [_sent(t, feed[t.tensor]) for t in card.inputs], {})
 
     def revive(self, card: ModelCard, failed_call: float) -> None:
         """Unload and load a model whose process has died; one caller does, the others wait for it.
@@ -114,6 +127,7 @@ class TritonServer:
                 self._client.unload_model(card.name, headers=self._headers, client_timeout=CONTROL_SECONDS)
             with self._asking(card.name):
                 self._client.load_model(card.name, headers=self._headers, client_timeout=LOAD_SECONDS)
+            self._proven.discard((card.name, card.sha256))  # it may have found others in its repository
             self._revived[card.name] = time.monotonic()
 
     def problem(self, card: ModelCard) -> str | None:
@@ -200,10 +214,20 @@ class TritonServer:
         self._proven.add(key)
 
     def _register(self, region: Region) -> None:
-        with self._asking("shared memory"):
-            self._client.register_system_shared_memory(
-                region.name, region.key, region.size, headers=self._headers, client_timeout=CONTROL_SECONDS
-            )
+        try:
+            with self._asking("shared memory"):
+                self._client.register_system_shared_memory(
+                    region.name,
+                    region.key,
+                    region.size,
+                    headers=self._headers,
+                    client_timeout=CONTROL_SECONDS,
+                )
+        except RegionForgottenError as error:
+            raise MemoryNotSharedError(
+                f"{error}: Triton at {self.url} does not see this host's shared memory. Start it with "
+                '--ipc=host where it runs in a container, or set engine.triton.shared_memory = "off".'
+            ) from error
 
     def _unregister(self, region: Region) -> None:
         with self._asking("shared memory"):
@@ -262,6 +286,8 @@ def _meaning(url: str, subject: str, error: InferenceServerException) -> EngineE
         return ServerSlowError(f"{at}: no answer in time")
     if status in ("UNAVAILABLE", "CANCELLED", "RESOURCE_EXHAUSTED"):
         return ServerUnavailableError(f"{at}: {said}")
+    if status in ("INTERNAL", "UNKNOWN"):  # such as a GPU without memory
+        return ServerUnfitError(f"{at}: {said}")
     return EngineError(f"{at}: {said}")
 
 
