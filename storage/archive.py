@@ -12,7 +12,6 @@ import errno
 import fcntl
 import hashlib
 import itertools
-import mmap
 import os
 import re
 import secrets
@@ -30,6 +29,7 @@ from storage.part10 import data_set_offset
 FOLDERS = ("images", "results", "quarantine", "set-aside", "incoming")
 _LOCK = "incoming.lock"  # in an archive's root; whoever receives holds it
 _FETCHED = "-fetched"  # ends the name in incoming of what this node asked for
+_CHUNK = 1 << 20
 _CREATE = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
 _UID = re.compile(r"[0-9]+(\.[0-9]+)*\Z")
 
@@ -373,8 +373,8 @@ def _same_object(fd: int, kept: Path) -> bool:
         first_size, second_size = os.fstat(fd).st_size, os.fstat(file.fileno()).st_size
         if first_size - first_offset != second_size - second_offset:
             return False
-        with (
-            mmap.mmap(fd, 0, prot=mmap.PROT_READ) as first,
-            mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ) as second,
-        ):
-            return memoryview(first)[first_offset:] == memoryview(second)[second_offset:]
+        for start in range(0, first_size - first_offset, _CHUNK):
+            here, there = start + first_offset, start + second_offset
+            if os.pread(fd, _CHUNK, here) != os.pread(file.fileno(), _CHUNK, there):
+                return False
+        return True

@@ -48,6 +48,16 @@ def test_the_same_again_is_not_new_whoever_sends_it(archive: Archive) -> None:
     assert not keep(archive, b"pixels", source="ANOTHER_SENDER").is_new
 
 
+@pytest.mark.parametrize("place", [0, 1 << 20, (3 << 20) - 1])
+def test_large_objects_are_compared_to_their_last_byte(archive: Archive, place: int) -> None:
+    pixels = bytearray(3 << 20)
+    keep(archive, bytes(pixels))
+    assert not keep(archive, bytes(pixels), source="ANOTHER_SENDER").is_new
+    pixels[place] = 1
+    with pytest.raises(ContentConflictError):
+        keep(archive, bytes(pixels))
+
+
 @pytest.mark.parametrize("other", [b"pixelz", b"pixels longer", b""])
 def test_other_content_under_one_uid_does_not_replace_the_first(archive: Archive, other: bytes) -> None:
     kept = keep(archive, b"pixels")
