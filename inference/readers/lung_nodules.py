@@ -13,7 +13,15 @@ from inference.catalogue import Catalogue
 from inference.engine import Engine, Tensors, infer_each
 from inference.findings import Code, Finding, Model, Point, Reading
 from inference.readers.candidates import Candidate, peaks
-from inference.readers.close_look import Probabilities, Steps, crop_spacing, on_source, sphere_mm, told_once
+from inference.readers.close_look import (
+    Probabilities,
+    Steps,
+    crop_spacing,
+    middle_piece,
+    on_source,
+    sphere_mm,
+    told_once,
+)
 from inference.readers.lungs import Lungs, find_lungs, part_of
 from inference.readers.sides import sides_of
 from inference.readers.whole_volume import Maps, check_extent, coarse_affine, over_volumes
@@ -51,8 +59,9 @@ class Judged:
 
     @property
     def diameter_mm(self) -> float:
-        """Of the sphere of the mask's volume."""
-        return sphere_mm(self.mask, self.spacing_mm)
+        """Of the sphere of as much volume as what would be drawn, the middle piece of the mask."""
+        piece = middle_piece(self.mask, self.spacing_mm)
+        return 0.0 if piece is None else sphere_mm(piece, self.spacing_mm)
 
 
 @dataclass(frozen=True, eq=False)

@@ -169,6 +169,17 @@ def test_what_is_judged_touches_a_lung_by_the_size_that_it_is_judged_to_be_of() 
     assert near_lungs(every, None) == every
 
 
+def test_what_is_judged_is_as_large_as_what_would_be_drawn_of_it() -> None:
+    mask = np.zeros((32, 32, 32), np.float32)
+    mask[12:20, 12:20, 12:20] = 0.9
+    beside = mask.copy()
+    beside[:6, :, :] = 0.9
+    candidate = Candidate((0.0, 0.0, 0.0), 10.0, 0.6)
+    judged = Judged(candidate, (2.0, 1.0, 1.0), beside, 0.9, 0.5, "solid")
+    assert judged.diameter_mm == pytest.approx((6 * 8**3 * 2 / np.pi) ** (1 / 3))
+    assert replace(judged, mask=np.zeros_like(mask)).diameter_mm == 0
+
+
 def test_slabs_cover_a_long_volume_once() -> None:
     pieces = slabs((2000, 400, 400), 16)
     kept = np.concatenate([np.arange(t.start, t.stop)[k] for t, k in pieces])
