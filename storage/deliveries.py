@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import ColumnElement, Select, delete, func, or_, select
+from sqlalchemy import ColumnElement, Select, delete, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from storage.columns import clip, holds
@@ -65,14 +65,18 @@ def post(
 
 
 def due(session: Session, destination: str, limit: int = 500) -> list[DueDelivery]:
-    """What ``destination`` should be sent now, oldest first."""
+    """What ``destination`` should be sent now, oldest first; what was tried more often comes last, for it may
+    be what the destination breaks off over."""
     return _deliveries(
         session,
         _DELIVERIES.where(
             Delivery.destination == destination,
             Delivery.state == "waiting",
             has_come(Delivery.next_at, now(), LONGEST_PAUSE),
-        ).limit(limit),
+        )
+        .order_by(None)
+        .order_by(Delivery.attempts, Delivery.id)
+        .limit(limit),
     )
 
 
@@ -226,6 +230,19 @@ def record_failed(session: Session, delivery_id: int, reason: str, pause: timede
     delivery.attempts += 1
     delivery.last_error = clip(Delivery.last_error, reason)
     return delivery.next_at
+
+
+def record_not_offered(session: Session, delivery_id: int, reason: str, pause: timedelta) -> None:
+    """Its turn did not come: that is no attempt, and it is due after ``pause``."""
+    delivery = session.get_one(Delivery, delivery_id)
+    delivery.next_at = now() + min(pause, LONGEST_PAUSE)
+    delivery.last_error = clip(Delivery.last_error, reason)
+
+
+def make_due(session: Session, destination: str) -> None:
+    """What waits for ``destination`` waits no longer."""
+    waiting = Delivery.destination == destination, Delivery.state == "waiting", Delivery.next_at > now()
+    session.execute(update(Delivery).where(*waiting).values(next_at=now()))
 
 
 def settle(session: Session, study_uid: str, number: int) -> str | None:

@@ -42,7 +42,7 @@ def send(paths: Sequence[Path], peer: Peer, calling_ae_title: str, identity: Ide
     receipts = list(_with_bar(files, DicomDestination(peer, calling_ae_title, identity=identity)))
     tally = Counter((receipt.outcome, receipt.reason) for receipt in receipts)
     for (outcome, reason), count in tally.most_common():
-        out.print(f"{outcome:>8} {count:>6}" + (f"  {reason}" if reason else ""))
+        out.print(f"{outcome:>11} {count:>6}" + (f"  {reason}" if reason else ""))
     if lost := sum(count for (outcome, _), count in tally.items() if outcome != "sent"):
         first = next(receipt for receipt in receipts if receipt.outcome != "sent")
         sentence = f"{lost} of {_files(len(files))} did not arrive; the first: {first.path}"

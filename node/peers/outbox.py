@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import threading
+import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
@@ -46,6 +48,7 @@ class Outbox:
         self._database = database
         self._root = root
         self._stopping = threading.Event()
+        self._away: dict[str, float] = {}  # who took no association, and when to ask them again
         self.tasks = tuple(
             PeriodicTask(
                 f"outbox {name}",
@@ -86,6 +89,8 @@ class Outbox:
             for study_uid, revision in dict.fromkeys((each.study_uid, each.revision) for each in unconfirmed):
                 self._confirm(destination, settings, study_uid, revision)
             return 0.0
+        if self._is_back(destination, settings):
+            return 0.0
         wait = (upcoming - now()).total_seconds() if upcoming else LONGEST_WAIT
         return min(max(0.0, wait), LONGEST_WAIT)
 
@@ -102,6 +107,24 @@ class Outbox:
         with self._database.session() as session:
             _say_what_is_accepted(session, settings.name, receipts)
             _say_who_has_it(session, settings, receipts)
+        if any(receipt.is_away for _, receipt in receipts):
+            self._away[settings.name] = time.monotonic() + settings.retry_seconds
+        else:
+            self._away.pop(settings.name, None)
+
+    def _is_back(self, destination: Destination, settings: DestinationSettings) -> bool:
+        """Ask a destination that was away; once it answers, what waits for it need not wait any longer."""
+        if time.monotonic() < self._away.get(settings.name, math.inf):
+            return False
+        try:
+            destination.echo()
+        except DeliveryError:
+            self._away[settings.name] = time.monotonic() + settings.retry_seconds
+            return False
+        del self._away[settings.name]
+        with self._database.session() as session:
+            deliveries.make_due(session, settings.name)
+        return True
 
     def _confirm(
         self, destination: Destination, settings: DestinationSettings, study_uid: str, revision: int
@@ -156,6 +179,7 @@ def _record(session: Session, settings: DestinationSettings, delivery: DueDelive
         log_event, session, "deliver", study_uid=delivery.study_uid, revision=delivery.revision
     )
     name = name_of(delivery.kind, delivery.path)
+    pause = timedelta(seconds=settings.retry_seconds)
     if receipt.outcome == "sent":
         deliveries.record_sent(session, delivery.id, confirm=settings.confirm)
         log_here(f"{name} is in {settings.name}")
@@ -165,8 +189,9 @@ def _record(session: Session, settings: DestinationSettings, delivery: DueDelive
     elif receipt.outcome == "refused":
         deliveries.record_refused(session, delivery.id, receipt.reason)
         log_here(f"{name} was refused: {receipt.reason}", level="error")
+    elif receipt.outcome == "not offered":
+        deliveries.record_not_offered(session, delivery.id, receipt.reason, pause)
     else:
-        pause = timedelta(seconds=settings.retry_seconds)
         next_at = deliveries.record_failed(session, delivery.id, receipt.reason, pause)
         if delivery.attempts == 0:
             log_here(

@@ -50,7 +50,7 @@ ECHO_SECONDS = 5.0
 SECONDS_TO_LEARN_WHY = 5.0  # a TLS handshake failed
 SECONDS_FOR_COMMITMENT = 2.0  # that the association stays open for a result
 
-Outcome = Literal["sent", "refused", "failed"]
+Outcome = Literal["sent", "refused", "failed", "not offered"]
 
 
 class DeliveryError(RuntimeError):
@@ -63,14 +63,16 @@ class CallerUnknownError(DeliveryError):
 
 @dataclass(frozen=True)
 class Receipt:
-    """What became of one file. ``failed`` may be tried again, ``refused`` need not be; ``is_kind_refused``:
-    the peer takes no object of this class and syntax, so this one was not even offered;
-    ``is_caller_unknown``: it takes none at all under our AE title."""
+    """What became of one file. ``failed`` may be tried again, ``refused`` need not be; ``not offered``: the
+    peer was lost over others before its turn came. ``is_kind_refused``: the peer takes no object of this
+    class and syntax, so this one was not even offered; ``is_away``: no association came about;
+    ``is_caller_unknown``: the peer takes none under our AE title."""
 
     path: Path
     outcome: Outcome
     reason: str = ""
     is_kind_refused: bool = False
+    is_away: bool = False
     is_caller_unknown: bool = False
 
 
@@ -79,6 +81,13 @@ class Destination(Protocol):
 
     def send(self, objects: Sequence[Path]) -> Iterator[Receipt]:
         """Send each object and say what became of it."""
+        ...
+
+    def echo(self) -> None:
+        """
+        Raises:
+            DeliveryError: it is away.
+        """
         ...
 
     def commit(self, transaction_uid: str, objects: Sequence[Path]) -> Report | None:
@@ -168,22 +177,37 @@ class DicomDestination:
         return report
 
     def _send_batch(self, batch: Sequence[Outgoing]) -> Iterator[Receipt]:
-        try:
-            association = self._associate(contexts(batch))
-        except DeliveryError as error:
-            unknown = isinstance(error, CallerUnknownError)
-            yield from (Receipt(each.path, "failed", str(error), is_caller_unknown=unknown) for each in batch)
-            return
-        lost = ""
-        try:
-            for each in batch:
-                if lost:
-                    yield Receipt(each.path, "failed", f"{self._name} was lost before this object: {lost}")
-                    continue
-                receipt, lost = self._send_one(association, each)
-                yield receipt
-        finally:
-            association.abort() if lost else association.release()
+        """What is behind an object over which the association is lost goes on another. Where that is lost
+        over its first object too, it is not the object: the rest is not offered."""
+        left, lost = list(batch), ""
+        while left:
+            try:
+                association = self._associate(contexts(left))
+            except DeliveryError as error:
+                yield from self._without_association(left, error, lost)
+                return
+            lost_before, lost, answered = lost, "", 0
+            try:
+                while left and not lost:
+                    receipt, lost = self._send_one(association, left.pop(0))
+                    answered += not lost
+                    yield receipt
+            finally:
+                association.abort() if lost else association.release()
+            if lost_before and not answered:
+                reason = f"{self._name} was lost before this object: {lost}"
+                yield from (Receipt(each.path, "not offered", reason) for each in left)
+                return
+
+    def _without_association(
+        self, left: Sequence[Outgoing], error: DeliveryError, lost_before: str
+    ) -> Iterator[Receipt]:
+        unknown = isinstance(error, CallerUnknownError)
+        for each in left:
+            if lost_before:
+                yield Receipt(each.path, "not offered", str(error))
+            else:
+                yield Receipt(each.path, "failed", str(error), is_away=True, is_caller_unknown=unknown)
 
     def _send_one(self, association: Association, each: Outgoing) -> tuple[Receipt, str]:
         """What became of the object, and why the association is lost, if it is."""

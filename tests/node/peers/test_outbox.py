@@ -6,13 +6,14 @@ import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from pydicom import dcmread
 from pydicom.uid import JPEG2000Lossless
 from pynetdicom import AE, evt
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from node.peers.outbox import Outbox
 from node.peers.sending import DeliveryError, DicomDestination
@@ -172,6 +173,63 @@ def test_a_destination_that_cannot_be_sent_to_for_a_fault_of_ours_is_a_problem_a
         finally:
             outbox.stop()
     assert check_tasks(outbox.tasks).detail == "results for vna cannot be sent (no such thing)"
+
+
+def test_an_object_over_which_the_destination_hangs_up_costs_no_other_an_attempt(posted, files):
+    uids = [dcmread(path).SOPInstanceUID for path in files]
+
+    class HangsUp(Pacs):
+        def store(self, event: evt.Event) -> int:
+            if event.request.AffectedSOPInstanceUID == uids[0]:
+                event.assoc.abort()
+            return super().store(event)
+
+    with posted.session() as session:
+        session.execute(update(Delivery).values(attempts=7))  # each further one would cost an hour
+    pacs = HangsUp()
+    with pacs.listening() as port, _outbox(posted, _destination(port, retry_seconds=60)):
+        _wait_for(lambda: len(_texts(posted)) == 2)
+    assert pacs.received == uids
+    with posted.session() as session:
+        rows = {row.object_uid: (row.state, row.attempts) for row in session.scalars(select(Delivery))}
+        session.execute(update(Delivery).where(Delivery.state == "waiting").values(next_at=now()))
+        deliveries.post(session, STUDY, 1, "pacs", [StoredObject("sr", CT, "1.2.9", "sr.dcm")])
+        next_round = [each.object_uid for each in deliveries.due(session, "pacs")]
+    assert [rows[path.stem] for path in files] == [("waiting", 8), ("sent", 8), ("sent", 8)]
+    assert next_round == ["1.2.9", files[0].stem]
+
+
+def test_what_was_not_offered_was_not_attempted_and_waits_a_short_while(posted, files):
+    class HangsUp(Pacs):
+        def store(self, event: evt.Event) -> int:
+            event.assoc.abort()
+            return 0x0000
+
+    with posted.session() as session:
+        session.execute(update(Delivery).values(attempts=7))
+    with HangsUp().listening() as port, _outbox(posted, _destination(port, retry_seconds=60)):
+        _wait_for(lambda: _attempts(posted) == 23)
+    with posted.snapshot() as session:
+        rows = session.scalars(select(Delivery).order_by(Delivery.id)).all()
+    assert [row.attempts for row in rows] == [8, 8, 7]
+    assert rows[2].next_at - now() <= timedelta(seconds=60) < rows[0].next_at - now()
+    assert "was lost before this object" in rows[2].last_error
+
+
+def test_a_destination_that_returns_after_long_is_sent_to_at_once(posted, files, free_port, monkeypatch):
+    monkeypatch.setattr("node.peers.outbox.LONGEST_WAIT", 0.1)
+    with posted.session() as session:
+        session.execute(update(Delivery).values(attempts=12))
+    pacs = Pacs()
+    with _outbox(posted, _destination(free_port, retry_seconds=1)):
+        _wait_for(lambda: _attempts(posted) == 39)
+        with posted.snapshot() as session:
+            assert all(
+                row.next_at - now() > timedelta(minutes=50) for row in session.scalars(select(Delivery))
+            )
+        with pacs.listening(free_port):
+            _wait_for(lambda: _state(posted) == "delivered")
+    assert len(pacs.received) == len(files)
 
 
 def test_what_a_restart_interrupted_is_sent_by_the_next_run(posted, files, free_port):

@@ -170,12 +170,37 @@ def test_a_file_that_is_away_with_its_folder_is_tried_again(files, tmp_path):
     assert receipt.outcome == "refused"
 
 
-def test_a_peer_that_aborts_mid_object_is_named_and_everything_is_tried_again(files):
-    with peer_that(_abort_mid_object) as destination:
+def test_an_object_over_which_a_peer_aborts_costs_those_behind_it_nothing(files):
+    def abort_over_the_first(event: evt.Event) -> int:
+        if event.request.AffectedSOPInstanceUID == dcmread(files[0]).SOPInstanceUID:
+            event.assoc.abort()
+        return 0x0000
+
+    with storing(abort_over_the_first) as destination:
         receipts = _send(destination, files)
-    assert _outcomes(receipts) == ["failed"] * len(files)
+    assert _outcomes(receipts) == ["failed", "sent", "sent"]
     assert "broke off" in receipts[0].reason
-    assert "was lost before this object" in receipts[1].reason
+
+
+def test_a_peer_that_aborts_over_one_object_after_another_is_offered_no_more(files):
+    with peer_that(_abort_mid_object, _abort_mid_object) as destination:
+        receipts = _send(destination, files)
+    assert _outcomes(receipts) == ["failed", "failed", "not offered"]
+    assert "was lost before this object" in receipts[2].reason
+
+
+def test_a_peer_that_is_gone_after_an_abort_was_not_offered_the_rest(files):
+    def abort_and_leave(event: evt.Event) -> int:
+        server.shutdown()
+        event.assoc.abort()
+        return 0x0000
+
+    ae = AE("PACS")
+    ae.add_supported_context("1.2.840.10008.5.1.4.1.1.2", ExplicitVRLittleEndian)
+    server = ae.start_server(("127.0.0.1", 0), block=False, evt_handlers=[(evt.EVT_C_STORE, abort_and_leave)])
+    receipts = _send(_destination(server.socket.getsockname()[1]), files)
+    assert _outcomes(receipts) == ["failed", "not offered", "not offered"]
+    assert not any(receipt.is_away for receipt in receipts)
 
 
 def test_a_silent_peer_is_given_up_after_the_time_out(files):
@@ -194,10 +219,13 @@ def test_an_answer_that_is_none_is_no_success(files, behaviour):
 
 
 def test_a_peer_that_releases_instead_of_answering_gets_the_object_later(files):
-    with peer_that(
-        lambda wire: (wire.receive(1 << 20), wire.send(RELEASE_RQ, bytes(4)), _drain(wire))
-    ) as peer:
-        assert _outcomes(_send(peer, files)) == ["failed"] * len(files)
+    def release(wire: Wire) -> None:
+        wire.receive(1 << 20)
+        wire.send(RELEASE_RQ, bytes(4))
+        _drain(wire)
+
+    with peer_that(release, release) as peer:
+        assert _outcomes(_send(peer, files)) == ["failed", "failed", "not offered"]
 
 
 def test_a_rejection_says_which_titles_to_look_at(files):
