@@ -23,7 +23,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Self
 
-from storage.durable import GroupSync, sync_file
+from storage.durable import GroupSync, sync_files
 from storage.part10 import data_set_offset
 
 FOLDERS = ("images", "results", "quarantine", "set-aside", "incoming")
@@ -261,9 +261,7 @@ class Archive:
     def make_durable(self, folder: Path) -> None:
         """Return when the files in ``folder``, its entries and its own name are on the disk."""
         if self.durable:
-            for path in folder.iterdir():
-                if path.is_file():
-                    sync_file(path)
+            sync_files([path for path in folder.iterdir() if path.is_file()])
             self._sync.folders(folder, folder.parent)
 
     # where things lie

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
@@ -151,3 +152,27 @@ def test_the_head_of_a_file_says_what_was_written() -> None:
     head = decode_head(HEAD + b"more")
     assert (head.uid, head.transfer_syntax, head.source) == ("1.2.3", "1.2.840.10008.1.2.1", "CT1")
     assert head.offset == len(HEAD)
+
+
+def test_every_file_of_a_folder_is_made_durable_and_one_that_fails_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    archive = Archive(tmp_path / "data")
+    folder = archive.results_folder("1.2.3", 1)
+    files = [folder / f"{number}.dcm" for number in range(20)]
+    for file in files:
+        file.write_bytes(b"result")
+    synced: set[int] = set()
+    broken: set[int] = set()
+
+    def sync(fd: int) -> None:
+        synced.add(os.fstat(fd).st_ino)
+        if synced & broken:
+            raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr("os.fsync", sync)
+    archive.make_durable(folder)
+    assert synced == {place.stat().st_ino for place in (*files, folder, folder.parent)}
+    broken.add(files[13].stat().st_ino)
+    with pytest.raises(OSError, match="Input/output error"):
+        archive.make_durable(folder)
