@@ -127,6 +127,18 @@ def cropped(voxels: npt.NDArray[np.bool_], origin: Size = (0, 0, 0)) -> Mask:
     return Mask((origin[0] + low[0], origin[1] + low[1], origin[2] + low[2]), box)
 
 
+def union(masks: Sequence[Mask]) -> Mask:
+    """What any of these masks of one volume holds; there must be one."""
+    low = np.min([mask.origin for mask in masks], axis=0)
+    high = np.max([np.add(mask.origin, mask.voxels.shape) for mask in masks], axis=0)
+    voxels = np.zeros(high - low, bool)
+    for mask in masks:
+        start = mask.origin - low
+        box = tuple(slice(a, a + n) for a, n in zip(start, mask.voxels.shape, strict=True))
+        voxels[box] |= mask.voxels
+    return Mask((int(low[0]), int(low[1]), int(low[2])), voxels)
+
+
 def _sampled(
     voxels: npt.NDArray[np.generic],
     source: Floats,

@@ -199,13 +199,12 @@ class _Changes:
         return finding.tracked_as(finding.tracking_uid, change)
 
     def _against(self, finding: Finding, match: Match) -> Change:
-        prior, before = self.priors[match.study_uid], match.finding
+        prior, before, whole = self.priors[match.study_uid], match.finding, match.prior_whole
         days = self._days(prior)
         repeats = self.repeats if prior.reading.models == self.current.models else None
         now = Measurement.of(finding, self.volume.slice_mm, repeats)
-        then = Measurement.of(before, match.prior_slice_mm, repeats)
+        then = Measurement.of(whole, match.prior_slice_mm, repeats)
         now = replace(now, volume_mm3=match.current_volume_mm3)
-        then = replace(then, volume_mm3=match.prior_volume_mm3)
         judged = judge(then, now, days)
         return Change(
             prior_study_uid=prior.study_uid,
@@ -217,13 +216,13 @@ class _Changes:
             significant=judged.significant,
             match_confidence=match.confidence,
             limit_percent=judged.limit_percent,
-            prior_image_uid=before.image_uid,
-            prior_frame=before.frame,
+            prior_image_uid=whole.image_uid,
+            prior_frame=whole.frame,
             prior_center_mm=before.center_mm,
             aligned_center_mm=match.aligned_mm,
-            prior_long_axis_mm=before.long_axis_mm,
-            prior_short_axis_mm=before.short_axis_mm,
-            prior_volume_mm3=match.prior_volume_mm3,
+            prior_long_axis_mm=whole.long_axis_mm,
+            prior_short_axis_mm=whole.short_axis_mm,
+            prior_volume_mm3=whole.volume_mm3,
             mean_hu_change=judged.mean_hu_change,
             prior_solid=self._solid_before(finding, before, prior),
             prior_kind=before.kind,

@@ -15,6 +15,8 @@ from inference.findings import Finding, Point
 from inference.growth.align import Alignment, align_anatomies, too_small
 from inference.growth.link import APART_COST, Links, confidence_alone, link, pair_cost
 from inference.growth.repeatability import sphere_diameter_mm
+from inference.measure import measure
+from inference.resample import union
 from inference.volume import Floats, Volume
 
 _ONE_THING: Final = 0.5
@@ -53,14 +55,15 @@ class Scan:
 @dataclass(frozen=True, eq=False)
 class Match:
     """A finding's partner in the prior ``study_uid``; ``aligned_mm`` is the partner's centre in the current
-    scan. The volumes are those to compare: of all parts where a lesion split or several merged."""
+    scan. ``prior_whole`` is what it is measured against: the partner itself or, where several have merged,
+    all of them as one. ``current_volume_mm3`` is that of all parts where a lesion split."""
 
     study_uid: str
     finding: Finding
     confidence: float
     aligned_mm: Point
     prior_slice_mm: float
-    prior_volume_mm3: float
+    prior_whole: Finding
     current_volume_mm3: float
 
 
@@ -164,10 +167,30 @@ def _matches(
             confidence=each.confidence,
             aligned_mm=_point(aligned[each.prior]),
             prior_slice_mm=volume.slice_mm,
-            prior_volume_mm3=sum(f.volume_mm3 for f in (there[each.prior], *merged)),
+            prior_whole=_as_one((there[each.prior], *merged), volume),
             current_volume_mm3=sum(f.volume_mm3 for f in (alone[each.current], *parts)),
         )
     return matches
+
+
+def _as_one(parts: Sequence[Finding], volume: Volume) -> Finding:
+    """The first of them with the size of all: volumes add up, and the axes are those of the hull around the
+    masks, as the merged lesion's are. Without masks they stay the first one's."""
+    first, *others = parts
+    masks = [part.mask for part in parts if part.mask is not None]
+    if not others:
+        return first
+    whole = replace(first, volume_mm3=sum(part.volume_mm3 for part in parts))
+    if len(masks) < len(parts):
+        return whole
+    axes = measure(union(masks), volume)
+    return replace(
+        whole,
+        long_axis=axes.long_axis,
+        short_axis=axes.short_axis,
+        image_uid=axes.image_uid,
+        frame=axes.frame,
+    )
 
 
 def _with_parts_noted(partners: Partners, found: Links) -> Partners:
@@ -202,7 +225,7 @@ def _look_here(
             confidence=confidence,
             aligned_mm=place,
             prior_slice_mm=volume.slice_mm,
-            prior_volume_mm3=before.volume_mm3,
+            prior_whole=before,
             current_volume_mm3=seen.volume_mm3,
         )
         partners = replace(
@@ -239,7 +262,7 @@ def _look_there(
             confidence=confidence,
             aligned_mm=_point(alignment.to_current(seen.center_mm)[0]),
             prior_slice_mm=volume.slice_mm,
-            prior_volume_mm3=seen.volume_mm3,
+            prior_whole=seen,
             current_volume_mm3=now.volume_mm3,
         )
         partners = replace(
