@@ -152,6 +152,19 @@ def record_commit_requested(
     delivery.commit_due = now() + patience
 
 
+def record_commit_not_asked(session: Session, transaction_uid: str, reason: str) -> bool:
+    """The destination was away: what was about to be asked counts for nothing, and is asked when its patience
+    is over. Returns whether ``reason`` is news."""
+    is_news = False
+    for each in in_transaction(session, transaction_uid):
+        delivery = session.get_one(Delivery, each.id)
+        is_news |= delivery.last_error != (text := clip(Delivery.last_error, reason))
+        delivery.commit_requests -= 1
+        delivery.last_error = text
+    session.execute(delete(Commitment).where(Commitment.transaction_uid == transaction_uid))
+    return is_news
+
+
 def record_confirmed(session: Session, delivery_id: int) -> None:
     """The destination keeps it. Where it had been given up, what failed with it is still to be settled."""
     delivery = session.get_one(Delivery, delivery_id)
@@ -190,11 +203,9 @@ def record_not_committed(session: Session, delivery_id: int, reason: str) -> boo
 def record_commit_unanswered(session: Session, delivery_id: int, reason: str) -> bool:
     """Whatever was asked had no answer. Returns False if that was often enough: it is not asked again."""
     delivery = session.get_one(Delivery, delivery_id)
-    if delivery.commit_requests == 0:
-        return True
-    delivery.last_error = clip(Delivery.last_error, reason)
     if delivery.commit_requests < MOST_COMMIT_REQUESTS:
         return True
+    delivery.last_error = clip(Delivery.last_error, reason)
     delivery.state, delivery.commit_due = "unconfirmed", None
     return False
 

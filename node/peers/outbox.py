@@ -15,7 +15,7 @@ from pydicom.uid import generate_uid
 from sqlalchemy.orm import Session
 
 from node.peers import commitment
-from node.peers.sending import DeliveryError, Destination, Receipt
+from node.peers.sending import AwayError, DeliveryError, Destination, Receipt
 from node.settings import DestinationSettings
 from node.upkeep.periodic import PeriodicTask
 from storage import audit, deliveries
@@ -146,6 +146,12 @@ class Outbox:
             return
         try:
             report = destination.commit(transaction, [self._root / each.path for each in asked])
+        except AwayError as error:
+            text = f"storage commitment could not be asked for: {error}"
+            with self._database.session() as session:
+                if deliveries.record_commit_not_asked(session, transaction, text):
+                    log_event(session, "deliver", text, study_uid=study_uid, revision=revision)
+            return
         except DeliveryError as error:
             text = f"storage commitment could not be asked for: {error}"
         else:

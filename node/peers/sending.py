@@ -57,7 +57,11 @@ class DeliveryError(RuntimeError):
     """The peer cannot be talked to; the message says why and what to look at."""
 
 
-class CallerUnknownError(DeliveryError):
+class AwayError(DeliveryError):
+    """No association with the peer comes about."""
+
+
+class CallerUnknownError(AwayError):
     """The peer takes nothing under our AE title."""
 
 
@@ -94,6 +98,7 @@ class Destination(Protocol):
         """Ask for storage commitment; the result, or None where it will come later.
 
         Raises:
+            AwayError: it could not be asked.
             DeliveryError: the request was not taken.
         """
         ...
@@ -183,7 +188,7 @@ class DicomDestination:
         while left:
             try:
                 association = self._associate(contexts(left))
-            except DeliveryError as error:
+            except AwayError as error:
                 yield from self._without_association(left, error, lost)
                 return
             lost_before, lost, answered = lost, "", 0
@@ -200,7 +205,7 @@ class DicomDestination:
                 return
 
     def _without_association(
-        self, left: Sequence[Outgoing], error: DeliveryError, lost_before: str
+        self, left: Sequence[Outgoing], error: AwayError, lost_before: str
     ) -> Iterator[Receipt]:
         unknown = isinstance(error, CallerUnknownError)
         for each in left:
@@ -260,18 +265,18 @@ class DicomDestination:
                 tls=tls_with(peer, self.identity),
             )
         except UnknownHostError as error:
-            raise DeliveryError(_unknown(peer)) from error
+            raise AwayError(_unknown(peer)) from error
         except UnreachableError as error:
-            raise DeliveryError(_unreachable(peer)) from error
+            raise AwayError(_unreachable(peer)) from error
         except TlsError as error:
-            raise DeliveryError(f"{self._name} cannot be spoken to over TLS: {error}") from error
+            raise AwayError(f"{self._name} cannot be spoken to over TLS: {error}") from error
         except CallerRejectedError as error:
             raise CallerUnknownError(_rejected(peer, self.calling_ae_title, str(error))) from error
         except RejectedError as error:
-            raise DeliveryError(_rejected(peer, self.calling_ae_title, str(error))) from error
+            raise AwayError(_rejected(peer, self.calling_ae_title, str(error))) from error
         except (PeerGoneError, ProtocolError) as error:
             hint = "is a DICOM service listening there" + (", and without TLS?" if not peer.tls else "?")
-            raise DeliveryError(f"{self._name} answers no association request: {error}; {hint}") from error
+            raise AwayError(f"{self._name} answers no association request: {error}; {hint}") from error
 
     @property
     def _name(self) -> str:

@@ -49,13 +49,13 @@ class CommittingPacs:
         self._threads: list[threading.Thread] = []
 
     @contextmanager
-    def listening(self) -> Iterator[int]:
+    def listening(self, port: int = 0) -> Iterator[int]:
         ae = AE("PACS")
         ae.add_supported_context(CT, "1.2.840.10008.1.2.1")
         ae.add_supported_context("1.2.840.10008.1.1")
         ae.add_supported_context(COMMITMENT)
         handlers = [(evt.EVT_C_STORE, self._store), (evt.EVT_N_ACTION, self._act)]
-        server = ae.start_server(("127.0.0.1", 0), block=False, evt_handlers=handlers)
+        server = ae.start_server(("127.0.0.1", port), block=False, evt_handlers=handlers)
         try:
             yield server.socket.getsockname()[1]
         finally:
@@ -249,6 +249,19 @@ def test_a_result_that_comes_once_nobody_asks_any_more_mends_the_study(posted, f
     assert (_one(posted, Revision.state), _one(posted, Revision.reason)) == ("delivered", "")
     assert _states(posted) == ["confirmed"] * 3
     assert not commitment.record(posted, Report(asked[4], frozenset(), dict.fromkeys(uids, 0x0112)))
+
+
+def test_a_destination_that_is_away_before_it_can_be_asked_is_asked_once_it_returns(posted, free_port):
+    with posted.session() as session:
+        for each in deliveries.due(session, "pacs"):
+            deliveries.record_sent(session, each.id, confirm=True)
+    with _delivering(posted, free_port, patience=0.01):
+        time.sleep(2)  # in which it could be asked more often than may be in vain
+        assert _one(posted, Revision.state) == "delivering"
+        assert len(_texts(posted)) == 1
+        with CommittingPacs([0]).listening(free_port):
+            assert _ended(posted) == "delivered"
+    assert _states(posted) == ["confirmed"] * 3
 
 
 def test_a_transaction_of_before_an_object_was_sent_again_says_nothing_of_it(posted, files):
