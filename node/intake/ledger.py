@@ -93,6 +93,11 @@ class Ledger:
     @property
     def problem(self) -> str | None:
         """What is wrong at the moment; None when nothing is."""
+        if self._thread.ident is not None and not self._thread.is_alive() and not self._stopping.is_set():
+            return (
+                "What comes in is no longer entered: the thread that did it has ended. Restart the node; it "
+                "enters then what lies on its disk."
+            )
         return self._away or self._stuck
 
     def start(self) -> None:

@@ -125,7 +125,7 @@ class Receiver:
     @property
     def problem(self) -> str | None:
         """What is wrong at the moment, in one sentence; None when nothing is."""
-        return self._ledger.problem or self._misfit
+        return self._listener.problem or self._ledger.problem or self._misfit
 
 
 def _on_another_disk(database: Database, archive: Archive) -> Path | None:

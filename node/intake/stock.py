@@ -31,6 +31,7 @@ from node.intake.acceptance import SUCCESS, Acceptance
 from node.intake.contexts import RETIRED_STORAGE_CLASSES, supported_contexts
 from node.intake.door import Door
 from node.intake.examination import Announcement
+from node.intake.hearing import Hearing
 from node.intake.introduction import introduce
 from node.intake.negotiation import MalformedRequestError, check_size
 from node.intake.stock_connection import BoundedSocket, Connection, bound
@@ -82,6 +83,7 @@ class StockListener:
         self._take_report = take_report
         self._identity = identity
         self._server: _Server | None = None
+        self._hearing = Hearing()
         self._arriving: dict[tuple[str, int], Connection] = {}
         self._connections: dict[Association, Connection] = {}
         self._lock = threading.Lock()
@@ -119,8 +121,10 @@ class StockListener:
         )
         self._server = cast(_Server, server)
         self._server.arrive, self._server.turn_back = self._arrive, self._turn_back
+        self._server.hearing = self._hearing
         listen = partial(self._server.serve_forever, poll_interval=SECONDS_BETWEEN_LOOKS)
-        threading.Thread(target=listen, name="listener", daemon=True).start()
+        self._listening = threading.Thread(target=listen, name="listener", daemon=True)
+        self._listening.start()
         return int(self._server.server_address[1])
 
     def stop(self) -> None:
@@ -139,6 +143,11 @@ class StockListener:
             connection.end()
         for connection in open_:
             connection.ended.wait(max(1.0, until - time.monotonic()))
+
+    @property
+    def problem(self) -> str | None:
+        """Why who connects is not heard; None where nothing is wrong."""
+        return None if self._server is None else self._hearing.problem(self._listening)
 
     def _arrive(self, request: socket.socket, client_address: Any) -> None:
         connection = Connection(str(client_address[0]), Wire(request))
@@ -178,7 +187,7 @@ class StockListener:
         connection.ended.set()
 
     def _turn_back(self, client_address: Any) -> None:
-        """No thread is to be had for who has just arrived."""
+        """Who has just arrived cannot be served."""
         if connection := self._arriving.get(_place(client_address)):
             self._leave(connection, client_address)
 
@@ -320,14 +329,29 @@ class _Server(ThreadedAssociationServer):
     request_queue_size = 256
     arrive: Callable[[socket.socket, Any], None]
     turn_back: Callable[[Any], None]
+    hearing: Hearing
+
+    def get_request(self) -> tuple[socket.socket, tuple[str, int]]:
+        """
+        Raises:
+            OSError: none can be accepted, which passes.
+        """
+        try:
+            return super().get_request()
+        except Exception as error:
+            self.hearing.failed(error)
+            raise OSError(str(error)) from error  # any other would end the thread that listens
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        self.arrive(request, client_address)
         try:
+            self.arrive(request, client_address)
             super().process_request(request, client_address)
-        except RuntimeError:
+        except Exception as error:  # noqa: BLE001  # no memory, no thread to be had: it passes
             self.turn_back(client_address)
-            raise
+            self.shutdown_request(request)
+            self.hearing.failed(error)
+        else:
+            self.hearing.succeeded()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         log.exception("A connection from %s could not be served", client_address)

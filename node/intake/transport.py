@@ -12,6 +12,8 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from typing import Any
 
 from pynetdicom.presentation import PresentationContext
 from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
@@ -21,6 +23,7 @@ from node.intake.callers import Caller
 from node.intake.contexts import supported_contexts
 from node.intake.door import Door
 from node.intake.examination import Announcement
+from node.intake.hearing import Hearing
 from node.intake.introduction import introduce
 from node.intake.negotiation import MalformedRequestError, agree, decode_request
 from node.intake.tally import Tally
@@ -88,6 +91,7 @@ class FastListener:
         self._lock = threading.Lock()
         self._associations: set[_Association] = set()
         self._stopping = False
+        self._hearing = Hearing()
 
     def start(self) -> int:
         """Listen; return the port.
@@ -126,33 +130,33 @@ class FastListener:
         assert listening is not None  # started by start
         while not self._stopping:
             try:
-                connection, address = listening.accept()
-            except OSError as error:
-                if not self._stopping:  # too many open files, most likely: it passes
-                    log.warning("A connection could not be accepted: %s", error)
-                    time.sleep(0.1)
-                continue
-            try:
-                self._serve(connection, str(address[0]))
-            except (OSError, RuntimeError) as error:  # it is gone already, or no thread is to be had
-                log.warning("A connection from %s could not be served: %s", address[0], error)
-                connection.close()
+                self._take_in(*listening.accept())
+            except Exception as error:  # noqa: BLE001  # no descriptor, memory or thread: it passes
+                if not self._stopping:
+                    self._hearing.failed(error)
+            else:
+                self._hearing.succeeded()
 
-    def _serve(self, connection: socket.socket, address: str) -> None:
-        association = _Association(self, connection, address)
-        with self._lock:
-            self._associations.add(association)
-        self._door.knock(association)
-        try:
+    def _take_in(self, connection: socket.socket, address: tuple[Any, ...]) -> None:
+        with ExitStack() as undoing:
+            undoing.callback(connection.close)
+            association = _Association(self, connection, str(address[0]))
+            with self._lock:
+                self._associations.add(association)
+            undoing.callback(self.ended, association)
+            self._door.knock(association)
             association.start()
-        except RuntimeError:
-            self.ended(association)
-            raise
+            undoing.pop_all()
 
     def ended(self, association: _Association) -> None:
         self._door.leave(association)
         with self._lock:
             self._associations.discard(association)
+
+    @property
+    def problem(self) -> str | None:
+        """Why who connects is not heard; None where nothing is wrong."""
+        return None if self._stopping else self._hearing.problem(self._accepting)
 
     @property
     def settings(self) -> DicomSettings:
