@@ -15,7 +15,7 @@ from pydicom import Dataset
 from pydicom.errors import InvalidDicomError
 from pydicom.multival import MultiValue
 
-from inference.errors import UnreadableSeriesError
+from inference.errors import NotInHounsfieldError, UnreadableSeriesError
 from inference.plain import NativePixels, plain_header
 
 Numbers = tuple[float, ...]
@@ -58,6 +58,7 @@ _TAGS = (
     "ImageOrientationPatient",
     "RescaleSlope",
     "RescaleIntercept",
+    "RescaleType",
     "SharedFunctionalGroupsSequence",
     "PerFrameFunctionalGroupsSequence",
 )
@@ -110,7 +111,8 @@ def read_slices(path: Path) -> tuple[Slice, ...]:
     since is parsed once.
 
     Raises:
-        UnreadableSeriesError: not DICOM, not a CT or PET image, or its geometry is missing or absurd.
+        UnreadableSeriesError: not DICOM, not a CT or PET image, not in HU, or its geometry is missing or
+            absurd.
     """
     try:
         state = path.stat()
@@ -188,6 +190,14 @@ def _check_image(path: Path, image: Attributes) -> None:
             raise UnreadableSeriesError(f"{path.name} has no {keyword}, so no result could refer to it.")
 
 
+def _check_unit(modality: str, rescale_type: object) -> None:
+    """A CT is in HU where its header says so, nothing, or US, "unspecified" (PS3.3 C.11.1.1.2); spectral CT
+    makes images of many other things."""
+    unit = str(rescale_type or "").strip().upper()
+    if modality == "CT" and unit not in ("", "HU", "US"):
+        raise NotInHounsfieldError(unit)
+
+
 def _macros(groups: Dataset) -> list[Dataset]:
     """The first item of each functional group (PS3.3 C.7.6.16)."""
     return [element.value[0] for element in groups if element.VR == "SQ" and len(element.value)]
@@ -207,6 +217,7 @@ def _slice(path: Path, image: Attributes, frame: int | None, sources: tuple[Attr
             f"{name} has a PixelSpacing of {between_rows:g} x {between_columns:g} mm, "
             f"which cannot be true (allowed: {low:g} to {high:g})."
         )
+    _check_unit(str(image.get("Modality")), find("RescaleType"))
     slope, intercept = find("RescaleSlope"), find("RescaleIntercept")
     if slope is None or intercept is None:
         raise UnreadableSeriesError(

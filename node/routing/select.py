@@ -166,6 +166,8 @@ def _unfit(one: SeriesDescription) -> str:
         or (kinds & {"DERIVED", "SECONDARY"} and _THREE_D.search(one.description))
     ):
         return "a projection (MIP or rendering), not slices"
+    if one.unit:
+        return f"its values are in {one.unit}, not in Hounsfield units"
     at_one_place = one.coverage_mm < _LEAST_COVERAGE_MM
     if one.modality == "CT" and at_one_place and _TRACKING.search(one.description):
         return "contrast tracking at one place, not a scan"

@@ -12,6 +12,7 @@ import pydicom
 from pydicom import Dataset
 from pydicom.multival import MultiValue
 
+from inference.errors import NotInHounsfieldError
 from inference.geometry import Stack, repeated, stack
 from inference.header import Slice, read_slices
 from inference.picture import view_of
@@ -35,6 +36,7 @@ class SeriesDescription:
     plane, spacing_mm, coverage_mm: of CT and PET that can be assembled: axial, coronal, sagittal or oblique;
         distance between slices; from the first slice to the last.
     problem: why CT or PET cannot be assembled, in one sentence; else empty.
+    unit: of the values of a CT that is not in HU, as its header calls it; else empty.
     not_frontal: why radiographs show no frontal view, in a clause; else empty.
     """
 
@@ -45,6 +47,7 @@ class SeriesDescription:
     spacing_mm: float | None = None
     coverage_mm: float = 0.0
     problem: str = ""
+    unit: str = ""
     not_frontal: str = ""
 
     def tag(self, keyword: str) -> str:
@@ -113,7 +116,9 @@ def describe(series_uid: str, paths: Sequence[Path]) -> SeriesDescription:
         again = {id(item) for group in repeated(slices) for item in group[1:]}
         stacked = _stacked(tuple(item for item in slices if id(item) not in again))
     except UnreadableSeriesError as error:
-        return SeriesDescription(series_uid, tags_of(header), len(slices) or len(paths), problem=str(error))
+        unit = error.unit if isinstance(error, NotInHounsfieldError) else ""
+        images = len(slices) or len(paths)
+        return SeriesDescription(series_uid, tags_of(header), images, problem=str(error), unit=unit)
     typical = next(item for item in stacked.slices if item is not None)
     normal = np.abs(np.cross(typical.orientation[:3], typical.orientation[3:]))
     step = stacked.affine[:3, 0] @ np.cross(typical.orientation[:3], typical.orientation[3:])

@@ -323,6 +323,17 @@ def test_a_series_that_is_no_volume_is_described_with_its_problem(tmp_path: Path
     assert "PixelSpacing of 0 x 0 mm" in describe("1.2.3", paths).problem
 
 
+def test_a_ct_of_other_values_than_hu_is_not_read_and_says_so(tmp_path: Path) -> None:
+    paths = write_scene(tmp_path)
+    for path in paths:
+        change(path, lambda image: setattr(image, "RescaleType", "MGML"))
+    iodine = describe("1.2.3", paths)
+    (choice,) = select([iodine], DEFAULT_ROUTES, ALL)
+    assert (choice.chosen, choice.reader) == (False, None)
+    assert choice.reason == "its values are in MGML, not in Hounsfield units"
+    assert chosen(select([iodine, ct("1")], LUNG_ROUTES, LUNG)) == {"lung-nodules": "1"}
+
+
 def test_a_broken_file_is_described_as_one(tmp_path: Path) -> None:
     text = tmp_path / "a.dcm"
     text.write_text("hello")
