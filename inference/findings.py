@@ -18,6 +18,10 @@ Box = tuple[Point, Point]
 Presence = Literal["present", "absent", "undetermined"]
 Side = Literal["right", "left"]
 Category = Literal["new", "increased", "stable", "decreased", "resolved"]
+CaveatKind = Literal["unread", "left out", "interpolated", "corrected", "assumed"]
+
+MOSTLY = 0.5
+"""A lesion of which this share was interpolated was made up more than it was seen."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +40,22 @@ class Model:
     name: str
     version: str
     sha256: str
+
+
+@dataclass(frozen=True)
+class Caveat:
+    """What of a series was not read as it was sent; ``statement`` says it in a sentence.
+
+    kind: ``unread``: images that show a part of the patient which no voxel of the volume shows; ``left out``:
+        images that show no further part, such as localizers and other passes; ``interpolated``: slices that
+        were not sent, made from their neighbours; ``corrected``: where the slices lie; ``assumed``: what no
+        header tells.
+    images: how many it is of; 0 where it is of all.
+    """
+
+    kind: CaveatKind
+    statement: str
+    images: int = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -159,6 +179,7 @@ class Finding:
     ``score`` is a probability, ``malignancy`` the network's suspicion of it, 0 to 1. ``kind`` is the lesion's
     type in words, such as part-solid. ``site`` is the anatomic site, where the lesion's own code does not
     imply it; ``side`` the patient's, where it is known. ``solid``: of one that is part-solid.
+    ``interpolated``: the share of its volume that lies in slices which were not sent, 0 to 1.
     ``assessments``: by its change where it was compared, else by what is seen here alone. ``mask`` never
     enters JSON.
 
@@ -187,6 +208,7 @@ class Finding:
     side: Side | None = None
     solid: SolidPart | None = None
     assessments: tuple[Assessment, ...] = ()
+    interpolated: float = 0.0
     mask: Mask | None = field(default=None, compare=False, repr=False)
 
     @property
@@ -201,6 +223,16 @@ class Finding:
     def is_sized(self) -> bool:
         """False of a box around evidence on a picture: its sides measure nothing."""
         return self.mask is not None or not self.in_pixels
+
+    @property
+    def caveat(self) -> str:
+        """A sentence on what makes its size doubtful, empty where nothing does."""
+        if self.interpolated < MOSTLY:
+            return ""
+        return (
+            f"{100 * self.interpolated:.0f} % of its volume lies in slices that were not sent and are "
+            "interpolated: its size is uncertain."
+        )
 
     def tracked_as(self, uid: str, change: Change | None = None) -> Self:
         return replace(self, tracking_uid=uid, change=change)
@@ -247,6 +279,7 @@ class Reading:
     assessments: of the examination as a whole.
     response: of all target lesions together. comparison_notes: what was compared and what could not be,
     a sentence each. left_to: the readers that report of the same study what is left out here.
+    caveats: what of the series was not read as it was sent.
     """
 
     reader: str
@@ -262,6 +295,13 @@ class Reading:
     left_to: tuple[str, ...] = ()
     image_uids: tuple[str, ...] = ()
     assessments: tuple[Assessment, ...] = ()
+    caveats: tuple[Caveat, ...] = ()
+
+    @property
+    def unread(self) -> tuple[Caveat, ...]:
+        """What a part of the patient was left out for. With any, nothing that the reader looks for is absent:
+        the reading is incomplete."""
+        return tuple(caveat for caveat in self.caveats if caveat.kind == "unread")
 
     @property
     def model(self) -> Model:

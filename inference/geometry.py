@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from inference.errors import UnreadableSeriesError
+from inference.findings import Caveat
 from inference.header import Slice
 
 Floats = npt.NDArray[np.float64]
@@ -26,6 +27,7 @@ _WIDEST_GAP_MM = 12.5  # between the slices on either side
 _MISSING = 0.05  # of all slices; one is always allowed
 _STEEPEST_DEGREES = 45.0
 _SPACING_MM = (0.05, 20.0)
+_PARALLEL = 0.7  # cosine: no gantry tilts further
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,7 @@ class Stack:
 
     slices: tuple[Slice | None, ...]
     affine: Floats
-    notes: tuple[str, ...]
+    caveats: tuple[Caveat, ...]
 
 
 def stack(slices: Sequence[Slice]) -> Stack:
@@ -43,7 +45,8 @@ def stack(slices: Sequence[Slice]) -> Stack:
     Localizers inside the series, images of another size or orientation, and stray images beyond a gap are
     left out where at least 80 % of the series remains; of several passes over the same positions the most
     complete is taken; up to 5 % missing slices, at most two in a row, are left as None. Each of these is
-    in the notes. A gantry tilt becomes a sheared affine.
+    in the caveats, and so is every image left out that lies beyond the ends of the stack: what it shows is
+    not read. A gantry tilt becomes a sheared affine.
 
     Raises:
         UnreadableSeriesError: no sound stack comes of it.
@@ -51,17 +54,18 @@ def stack(slices: Sequence[Slice]) -> Stack:
     if not slices:
         raise UnreadableSeriesError("There are no images.")
     _check_one(slices)
-    notes: list[str] = []
-    kept = _without_localizers(slices, notes)
-    kept = _one_plane(kept, notes)
-    kept = _one_pass(kept, notes)
+    caveats: list[Caveat] = []
+    kept = _without_localizers(slices, caveats)
+    kept = _one_plane(kept, caveats)
+    kept = _one_pass(kept, caveats)
     if len(kept) < _FEWEST:
         raise UnreadableSeriesError(
             f"{_images(len(kept))} cannot make a volume; at least {_FEWEST} are needed."
         )
     kept = sorted(kept, key=_along)
-    kept, steps = _even_run(kept, notes)
-    return _stacked(kept, steps, notes)
+    kept, steps = _even_run(kept, caveats)
+    caveats += _beyond(kept, slices)
+    return _stacked(kept, steps, caveats)
 
 
 def repeated(slices: Sequence[Slice]) -> tuple[tuple[Slice, ...], ...]:
@@ -85,16 +89,17 @@ def _check_one(slices: Sequence[Slice]) -> None:
             )
 
 
-def _without_localizers(slices: Sequence[Slice], notes: list[str]) -> list[Slice]:
+def _without_localizers(slices: Sequence[Slice], caveats: list[Caveat]) -> list[Slice]:
     kept = [item for item in slices if not item.is_localizer]
     if not kept:
         raise UnreadableSeriesError("The series holds localizers only.")
     if len(kept) < len(slices):
-        notes.append(f"{_images(len(slices) - len(kept))} marked as localizer left out.")
+        left = len(slices) - len(kept)
+        caveats.append(Caveat("left out", f"{_images(left)} marked as localizer left out.", left))
     return kept
 
 
-def _one_plane(slices: Sequence[Slice], notes: list[str]) -> list[Slice]:
+def _one_plane(slices: Sequence[Slice], caveats: list[Caveat]) -> list[Slice]:
     groups: list[list[Slice]] = []
     for item in slices:
         fitting = (group for group in groups if _alike(group[0], item))
@@ -113,7 +118,8 @@ def _one_plane(slices: Sequence[Slice], notes: list[str]) -> list[Slice]:
         )
     if len(largest) < len(slices):
         others = len(slices) - len(largest)
-        notes.append(f"{_images(others)} of another size, spacing or orientation left out.")
+        said = f"{_images(others)} of another size, spacing or orientation left out."
+        caveats.append(Caveat("left out", said, others))
     return largest
 
 
@@ -132,7 +138,7 @@ def _plane(item: Slice) -> str:
     return f"{('sagittal', 'coronal', 'axial')[axis]} of {item.shape[0]} x {item.shape[1]}"
 
 
-def _one_pass(slices: Sequence[Slice], notes: list[str]) -> list[Slice]:
+def _one_pass(slices: Sequence[Slice], caveats: list[Caveat]) -> list[Slice]:
     """Of several passes over the same positions (phases, time points, reconstructions), the fullest."""
     places = len({round(_along(item) / _SAME_MM) for item in slices})
     if places == len(slices):
@@ -146,10 +152,11 @@ def _one_pass(slices: Sequence[Slice], notes: list[str]) -> list[Slice]:
         )
         fullest = max(sorted(passes, key=_number_first), key=lambda value: len(passes[value]))
         if unique and len(passes[fullest]) >= _MOST * places:
-            notes.append(
+            said = (
                 f"The series holds {len(passes)} passes over the same positions; the one with {keyword} "
                 f"{fullest or 'absent'} is read ({_images(len(passes[fullest]))} of {len(slices)})."
             )
+            caveats.append(Caveat("left out", said, len(slices) - len(passes[fullest])))
             return passes[fullest]
     raise UnreadableSeriesError(
         f"{len(slices)} different images lie at only {places} position{'s' * (places != 1)} and nothing in "
@@ -157,7 +164,7 @@ def _one_pass(slices: Sequence[Slice], notes: list[str]) -> list[Slice]:
     )
 
 
-def _even_run(slices: list[Slice], notes: list[str]) -> tuple[list[Slice], list[int]]:
+def _even_run(slices: list[Slice], caveats: list[Caveat]) -> tuple[list[Slice], list[int]]:
     """The longest evenly spaced run of sorted slices, and each one's number of steps from the first."""
     distances = np.diff([_along(item) for item in slices])
     usual = float(np.median(distances))
@@ -175,14 +182,51 @@ def _even_run(slices: list[Slice], notes: list[str]) -> tuple[list[Slice], list[
             f"(mostly {usual:.2f}): slices are missing or several series are mixed; "
             "send one complete, evenly spaced series."
         )
-    if stop - start < len(slices):
-        notes.append(f"{_images(len(slices) - (stop - start))} beyond a gap in the series left out.")
     if missing:
-        notes.append(f"{missing} missing slice{'s' * (missing > 1)} interpolated from the neighbours.")
+        said = f"{missing} missing slice{'s' * (missing > 1)} interpolated from the neighbours."
+        caveats.append(Caveat("interpolated", said, missing))
     return slices[start:stop], numbers
 
 
-def _stacked(slices: list[Slice], steps: list[int], notes: list[str]) -> Stack:
+def _beyond(run: Sequence[Slice], slices: Sequence[Slice]) -> Iterator[Caveat]:
+    """What lies before the first or behind the last of a sorted run, by half the distance of its slices or
+    more. Localizers, and images across the run, are looked at along it and show nothing to be read."""
+    normal = _normal(run[0])
+    places = [
+        float(normal @ _center(item))
+        for item in slices
+        if not item.is_localizer and abs(float(normal @ _normal(item))) > _PARALLEL
+    ]
+    first, last = (float(normal @ _center(item)) for item in (run[0], run[-1]))
+    half = (last - first) / (len(run) - 1) / 2
+    for direction, away in (
+        (-normal, [first - place for place in places if first - place > half]),
+        (normal, [place - last for place in places if place - last > half]),
+    ):
+        if away:
+            reach = f"{min(away):.0f}" if len(away) == 1 else f"{min(away):.0f} to {max(away):.0f}"
+            were = "were" if len(away) > 1 else "was"
+            where = f"{reach} mm {_towards(direction)} the slices that were"
+            said = f"{_images(len(away))} {were} not read, {where}."
+            yield Caveat("unread", said, len(away))
+
+
+def _center(item: Slice) -> Floats:
+    """The middle of an image, LPS mm."""
+    rows, columns = (count - 1 for count in item.shape)
+    down, across = np.array(item.orientation[3:]), np.array(item.orientation[:3])
+    middle = down * rows * item.spacing[0] / 2 + across * columns * item.spacing[1] / 2
+    return np.asarray(np.array(item.position) + middle)
+
+
+def _towards(direction: Floats) -> str:
+    """A direction in LPS, as seen from the patient."""
+    axis = int(np.argmax(np.abs(direction)))
+    words = (("to the right of", "to the left of"), ("in front of", "behind"), ("below", "above"))
+    return words[axis][int(direction[axis] > 0)]
+
+
+def _stacked(slices: list[Slice], steps: list[int], caveats: list[Caveat]) -> Stack:
     positions = np.array([item.position for item in slices])
     numbers = np.array(steps)[:, None]
     step = (positions[-1] - positions[0]) / steps[-1]
@@ -202,16 +246,16 @@ def _stacked(slices: list[Slice], steps: list[int], notes: list[str]) -> Stack:
             "their positions cannot be trusted."
         )
     if along > _SAME_MM:
-        notes.append(
-            f"Slice positions uneven by up to {along:.2f} mm, read as evenly {thickness:.3f} mm apart."
-        )
+        said = f"Slice positions uneven by up to {along:.2f} mm, read as evenly {thickness:.3f} mm apart."
+        caveats.append(Caveat("corrected", said))
     tilt = float(np.degrees(np.arccos(min(1.0, thickness / float(np.linalg.norm(step))))))
     if tilt > _STEEPEST_DEGREES:
         raise UnreadableSeriesError(
             f"The slices are stacked {tilt:.0f} degrees askew; no gantry tilts that far."
         )
     if tilt > 0.1:
-        notes.append(f"A gantry tilt of {tilt:.1f} degrees is followed exactly, without resampling.")
+        said = f"A gantry tilt of {tilt:.1f} degrees is followed exactly, without resampling."
+        caveats.append(Caveat("corrected", said))
     row, column = np.array(slices[0].orientation[:3]), np.array(slices[0].orientation[3:])
     affine = np.eye(4)
     affine[:3, 0] = step
@@ -221,7 +265,7 @@ def _stacked(slices: list[Slice], steps: list[int], notes: list[str]) -> Stack:
     ordered: list[Slice | None] = [None] * (steps[-1] + 1)
     for number, item in zip(steps, slices, strict=True):
         ordered[number] = item
-    return Stack(tuple(ordered), affine, tuple(notes))
+    return Stack(tuple(ordered), affine, tuple(caveats))
 
 
 def _normal(item: Slice) -> Floats:

@@ -25,6 +25,7 @@ class Measured:
         empty where no slice of the volume was sent as an image.
     volume_mm3: of all voxels together.
     mean_hu, std_hu: over all voxels, in the volume's own unit.
+    interpolated: the share of voxels in slices that were not sent, 0 to 1.
     """
 
     center_mm: Point
@@ -37,6 +38,7 @@ class Measured:
     volume_mm3: float
     mean_hu: float
     std_hu: float
+    interpolated: float = 0.0
 
     def finding(self, label: str, code: Code, score: float, mask: Mask) -> Finding:
         """The lesion that was measured; what more is known of it is put in by ``replace``."""
@@ -52,6 +54,7 @@ class Measured:
             short_axis=self.short_axis,
             volume_mm3=self.volume_mm3,
             mean_hu=self.mean_hu,
+            interpolated=self.interpolated,
             mask=mask,
         )
 
@@ -76,6 +79,7 @@ def measure(mask: Mask, volume: Volume) -> Measured:
     reach = np.abs(volume.affine[:3, :3]).sum(axis=1) / 2
     values = volume.voxels[tuple(index.T)].astype(np.float64)
     drawn = [int(number) for number in np.unique(index[:, 0])]
+    invented = [number for number in drawn if volume.images[number] is None]
     acquired = [number for number in drawn if volume.images[number] is not None]
     axes = {number: _axes(mask, number, volume.spacing_mm[1:]) for number in acquired or drawn}
     longest = max(axes, key=lambda number: round(axes[number][0], _DECIMALS))
@@ -94,6 +98,7 @@ def measure(mask: Mask, volume: Volume) -> Measured:
         volume_mm3=len(index) * volume.voxel_mm3,
         mean_hu=float(values.mean()),
         std_hu=float(values.std()),
+        interpolated=float(np.isin(index[:, 0], invented).mean()),
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +11,7 @@ import pydicom
 from pydicom.errors import InvalidDicomError
 
 from inference.errors import UnreadableSeriesError
+from inference.findings import Caveat
 from inference.header import NO_HEADERS, Headers
 from inference.suv import Normalisation, SuvScale, suv_scale
 from inference.volume import Volume, load_volume
@@ -62,7 +63,11 @@ def load_pet_ct(paths: Sequence[Path], threads: int = 0, headers: Headers = NO_H
         series_uid=pet.series_uid,
         frame_of_reference_uid=pet.frame_of_reference_uid,
         images=pet.images,
-        notes=(*pet.notes, *(f"CT: {note}" for note in ct.notes), *scale.notes),
+        caveats=(
+            *pet.caveats,
+            *(replace(caveat, statement=f"CT: {caveat.statement}") for caveat in ct.caveats),
+            *(Caveat("assumed", note) for note in scale.notes),
+        ),
         ct=ct,
         scale=scale,
     )

@@ -19,6 +19,7 @@ from pydicom.pixels.processing import apply_modality_lut, apply_voi_lut, convert
 
 from inference import codecs
 from inference.errors import UnreadableSeriesError
+from inference.findings import Caveat
 from inference.volume import Volume
 
 __all__ = ["PLANE", "Pictures", "View", "load_pictures", "view_of"]
@@ -111,7 +112,7 @@ def load_pictures(paths: Sequence[Path]) -> Pictures:
     """The pictures of one series, from its files in any order.
 
     Views that are not frontal are left out where another is, and so are pictures of other sizes than most
-    have; ``notes`` say so. An image sent twice counts once.
+    have; ``caveats`` say so. An image sent twice counts once.
 
     Raises:
         UnreadableSeriesError: no picture among them can be read; says why and what to do.
@@ -120,16 +121,17 @@ def load_pictures(paths: Sequence[Path]) -> Pictures:
     distinct = list({str(header.image.SOPInstanceUID): header for header in headers}.values())
     if not distinct:
         raise UnreadableSeriesError("There are no files to read.")
-    notes: list[str] = []
+    caveats: list[Caveat] = []
     frontal = [header for header in distinct if not header.view.not_frontal]
     if frontal and (left := len(distinct) - len(frontal)):
-        notes.append(
-            f"{left} view{'s' * (left > 1)} that {'are' if left > 1 else 'is'} not frontal left out."
-        )
+        said = f"{left} view{'s' * (left > 1)} that {'are' if left > 1 else 'is'} not frontal left out."
+        caveats.append(Caveat("left out", said, left))
     chosen = frontal or distinct
     size, _ = Counter(header.size for header in chosen).most_common(1)[0]
     if left := sum(header.size != size for header in chosen):
-        notes.append(f"{left} image{'s' * (left > 1)} of another size left out.")
+        said = f"{left} image{'s' * (left > 1)} of another size {'were' if left > 1 else 'was'} not read."
+        is_again = chosen[0].view.modality in _RADIOGRAPHS  # every one of them shows the whole
+        caveats.append(Caveat("left out" if is_again else "unread", said, left))
     chosen = [header for header in chosen if header.size == size]
     count = sum(header.frames for header in chosen)
     if size[0] * size[1] > _MOST_PIXELS or count * math.prod(size) > _MOST_BYTES:
@@ -153,7 +155,7 @@ def load_pictures(paths: Sequence[Path]) -> Pictures:
         series_uid=str(first.SeriesInstanceUID),
         frame_of_reference_uid=str(first.get("FrameOfReferenceUID") or ""),
         images=tuple(images),
-        notes=tuple(notes),
+        caveats=tuple(caveats),
         views=tuple(views),
     )
 

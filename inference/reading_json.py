@@ -13,6 +13,7 @@ import numpy as np
 from inference.findings import (
     Assessment,
     Axis,
+    Caveat,
     Change,
     ClassProbability,
     Code,
@@ -47,6 +48,7 @@ def to_json(reading: Reading) -> dict[str, Any]:
         "left_to": list(reading.left_to),
         "image_uids": list(reading.image_uids),
         "assessments": [asdict(each) for each in reading.assessments],
+        "caveats": [asdict(each) for each in reading.caveats],
     }
 
 
@@ -81,6 +83,7 @@ def from_json(body: Mapping[str, Any], masks: Masks | None = None) -> Reading:
         left_to=tuple(body.get("left_to", ())),
         image_uids=tuple(body.get("image_uids", ())),
         assessments=_assessments(body),
+        caveats=tuple(Caveat(**each) for each in body.get("caveats", ())),
     )
 
 
@@ -150,6 +153,7 @@ def _in_millimetres(finding: Finding) -> dict[str, Any]:
         "uptake": asdict(finding.uptake) if finding.uptake else None,
         "solid": asdict(finding.solid) if finding.solid else None,
         "assessments": [asdict(each) for each in finding.assessments],
+        "interpolated": finding.interpolated,
         "tracking_uid": finding.tracking_uid,
         "change": asdict(finding.change) if finding.change else None,
     }
@@ -183,6 +187,7 @@ def _finding(body: Mapping[str, Any], mask: Mask | None) -> Finding:
         uptake=Uptake(**body["uptake"]) if body.get("uptake") else None,
         solid=SolidPart(**solid) if solid else None,
         assessments=_assessments(body) or _assessments(change),
+        interpolated=body.get("interpolated", 0.0),
         tracking_uid=body["tracking_uid"],
         change=_change(change),
         in_pixels=in_pixels,

@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from inference.decode import Voxels, digest, rescale, room, stored_frames
 from inference.errors import UnreadableSeriesError
+from inference.findings import Caveat
 from inference.geometry import repeated, stack
 from inference.header import NO_HEADERS, Headers, Slice, read_slices
 
@@ -32,7 +33,7 @@ class Volume:
         Its slice column need not be perpendicular to the plane (gantry tilt).
     images: for each slice the SOP Instance UID and, in a multi-frame image, its 1-based frame number;
         None for a slice that was not sent and has been interpolated.
-    notes: what was corrected on the way, one sentence each.
+    caveats: what was left out, interpolated, corrected or assumed on the way.
     thickness_mm: of the thickest slice, by its header; 0 where that does not say.
     """
 
@@ -41,7 +42,7 @@ class Volume:
     series_uid: str
     frame_of_reference_uid: str
     images: tuple[tuple[str, int | None] | None, ...]
-    notes: tuple[str, ...] = ()
+    caveats: tuple[Caveat, ...] = ()
     thickness_mm: float = 0.0
 
     @property
@@ -111,14 +112,15 @@ def load_volume(paths: Sequence[Path], threads: int = 0, headers: Headers = NO_H
             pass
     _interpolate(voxels, [number for number, _ in present])
     twice = len(slices) - len(distinct)
-    notes = (f"{twice} image{'s' * (twice > 1)} sent twice left out.",) if twice else ()
+    again = f"{twice} image{'s' * (twice > 1)} sent twice left out."
+    repeats = (Caveat("left out", again, twice),) if twice else ()
     return Volume(
         voxels=voxels,
         affine=stacked.affine,
         series_uid=first.series_uid,
         frame_of_reference_uid=first.frame_of_reference_uid,
         images=tuple(None if item is None else (item.sop_uid, item.frame) for item in stacked.slices),
-        notes=notes + stacked.notes,
+        caveats=repeats + stacked.caveats,
         thickness_mm=max(item.thickness for _, item in present),
     )
 

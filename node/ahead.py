@@ -20,11 +20,9 @@ MOST = 8
 
 @dataclass(frozen=True)
 class Made:
-    """A reading as it was just made. notes: what was corrected in the files. awaited: whether its study was,
-    then."""
+    """A reading as it was just made. awaited: whether its study was, then."""
 
     reading: Reading
-    notes: tuple[str, ...]
     awaited: bool = False
 
     @property

@@ -31,8 +31,8 @@ class SeriesRecord:
 
 @dataclass(frozen=True)
 class FindingRecord:
-    """A finding as measured; ``malignancy``, which pages call suspicion, ``change`` and ``assessments`` as in
-    ``reading.json``. Of a finding ``in_pixels``, on a picture
+    """A finding as measured; ``malignancy``, which pages call suspicion, ``change``, ``assessments`` and
+    ``interpolated`` as in ``reading.json``. Of a finding ``in_pixels``, on a picture
     without a scale, what is called mm counts pixels. Its key image, where ``has_key_image``,
     is at ``/studies/{uid}/findings/{id}.png``."""
 
@@ -50,6 +50,7 @@ class FindingRecord:
     change: Mapping[str, Any] | None
     in_pixels: bool = False
     assessments: tuple[Mapping[str, Any], ...] = ()
+    interpolated: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,8 @@ class ObjectRecord:
 
 @dataclass(frozen=True)
 class ReadingRecord:
-    """``model``, ``classes``, ``segments``, ``seconds`` and ``assessments`` as in ``reading.json``."""
+    """``model``, ``classes``, ``segments``, ``seconds``, ``assessments`` and ``caveats`` as in
+    ``reading.json``."""
 
     reader: str
     series_uid: str
@@ -76,6 +78,12 @@ class ReadingRecord:
     seconds: Mapping[str, float]
     objects: tuple[ObjectRecord, ...]
     assessments: tuple[Mapping[str, Any], ...] = ()
+    caveats: tuple[Mapping[str, Any], ...] = ()
+
+    @property
+    def is_incomplete(self) -> bool:
+        """A part of the patient was not read."""
+        return any(caveat["kind"] == "unread" for caveat in self.caveats)
 
 
 @dataclass(frozen=True)
@@ -248,6 +256,7 @@ def _reading(row: ReadingRow) -> ReadingRecord:
             for item in row.objects
         ),
         assessments=tuple(row.body.get("assessments", ())),
+        caveats=tuple(row.body.get("caveats", ())),
     )
 
 
@@ -267,6 +276,7 @@ def _finding(row: FindingRow, body: Mapping[str, Any]) -> FindingRecord:
         change=body.get("change"),
         in_pixels=body.get("center_px") is not None,
         assessments=tuple(body.get("assessments", ())),
+        interpolated=body.get("interpolated", 0.0),
     )
 
 

@@ -12,7 +12,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, Self, get_args
 
-from inference.findings import Assessment, Change, Finding, Reading, SolidPart
+from inference.findings import Assessment, Caveat, Change, Finding, Reading, SolidPart
 from inference.growth import fleischner, lung_rads, nelson
 from inference.growth.lung_rads import STABLE, SUBSOLID
 from inference.growth.repeatability import sphere_diameter_mm
@@ -85,6 +85,8 @@ def assessed(reading: Reading, volume: Volume, past: Mapping[str, Past] | None =
     resolved = tuple(replace(each, assessments=_resolved(each)) for each in reading.resolved)
     gone = [category for each in reading.resolved if (category := lung_rads_category(each))]
     whole = _of_exam(findings, gone)
+    if reading.unread:
+        whole = _of_part(whole, reading.unread)
     return replace(reading, findings=findings, resolved=resolved, assessments=(whole,))
 
 
@@ -367,6 +369,23 @@ def _of_exam(findings: Sequence[Finding], resolved: Sequence[lung_rads.Category]
     leading = max(alike, key=_solid_mm)
     (told,) = (each for each in leading.assessments if each.guideline == _LUNG_RADS)
     return replace(told, statement=f"Category {whole}, {why}.")
+
+
+def _of_part(seen: Assessment, unread: Sequence[Caveat]) -> Assessment:
+    """
+    Args:
+        seen: what the examination is by the part that was read.
+    """
+    why = " ".join(caveat.statement for caveat in unread)
+    category = lung_rads.of_part(next(c for c in get_args(lung_rads.Category) if c == seen.result))
+    if category == "0":
+        return Assessment(_LUNG_RADS, category, f"Category 0, incomplete: {why}", _UNREAD_MANAGEMENT)
+    return replace(seen, statement=f"{seen.statement} At least that: {why}")
+
+
+_UNREAD_MANAGEMENT: Final = (
+    f"{lung_rads.APPLIES_TO}CT of the part that was not read, unless the images that are missing can be sent."
+)
 
 
 def _by_lung_rads(category: lung_rads.Category, statement: str, management: str) -> Assessment:

@@ -1,7 +1,8 @@
 """ACR Lung-RADS 2022: category of a nodule on a screening CT, by its type, size and change.
 
-Sizes are mean diameters, the mean of long and short axis, to one decimal. The modifier S and categories 0 and
-4X are a radiologist's and are not given here. Christensen et al., Chest 2024; 165:738-753.
+Sizes are mean diameters, the mean of long and short axis, to one decimal. The modifier S and category 4X
+are a radiologist's and are not given here, and neither is category 0 of earlier CTs that are to be had, or of
+inflammation; it is given where a part of the scan was not read. Christensen et al., Chest 2024; 165:738-753.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ STABLE: Final = ("stable", "stable over unknown time")
 APPLIES_TO: Final = "In screening: "
 
 Category = Literal["1", "2", "3", "4A", "4B"]
+ExamCategory = Literal["0", "1", "2", "3", "4A", "4B"]
 Kind = Literal["solid", "part-solid", "ground-glass", "calcified"]
 Course = Literal[
     "baseline",
@@ -185,6 +187,16 @@ def of_exam(nodules: Iterable[Category], resolved: Iterable[Category] = ()) -> C
     """
     gone: Category = "2" if any(_rank(each) >= _rank("3") for each in resolved) else "1"
     return worst(gone, *nodules)
+
+
+def of_part(seen: Category) -> ExamCategory:
+    """Of an examination of which a part was not read: incomplete, unless what was read calls for more than
+    the next CT of the screening by itself.
+
+    Args:
+        seen: of what was read.
+    """
+    return "0" if seen in ("1", "2") else seen
 
 
 def worst(first: Category, *others: Category) -> Category:

@@ -47,6 +47,16 @@ def guidelines_table(readings: Iterable[Json], width: int) -> Table | None:
     return fitted_table(GUIDELINE_HEADINGS, rows, width) if rows else None
 
 
+def caveats(readings: Iterable[Json]) -> Iterator[str]:
+    """What of the series was not read as it was sent, a line each, every line once."""
+    told = (
+        f"{'incomplete: ' if one['kind'] == 'unread' else ''}{one['statement']}"
+        for reading in readings
+        for one in reading.get("caveats", ())
+    )
+    yield from dict.fromkeys(told)
+
+
 def _assessed(reading: Json) -> Iterator[Row]:
     numbered = [(f"{n} {one['label']}", one) for n, one in enumerate(reading.get("findings", ()), 1)]
     for name, assessed in (*numbered, ("the examination", reading)):
@@ -59,11 +69,22 @@ def _rows(reading: Json) -> Iterator[Row]:
     reader = reading["reader"]
     findings, classes = reading.get("findings", ()), reading.get("classes", ())
     for finding in findings:
-        yield reader, finding["label"], _place(finding), *_size(finding), *judgement(finding)
+        yield reader, _named(finding), _place(finding), *_size(finding), *judgement(finding)
     for found in classes:
         yield reader, found["label"], "", "", "", percent(found["probability"]), "", ""
     if not (findings or classes):
-        yield reader, "nothing found", "", "", "", "", "", ""
+        nothing = "nothing found in what was read" if _is_incomplete(reading) else "nothing found"
+        yield reader, nothing, "", "", "", "", "", ""
+
+
+def _is_incomplete(reading: Json) -> bool:
+    return any(one["kind"] == "unread" for one in reading.get("caveats", ()))
+
+
+def _named(finding: Json) -> str:
+    """With how much of it was made up from the slices around those that are missing."""
+    share = finding.get("interpolated", 0.0)
+    return f"{finding['label']}, {percent(share)} interpolated" if share else str(finding["label"])
 
 
 def judgement(finding: Json) -> tuple[str, str, str]:

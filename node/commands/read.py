@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from node.commands.findings_table import findings_table, guidelines_table
+from node.commands.findings_table import caveats, findings_table, guidelines_table
 from node.commands.terminal import console, progress
 from node.offline import OutputError, read_study
 from node.quoting import silence_quotes
@@ -34,6 +34,8 @@ def read(study: Path, priors: Sequence[Path], out: Path, settings: Settings) -> 
     terminal.print(findings_table(readings, terminal.width))
     if (guidelines := guidelines_table(readings, terminal.width)) is not None:
         terminal.print(guidelines)
+    for caveat in caveats(readings):
+        terminal.print(caveat, style="yellow")
     for reading in readings:
         for written in reading["objects"]:
             terminal.print(f"  {out / written['path']}")

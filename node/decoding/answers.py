@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
+from inference.findings import Caveat
 from inference.pet_ct import PetCt
 from inference.picture import Pictures, View
 from inference.suv import SuvScale
@@ -61,7 +62,7 @@ class _Series(_Part):
     series_uid: str
     frame_of_reference_uid: str
     images: tuple[tuple[str, FrameNumber | None] | None, ...]
-    notes: tuple[str, ...]
+    caveats: tuple[Caveat, ...]
     thickness_mm: Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
     @property
@@ -86,7 +87,7 @@ class _Series(_Part):
             "series_uid": self.series_uid,
             "frame_of_reference_uid": self.frame_of_reference_uid,
             "images": self.images,
-            "notes": self.notes,
+            "caveats": self.caveats,
             "thickness_mm": self.thickness_mm,
         }
 
@@ -185,6 +186,6 @@ def _fields(volume: Volume) -> dict[str, Any]:
         "series_uid": volume.series_uid,
         "frame_of_reference_uid": volume.frame_of_reference_uid,
         "images": volume.images,
-        "notes": volume.notes,
+        "caveats": volume.caveats,
         "thickness_mm": volume.thickness_mm,
     }

@@ -18,7 +18,7 @@ from pydicom import Dataset, dcmread
 from inference.findings import Finding, Response
 from node.results import codes
 from node.results.edition import Edition, Predecessor
-from node.results.report import document, guideline_comments, reader_algorithm
+from node.results.report import comments_on, document, reader_algorithm
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,7 +112,7 @@ def _group(
         ],
         qualitative_evaluations=evaluations or None,
     )
-    group[0].ContentSequence.extend(guideline_comments(finding.assessments))
+    group[0].ContentSequence.extend(comments_on(finding))
     return group
 
 

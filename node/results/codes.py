@@ -6,10 +6,12 @@ The meaning is the one PS3.16 prints for the code. A code that is not in PS3.16 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import get_args
 
 from highdicom.sr import CodedConcept
 
 from inference.findings import Category, Code, Presence, Side
+from inference.growth import lung_rads
 
 PS3_16 = "PS3.16"
 SNOMED = "SNOMED CT International Edition"
@@ -148,7 +150,10 @@ BTS = Term(OWN_SCHEME, "BTS", "British Thoracic Society 2015", OWN)
 NELSON = Term(OWN_SCHEME, "NELSON", "NELSON trial", OWN)
 GUIDELINES = {"Fleischner 2017": FLEISCHNER, "Lung-RADS 2022": LUNG_RADS, "BTS 2015": BTS, "NELSON": NELSON}
 ASSESSED: dict[str, Term] = {
-    **{each: Term(OWN_SCHEME, f"LR-{each}", f"Category {each}", OWN) for each in ("1", "2", "3", "4A", "4B")},
+    **{
+        each: Term(OWN_SCHEME, f"LR-{each}", f"Category {each}", OWN)
+        for each in get_args(lung_rads.ExamCategory)
+    },
     "< 6 mm": Term(OWN_SCHEME, "LT-6-MM", "Below 6 mm", OWN),
     "6-8 mm": Term(OWN_SCHEME, "6-8-MM", "6 to 8 mm", OWN),
     "> 8 mm": Term(OWN_SCHEME, "GT-8-MM", "Above 8 mm", OWN),

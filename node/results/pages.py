@@ -45,6 +45,7 @@ _HEAD = (
     "change",
 )
 _CLASSES = ("looked for", "probability", "present from", "absent below", "")
+_GRAVE = ("unread", "interpolated")  # caveats by which a finding may be missing, or not be there
 _NOT_NORMAL = "Nothing else was looked for: this does not say that the study is normal."
 
 
@@ -82,6 +83,9 @@ def _head(edition: Edition) -> Iterator[Line]:
 
 def _what_was_found(edition: Edition) -> Iterator[Image.Image]:
     reading = edition.reading
+    if reading.caveats:
+        doubts = (Line(one.statement, AMBER if one.kind in _GRAVE else GREY) for one in reading.caveats)
+        yield text_block([*doubts, Line("", height=layout.LEAST_TEXT)])
     if reading.classes or not reading.findings:
         yield _whole_image(edition)
     if sized := [(n, finding) for n, finding in enumerate(reading.findings, 1) if finding.is_sized]:
@@ -140,6 +144,9 @@ def _whole_image(edition: Edition) -> Image.Image:
     if not reading.classes:
         target = codes.TARGETS.get(reading.reader, codes.LESION).meaning.lower()
         told = "".join(f" but for what {name} reports" for name in reading.left_to)
+        if reading.unread:
+            said.append(text_block([Line("Incomplete: not all of the series was read.", AMBER, 26)], width))
+            told = f" in what was read{told}"
         said.append(text_block([Line(f"No {target} was found{told}.", WHITE, 26)], width))
     elif not reading.findings:
         said.append(text_block([Line("None of these reached its operating point.", WHITE, 26)], width))
@@ -186,6 +193,8 @@ def _course(edition: Edition, number: int, finding: Finding, course: Rgb) -> Ima
 
 def _lines(number: int, finding: Finding) -> Iterator[Line]:
     yield Line(f"{number}  {finding.label}", AMBER, 26)
+    if finding.caveat:
+        yield Line(finding.caveat, AMBER)
     yield from map(Line, _said_of(finding))
 
 

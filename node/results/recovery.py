@@ -93,6 +93,7 @@ def recover(
             series_uid=volume.series_uid,
             models=tuple(_models(report)),
             findings=tuple(finding for finding in findings if finding is not None),
+            caveats=volume.caveats,
         )
         return Told(reading, hashlib.sha256(f"told by {report.SOPInstanceUID}".encode()).hexdigest())
     return None

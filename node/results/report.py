@@ -19,7 +19,7 @@ from highdicom.coding_schemes import CodingSchemeIdentificationItem
 from highdicom.sr.value_types import NumContentItem
 from pydicom import Dataset
 
-from inference.findings import Assessment, ClassProbability, Finding, Uptake
+from inference.findings import Assessment, ClassProbability, Finding, Reading, Uptake
 from node.results import codes
 from node.results.edition import MANUFACTURER, Edition
 from node.results.identity import result_uid
@@ -30,6 +30,7 @@ Group = (
     | sr.VolumetricROIMeasurementsAndQualitativeEvaluations
     | sr.MeasurementsAndQualitativeEvaluations
 )
+_PARTIAL = "Not all images of the series were read"
 _SEGMENTATION_CLASS = "1.2.840.10008.5.1.4.1.1.66.4"
 _OWN_SCHEME = CodingSchemeIdentificationItem(
     designator=codes.OWN_SCHEME, name="Overread", responsible_organization=MANUFACTURER
@@ -59,7 +60,7 @@ def outline_report(edition: Edition, related: Iterable[Dataset] = ()) -> sr.Comp
             **_common(edition, number, finding),
         )
         _show_where_measured(group, place, image)
-        group[0].ContentSequence.extend(guideline_comments(finding.assessments))
+        group[0].ContentSequence.extend(comments_on(finding))
         groups.append(group)
     return document(edition, groups, role="sr-outlines", evidence=related)
 
@@ -87,7 +88,7 @@ def volume_report(
             **_common(edition, number, finding),
         )
         _show_where_measured(group, place_on_image(finding, edition.volume), _image(edition, finding))
-        group[0].ContentSequence.extend(guideline_comments(finding.assessments))
+        group[0].ContentSequence.extend(comments_on(finding))
         groups.append(group)
     others = [one for one in related if one is not segmentation]
     return document(edition, groups, role="sr", evidence=[segmentation, *others])
@@ -95,16 +96,19 @@ def volume_report(
 
 def negative_report(edition: Edition, related: Iterable[Dataset] = ()) -> sr.Comprehensive3DSR:
     """TID 1501: the reader ran to its end, and what it looks for is absent, but for what is left to the
-    reports of other readers."""
+    reports of other readers; undetermined where a part of the patient was not read."""
     target = codes.TARGETS.get(edition.reading.reader, codes.LESION)
     told = "".join(f" but for the results of {name}" for name in edition.reading.left_to)
+    told += " in what was read" if edition.reading.unread else ""
+    presence = codes.UNDETERMINED if edition.reading.unread else codes.ABSENT
     group = sr.MeasurementsAndQualitativeEvaluations(
         tracking_identifier=sr.TrackingIdentifier(
             uid=edition.tracking_uid("absent"), identifier=f"No {target.meaning.lower()}{told}"
         ),
         algorithm_id=reader_algorithm(edition),
-        qualitative_evaluations=[sr.QualitativeEvaluation(target.concept, codes.ABSENT.concept)],
+        qualitative_evaluations=[sr.QualitativeEvaluation(target.concept, presence.concept)],
     )
+    group[0].ContentSequence.extend(_comments(one.statement for one in edition.reading.unread))
     return document(edition, [group], role="sr", evidence=related, is_drawn=False)
 
 
@@ -235,19 +239,26 @@ def _by_guidelines(assessments: Iterable[Assessment]) -> Iterator[sr.Qualitative
             yield sr.QualitativeEvaluation(guideline.concept, result.concept)
 
 
-def guideline_comments(assessments: Iterable[Assessment]) -> list[sr.TextContentItem]:
-    """What guidelines say in a sentence, and recommend."""
+def comments_on(finding: Finding) -> list[sr.TextContentItem]:
+    """What makes its size doubtful; what guidelines say in a sentence, and recommend."""
+    doubts = [finding.caveat] if finding.caveat else []
+    return _comments([*doubts, *(one.words for one in finding.assessments)])
+
+
+def _comments(sentences: Iterable[str]) -> list[sr.TextContentItem]:
     contains = sr.RelationshipTypeValues.CONTAINS
-    return [sr.TextContentItem(codes.COMMENT.concept, one.words, contains) for one in assessments]
+    return [sr.TextContentItem(codes.COMMENT.concept, each, contains) for each in sentences]
 
 
-def _of_the_examination(assessments: Sequence[Assessment]) -> sr.ContainerContentItem:
-    """TID 1500 rows 12 to 14, which highdicom does not make."""
+def _of_the_examination(reading: Reading) -> sr.ContainerContentItem:
+    """TID 1500 rows 12 to 14, which highdicom does not make: what guidelines make of it, and what of the
+    series was not read as it was sent."""
     container = sr.ContainerContentItem(
         codes.QUALITATIVE_EVALUATIONS.concept, relationship_type=sr.RelationshipTypeValues.CONTAINS
     )
-    evaluations = [item for one in _by_guidelines(assessments) for item in one]
-    container.ContentSequence = sr.ContentSequence([*evaluations, *guideline_comments(assessments)])
+    evaluations = [item for one in _by_guidelines(reading.assessments) for item in one]
+    said = _comments([*(c.statement for c in reading.caveats), *(one.words for one in reading.assessments)])
+    container.ContentSequence = sr.ContentSequence([*evaluations, *said])
     return container
 
 
@@ -332,7 +343,7 @@ def document(
         content=_root(content),
         sop_instance_uid=edition.uid(role),
         instance_number=1,
-        is_complete=True,
+        is_complete=not edition.reading.unread,
         is_final=False,
         is_verified=False,
         requested_procedures=edition.requests() or None,
@@ -343,8 +354,10 @@ def document(
         **edition.device(),
     )
     made.ContentSequence = content[0].ContentSequence
-    if edition.reading.assessments:
-        made.ContentSequence.append(_of_the_examination(edition.reading.assessments))
+    if edition.reading.unread:
+        made.CompletionFlagDescription = _PARTIAL
+    if edition.reading.assessments or edition.reading.caveats:
+        made.ContentSequence.append(_of_the_examination(edition.reading))
     if predecessors := edition.predecessor_references():
         made.PredecessorDocumentsSequence = predecessors
     edition.settle(made)

@@ -46,8 +46,8 @@ def infer(room: ReadingRoom, job: Job, assignment: Mapping[str, Any]) -> None:
     with room.database.session() as session:
         if known is not None:
             note(session, job, "infer", f"its lesions are known by {whence}, and keep their UIDs")
-        for correction in made.notes:
-            note(session, job, "infer", correction, "warning")
+        for caveat in reading.caveats:
+            note(session, job, "infer", caveat.statement, "warning")
         when = " while the study was awaited" if made.awaited else ""
         found = f"{task.reader} found {len(reading.findings)} in {made.seconds:.1f} s{when}"
         note(session, job, "infer", found)
@@ -143,5 +143,6 @@ def _made(
     else:
         reading = reader.read_searched(volume, room.engine, room.catalogue, search)
     tracked = tuple(f.tracked_as(tracking_uid(identity, f)) for f in reading.findings)
-    reading = replace(reading, findings=tracked, seconds={"decode": decode, **reading.seconds})
-    return Made(assessed(reading, volume), volume.notes)
+    seconds = {"decode": decode, **reading.seconds}
+    reading = replace(reading, findings=tracked, caveats=volume.caveats, seconds=seconds)
+    return Made(assessed(reading, volume))

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
-from inference.findings import Mask
+from inference.findings import Code, Mask
 from inference.measure import measure
 from inference.resample import cropped
 from inference.volume import Volume
@@ -154,6 +156,22 @@ def test_an_interpolated_slice_is_never_the_key_slice() -> None:
     only_there = measure(cropped(np.where(np.arange(3)[:, None, None] == 1, voxels, False)), gap)
     assert only_there.image_uid == "1.2.0"
     assert volume.to_index(only_there.long_axis.start)[0] == pytest.approx(only_there.slice_index)
+
+
+def test_it_is_told_how_much_of_a_lesion_lies_in_slices_that_were_not_sent() -> None:
+    shape = (3, 20, 20)
+    voxels = np.zeros(shape, bool)
+    voxels[0, 5:9, 5:9] = voxels[1, 5:9, 5:13] = True
+    volume = scan(affine_of(shape=shape), shape)
+    sent = tuple((f"1.2.{n}", None) for n in range(3))
+    for images, share in ((sent, 0.0), ((sent[0], None, sent[2]), 2 / 3)):
+        mask = cropped(voxels)
+        measured = measure(mask, replace(volume, images=images))
+        finding = measured.finding("Nodule", Code("SCT", "27925004", "Nodule"), 0.9, mask)
+        assert finding.interpolated == pytest.approx(share)
+        assert finding.caveat.startswith("67 % of its volume lies in slices that were not sent") is bool(
+            share
+        )
 
 
 @pytest.mark.parametrize("origin", [(0, 0, 3), (-1, 0, 0)])

@@ -12,6 +12,7 @@ from pydicom import Dataset
 from pydicom.uid import JPEG2000Lossless, JPEGLSLossless
 
 from inference.errors import UnreadableSeriesError
+from inference.findings import Caveat
 from inference.picture import Pictures, load_pictures
 from inference.series import load_series
 from tests.inference.pictures import CR, DX, ENDOSCOPIC, VIDEO_LIKE, chest, write_picture
@@ -96,7 +97,7 @@ def test_a_lateral_view_is_left_out_beside_a_frontal_one(tmp_path: Path) -> None
     ]
     pictures = load_pictures(paths)
     assert [view.position for view in pictures.views] == ["PA"]
-    assert pictures.notes == ("1 view that is not frontal left out.",)
+    assert pictures.caveats == (Caveat("left out", "1 view that is not frontal left out.", 1),)
 
 
 @pytest.mark.parametrize(

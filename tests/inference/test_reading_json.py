@@ -9,6 +9,7 @@ from inference import reading_json
 from inference.findings import (
     Assessment,
     Axis,
+    Caveat,
     Change,
     ClassProbability,
     Code,
@@ -56,6 +57,7 @@ def _reading() -> Reading:
             0.9,
             prior_solid=SolidPart(0.0, None),
         ),
+        interpolated=0.25,
         mask=Mask((10, 20, 30), blob),
     )
     return Reading(
@@ -66,6 +68,7 @@ def _reading() -> Reading:
         classes=(ClassProbability("effusion", Code("SCT", "60046008", "Pleural effusion"), 0.75),),
         segments=(Segment("lung", LUNG, volume_mm3=5.0, mask=Mask((0, 0, 0), np.ones((1, 2, 3), bool))),),
         seconds={"inference": 1.5},
+        caveats=(Caveat("unread", "2 images were not read.", 2), Caveat("assumed", "Fasting.")),
     )
 
 
@@ -117,6 +120,8 @@ def test_the_json_has_the_documented_keys_and_no_masks():
     assert finding["box_mm"] == [[0.0, -4.0, 2.0], [3.0, 0.0, 4.5]]
     assert finding["change"]["category"] == "increased"
     assert "mask" not in finding
+    assert finding["interpolated"] == 0.25
+    assert body["caveats"][0] == {"kind": "unread", "statement": "2 images were not read.", "images": 2}
     assert body["segments"][0]["area_mm2"] is None
 
 
@@ -133,9 +138,11 @@ def test_a_reading_kept_by_an_earlier_version_has_its_assessments_and_solid_part
     told = {"guideline": "Lung-RADS 2022", "result": "4A", "statement": "Growing."}
     first["change"] |= {"solid": first.pop("solid"), "assessments": [told]}
     del first["assessments"], body["assessments"]
+    del first["interpolated"], body["caveats"]
     again = reading_json.from_json(body)
 
     assert again.findings[0].assessments == (Assessment("Lung-RADS 2022", "4A", "Growing."),)
     assert again.findings[0].solid == reading.findings[0].solid
     assert again.findings[0].change == reading.findings[0].change
     assert again.assessments == ()
+    assert (again.caveats, again.findings[0].interpolated) == ((), 0.0)

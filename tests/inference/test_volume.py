@@ -22,6 +22,8 @@ from pydicom.uid import (
 )
 from scipy.spatial.transform import Rotation
 
+from inference.errors import NotInHounsfieldError
+from inference.findings import Caveat
 from inference.volume import UnreadableSeriesError, Volume, load_volume
 from tests.inference.series import (
     affine_of,
@@ -106,7 +108,7 @@ def test_a_gantry_tilt_is_followed_by_a_sheared_affine(tmp_path: Path) -> None:
     volume = load_volume(write_scene(tmp_path, affine))
     assert volume.affine == pytest.approx(affine)
     assert volume.spacing_mm == pytest.approx((2.0, 0.8, 0.6))
-    assert any("gantry tilt of 16.7 degrees" in note for note in volume.notes)
+    assert any("gantry tilt of 16.7 degrees" in one.statement for one in volume.caveats)
     assert_shows_the_scene(volume)
 
 
@@ -119,7 +121,7 @@ def test_a_missing_slice_is_interpolated_and_says_so(tmp_path: Path) -> None:
     assert sum(image is None for image in volume.images) == 1
     between = (volume.voxels[6].astype(int) + volume.voxels[8]) / 2
     assert np.abs(volume.voxels[7] - between).max() <= 0.5
-    assert volume.notes == ("1 missing slice interpolated from the neighbours.",)
+    assert volume.caveats == (Caveat("interpolated", "1 missing slice interpolated from the neighbours.", 1),)
 
 
 @pytest.mark.parametrize("missing", [range(5, 9), range(1, 18, 3)], ids=["a wide gap", "many gaps"])
@@ -133,7 +135,19 @@ def test_a_stray_slice_beyond_a_gap_is_left_out(tmp_path: Path) -> None:
     paths = write_scene(tmp_path)
     volume = load_volume([*paths[:16], paths[19]])
     assert volume.shape[0] == 16
-    assert volume.notes == ("1 image beyond a gap in the series left out.",)
+    assert volume.caveats == (Caveat("unread", "1 image was not read, 8 mm above the slices that were.", 1),)
+
+
+def test_images_of_another_size_that_go_on_from_the_others_are_not_read(tmp_path: Path) -> None:
+    paths = write_scene(tmp_path)
+    below = affine_of(shape=SHAPE)
+    below[:3, 3] -= 4 * below[:3, 0]
+    smaller = write_scene(tmp_path / "smaller", below, (3, 32, 32))
+    volume = load_volume([*paths, *(path.rename(tmp_path / f"small {path.name}") for path in smaller)])
+    assert volume.caveats == (
+        Caveat("left out", "3 images of another size, spacing or orientation left out.", 3),
+        Caveat("unread", "3 images were not read, 4 to 8 mm below the slices that were.", 3),
+    )
 
 
 def test_uneven_spacing_is_refused(tmp_path: Path) -> None:
@@ -150,7 +164,7 @@ def test_positions_rounded_by_the_scanner_are_read_as_even(tmp_path: Path) -> No
         change(path, lambda image: _move(image, 0.06))
     volume = load_volume(paths)
     assert volume.spacing_mm[0] == pytest.approx(3.27, abs=0.004)
-    assert "uneven by up to 0.03 mm" in volume.notes[0]
+    assert "uneven by up to 0.03 mm" in volume.caveats[0].statement
 
 
 def test_the_same_image_sent_twice_counts_once(tmp_path: Path) -> None:
@@ -158,7 +172,7 @@ def test_the_same_image_sent_twice_counts_once(tmp_path: Path) -> None:
     paths += [copy_with(paths[3], tmp_path / "again.dcm", lambda image: None), paths[5]]
     volume = load_volume(paths)
     assert volume.shape == SHAPE
-    assert volume.notes == ("2 images sent twice left out.",)
+    assert volume.caveats == (Caveat("left out", "2 images sent twice left out.", 2),)
 
 
 def test_of_two_passes_over_the_same_positions_the_first_is_read(tmp_path: Path) -> None:
@@ -168,7 +182,8 @@ def test_of_two_passes_over_the_same_positions_the_first_is_read(tmp_path: Path)
     ]
     volume = load_volume(second + first)
     assert_shows_the_scene(volume)
-    assert "2 passes over the same positions; the one with AcquisitionNumber 1" in volume.notes[0]
+    assert "2 passes over the same positions; the one with AcquisitionNumber 1" in volume.caveats[0].statement
+    assert [(one.kind, one.images) for one in volume.caveats] == [("left out", 20)]
 
 
 def test_different_images_at_one_position_with_nothing_to_tell_them_apart_are_refused(tmp_path: Path) -> None:
@@ -188,9 +203,9 @@ def test_a_localizer_inside_the_series_is_left_out(tmp_path: Path) -> None:
         copy_with(path, tmp_path / f"{name}.dcm", lambda image: None)
     volume = load_volume([*paths, tmp_path / "marked.dcm", tmp_path / "small.dcm"])
     assert volume.shape == SHAPE
-    assert volume.notes == (
-        "1 image marked as localizer left out.",
-        "1 image of another size, spacing or orientation left out.",
+    assert volume.caveats == (
+        Caveat("left out", "1 image marked as localizer left out.", 1),
+        Caveat("left out", "1 image of another size, spacing or orientation left out.", 1),
     )
 
 
@@ -236,7 +251,37 @@ def test_of_several_stacks_in_a_multiframe_image_the_first_is_read(tmp_path: Pat
     voxels = scene(places(affine, SHAPE))
     volume = load_volume([write_enhanced(tmp_path / "e.dcm", [(voxels, affine), (voxels + 50, affine)])])
     assert_shows_the_scene(volume)
-    assert "the one with StackID 1 is read" in volume.notes[0]
+    assert "the one with StackID 1 is read" in volume.caveats[0].statement
+
+
+@pytest.mark.parametrize("unit", ["HU", "US", "", " hu "])
+def test_a_ct_in_hounsfield_units_says_so_or_nothing(tmp_path: Path, unit: str) -> None:
+    paths = [
+        change(path, lambda image: setattr(image, "RescaleType", unit)) for path in write_scene(tmp_path)
+    ]
+    assert_shows_the_scene(load_volume(paths))
+
+
+@pytest.mark.parametrize("unit", ["MGML", "Z_EFF", "HU_MOD"])
+def test_a_ct_of_other_values_is_refused(tmp_path: Path, unit: str) -> None:
+    path, *others = write_scene(tmp_path)
+    change(path, lambda image: setattr(image, "RescaleType", unit))
+    with pytest.raises(NotInHounsfieldError, match=f"in {unit}, not in Hounsfield units") as refused:
+        load_volume([path, *others])
+    assert refused.value.unit == unit
+
+
+def test_an_enhanced_ct_of_other_values_is_refused(tmp_path: Path) -> None:
+    affine = affine_of(shape=SHAPE)
+    path = write_enhanced(tmp_path / "e.dcm", [(scene(places(affine, SHAPE)), affine)])
+
+    def iodine(image: pydicom.Dataset) -> None:
+        for groups in (*image.SharedFunctionalGroupsSequence, *image.PerFrameFunctionalGroupsSequence):
+            for macro in groups.get("PixelValueTransformationSequence", ()):
+                macro.RescaleType = "MGML"
+
+    with pytest.raises(NotInHounsfieldError, match="in MGML"):
+        load_volume([change(path, iodine)])
 
 
 def test_each_slice_has_its_own_rescaling(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ def files(folder: Path) -> list[Path]:
 
 
 @pytest.mark.parametrize(
-    ("folder", "shape", "spacing", "dtype", "notes"),
+    ("folder", "shape", "spacing", "dtype", "statements"),
     [
         ("ct_lung_nlst_sybil/CT_3_952642", (143, 512, 512), (2.0, 0.54, 0.54), np.int16, ()),
         ("ct_lung_petctdx/Lung_Dx-A0001", (64, 512, 512), (5.0, 0.842, 0.842), np.int16, ()),
@@ -45,12 +45,12 @@ def files(folder: Path) -> list[Path]:
         ),
     ],
 )
-def test_a_real_series_is_read(shared_data: Path, folder, shape, spacing, dtype, notes) -> None:
+def test_a_real_series_is_read(shared_data: Path, folder, shape, spacing, dtype, statements) -> None:
     volume = load_volume(files(shared_data / folder))
     assert volume.shape == shape
     assert volume.spacing_mm == pytest.approx(spacing, abs=0.001)
     assert volume.voxels.dtype == dtype
-    assert volume.notes == notes
+    assert tuple(caveat.statement for caveat in volume.caveats) == statements
 
 
 @pytest.mark.parametrize(

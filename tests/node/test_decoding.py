@@ -24,6 +24,7 @@ from pydicom.encaps import encapsulate
 from pydicom.uid import JPEGBaseline8Bit
 
 from inference.errors import UnreadableSeriesError
+from inference.findings import Caveat
 from inference.pet_ct import PetCt
 from inference.picture import Pictures
 from inference.series import load_series
@@ -60,7 +61,7 @@ def test_a_volume_is_the_same_as_one_loaded_here(decoding: DecodingProcess, scen
     assert np.array_equal(there.voxels, here.voxels)
     assert there.voxels.dtype == here.voxels.dtype
     assert np.array_equal(there.affine, here.affine)
-    assert (there.images, there.series_uid, there.notes) == (here.images, here.series_uid, here.notes)
+    assert (there.images, there.series_uid, there.caveats) == (here.images, here.series_uid, here.caveats)
     there.voxels[0] = 0  # it is ours, as any array
 
 
@@ -93,7 +94,7 @@ def test_every_answer_comes_as_it_was(ends: Ends, scene: list[Path]) -> None:
         series_uid="1.2",
         frame_of_reference_uid="1.3",
         images=(*ct.images[:-1], None),
-        notes=("said",),
+        caveats=(Caveat("unread", "said", 2),),
         ct=ct,
         scale=SuvScale({Normalisation.BODY_WEIGHT: 0.25}, ("assumed",)),
     )
@@ -102,7 +103,7 @@ def test_every_answer_comes_as_it_was(ends: Ends, scene: list[Path]) -> None:
     assert np.array_equal(taken.voxels, given.voxels)
     assert taken.ct is not None
     assert np.array_equal(taken.ct.voxels, ct.voxels)
-    assert (taken.scale, taken.images, taken.notes) == (given.scale, given.images, given.notes)
+    assert (taken.scale, taken.images, taken.caveats) == (given.scale, given.images, given.caveats)
     frames = passed(ends, np.eye(3, dtype=bool)[None])
     assert isinstance(frames, np.ndarray)
     assert frames.tolist() == [[[True, False, False], [False, True, False], [False, False, True]]]
@@ -176,7 +177,7 @@ A_SERIES = {
     "series_uid": "1.2",
     "frame_of_reference_uid": "1.3",
     "images": [["1.4", None]],
-    "notes": [],
+    "caveats": [],
     "thickness_mm": 1.0,
 }
 
@@ -186,6 +187,7 @@ A_SERIES = {
     [
         {"images": []},
         {"images": [["1.4", -7]]},
+        {"caveats": [{"kind": "rumour", "statement": "said"}]},
         {"voxels": {"dtype": "|b1", "shape": [1, 1, 1]}},
         {"voxels": {"dtype": "<i2", "shape": [1, 1, 1, 3]}},
         {"affine": {"dtype": "<f8", "shape": [4]}},

@@ -274,7 +274,7 @@ def test_the_volumes_of_a_study_that_was_not_read_after_all_are_forgotten(
 
 
 def test_the_last_few_are_kept_and_each_is_handed_out_once() -> None:
-    ahead, made = Ahead(), Made(Reading("lung-nodules", "1.2", (), ()), ())
+    ahead, made = Ahead(), Made(Reading("lung-nodules", "1.2", (), ()))
     for number in range(MOST + 1):
         ahead.keep(str(number), made)
     assert ahead.take("0") is None

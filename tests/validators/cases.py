@@ -9,6 +9,7 @@ import numpy as np
 
 from inference.findings import (
     Axis,
+    Caveat,
     Change,
     ClassProbability,
     Finding,
@@ -47,6 +48,7 @@ def cases(folder: Path) -> dict[str, Case]:
     return {
         "lung-nodules": assessed_by_guidelines(lesions.with_findings(nodule, not_compared)),
         "lung-nodules, none": assessed_by_guidelines(lesions.with_findings()),
+        "lung-nodules, incomplete": assessed_by_guidelines(incomplete(lesions)),
         "ct-lesions": replace(
             oblique, reading=replace(oblique.reading, reader="ct-lesions", findings=generic)
         ),
@@ -59,6 +61,13 @@ def cases(folder: Path) -> dict[str, Case]:
 
 def assessed_by_guidelines(case: Case) -> Case:
     return replace(case, reading=assessed(case.reading, case.volume))
+
+
+def incomplete(case: Case) -> Case:
+    """Nothing found in a scan of which a part was not read."""
+    unread = Caveat("unread", "2 images were not read, 6 to 8 mm below the slices that were.", 2)
+    gap = Caveat("interpolated", "1 missing slice interpolated from the neighbours.", 1)
+    return replace(case, reading=replace(case.reading, findings=(), caveats=(gap, unread)))
 
 
 def radiograph(folder: Path) -> Case:

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from inference.findings import Change, Mask, SolidPart
+from inference.findings import Caveat, Change, Mask, SolidPart
 from inference.growth.assess import (
     GUIDELINES,
     UNKNOWN,
@@ -373,6 +373,29 @@ def test_an_examination_without_nodule_is_category_1_and_2_where_one_has_resolve
     small = replace(nodule_of(4), assessments=assess(nodule_of(4)))
     without = _assessed(replace(reading(), resolved=(small,)))
     assert (without.assessments[0].result, without.resolved[0].assessments) == ("1", ())
+
+
+UNREAD = Caveat("unread", "28 images were not read, 6 to 46 mm below the slices that were.", 28)
+
+
+@pytest.mark.parametrize("nodules", [(), (4,)], ids=["none", "a small one"])
+def test_an_examination_of_which_a_part_was_not_read_is_category_0_where_nothing_calls_for_more(nodules):
+    found = reading(*map(nodule_of, nodules))
+    assert _assessed(found).assessments[0].result in ("1", "2")
+    (whole,) = _assessed(replace(found, caveats=(UNREAD,))).assessments
+    assert (whole.result, whole.statement) == ("0", f"Category 0, incomplete: {UNREAD.statement}")
+    assert "12 months" not in whole.recommendation
+
+
+def test_what_was_found_in_the_part_that_was_read_is_at_least_that():
+    (whole,) = _assessed(replace(reading(nodule_of(16)), caveats=(UNREAD,))).assessments
+    assert whole.result == "4B"
+    assert whole.statement == f"Category 4B, one nodule. At least that: {UNREAD.statement}"
+
+
+def test_slices_that_were_interpolated_leave_the_examination_its_category():
+    told = replace(reading(), caveats=(Caveat("interpolated", "1 missing slice interpolated.", 1),))
+    assert _assessed(told).assessments[0].result == "1"
 
 
 def test_the_solid_part_of_a_part_solid_nodule_is_measured_at_first_sight():

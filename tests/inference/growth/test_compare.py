@@ -8,6 +8,7 @@ import pytest
 from inference import reading_json
 from inference.catalogue import Catalogue
 from inference.engine.embedded import EmbeddedEngine
+from inference.findings import Caveat
 from inference.growth import partners
 from inference.growth.align import align_anatomies
 from inference.growth.assess import assessed, lung_rads_category
@@ -75,6 +76,19 @@ def test_what_is_gone_is_listed_as_resolved_where_it_was(compared):
     assert gone.tracking_uid == "D"
     assert gone.change.category == "resolved"
     assert gone.center_mm == pytest.approx(_then(GOES))
+
+
+def test_what_lies_in_a_part_that_was_not_read_is_not_resolved():
+    """The newest scan ends above the lesion that the prior shows: its images further down were left out."""
+    first = next(n for n in range(VOLUME.shape[0]) if VOLUME.to_patient((n, 0, 0))[2] > GOES[2] + 9)
+    cut = scan(noise=1, slices=slice(first, None))
+    unread = Caveat("unread", "some images were not read", first)
+    current = replace(reading(*CURRENT.findings[::2]), caveats=(unread,))
+    found = compare(current, cut, [PRIOR], date="20240701").reading
+    assert found.resolved == ()
+    assert {each.tracking_uid for each in found.findings} == {"A", "c"}
+    assert "2 of the prior's where this scan does not" in " ".join(found.comparison_notes)
+    assert found.caveats == (unread,)
 
 
 def test_the_guidelines_and_recist_have_their_say(compared):

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from inference.findings import Mask
-from node.commands.findings_table import findings_table, guidelines_table
+from node.commands.findings_table import caveats, findings_table, guidelines_table
 from node.demo.board import arrival_table, truth_table
 from node.demo.course import Sight
 from node.demo.patients import RECIPES
@@ -113,6 +113,24 @@ def test_what_guidelines_make_of_findings_and_of_the_examination_is_told_in_a_ta
     assert {"1 Nodule", "the examination", "BTS 2015", "80-300 mm³", "240 mm³.", "CT."} <= cells(table)
     assert all(len(line) <= width for line in drawn(table, width).splitlines())
     assert guidelines_table([LESIONS, CLASSES], width) is None
+
+
+def test_a_reading_of_a_part_says_that_it_is_incomplete() -> None:
+    unread = {"kind": "unread", "statement": "2 images were not read.", "images": 2}
+    gap = {"kind": "interpolated", "statement": "1 missing slice interpolated.", "images": 1}
+    none = {"reader": "lung-nodules", "findings": [], "classes": [], "caveats": [gap, unread]}
+    assert "nothing found in what was read" in cells(findings_table([none], 120))
+    assert list(caveats([none, {**none, "reader": "ct-lesions"}])) == [
+        "1 missing slice interpolated.",
+        "incomplete: 2 images were not read.",
+    ]
+    whole = {**none, "caveats": [gap]}
+    assert "nothing found" in cells(findings_table([whole], 120))
+
+
+def test_a_lesion_says_how_much_of_it_was_interpolated() -> None:
+    made_up = {**LESIONS, "findings": [{**NODULE, "interpolated": 0.67}]}
+    assert "Nodule, 67 % interpolated" in cells(findings_table([made_up], 140))
 
 
 def test_a_narrow_terminal_gives_up_the_place_and_keeps_what_a_person_acts_on() -> None:

@@ -15,7 +15,7 @@ from node.results.identity import FORMAT
 from tests.node.results.phantoms import Case
 from tests.validators.cases import cases
 
-WRITTEN = {5: "33298f59bdcd23863568903366fe784a31c89da8dd635fdb292ac8ba6086e72b"}
+WRITTEN = {6: "7892b72d10f18ea46bfdd7afe638b5f0beb808c4af4d1aada56595f79dec8f05"}
 """The digest of what the present format writes of ``cases``, by its number."""
 KINDS = ("seg", "sr", "pr", "ko")
 

@@ -15,7 +15,7 @@ from inference.growth.assess import assessed
 from node.results import ResultFile, codes
 from node.results.layout import AMBER, BLUE, HEIGHT, MARGIN, WHITE, WIDTH, Line, Rgb, table, text_block
 from tests.node.results.phantoms import Case
-from tests.validators.cases import radiograph, without_findings
+from tests.validators.cases import incomplete, radiograph, without_findings
 
 LONG = (
     ClassProbability("Cardiomegaly", codes.CARDIOMEGALY.code, 0.12, 0.5, 0.1),
@@ -99,6 +99,14 @@ def test_what_guidelines_make_of_a_first_ct_is_on_its_page(case: Case, out: Path
     told, *_ = pages_of(replace(case, reading=assessed(case.reading, case.volume)), out)
     before, *_ = pages_of(case, out / "before")
     assert of_colour(told, WHITE).sum() > of_colour(before, WHITE).sum() + 200
+
+
+def test_a_page_says_first_what_was_not_read(case: Case, out: Path) -> None:
+    none, *_ = pages_of(case.with_findings(), out / "whole")
+    told, *_ = pages_of(incomplete(case), out)
+    assert not of_colour(none[120:], AMBER).any()
+    assert of_colour(told[120:240, :640], AMBER).sum() > 500
+    assert of_colour(told[120:, 680:], AMBER).sum() > 200  # "incomplete", beside the image
 
 
 def test_a_negative_page_shows_the_image_that_was_read(chest: Case, out: Path) -> None:

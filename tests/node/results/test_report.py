@@ -16,6 +16,7 @@ from inference.growth.assess import assessed
 from node.results import Predecessor, ResultFile, codes
 from tests.node.results.phantoms import Case
 from tests.validators import dciodvfy, dsrdump, tid1500reader
+from tests.validators.cases import assessed_by_guidelines, incomplete
 
 
 def groups(path: Path) -> list[sr.PlanarROIMeasurementsAndQualitativeEvaluations]:
@@ -206,6 +207,41 @@ def test_the_image_library_holds_key_images_only(results: dict[str, ResultFile],
 def test_a_study_without_findings_is_reported_as_such(negative: dict[str, ResultFile]) -> None:
     (group,) = sr.srread(negative["sr"].path).content.get_image_measurement_groups()
     assert evaluations(group)["Pulmonary nodule"] == "Absent"
+
+
+@pytest.mark.needs("dciodvfy", "dsrdump")
+def test_a_study_of_which_a_part_was_not_read_is_never_reported_as_without_findings(
+    case: Case, out: Path
+) -> None:
+    part = assessed_by_guidelines(incomplete(case))
+    path = part.write(out)["sr"].path
+    (group,) = sr.srread(path).content.get_image_measurement_groups()
+    assert evaluations(group)["Pulmonary nodule"] == "Undetermined"
+    said = "2 images were not read, 6 to 8 mm below the slices that were."
+    assert said in texts(group[0])
+    whole = texts(of_the_examination(path))
+    assert {said, "1 missing slice interpolated from the neighbours."} < set(whole)
+    assert any(f"Category 0, incomplete: {said}" in text for text in whole)
+    report = pydicom.dcmread(path)
+    assert (report.CompletionFlag, report.CompletionFlagDescription) == (
+        "PARTIAL",
+        "Not all images of the series were read",
+    )
+    assert dciodvfy(path) == []
+    assert dsrdump(path) == []
+
+
+@pytest.mark.parametrize("name", ["sr", "sr-outlines"])
+def test_a_lesion_that_is_mostly_interpolated_says_so_with_its_measurements(
+    case: Case, out: Path, name: str
+) -> None:
+    seen, made_up = case.reading.findings
+    told = case.with_findings(seen, replace(made_up, interpolated=0.67)).write(out)
+    one, other = groups(told[name].path)
+    assert texts(one[0]) == [each for each in texts(one[0]) if "slices that were not sent" not in each]
+    assert any(
+        text.startswith("67 % of its volume lies in slices that were not sent") for text in texts(other[0])
+    )
 
 
 def test_a_new_edition_names_its_predecessors(results: dict[str, ResultFile], case: Case, out: Path) -> None:

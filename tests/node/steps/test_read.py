@@ -17,6 +17,7 @@ from node.settings.results import ResultsSettings
 from node.steps import priors as prior_step
 from node.steps import read as step
 from storage.database import Database
+from storage.dossier import study_dossier
 from tests.node.results.phantoms import phantom
 from tests.node.steps.bright_spots import read, room_in, take_in, tracking_uids
 from training.phantoms.dicom import Study
@@ -68,6 +69,28 @@ def test_a_first_ct_is_assessed_by_what_is_seen_on_it(
     assert [(each["guideline"], each["result"]) for each in first["assessments"]] == [
         ("Lung-RADS 2022", "4A")
     ]
+
+
+def test_a_study_of_which_a_part_was_not_read_is_incomplete_wherever_it_is_told(
+    images: list[Path], database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    along = sorted(images, key=lambda path: float(dcmread(path).ImagePositionPatient[2]))
+    gapped = [*along[:19], along[23]]  # a gap of four, wider than what is interpolated
+    room = room_in(tmp_path, database, monkeypatch)
+    study = take_in(room, given(tmp_path / "gapped", gapped))
+    made = read(room, study, 1)
+    (caveat,) = made.body["caveats"]
+    assert (caveat["kind"], caveat["images"]) == ("unread", 1)
+    assert [each["result"] for each in made.body["assessments"]] != ["1"]
+    with database.snapshot() as session:
+        dossier = study_dossier(session, study)
+    assert dossier is not None
+    (reading,) = dossier.revisions[0].readings
+    assert reading.is_incomplete
+    told = [event.text for event in dossier.revisions[0].events if event.level == "warning"]
+    assert caveat["statement"] in told
+    (report,) = (room.archive.path(o.path) for o in made.objects if o.path.endswith("/sr.dcm"))
+    assert dcmread(report).CompletionFlag == "PARTIAL"
 
 
 def test_results_tell_what_the_guidelines_of_the_settings_make_of_nodules_and_are_others_for_it(

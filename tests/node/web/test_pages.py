@@ -70,6 +70,25 @@ def test_a_study_page_says_what_guidelines_make_of_findings_and_of_the_examinati
     assert "CT at low dose in 3 months; PET/CT may be considered." in page
 
 
+def test_a_study_page_says_what_was_not_read_and_what_was_made_up(
+    client: TestClient, database: Database, data_dir: Path
+) -> None:
+    unread = {"kind": "unread", "statement": "2 images were not read.", "images": 2}
+    with database.session() as session:
+        none, study = rows.add_study(session), rows.add_study(session)
+        rows.add_reading(session, none, rows.close(session, none), data_dir, 0, caveats=[unread])
+        made = rows.add_reading(session, study, rows.close(session, study), data_dir, caveats=[])
+        first, *others = made.body["findings"]
+        made.body = {**made.body, "findings": [{**first, "interpolated": 0.67}, *others]}
+    page = client.get(f"/studies/{none.uid}").text
+    assert "<b>Incomplete:</b> 2 images were not read." in page
+    assert "Nothing found in what was read." in page
+    assert "Read, and nothing found." not in page
+    other = client.get(f"/studies/{study.uid}").text
+    assert other.count("67 % of it interpolated") == 1
+    assert "Incomplete" not in other
+
+
 def test_the_list_says_how_long_a_study_has_been_where_it_is(
     client: TestClient, database: Database, data_dir: Path
 ) -> None:
