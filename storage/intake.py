@@ -42,9 +42,7 @@ class Received:
     source: str = ""
     patient_id: str = ""
     issuer: str = ""
-    patient_name: str = ""
     birth_date: str = ""
-    sex: str = ""
     study_date: str = ""
     study_time: str = ""
     accession_number: str = ""
@@ -327,9 +325,7 @@ def _patients(session: Session, images: Iterable[Received]) -> dict[tuple[str, s
         _patient_key(image): {
             "patient_id": _patient_key(image)[0],
             "issuer": _patient_key(image)[1],
-            "name": clip(Patient.name, image.patient_name),
             "birth_date": clip(Patient.birth_date, image.birth_date),
-            "sex": clip(Patient.sex, image.sex),
         }
         for image in images
     }

@@ -45,9 +45,7 @@ class Patient(Base):
     id: Mapped[int] = mapped_column(primary_key=True)
     patient_id: Mapped[str] = mapped_column(String(255))
     issuer: Mapped[str] = mapped_column(String(255), default="")
-    name: Mapped[str] = mapped_column(String(1024), default="")
     birth_date: Mapped[str] = mapped_column(String(16), default="")
-    sex: Mapped[str] = mapped_column(String(16), default="")
 
     studies: Mapped[list[Study]] = relationship(back_populates="patient")
 

@@ -66,7 +66,7 @@ def test_two_databases_of_a_test_know_nothing_of_each_other(databases: Databases
     with databases.new(tmp_path / "one") as one, databases.new(tmp_path / "other") as other:
         first, second = Database(one), Database(other)
         with first.session() as session:
-            session.execute(text("INSERT INTO patients VALUES (1, 'P', '', '', '', '')"))
+            session.execute(text("INSERT INTO patients VALUES (1, 'P', '', '')"))
         with second.snapshot() as session:
             assert session.execute(text("SELECT count(*) FROM patients")).scalar_one() == 0
         first.close()
@@ -78,4 +78,4 @@ def test_nobody_writes_to_a_database_that_is_held(database: Database, database_u
     with database.engine.connect() as connection, held(database_url):
         connection.connection.cursor().execute(patience)
         with pytest.raises(DBAPIError, match="lock"):
-            connection.execute(text("INSERT INTO patients VALUES (1, 'P', '', '', '', '')"))
+            connection.execute(text("INSERT INTO patients VALUES (1, 'P', '', '')"))

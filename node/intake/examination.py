@@ -43,7 +43,7 @@ HEAD = 32 * 1024  # bytes looked at first; all but the pixel data mostly lies wi
 CHARACTER_SET, SOP_CLASS, SOP_INSTANCE = 0x00080005, 0x00080016, 0x00080018
 STUDY_DATE, STUDY_TIME, ACCESSION_NUMBER, MODALITY = 0x00080020, 0x00080030, 0x00080050, 0x00080060
 STUDY_DESCRIPTION, SERIES_DESCRIPTION = 0x00081030, 0x0008103E
-PATIENT_NAME, PATIENT_ID, ISSUER, BIRTH_DATE, SEX = 0x00100010, 0x00100020, 0x00100021, 0x00100030, 0x00100040
+PATIENT_ID, ISSUER, BIRTH_DATE = 0x00100020, 0x00100021, 0x00100030
 BODY_PART, STUDY_UID, SERIES_UID, SERIES_NUMBER = 0x00180015, 0x0020000D, 0x0020000E, 0x00200011
 SAMPLES, PHOTOMETRIC, ROWS, COLUMNS = 0x00280002, 0x00280004, 0x00280010, 0x00280011
 BITS_ALLOCATED, PIXEL_URL = 0x00280100, 0x00287FE0
@@ -57,7 +57,7 @@ _HEADER = (
         STUDY_DESCRIPTION,
         SERIES_DESCRIPTION,
     ),
-    *(PATIENT_NAME, PATIENT_ID, ISSUER, BIRTH_DATE, SEX, BODY_PART, STUDY_UID, SERIES_UID, SERIES_NUMBER),
+    *(PATIENT_ID, ISSUER, BIRTH_DATE, BODY_PART, STUDY_UID, SERIES_UID, SERIES_NUMBER),
 )
 _WANTED = frozenset(
     {*_HEADER, SOP_CLASS, SOP_INSTANCE}
@@ -102,9 +102,7 @@ class Header:
     series_uid: str
     patient_id: str
     issuer: str
-    patient_name: str
     birth_date: str
-    sex: str
     study_date: str
     study_time: str
     accession_number: str
@@ -279,9 +277,7 @@ def _decoded(values: tuple[bytes, ...]) -> Header:
         series_uid=text(SERIES_UID),
         patient_id=text(PATIENT_ID),
         issuer=text(ISSUER),
-        patient_name=text(PATIENT_NAME),
         birth_date=text(BIRTH_DATE),
-        sex=text(SEX),
         study_date=text(STUDY_DATE),
         study_time=text(STUDY_TIME),
         accession_number=text(ACCESSION_NUMBER),

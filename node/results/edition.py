@@ -20,10 +20,10 @@ from node.results import codes
 from node.results.identity import SOFTWARE_VERSION, result_uid
 from node.results.source import Sources, middle_image_uid
 from storage.contents import CONTENTS
+from storage.part10 import IMPLEMENTATION_CLASS_UID
 
 MANUFACTURER = "Overread"
 DISCLAIMER = "AI result, not verified"
-IMPLEMENTATION_CLASS_UID = UID("2.25.146240843146461640293105706217906412533")
 _CLOCKS = (
     ("InstanceCreation", ""),
     ("Series", ""),
@@ -200,7 +200,7 @@ class Edition:
         return instance
 
     def _settle_file_meta(self, instance: Dataset) -> None:
-        instance.file_meta.ImplementationClassUID = IMPLEMENTATION_CLASS_UID
+        instance.file_meta.ImplementationClassUID = UID(IMPLEMENTATION_CLASS_UID)
         instance.file_meta.ImplementationVersionName = f"OVERREAD {SOFTWARE_VERSION}"[:16]
 
     def requests(self) -> list[Dataset]:

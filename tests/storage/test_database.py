@@ -82,7 +82,7 @@ def test_nothing_is_written_in_a_snapshot(database: Database) -> None:
     ("statement", "told"),
     [
         ("INSERT INTO nowhere (name) VALUES (:name)", "nowhere"),
-        ("INSERT INTO patients (patient_id, issuer, name) VALUES (NULL, '', :name)", "patient_id"),
+        ("INSERT INTO patients (patient_id, birth_date) VALUES (NULL, :name)", "patient_id"),
     ],
     ids=["no such table", "a row that is refused"],
 )

@@ -21,7 +21,7 @@ from node.settings import DicomSettings
 from storage.archive import Archive
 from storage.database import Database, now
 from storage.priors import PatientIdentity, expect
-from storage.tables import Patient, Study
+from storage.tables import Base, Patient, Study
 from tests.node.intake.conftest import Intake
 from tests.node.intake.raw_sender import ASSOCIATE_AC, RawSender, store_pdus
 from tests.node.intake.senders import connect, ct_series, ct_slice, encoded, in_transfer_syntax, send
@@ -71,8 +71,19 @@ def test_patient_study_and_series_are_known_after_an_image(intake: Intake) -> No
         [series] = study.series
         assert (study.uid, study.accession_number, study.source) == (image.StudyInstanceUID, "A1", "CT1")
         assert (study.description, study.study_date, study.is_open) == ("CT chest", "20240102", True)
-        assert (patient.patient_id, patient.name, patient.sex) == ("P1", "Test^Patient", "O")
+        assert (patient.patient_id, patient.birth_date) == ("P1", "19600101")
         assert (series.modality, series.number, series.body_part) == ("CT", 2, "CHEST")
+
+
+def test_no_table_holds_a_patients_name(intake: Intake) -> None:
+    send(intake.port, [ct_slice()])
+    intake.receiver.settle()
+    with intake.database.snapshot() as session:
+        told = {
+            table.name: str(session.execute(select(table)).all()) for table in Base.metadata.sorted_tables
+        }
+    assert "P1" in told["patients"]
+    assert not [name for name, rows in told.items() if "Test^Patient" in rows]
 
 
 def test_nothing_stays_in_incoming_once_the_rows_are_written(intake: Intake) -> None:

@@ -47,7 +47,7 @@ def add_study(session: Session, images: int = 3, **columns: Any) -> Study:
     patient_id = columns.pop("patient_id", f"PAT-{number:05d}")
     patient = session.scalar(select(Patient).where(Patient.patient_id == patient_id))
     if patient is None:
-        patient = Patient(patient_id=patient_id, name="Doe^Secret")
+        patient = Patient(patient_id=patient_id)
         session.add(patient)
         session.flush()
     study = Study(

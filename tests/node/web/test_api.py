@@ -45,14 +45,6 @@ def test_pages_of_the_api_follow_each_other(client: TestClient, database: Databa
     assert shown == list(reversed(wanted))
 
 
-def test_no_address_gives_a_patients_name(client: TestClient, database: Database, data_dir: Path) -> None:
-    with database.session() as session:
-        study = rows.one_in_every_state(session, data_dir)["delivered"]
-    for address in ("/studies", f"/studies/{study.uid}", "/refusals"):
-        for prefix in ("", "/api"):
-            assert "Secret" not in client.get(prefix + address).text
-
-
 def test_readings_are_exactly_the_stored_bodies(
     client: TestClient, database: Database, data_dir: Path
 ) -> None:
