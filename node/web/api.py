@@ -9,6 +9,8 @@ from fastapi import APIRouter, Depends, HTTPException, Query, Request, Response
 
 from node.upkeep.health import Probe
 from node.web.context import Action, Context, context
+from node.web.context import health as look_at_health
+from node.web.live import Look
 from node.web.queries import LARGEST_KEY, StudyQuery, as_text, study_query
 from node.web.trail import AuditQuery, address_of, audit_query, visitor
 from storage.actions import ActionRefusedError
@@ -24,6 +26,7 @@ from storage.overview import (
 )
 
 Node = Annotated[Context, Depends(context)]
+HealthLook = Annotated[Look[tuple[Probe, ...]], Depends(look_at_health)]
 Visitor = Annotated[str, Depends(visitor)]
 
 router = APIRouter(prefix="/api")
@@ -42,7 +45,10 @@ class StudiesBody:
 
 @dataclass(frozen=True)
 class HealthBody:
+    """``age_seconds``: since it was looked; while a look takes long, the one before is told."""
+
     ok: bool
+    age_seconds: float
     probes: tuple[Probe, ...]
 
 
@@ -149,17 +155,16 @@ def act(request: Request, node: Node, uid: str, action: Action, asked_by: Visito
 
 
 @router.get("/health", summary="Is everything up? 503 when something is not")
-def health(request: Request, node: Node, response: Response) -> HealthBody:
-    """Who is not logged in learns no more than that."""
-    probes = node.health()
-    ok = all(probe.ok for probe in probes)
+def health(request: Request, node: Node, look: HealthLook, response: Response) -> HealthBody:
+    """Who is not logged in learns no more than that, and how long ago it was looked."""
+    ok = all(probe.ok for probe in look.seen)
     response.status_code = 200 if ok else 503
-    return HealthBody(ok, probes if node.may_look(request) else ())
+    return HealthBody(ok, round(look.age, 1), look.seen if node.may_look(request) else ())
 
 
 @router.get("/alive", summary="Does the node answer at all? Asks nothing else, and nobody")
-def alive() -> AliveBody:
-    return AliveBody(True)
+async def alive() -> AliveBody:
+    return AliveBody(True)  # in no thread: it waits for none
 
 
 @router.get("/audit", summary="Who sent, saw and did what, and who was turned away; the newest first")

@@ -12,7 +12,7 @@ from fastapi import Request
 
 from node.settings import Settings
 from node.upkeep.health import Probe
-from node.web.live import Lasting, SinceChange
+from node.web.live import Lasting, Look, SinceChange
 from node.web.logins import Logins
 from node.web.looks import Looks
 from node.web.queries import StudyQuery
@@ -151,3 +151,7 @@ class Context:
 async def context(request: Request) -> Context:  # no thread is needed to find it
     found: Context = request.app.state.context
     return found
+
+
+async def health(request: Request) -> Look[tuple[Probe, ...]]:  # none is kept by who waits
+    return await (await context(request)).health()

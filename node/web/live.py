@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
 from threading import Event, Lock
 from typing import Generic, TypeVar
 
@@ -15,6 +16,7 @@ from storage.changes import ChangeMark
 LOOK_EVERY = 1.0  # seconds
 ASK_EVERY = 15.0  # seconds; whether a listener may stay
 SIGN_OF_LIFE_EVERY = 15.0  # seconds; proxies close a connection that stays silent
+SECONDS_TO_THE_FIRST = 0.05  # between two glances at whether the first look has ended
 
 Value = TypeVar("Value")
 
@@ -50,21 +52,41 @@ async def changes(
         await asyncio.sleep(LOOK_EVERY)
 
 
+@dataclass(frozen=True)
+class Look(Generic[Value]):
+    """What was seen, and when by ``time.monotonic``."""
+
+    seen: Value
+    at: float
+
+    @property
+    def age(self) -> float:
+        """Seconds."""
+        return time.monotonic() - self.at
+
+
 class Lasting(Generic[Value]):
-    """A value made anew once it is ``seconds`` old."""
+    """Looks again, in a thread, once the last look is ``seconds`` old. Whoever asks meanwhile is given the
+    last one, and keeps no thread while there is none yet."""
 
-    def __init__(self, make: Callable[[], Value], seconds: float) -> None:
-        self._make = make
+    def __init__(self, look: Callable[[], Value], seconds: float) -> None:
+        self._look = look
         self._seconds = seconds
-        self._lock = Lock()
-        self._good_until = 0.0
+        self._last: Look[Value] | None = None
+        self._is_looking = False
 
-    def __call__(self) -> Value:
-        with self._lock:
-            if time.monotonic() >= self._good_until:
-                self._value = self._make()
-                self._good_until = time.monotonic() + self._seconds
-            return self._value
+    async def __call__(self) -> Look[Value]:
+        while self._is_looking and self._last is None:
+            await asyncio.sleep(SECONDS_TO_THE_FIRST)
+        if self._last is not None and (self._is_looking or self._last.age < self._seconds):
+            return self._last
+        self._is_looking = True
+        try:
+            seen = await run_in_threadpool(self._look)
+        finally:
+            self._is_looking = False
+        self._last = Look(seen, time.monotonic())
+        return self._last
 
 
 class SinceChange(Generic[Value]):

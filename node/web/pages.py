@@ -8,11 +8,11 @@ from fastapi import APIRouter, Depends, HTTPException, Request, Response
 from fastapi.responses import FileResponse, RedirectResponse, StreamingResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
-from node.web.api import Node, Visitor
+from node.web.api import HealthLook, Node, Visitor
 from node.web.context import Action, Context
 from node.web.gate import token_in
 from node.web.live import changes
-from node.web.presentation import page_templates
+from node.web.presentation import page_templates, span
 from node.web.queries import LARGEST_KEY, StudyQuery, as_text, study_query
 from node.web.trail import AuditQuery, address_of, audit_query
 from node.web.way import stuck_deliveries, way_of, what_to_do
@@ -24,6 +24,7 @@ from storage.overview import list_refusals
 router = APIRouter(include_in_schema=False)
 templates = page_templates()
 
+WORTH_TELLING = 15.0  # seconds since health was looked at
 LIVING = {"studies", "study", "refusals", "health", "audit"}  # pages of which a part is fetched anew
 
 
@@ -73,10 +74,17 @@ def refusals(request: Request, node: Node) -> Response:
 
 
 @router.get("/health")
-def health(request: Request, node: Node) -> Response:
-    probes = node.health()
-    well = all(probe.ok for probe in probes)
-    return show(request, "health", mark=node.mark.read(), probes=probes, status_code=200 if well else 503)
+def health(request: Request, node: Node, look: HealthLook) -> Response:
+    well = all(probe.ok for probe in look.seen)
+    ago = span(look.age) if look.age > WORTH_TELLING else ""
+    return show(
+        request,
+        "health",
+        mark=node.mark.read(),
+        probes=look.seen,
+        ago=ago,
+        status_code=200 if well else 503,
+    )
 
 
 @router.get("/audit")
@@ -88,9 +96,9 @@ def trail(request: Request, node: Node, query: Annotated[AuditQuery, Depends(aud
 
 
 @router.get("/health/sign")
-def health_sign(request: Request, node: Node) -> Response:
+def health_sign(request: Request, look: HealthLook) -> Response:
     """The sign at the top of every page."""
-    return templates.TemplateResponse(request, "_sign.html", {"probes": node.health()})
+    return templates.TemplateResponse(request, "_sign.html", {"probes": look.seen})
 
 
 @router.get("/live")

@@ -103,7 +103,9 @@ def test_every_address_is_closed_but_those_that_say_nothing(browse: Open) -> Non
             assert answer.status_code in (303, 401), (method, address)
             assert answer.headers.get("location", "/login").startswith("/login")
     assert browser.get("/api/alive").json() == {"alive": True}
-    assert browser.get("/api/health").json() == {"ok": True, "probes": []}
+    told = browser.get("/api/health").json()
+    assert set(told) == {"ok", "age_seconds", "probes"}
+    assert (told["ok"], told["probes"]) == (True, [])
     assert browser.get("/static/overread.css").status_code == 200
 
 

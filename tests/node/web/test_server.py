@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import socket
 import ssl
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -14,8 +16,10 @@ from fastapi import FastAPI
 
 from node.security.tls import Files, Identity
 from node.settings import Settings
-from node.web import deadline
+from node.upkeep.health import Probe
+from node.web import deadline, pages
 from node.web.app import create_app
+from node.web.live import Lasting
 from node.web.server import WebServer, WebServerError
 from storage.audit import AuditFilter, newest
 from storage.database import Database
@@ -23,6 +27,8 @@ from tests.certificates import Authority
 from tests.node.web import rows
 from tests.node.web.conftest import WELL
 from tests.waiting import wait_for
+
+MORE_THAN_THREADS = 45  # that starlette answers with: 40
 
 
 def test_a_free_port_is_taken_named_and_given_back(app: FastAPI) -> None:
@@ -40,6 +46,42 @@ def test_a_port_in_use_is_said_at_once(app: FastAPI) -> None:
         port = taken.getsockname()[1]
         with pytest.raises(WebServerError, match=f"web.port {port} is taken"):
             WebServer(app, "127.0.0.1", port).start()
+
+
+def test_probes_that_take_long_keep_nobody_waiting_but_the_first(
+    database: Database, data_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pages, "WORTH_TELLING", 0.0)
+    ended = threading.Event()
+
+    def probes() -> tuple[Probe, ...]:
+        ended.wait(60)
+        return tuple(WELL)
+
+    app = create_app(Settings(), database, data_dir, probes)
+    app.state.context.health = Lasting(probes, seconds=0.5)
+    server = WebServer(app, "127.0.0.1", 0)
+    server.start()
+    with (
+        ThreadPoolExecutor(MORE_THAN_THREADS) as pool,
+        httpx.Client(base_url=server.url, timeout=30) as client,
+    ):
+        asking = [pool.submit(client.get, "/api/health") for _ in range(MORE_THAN_THREADS)]
+        time.sleep(1)
+        for address in ("/api/alive", "/api/studies"):
+            assert client.get(address, timeout=5).status_code == 200
+        ended.set()
+        assert {asked.result().json()["ok"] for asked in asking} == {True}
+        ended.clear()
+        time.sleep(0.6)
+        again = pool.submit(client.get, "/api/health")
+        time.sleep(0.5)
+        told = client.get("/api/health", timeout=5).json()
+        assert (told["ok"], told["age_seconds"] > 1) == (True, True)
+        assert "the look that is under way takes long" in client.get("/health", timeout=5).text
+        ended.set()
+        assert again.result().json()["age_seconds"] < 1
+    server.stop()
 
 
 def test_beyond_this_machine_patients_are_shown_only_to_who_is_logged_in(
