@@ -30,9 +30,9 @@ class Pair:
 
 
 class Authority:
-    """Signs certificates into ``folder``."""
+    """Signs certificates into ``folder``; its own is good for so many ``days``."""
 
-    def __init__(self, folder: Path, name: str = "Hospital CA") -> None:
+    def __init__(self, folder: Path, name: str = "Hospital CA", *, days: float = 3650) -> None:
         self._folder = folder
         self._key = ec.generate_private_key(ec.SECP256R1())
         self._name = _named(name)
@@ -44,7 +44,7 @@ class Authority:
             .public_key(self._key.public_key())
             .serial_number(x509.random_serial_number())
             .not_valid_before(now - 30 * DAY)
-            .not_valid_after(now + 3650 * DAY)
+            .not_valid_after(now + days * DAY)
             .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
             .sign(self._key, hashes.SHA256())
         )
@@ -85,11 +85,11 @@ class Authority:
         )
         return pair
 
-    def revoke(self, *pairs: Pair) -> Path:
-        """A list of those that are no longer good."""
+    def revoke(self, *pairs: Pair, days: float = 30, age: float = 1) -> Path:
+        """A list of those that are no longer good, made so many days ago, that holds for so many from now."""
         now = datetime.now(UTC)
         revoked = x509.CertificateRevocationListBuilder().issuer_name(self._name)
-        revoked = revoked.last_update(now - DAY).next_update(now + 30 * DAY)
+        revoked = revoked.last_update(now - age * DAY).next_update(now + days * DAY)
         for pair in pairs:
             number = x509.load_pem_x509_certificate(pair.certificate.read_bytes()).serial_number
             entry = x509.RevokedCertificateBuilder().serial_number(number).revocation_date(now - DAY).build()

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from node.security.distinguished_name import Attribute, as_text, attributes_in
+from node.security.terms import Term, terms_in
 
 log = logging.getLogger(__name__)
 
@@ -120,6 +121,24 @@ class Identity:
             raise TlsError(f"{self.files.certificate}: {error.verify_message}") from error
         ends = (client.getpeercert() or {})["notAfter"]
         return datetime.fromtimestamp(ssl.cert_time_to_seconds(str(ends)), UTC)
+
+    def terms(self) -> list[tuple[Path, Term]]:
+        """How long what others are trusted by is in force, and in which file it is.
+
+        Raises:
+            TlsError: a file cannot be read.
+        """
+        found: list[tuple[Path, Term]] = []
+        for place in (self.files.authorities, self.files.revoked):
+            if place is None:
+                continue
+            try:
+                found += [(place, term) for term in terms_in(place.read_bytes(), datetime.now(UTC))]
+            except OSError as error:
+                raise TlsError(f"{place} cannot be read: {error.strerror}") from error
+            except ValueError as error:
+                raise TlsError(f"{place} cannot be understood: {error}") from error
+        return found
 
     def _current(self) -> tuple[ssl.SSLContext, ssl.SSLContext]:
         with self._lock:

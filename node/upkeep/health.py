@@ -20,6 +20,7 @@ from sqlalchemy.orm import Session
 from inference.catalogue import Catalogue
 from inference.engine import Engine
 from inference.readers import READERS
+from node.security.terms import Term
 from node.security.tls import Identity, TlsError
 from node.settings import Settings
 from node.upkeep.periodic import PeriodicTask
@@ -33,6 +34,7 @@ from storage.tables import Event, Revision, Study
 LEAST_FREE_BYTES = 5 * 1024**3  # about ten chest CTs: room to finish what is under way
 LEAST_FREE_SHARE = 0.02
 DAYS_TO_RENEW = 14  # a certificate
+SHARE_TO_RENEW = 1 / 12  # of a revocation list's life, where that is less
 
 
 @dataclass(frozen=True)
@@ -190,10 +192,11 @@ def _without_comparison(session: Session, since: datetime) -> int:
 
 
 def check_certificate(name: str, identity: Identity) -> Probe:
-    """Whether a certificate is in force, and for how long."""
+    """Whether a certificate is in force, and for how long; and so what others are trusted by."""
     renew = f"put a new one into {identity.files.certificate}; it is taken up by itself"
     try:
         ends = identity.valid_until()
+        terms = identity.terms()
     except TlsError as error:
         return Probe(name, False, str(error), renew)
     if identity.problem:
@@ -202,7 +205,27 @@ def check_certificate(name: str, identity: Identity) -> Probe:
     found = f"valid until {ends:%Y-%m-%d}"
     if days < DAYS_TO_RENEW:
         return Probe(name, False, f"{found}, in {days} days", renew)
+    for place, term in terms:
+        if trouble := _running_out(term, datetime.now(UTC)):
+            hint = f"put a new one into {place}; it is taken up by itself"
+            return Probe(name, False, f"the {term.kind} of {term.of} in {place} {trouble}", hint)
     return Probe(name, True, found)
+
+
+def _running_out(term: Term, at: datetime) -> str:
+    """What is wrong with a term, or soon will be; empty when nothing is. A list that is made anew each day or
+    week is not told of for most of its life."""
+    refused = "whose certificates rest on it are refused"
+    if at < term.begins:
+        return f"begins on {term.begins:%Y-%m-%d %H:%M} UTC: peers {refused}; is the machine's clock right?"
+    if at >= term.ends:
+        return f"ended on {term.ends:%Y-%m-%d %H:%M} UTC: peers {refused}"
+    notice = timedelta(days=DAYS_TO_RENEW)
+    if term.kind == "revocation list":
+        notice = min(notice, (term.ends - term.begins) * SHARE_TO_RENEW)
+    if term.ends - at < notice:
+        return f"ends on {term.ends:%Y-%m-%d %H:%M} UTC: peers {refused} then"
+    return ""
 
 
 def check_peer(name: str, echo: Callable[[], None]) -> Probe:

@@ -149,6 +149,38 @@ def test_a_certificate_about_to_end_is_a_problem(tmp_path: Path) -> None:
         assert ok or says_how_to_mend(probe)
 
 
+@pytest.mark.parametrize(
+    ("age", "days", "says"),
+    [
+        (8, -1, "ended on"),
+        (6.9, 0.1, "ends on"),
+        (3, 4, ""),  # made anew each week
+        (351, 13, "ends on"),
+        (1, 300, ""),
+        (-1, 20, "is the machine's clock right?"),
+    ],
+)
+def test_a_revocation_list_whose_end_refuses_every_peer_is_a_problem_before(
+    tmp_path: Path, age: float, days: float, says: str
+) -> None:
+    authority = Authority(tmp_path)
+    pair, revoked = authority.issue("node", days=60), authority.revoke(age=age, days=days)
+    files = Files(pair.certificate, pair.private_key, authorities=authority.certificate, revoked=revoked)
+    probe = check_certificate("DICOM certificate", Identity(files))
+    assert (probe.ok, says in probe.detail) == (not says, True)
+    if says:
+        assert f"the revocation list of Hospital CA in {revoked}" in probe.detail
+        assert str(revoked) in probe.hint
+
+
+@pytest.mark.parametrize(("days", "ok"), [(60, True), (13, False), (-1, False)])
+def test_an_authority_about_to_end_is_a_problem(tmp_path: Path, days: float, ok: bool) -> None:
+    pair, other = Authority(tmp_path).issue("node", days=60), Authority(tmp_path, "Vendor CA", days=days)
+    files = Files(pair.certificate, pair.private_key, authorities=other.certificate)
+    probe = check_certificate("DICOM certificate", Identity(files))
+    assert (probe.ok, "trusted certificate of Vendor CA" in probe.detail) == (ok, not ok)
+
+
 def test_files_that_changed_and_do_not_fit_are_a_problem(tmp_path: Path) -> None:
     pair, other = (Authority(tmp_path).issue(name) for name in ("node", "other"))
     identity = Identity(Files(pair.certificate, pair.private_key))
