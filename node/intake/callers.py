@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from node.security.tls import PeerCertificate
 from node.settings.security import AllowedCaller
+from node.wire.listening import plain_address
 
 
 @dataclass(frozen=True)
@@ -95,10 +96,10 @@ def _shows(certificate: PeerCertificate | None, wanted: str) -> bool:
 
 
 def _is_at(address: str, place: str) -> bool:
-    """Whether an address, IPv4 also where it is written as IPv6 (RFC 4291 2.5.5.2), is ``place`` or in it.
-    What is no address is nowhere."""
+    """Whether an address, IPv4 also where either is written as IPv6 (RFC 4291 2.5.5.2), is ``place`` or in
+    it. What is no address is nowhere."""
     try:
-        found, network = ip_address(address), ip_network(place, strict=False)
+        found, network = ip_address(plain_address(address)), ip_network(place, strict=False)
     except ValueError:
         return False
-    return any(form in network for form in (found, getattr(found, "ipv4_mapped", None)) if form)
+    return found in network or (found.version == 4 and ip_address(f"::ffff:{found}") in network)

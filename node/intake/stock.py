@@ -44,6 +44,7 @@ from node.intake.transport import (
 from node.peers.commitment import MalformedReportError, Report, decode_report
 from node.security.tls import Identity, TlsError
 from node.settings import DicomSettings
+from node.wire.listening import plain_address
 from node.wire.pdu import (
     ABORT,
     ASSOCIATE_RQ,
@@ -150,7 +151,7 @@ class StockListener:
         return None if self._server is None else self._hearing.problem(self._listening)
 
     def _arrive(self, request: socket.socket, client_address: Any) -> None:
-        connection = Connection(str(client_address[0]), Wire(request))
+        connection = Connection(plain_address(str(client_address[0])), Wire(request))
         with self._lock:
             self._arriving[_place(client_address)] = connection
         self._door.knock(connection)

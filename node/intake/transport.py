@@ -41,6 +41,7 @@ from node.wire.command import (
     decode_command,
     encode_response,
 )
+from node.wire.listening import listen, plain_address
 from node.wire.negotiation import Kind
 from node.wire.pdu import (
     ABORT,
@@ -99,10 +100,7 @@ class FastListener:
         Raises:
             OSError: the address cannot be listened on.
         """
-        family, _, _, _, address = socket.getaddrinfo(
-            self._settings.host, self._settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-        self._socket = socket.create_server(address[:2], family=family, backlog=256)
+        self._socket = listen(self._settings.host, self._settings.port, backlog=256)
         self._accepting.start()
         return int(self._socket.getsockname()[1])
 
@@ -140,7 +138,7 @@ class FastListener:
     def _take_in(self, connection: socket.socket, address: tuple[Any, ...]) -> None:
         with ExitStack() as undoing:
             undoing.callback(connection.close)
-            association = _Association(self, connection, str(address[0]))
+            association = _Association(self, connection, plain_address(str(address[0])))
             with self._lock:
                 self._associations.add(association)
             undoing.callback(self.ended, association)

@@ -7,6 +7,8 @@ import asyncio
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from node.wire.listening import plain_address
+
 REQUEST_SECONDS = 20.0  # for a whole request, from the connection or the last answer on
 MOST_CONNECTIONS = 500  # at once; a page that follows the node keeps one
 
@@ -18,6 +20,8 @@ class DeadlineProtocol(H11Protocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        if self.client is not None:  # before it is asked whether that is a proxy
+            self.client = plain_address(self.client[0]), self.client[1]
         if len(self.connections) > MOST_CONNECTIONS:
             transport.close()
         else:

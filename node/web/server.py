@@ -14,6 +14,7 @@ from fastapi import FastAPI
 
 from node.security.tls import Identity
 from node.web.deadline import DeadlineProtocol
+from node.wire.listening import listen, plain_address
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +41,7 @@ class WebServer:
         self.host = host
         self.port = port
         self._identity = identity
-        self._proxies = list(proxies)
+        self._proxies = [plain_address(proxy) for proxy in proxies]
         self._server: uvicorn.Server | None = None
         self._thread: threading.Thread | None = None
 
@@ -103,20 +104,13 @@ def _always_current(identity: Identity) -> Callable[..., ssl.SSLContext]:
 
 def _listen(host: str, port: int) -> socket.socket:
     try:
-        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        return listen(host, port, backlog=128)
     except socket.gaierror as error:
         raise WebServerError(
             f"web.host {host!r} is not a known name; use an address of this machine, such as 127.0.0.1"
         ) from error
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind(address)
-        listener.listen(128)
     except OSError as error:
-        listener.close()
         raise WebServerError(_why_not(host, port, error)) from error
-    return listener
 
 
 def _why_not(host: str, port: int, error: OSError) -> str:

@@ -10,6 +10,7 @@ from urllib.parse import urlencode
 from fastapi import HTTPException, Query, Request
 
 from node.web.queries import day, midnight
+from node.wire.listening import plain_address
 from storage.audit import KINDS, AuditFilter, AuditKind
 
 
@@ -65,4 +66,5 @@ def visitor(request: Request) -> str:
 
 
 def address_of(request: Request) -> str:
-    return request.client.host if request.client else ""
+    """Where it comes from, as a believed proxy says where one is between; empty where nobody says."""
+    return plain_address(request.client.host) if request.client else ""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import socket
 import tomllib
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -10,6 +12,8 @@ import pytest
 from node.intake.callers import Caller, how_to_allow, is_allowed
 from node.security.tls import PeerCertificate
 from node.settings.security import AllowedCaller
+from tests.node.intake.conftest import Intake
+from tests.node.intake.raw_sender import ASSOCIATE_AC, ASSOCIATE_RJ, RawSender
 
 
 @pytest.mark.parametrize(
@@ -20,6 +24,8 @@ from node.settings.security import AllowedCaller
         ("10.0.1.5", "10.0.0.0/24", False),
         ("::ffff:10.0.0.5", "10.0.0.0/24", True),
         ("::ffff:10.0.0.5", "::ffff:10.0.0.5", True),
+        ("10.0.0.5", "::ffff:10.0.0.5", True),
+        ("10.0.1.5", "::ffff:10.0.0.0/120", False),
         ("fe80::1%eth0", "fe80::/10", True),
         ("2001:db8::1", "10.0.0.0/24", False),
         ("unknown", "10.0.0.5", False),
@@ -29,6 +35,21 @@ def test_an_address_is_where_it_is_however_it_is_written(address: str, place: st
     allowed = [AllowedCaller(ae_title="CT1", address=place)]
     assert is_allowed(allowed, Caller("CT1", address)) is fits
     assert not is_allowed(allowed, Caller("CT2", address))
+
+
+def test_who_comes_by_ipv4_to_a_node_on_every_address_is_known_by_that(
+    start_intake: Callable[..., Intake], transport: str
+) -> None:
+    if not socket.has_dualstack_ipv6():
+        pytest.skip("this machine has no IPv6")
+    intake = start_intake(transport, host="::", allowed_callers=["CT1@127.0.0.1"])
+    socket.create_connection(("::1", intake.port), 5).close()
+    with RawSender(intake.port) as known, RawSender(intake.port) as stranger:
+        assert known.associate(caller="CT1") == ASSOCIATE_AC
+        assert stranger.associate(caller="CT2") == ASSOCIATE_RJ
+    (refusal,) = intake.refusals()
+    assert (refusal.caller, refusal.address) == ("CT2", "127.0.0.1")
+    assert '"CT2@127.0.0.1"' in refusal.reason
 
 
 def test_what_is_no_address_is_nowhere() -> None:

@@ -134,6 +134,26 @@ def test_only_a_proxy_that_is_named_is_believed(
         assert [entry.address for entry in newest(session, AuditFilter())] == [believed]
 
 
+@pytest.mark.parametrize("proxies", [["127.0.0.1"], ["::ffff:127.0.0.1"]])
+@pytest.mark.parametrize("client", ["10.9.9.9", "::ffff:10.9.9.9"])
+def test_a_page_on_every_address_knows_a_proxy_that_comes_by_ipv4(
+    database: Database, data_dir: Path, proxies: list[str], client: str
+) -> None:
+    if not socket.has_dualstack_ipv6():
+        pytest.skip("this machine has no IPv6")
+    settings = Settings.model_validate({"web": {"login": "always", "names": ["page"]}})
+    server = WebServer(create_app(settings, database, data_dir, lambda: WELL), "::", 0, proxies=proxies)
+    server.start()
+    told = {"X-Forwarded-For": client, "Host": "page"}
+    form = {"name": "anna", "password": "not her password"}
+    for address in ("127.0.0.1", "[::1]"):
+        page = f"http://{address}:{server.port}/login"
+        assert httpx.post(page, data=form, headers=told).status_code == 401
+    server.stop()
+    with database.snapshot() as session:
+        assert [entry.address for entry in newest(session, AuditFilter())] == ["::1", "10.9.9.9"]
+
+
 def test_a_name_that_is_no_address_of_this_machine_is_refused(app: FastAPI) -> None:
     with pytest.raises(WebServerError, match=r"not a known name.*127\.0\.0\.1"):
         WebServer(app, "no such host", 0).start()
