@@ -9,24 +9,29 @@ beside it, since most scanners print it.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from enum import StrEnum
 
 from pydicom import Dataset
-from pydicom.valuerep import DT, TM
 
+from inference.decay import moment, share_left
 from inference.errors import UnreadableSeriesError
+from inference.numbers import number_of
+from inference.tracer import tracer_of
 
-F18_HALF_LIFE_S = 6586.2
-_F18 = frozenset({"77004003", "C-111A1"})
-_HOURS_AT_MOST = 24.0
 _WEIGHT_KG = (1.0, 400.0)
 _HEIGHT_M = (0.4, 2.5)
-_DOSE_BQ = (1e5, 1e11)
+_DOSE_BQ = (5e6, 4e9)  # from a child's on the most sensitive camera to that of 15O-water
 _PHILIPS_SUV, _PHILIPS_ACTIVITY = (0x7053, 0x1000), (0x7053, 0x1009)
-_GE_SCAN_TIME = (0x0009, 0x100D)
+_OF_SERIES = ("Units", "DecayCorrection", "SUVType", "PatientWeight", "TimezoneOffsetFromUTC")
+_OF_INJECTION = (
+    "RadionuclideTotalDose",
+    "RadionuclideHalfLife",
+    "RadiopharmaceuticalStartTime",
+    "RadiopharmaceuticalStartDateTime",
+)
 
 
 class Normalisation(StrEnum):
@@ -46,17 +51,19 @@ class SuvScale:
     notes: tuple[str, ...] = ()
 
 
-def suv_scale(header: Dataset) -> SuvScale:
-    """The factors of a PET series, from the header of any of its images.
+def suv_scale(headers: Sequence[Dataset]) -> SuvScale:
+    """The factors of a PET series, from the headers of all its images, in any order.
 
     Raises:
         UnreadableSeriesError: no SUV can be had; says what is missing and who can mend it.
     """
-    if "ATTN" not in _values(header, "CorrectedImage"):
+    if not all("ATTN" in _values(header, "CorrectedImage") for header in headers):
         raise UnreadableSeriesError(
             "The PET is not corrected for attenuation, so its values are no activity; send the "
             "corrected series."
         )
+    _check_agreement(headers)
+    header = min(headers, key=_began)
     units = str(header.get("Units") or "")
     if units == "GML":
         return _already_suv(header)
@@ -72,6 +79,50 @@ def suv_scale(header: Dataset) -> SuvScale:
             "Philips one with its factors (7053,1000) or (7053,1009)."
         )
     return _from_activity(header)
+
+
+def _check_agreement(headers: Sequence[Dataset]) -> None:
+    """One factor serves a series only where its images agree on all that it is made of.
+
+    Raises:
+        UnreadableSeriesError: they do not, or they were acquired at several times and each is left as it
+            had decayed by then.
+    """
+    injections = [header.get("RadiopharmaceuticalInformationSequence") or () for header in headers]
+    if any(len(items) > 1 for items in injections):
+        raise UnreadableSeriesError(
+            "The PET names several injections, so the dose that it shows is not known; send a series of one."
+        )
+    said = {keyword: {_said(header, keyword) for header in headers} for keyword in _OF_SERIES}
+    for keyword in _OF_INJECTION:
+        said[keyword] = {_said(items[0], keyword) if items else "" for items in injections}
+    for tag in (_PHILIPS_SUV, _PHILIPS_ACTIVITY):
+        said["the factor ({:04x},{:04x})".format(*tag)] = {str(_private(h, tag) or "") for h in headers}
+    for what, values in said.items():
+        if len(values) > 1:
+            told = ", ".join(value or "none" for value in sorted(values)[:3])
+            raise UnreadableSeriesError(
+                f"The images of the PET differ in {what} ({told}), so they have no common SUV; send each "
+                "acquisition as a series of its own."
+            )
+    beds = {str(header.get("AcquisitionTime") or "") for header in headers}
+    if len(beds) > 1 and said["DecayCorrection"] == {"NONE"}:
+        raise UnreadableSeriesError(
+            f"The PET is not corrected for decay and was acquired at {len(beds)} times, so its slices "
+            "have no common SUV; send the series that is decay corrected."
+        )
+
+
+def _said(header: Dataset, keyword: str) -> str:
+    """The same for the same number, however it is written."""
+    number = None if keyword.endswith("Time") else number_of(header, keyword)
+    return str(header.get(keyword) or "").strip() if number is None else f"{number:g}"
+
+
+def _began(header: Dataset) -> tuple[datetime, float]:
+    """Orders images by their acquisition; one without its time comes last."""
+    reference = number_of(header, "FrameReferenceTime")
+    return moment(header, "Acquisition") or datetime.max, math.inf if reference is None else reference
 
 
 def lean_body_mass_james(weight_kg: float, height_m: float, sex: str) -> float:
@@ -90,7 +141,7 @@ def _from_activity(header: Dataset) -> SuvScale:
     """From Bq/ml: weight in g over the dose that was left when the scan's decay correction refers to."""
     notes: list[str] = []
     injected = _injection(header)
-    dose = _number(injected, "RadionuclideTotalDose")
+    dose = number_of(injected, "RadionuclideTotalDose")
     low, high = _DOSE_BQ
     if dose is None or not low <= dose <= high:
         given = "is missing" if not dose else f"is {dose:g} Bq, which cannot be true (it is given in Bq)"
@@ -98,106 +149,8 @@ def _from_activity(header: Dataset) -> SuvScale:
             f"RadionuclideTotalDose {given}: there is no SUV without the injected dose; send the series "
             "again with it."
         )
-    left = dose * _share_left(header, injected, notes)
+    left = dose * share_left(header, injected, tracer_of(header).nuclide, notes)
     return SuvScale(_normalised(header, 1000 * _weight(header) / left), tuple(notes))
-
-
-def _share_left(header: Dataset, injected: Dataset, notes: list[str]) -> float:
-    """The part of the dose that had not decayed at the time the pixel values refer to."""
-    correction = str(header.get("DecayCorrection") or "")
-    if correction == "ADMIN":
-        return 1.0
-    half_life = _half_life(injected, notes)
-    if correction == "START":
-        scan = _scan_start(header, half_life)
-    elif correction == "NONE":
-        scan = _middle_of_frame(header, half_life)
-    else:
-        raise UnreadableSeriesError(
-            f"DecayCorrection is {correction!r}, not START, ADMIN or NONE: nothing says which time the PET's "
-            "values refer to; send the series again with it."
-        )
-    seconds = (scan - _injected_at(injected, scan, notes)).total_seconds()
-    return float(0.5 ** (seconds / half_life))
-
-
-def _scan_start(header: Dataset, half_life: float) -> datetime:
-    """What decay is corrected to: the start of the series, unless that was stamped later than its images."""
-    acquired = _moment(header, "Acquisition")
-    series = _moment(header, "Series")
-    if series is not None and (acquired is None or series <= acquired):
-        return series
-    own = header[_GE_SCAN_TIME].value if _GE_SCAN_TIME in header else None
-    if own and acquired is not None:
-        of_day = _time_of(str(own)[8:])
-        if (
-            of_day is not None
-            and (at := acquired.replace(hour=0, minute=0, second=0, microsecond=0) + of_day) <= acquired
-        ):
-            return at
-    if acquired is None:
-        raise UnreadableSeriesError(
-            "The PET has neither a usable series time nor an acquisition time, so the decay since injection "
-            "is not known; send the series again with them."
-        )
-    reference = _number(header, "FrameReferenceTime")
-    if reference is None:
-        return acquired
-    return acquired + timedelta(seconds=_mean_time(header, half_life) - reference / 1000)
-
-
-def _middle_of_frame(header: Dataset, half_life: float) -> datetime:
-    acquired = _moment(header, "Acquisition")
-    if acquired is None:
-        raise UnreadableSeriesError(
-            "The PET is not corrected for decay and has no acquisition time, so it cannot be; send the "
-            "series again with AcquisitionDate and AcquisitionTime."
-        )
-    return acquired + timedelta(seconds=_mean_time(header, half_life))
-
-
-def _mean_time(header: Dataset, half_life: float) -> float:
-    """Seconds into a frame at which its activity equals its average (QIBA FDG-PET/CT, appendix G)."""
-    decay = math.log(2) / half_life * (_number(header, "ActualFrameDuration") or 0.0) / 1000
-    return 0.0 if decay <= 0 else math.log(decay / (1 - math.exp(-decay))) * half_life / math.log(2)
-
-
-def _injected_at(injected: Dataset, scan: datetime, notes: list[str]) -> datetime:
-    """When the dose was given. The date is believed where it lies within a day before the scan; a time of day
-    alone is the last such before the scan, which may be on the day before."""
-    most = timedelta(hours=_HOURS_AT_MOST)
-    stated = injected.get("RadiopharmaceuticalStartDateTime")
-    if stated:
-        at = DT(str(stated)).replace(tzinfo=None)
-        if timedelta(0) <= scan - at < most:
-            return datetime(at.year, at.month, at.day, at.hour, at.minute, at.second, at.microsecond)
-    of_day = _time_of(str(injected.get("RadiopharmaceuticalStartTime") or "") or str(stated or "")[8:14])
-    if of_day is None:
-        raise UnreadableSeriesError(
-            "The time of injection is missing (RadiopharmaceuticalStartDateTime or ...StartTime): the decay "
-            "until the scan is not known; send the series again with it."
-        )
-    if stated:
-        notes.append("The date of injection does not fit the scan; its time of day was taken.")
-    given = scan.replace(hour=0, minute=0, second=0, microsecond=0) + of_day
-    if given > scan:
-        given -= timedelta(days=1)
-        notes.append("The dose was given on the day before the scan, past midnight.")
-    return given
-
-
-def _half_life(injected: Dataset, notes: list[str]) -> float:
-    given = _number(injected, "RadionuclideHalfLife")
-    if given and given > 0:
-        return given
-    codes = injected.get("RadionuclideCodeSequence") or []
-    if any(str(item.get("CodeValue")) in _F18 for item in codes):
-        notes.append("The half-life is missing; that of 18F was taken.")
-        return F18_HALF_LIFE_S
-    raise UnreadableSeriesError(
-        "RadionuclideHalfLife is missing, so the decay since injection is not known; send the series "
-        "again with it."
-    )
 
 
 def _already_suv(header: Dataset) -> SuvScale:
@@ -225,7 +178,7 @@ def _already_suv(header: Dataset) -> SuvScale:
 
 def _normalised(header: Dataset, by_weight: float) -> dict[Normalisation, float]:
     factors = {Normalisation.BODY_WEIGHT: by_weight}
-    weight, height = _number(header, "PatientWeight"), _height(header)
+    weight, height = number_of(header, "PatientWeight"), _height(header)
     low, high = _WEIGHT_KG
     if weight is not None and low <= weight <= high and height is not None:
         sex = str(header.PatientSex)
@@ -237,7 +190,7 @@ def _normalised(header: Dataset, by_weight: float) -> dict[Normalisation, float]
 
 def _weight(header: Dataset) -> float:
     """kg."""
-    weight = _number(header, "PatientWeight")
+    weight = number_of(header, "PatientWeight")
     low, high = _WEIGHT_KG
     if weight is None or not low <= weight <= high:
         given = "is missing" if not weight else f"is {weight:g} kg, which cannot be true"
@@ -250,7 +203,7 @@ def _weight(header: Dataset) -> float:
 
 def _height(header: Dataset) -> float | None:
     """m; None where it or the sex is not known."""
-    height = _number(header, "PatientSize")
+    height = number_of(header, "PatientSize")
     low, high = _HEIGHT_M
     known = height is not None and low <= height <= high and header.get("PatientSex") in ("M", "F")
     return height if known else None
@@ -267,26 +220,6 @@ def _injection(header: Dataset) -> Dataset:
     return first
 
 
-def _moment(header: Dataset, prefix: str) -> datetime | None:
-    """``prefix`` Date and Time together; without the date that of the series or study is taken."""
-    of_day = _time_of(str(header.get(f"{prefix}Time") or ""))
-    dates = (header.get(f"{prefix}Date"), header.get("SeriesDate"), header.get("StudyDate"))
-    date = next((str(d) for d in dates if d), "")
-    if of_day is None or len(date) != 8 or not date.isdigit():
-        return None
-    return datetime.strptime(date, "%Y%m%d") + of_day
-
-
-def _time_of(text: str) -> timedelta | None:
-    try:
-        at = TM(text) if text else None
-    except ValueError:
-        return None
-    if at is None:
-        return None
-    return timedelta(hours=at.hour, minutes=at.minute, seconds=at.second, microseconds=at.microsecond)
-
-
 def _private(header: Dataset, tag: tuple[int, int]) -> float | None:
     """A Philips factor above 0; None where it is absent or 0, as an export may leave it."""
     try:
@@ -294,15 +227,6 @@ def _private(header: Dataset, tag: tuple[int, int]) -> float | None:
     except (TypeError, ValueError):
         return None
     return value if math.isfinite(value) and value > 0 else None
-
-
-def _number(header: Dataset, keyword: str) -> float | None:
-    value = header.get(keyword)
-    try:
-        number = float(value) if value not in (None, "") else None
-    except (TypeError, ValueError):
-        return None
-    return number if number is None or math.isfinite(number) else None
 
 
 def _values(header: Dataset, keyword: str) -> Iterable[str]:

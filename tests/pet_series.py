@@ -45,6 +45,7 @@ def write_pet_series(
         image.PatientWeight, image.PatientSize, image.PatientSex = "80", "1.8", "M"
         injected = Dataset()
         injected.RadiopharmaceuticalStartTime = "090000"
+        injected.Radiopharmaceutical = "FDG"
         injected.RadionuclideTotalDose, injected.RadionuclideHalfLife = "400000000", "6600"
         image.RadiopharmaceuticalInformationSequence = [injected]
         image.save_as(path)

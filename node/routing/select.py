@@ -51,8 +51,8 @@ def select(
     """The best series of a study for each reader, and a reason for every series left.
 
     The first route of a reader that matches a series counts. Where several series match, the better is, in
-    this order: readable, original, axial, of wide coverage, attenuation-corrected, thin, of the kernel the
-    reader prefers, a frontal view for presentation, of more images.
+    this order: readable, original, axial, of FDG, of wide coverage, attenuation-corrected, thin, of the
+    kernel the reader prefers, a frontal view for presentation, of more images.
 
     Args:
         available: the readers whose models are installed.
@@ -105,14 +105,11 @@ def _best(
     if best.problem:
         return [Choice(best.series_uid, reader, True, f"{reason}; {best.problem}", route.priority), *choices]
     companion = None
-    if best.modality == "PT" and not _is_corrected(best):
-        reason = "no SUV can come of it: not corrected for attenuation, or in no unit of activity"
-        return [Choice(best.series_uid, reader, False, reason, route.priority), *choices]
     if best.modality == "PT":
         companion = _ct_beside(best, study)
-        if companion is None:
-            reason = f"there is no readable CT in the frame of reference of this PET, which {reader} needs"
-            return [Choice(best.series_uid, reader, False, reason, route.priority), *choices]
+        unread = _not_read(best, companion, reader)
+        if companion is None or unread:
+            return [Choice(best.series_uid, reader, False, unread, route.priority), *choices]
         reason += f"; with the CT acquired beside it, {companion.title!r}: {_words(companion)}"
     elif best.modality == "CT" and any(one.modality == "PT" for one in study):
         reason += "; the CT of a PET/CT study"
@@ -124,6 +121,17 @@ def _names_other_part(one: SeriesDescription) -> bool:
     """Whether it names a part of the body, and neither that nor its description is the chest."""
     part = one.tag("BodyPartExamined")
     return bool(part) and not _CHEST.search(f"{part} {one.description}")
+
+
+def _not_read(pet: SeriesDescription, ct: SeriesDescription | None, reader: str) -> str:
+    """Why no PET reader should read it; empty where it may. ``ct``: the one beside it."""
+    if pet.other_tracer:
+        return f"its tracer is {pet.other_tracer}, not FDG, which alone {reader} knows"
+    if not _is_corrected(pet):
+        return "no SUV can come of it: not corrected for attenuation, or in no unit of activity"
+    if ct is None:
+        return f"there is no readable CT in the frame of reference of this PET, which {reader} needs"
+    return ""
 
 
 def _is_corrected(pet: SeriesDescription) -> bool:
@@ -138,6 +146,7 @@ def _ct_beside(pet: SeriesDescription, study: Sequence[SeriesDescription]) -> Se
         one
         for one in study
         if one.modality == "CT"
+        and frame
         and one.tag("FrameOfReferenceUID") == frame
         and not (_unfit(one) or one.problem)
     ]
@@ -204,6 +213,10 @@ def _criteria(reader: str, candidates: Sequence[SeriesDescription]) -> tuple[_Cr
         _Criterion(
             lambda one: reader in _CHEST_READERS and _names_other_part(one),
             lambda best, one: "of another part of the body; a series of the chest was preferred",
+        ),
+        _Criterion(
+            lambda one: bool(one.other_tracer),
+            lambda best, one: f"its tracer is {one.other_tracer}; a PET of FDG was preferred",
         ),
         _Criterion(
             lambda one: one.coverage_mm < _WIDE * widest,

@@ -16,6 +16,7 @@ from inference.errors import NotInHounsfieldError
 from inference.geometry import Stack, repeated, stack
 from inference.header import Slice, read_slices
 from inference.picture import view_of
+from inference.tracer import tracer_of
 from inference.volume import UnreadableSeriesError
 from node.settings.matching import Tags
 from storage.files import is_of_file
@@ -37,6 +38,7 @@ class SeriesDescription:
         distance between slices; from the first slice to the last.
     problem: why CT or PET cannot be assembled, in one sentence; else empty.
     unit: of the values of a CT that is not in HU, as its header calls it; else empty.
+    other_tracer: of a PET that is known not to be of FDG, as its header calls it; else empty.
     not_frontal: why radiographs show no frontal view, in a clause; else empty.
     """
 
@@ -48,6 +50,7 @@ class SeriesDescription:
     coverage_mm: float = 0.0
     problem: str = ""
     unit: str = ""
+    other_tracer: str = ""
     not_frontal: str = ""
 
     def tag(self, keyword: str) -> str:
@@ -120,6 +123,7 @@ def describe(series_uid: str, paths: Sequence[Path]) -> SeriesDescription:
         images = len(slices) or len(paths)
         return SeriesDescription(series_uid, tags_of(header), images, problem=str(error), unit=unit)
     typical = next(item for item in stacked.slices if item is not None)
+    tracer = tracer_of(header)
     normal = np.abs(np.cross(typical.orientation[:3], typical.orientation[3:]))
     step = stacked.affine[:3, 0] @ np.cross(typical.orientation[:3], typical.orientation[3:])
     return SeriesDescription(
@@ -129,6 +133,7 @@ def describe(series_uid: str, paths: Sequence[Path]) -> SeriesDescription:
         plane=AXES[int(normal.argmax())] if normal.max() > STRAIGHT else "oblique",
         spacing_mm=float(step),
         coverage_mm=float(step) * (len(stacked.slices) - 1),
+        other_tracer=tracer.name if tracer.is_fdg is False else "",
     )
 
 

@@ -39,6 +39,17 @@ def header() -> Dataset:
     return d
 
 
+def coded(keyword: str, value: str) -> Change:
+    """A code of the injection."""
+
+    def change(d: Dataset) -> None:
+        code = Dataset()
+        code.CodeValue = value
+        setattr(d.RadiopharmaceuticalInformationSequence[0], keyword, [code])
+
+    return change
+
+
 def changed(**values: object) -> Change:
     """Attributes of the image set, or where None deleted."""
 
@@ -91,8 +102,29 @@ WORKED_OUT: dict[str, tuple[Change, float]] = {
         injected(RadiopharmaceuticalStartTime=None, RadiopharmaceuticalStartDateTime="20240115090000"),
         4e-4,
     ),
-    "a date of injection moved by de-identification: its time of day counts": (
-        injected(RadiopharmaceuticalStartDateTime="19990101090000"),
+    "the moment of injection in the time zone of elsewhere": (
+        both(
+            injected(
+                RadiopharmaceuticalStartTime=None, RadiopharmaceuticalStartDateTime="20240115080000+0000"
+            ),
+            changed(TimezoneOffsetFromUTC="+0100"),
+        ),
+        4e-4,
+    ),
+    "the moment of injection in a time zone, and the same by the scanner's clock": (
+        injected(RadiopharmaceuticalStartDateTime="20240115090000+0100"),
+        4e-4,
+    ),
+    "a date of injection without a time: the time of day counts": (
+        injected(RadiopharmaceuticalStartDateTime="20240115"),
+        4e-4,
+    ),
+    "a dynamic PET begun 110 s before the injection": (
+        both(injected(RadiopharmaceuticalStartTime="105150"), changed(SeriesType=["DYNAMIC", "IMAGE"])),
+        2e-4 * 0.5 ** (1 / 60),
+    ),
+    "a late frame of a scan that began long before": (
+        changed(AcquisitionTime="115000", FrameReferenceTime="3600000"),
         4e-4,
     ),
     "injected before midnight, scanned after": (
@@ -104,7 +136,7 @@ WORKED_OUT: dict[str, tuple[Change, float]] = {
     ),
     "injected before midnight, with dates": (
         both(
-            injected(RadiopharmaceuticalStartDateTime="20240114231000"),
+            injected(RadiopharmaceuticalStartTime=None, RadiopharmaceuticalStartDateTime="20240114231000"),
             changed(SeriesTime="010000", AcquisitionTime="010000"),
         ),
         4e-4,
@@ -122,14 +154,7 @@ WORKED_OUT: dict[str, tuple[Change, float]] = {
         4e-4,
     ),
     "18F without its half-life": (
-        both(
-            injected(RadionuclideHalfLife=None, RadionuclideCodeSequence=[Dataset()]),
-            lambda d: setattr(
-                d.RadiopharmaceuticalInformationSequence[0].RadionuclideCodeSequence[0],
-                "CodeValue",
-                "C-111A1",
-            ),
-        ),
+        both(injected(RadionuclideHalfLife=None), coded("RadionuclideCodeSequence", "C-111A1")),
         2e-4 * 2 ** (6600 / 6586.2),
     ),
     "GML is SUV already": (changed(Units="GML"), 1.0),
@@ -148,7 +173,7 @@ def test_the_factor_to_suv_is_the_one_worked_out_by_hand(case: str) -> None:
     change, expected = WORKED_OUT[case]
     d = header()
     change(d)
-    assert suv_scale(d).factors[WEIGHT] == pytest.approx(expected, rel=1e-5)
+    assert suv_scale([d]).factors[WEIGHT] == pytest.approx(expected, rel=1e-5)
 
 
 REFUSED: dict[str, tuple[Change, str]] = {
@@ -160,6 +185,49 @@ REFUSED: dict[str, tuple[Change, str]] = {
     "all of the injection": (
         changed(RadiopharmaceuticalInformationSequence=None),
         "nothing of the radiopharmaceutical",
+    ),
+    "dose in kBq": (injected(RadionuclideTotalDose="400000"), "400000 Bq, which cannot be true"),
+    "two injections": (
+        lambda d: d.RadiopharmaceuticalInformationSequence.append(Dataset()),
+        "names several injections",
+    ),
+    "half-life in minutes": (injected(RadionuclideHalfLife="109.77"), "no nuclide of PET has that"),
+    "half-life of another nuclide than the one named": (
+        both(injected(RadionuclideHalfLife="4062.6"), coded("RadionuclideCodeSequence", "77004003")),
+        "RadionuclideHalfLife is 4062.6 s, but 18F has 6586.2 s",
+    ),
+    "injected 3 s after the scan began": (
+        injected(RadiopharmaceuticalStartTime="105003"),
+        "2024-01-15 at 10:50:03 by its header, 3 s after the PET",
+    ),
+    "injected an hour after the scan, by its date": (
+        injected(RadiopharmaceuticalStartTime=None, RadiopharmaceuticalStartDateTime="20240115115000"),
+        "60 min after the PET",
+    ),
+    "injected long after a dynamic scan began": (
+        both(injected(RadiopharmaceuticalStartTime="105600"), changed(SeriesType=["DYNAMIC", "IMAGE"])),
+        "23.9 h before the PET",
+    ),
+    "injected the day before, by its date": (
+        injected(RadiopharmaceuticalStartTime=None, RadiopharmaceuticalStartDateTime="20240114090000"),
+        "25.8 h before the PET",
+    ),
+    "injected 7 h before": (injected(RadiopharmaceuticalStartTime="035000"), "7.0 h before the PET"),
+    "two times of injection": (
+        injected(RadiopharmaceuticalStartDateTime="20240115100000"),
+        "at 10:00:00 by RadiopharmaceuticalStartDateTime and at 09:00:00",
+    ),
+    "a time zone beside none": (
+        injected(RadiopharmaceuticalStartTime=None, RadiopharmaceuticalStartDateTime="20240115080000+0000"),
+        r"time zone \+0000 and the PET's times in one that is not given",
+    ),
+    "a nuclide of days without the date of injection": (
+        injected(RadionuclideHalfLife="282240"),
+        "the PET may be taken days after it",
+    ),
+    "a series begun before its images, which say they are its first": (
+        changed(SeriesTime="094800", FrameReferenceTime="0"),
+        "began at 09:48:00 by its SeriesTime and at 10:50:00 by AcquisitionTime",
     ),
     "time of injection": (injected(RadiopharmaceuticalStartTime=None), "time of injection is missing"),
     "half-life": (injected(RadionuclideHalfLife=None), "RadionuclideHalfLife is missing"),
@@ -180,7 +248,48 @@ def test_what_cannot_become_suv_is_refused_with_what_is_missing(case: str) -> No
     d = header()
     change(d)
     with pytest.raises(UnreadableSeriesError, match=words):
-        suv_scale(d)
+        suv_scale([d])
+
+
+def test_the_scale_is_that_of_the_earliest_image_whichever_file_comes_first() -> None:
+    early, late = header(), header()
+    changed(SeriesTime="105500", AcquisitionTime="105000", FrameReferenceTime="0")(early)
+    changed(SeriesTime="105500", AcquisitionTime="111000", FrameReferenceTime="1200000")(late)
+    for order in ([early, late], [late, early]):
+        assert suv_scale(order).factors[WEIGHT] == pytest.approx(4e-4, rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("change", "what"),
+    [
+        (changed(Units="GML"), "Units"),
+        (changed(DecayCorrection="ADMIN"), "DecayCorrection"),
+        (changed(PatientWeight="81"), "PatientWeight"),
+        (injected(RadionuclideTotalDose="200000000"), "RadionuclideTotalDose"),
+        (injected(RadiopharmaceuticalStartTime="093000"), "RadiopharmaceuticalStartTime"),
+        (changed(RadiopharmaceuticalInformationSequence=None), "RadionuclideTotalDose"),
+        (lambda d: d.add_new((0x7053, 0x1000), "DS", "0.5"), r"the factor \(7053,1000\)"),
+    ],
+)
+def test_images_that_differ_in_what_suv_is_made_of_are_refused(change: Change, what: str) -> None:
+    one, other = header(), header()
+    change(other)
+    with pytest.raises(UnreadableSeriesError, match=f"differ in {what} "):
+        suv_scale([one, other])
+
+
+def test_the_same_number_written_otherwise_is_no_difference() -> None:
+    one, other = header(), header()
+    injected(RadionuclideTotalDose="4e8")(other)
+    assert suv_scale([one, other]).factors[WEIGHT] == pytest.approx(4e-4, rel=1e-5)
+
+
+def test_beds_that_are_not_corrected_for_decay_have_no_common_suv() -> None:
+    one, other = header(), header()
+    changed(DecayCorrection="NONE")(one)
+    changed(DecayCorrection="NONE", AcquisitionTime="105500")(other)
+    with pytest.raises(UnreadableSeriesError, match="acquired at 2 times"):
+        suv_scale([one, other])
 
 
 def test_lean_body_mass_is_that_of_the_papers() -> None:
@@ -195,20 +304,28 @@ def test_lean_body_mass_is_that_of_the_papers() -> None:
 def test_without_height_or_sex_there_is_suv_of_body_weight_alone(missing: dict[str, object]) -> None:
     d = header()
     changed(**missing)(d)
-    assert list(suv_scale(d).factors) == [WEIGHT]
+    assert list(suv_scale([d]).factors) == [WEIGHT]
 
 
 def test_an_assumption_is_told() -> None:
     d = header()
     injected(RadiopharmaceuticalStartTime="231000")(d)
     changed(SeriesTime="010000", AcquisitionTime="010000")(d)
-    assert "day before" in " ".join(suv_scale(d).notes)
+    assert "day before" in " ".join(suv_scale([d]).notes)
+
+
+def test_a_pet_too_soon_after_the_injection_is_told() -> None:
+    d = header()
+    injected(RadiopharmaceuticalStartTime="104700")(d)
+    assert suv_scale([d]).notes == (
+        "The PET began 3 min after the injection by its header, sooner than is usual.",
+    )
 
 
 def test_the_factors_are_those_of_a_real_value_map_of_the_same_scan(shared_data: Path) -> None:
     study = shared_data / "petct_acrin_nsclc"
     pet = pydicom.dcmread(next(iter(sorted((study / "PT_1_081015").iterdir()))), stop_before_pixels=True)
-    scale = suv_scale(copy.deepcopy(pet))
+    scale = suv_scale([copy.deepcopy(pet)])
     slopes = dict(_mapped(study / "RWV_1000_318261"))
     np.testing.assert_allclose(scale.factors[WEIGHT], slopes["{SUVbw}g/ml"], rtol=1e-5)
     np.testing.assert_allclose(scale.factors[JAMES], slopes["{SUVlbm}g/ml"], rtol=1e-5)

@@ -110,6 +110,7 @@ def hot_spots_card(
             "to it.",
             "What is less than 2.2 SUV after 6 mm of smoothing, or less than half as hot again as what lies "
             "round it, is not looked at: small lesions of low uptake are missed.",
-            "FDG only; other tracers have another physiology.",
+            "FDG only: other tracers have another physiology. A PET that names one is not read; where it "
+            "names none, the reading says that FDG was assumed.",
         ],
     }

@@ -115,3 +115,14 @@ def test_an_uncorrected_pet_is_left_alone(phantom: PetCtPhantom, tmp_path: Path)
     described = describe("1.2.3", paths)
     (choice,) = select([described], DEFAULT_ROUTES, ["pet-ct"])
     assert not choice.chosen and "attenuation" in choice.reason
+
+
+def test_a_pet_of_another_tracer_is_left_alone(phantom: PetCtPhantom, tmp_path: Path) -> None:
+    series = Series(number=5, description="PET AC", body_part="")
+    paths = write_pet_series(tmp_path, phantom.pet, phantom.pet_affine, STUDY, series)
+    for path in paths:
+        image = pydicom.dcmread(path)
+        image.RadiopharmaceuticalInformationSequence[0].Radiopharmaceutical = "F-18 PSMA-1007"
+        image.save_as(path)
+    (choice,) = select([describe("1.2.3", paths)], DEFAULT_ROUTES, ["pet-ct"])
+    assert not choice.chosen and "its tracer is F-18 PSMA-1007, not FDG" in choice.reason

@@ -227,6 +227,21 @@ def test_a_pet_without_its_ct_is_left() -> None:
     assert "there is no readable CT in the frame of reference of this PET" in reason(choices, "1")
 
 
+def test_a_pet_and_a_ct_without_any_frame_of_reference_do_not_lie_in_the_same() -> None:
+    study = [pet("1", FrameOfReferenceUID=""), ct("2", FrameOfReferenceUID="")]
+    choices = select(study, DEFAULT_ROUTES, ("pet-ct",))
+    assert "there is no readable CT in the frame of reference of this PET" in reason(choices, "1")
+
+
+def test_a_pet_of_another_tracer_is_left_with_its_name() -> None:
+    psma, fdg = replace(pet("1", images=300), other_tracer="Ga-68 PSMA-11"), pet("3")
+    choices = select([psma, ct("2")], DEFAULT_ROUTES, ("pet-ct",))
+    assert reason(choices, "1") == "its tracer is Ga-68 PSMA-11, not FDG, which alone pet-ct knows"
+    choices = select([psma, ct("2"), fdg], DEFAULT_ROUTES, ("pet-ct",))
+    assert chosen(choices) == {"pet-ct": "3"}
+    assert reason(choices, "1") == "its tracer is Ga-68 PSMA-11; a PET of FDG was preferred"
+
+
 def test_a_frontal_chest_xray_is_preferred() -> None:
     study = [
         picture("1", "DX", ViewPosition="LL"),
