@@ -134,7 +134,9 @@ class Node:
             completion.task.wake()
             outbox.wake()
 
-        page = create_app(settings, database, archive.root, health, settle, wake)
+        page = create_app(
+            settings, database, archive.root, health, settle, wake, entered=lambda: receiver.entered
+        )
         web = WebServer(page, settings.web.host, settings.web.port, page_identity, settings.web.proxies)
 
         with database.session() as session:

@@ -1,4 +1,4 @@
-"""The sums that monitoring asks for: how many images came in, and how long results took."""
+"""What monitoring asks for: how many images came in, and how long results took."""
 
 from __future__ import annotations
 
@@ -13,7 +13,15 @@ from sqlalchemy.orm import Session
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import GenericFunction
 
-from storage.tables import Instance, Refusal, Revision, Study
+from storage.tables import Revision, Study
+
+
+@dataclass(frozen=True)
+class Entered:
+    """How many rows a node has made since it started, whether or not they are still there."""
+
+    images: int = 0
+    refusals: int = 0
 
 
 @dataclass(frozen=True)
@@ -46,14 +54,6 @@ def turnaround(session: Session, bounds: Sequence[float]) -> Turnaround:
         select(func.count(), func.coalesce(func.sum(each.c.seconds), 0.0), *within).select_from(each)
     ).one()
     return Turnaround(tuple(int(n) for n in row[2:]), int(row[0]), float(row[1]))
-
-
-def count_images(session: Session) -> int:
-    return session.scalar(select(func.count()).select_from(Instance)) or 0
-
-
-def count_refusals(session: Session) -> int:
-    return session.scalar(select(func.count()).select_from(Refusal)) or 0
 
 
 def last_image_at(session: Session) -> datetime | None:

@@ -24,6 +24,7 @@ from storage.archive import Archive
 from storage.audit import AuditEntry
 from storage.database import Database, now
 from storage.errors import said
+from storage.figures import Entered
 from storage.intake import NO_STATUS, Misfit, Received, Refused, is_recorded, note_refusals, owners, record
 from storage.resends import Lines, Resent, note_resends
 
@@ -89,6 +90,8 @@ class Ledger:
         self._held_until = 0.0
         self._away: str | None = None  # what keeps the database from being written
         self._stuck: str | None = None  # what keeps files from being moved or removed
+        self.entered = Entered()
+        """What was written since the start."""
 
     @property
     def problem(self) -> str | None:
@@ -262,6 +265,7 @@ class Ledger:
                 {misfit.received.uid for misfit in misfits},
             )
         fitting = set(images) - {misfit.received for misfit in misfits}
+        self._count(len(fitting), len(refused))
         self._belongings.learn(held, {image.uid: image.study_uid for image in fitting})
         self._resends = resends
         for entry in entries:
@@ -310,6 +314,10 @@ class Ledger:
             return
         with self._database.session() as session:
             note_refusals(session, [note])
+        self._count(0, 1)
+
+    def _count(self, images: int, refusals: int) -> None:
+        self.entered = Entered(self.entered.images + images, self.entered.refusals + refusals)
 
 
 def _named(item: Item) -> str:

@@ -26,6 +26,7 @@ from node.security.tls import Identity
 from node.settings import DicomSettings
 from storage.archive import Archive, ArchiveError
 from storage.database import Database
+from storage.figures import Entered
 
 log = logging.getLogger(__name__)
 
@@ -121,6 +122,11 @@ class Receiver:
         arrival = self._acceptance.begin(replace(announced, fetched=True))
         arrival.write(data_set)
         return arrival.finish().status
+
+    @property
+    def entered(self) -> Entered:
+        """How many images and refusals have got their rows since the start."""
+        return self._ledger.entered
 
     @property
     def problem(self) -> str | None:

@@ -23,6 +23,7 @@ from node.web.gate import LoginGate
 from node.web.metrics import metrics_registry
 from node.web.waiting import WaitingRoom
 from storage.database import Database
+from storage.figures import Entered
 
 log = logging.getLogger(__name__)
 
@@ -37,6 +38,7 @@ def create_app(
     settle: Callable[[], object] = lambda: None,
     wake: Callable[[], object] = lambda: None,
     waiting_room: WaitingRoom | None = None,
+    entered: Callable[[], Entered] = Entered,
 ) -> FastAPI:
     """The status page of a node.
 
@@ -45,6 +47,7 @@ def create_app(
     settle: waits until what was received has its rows.
     wake: has what a person asked for begun at once.
     waiting_room: holds back the answer to who tries more logins than are looked at.
+    entered: what the node has taken in and refused since it started.
     """
 
     @asynccontextmanager
@@ -64,7 +67,7 @@ def create_app(
     node = Context(settings, database, data_dir, probes, settle, wake, waiting_room or WaitingRoom())
     app.state.context = node
     app.state.stopping = node.stopping
-    app.state.metrics = metrics_registry(database, node.data_dir)
+    app.state.metrics = metrics_registry(database, node.data_dir, entered)
     app.include_router(pages.router)
     app.include_router(api.router)
     app.mount("/static", StaticFiles(directory=STATIC))

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from storage.database import Database, now
-from storage.figures import count_images, count_refusals, last_image_at, turnaround
+from storage.figures import last_image_at, turnaround
 from tests.node.web import rows
 
 
@@ -41,12 +41,4 @@ def test_a_late_image_does_not_shorten_the_turnaround_before_it(database: Databa
 def test_an_empty_node_has_figures_of_nothing(database: Database) -> None:
     with database.snapshot() as session:
         assert turnaround(session, (30,)).at_most == (0,)
-        assert (count_images(session), count_refusals(session), last_image_at(session)) == (0, 0, None)
-
-
-def test_images_and_refusals_are_counted(database: Database) -> None:
-    with database.session() as session:
-        rows.add_study(session, images=5)
-        rows.add_refusal(session)
-    with database.snapshot() as session:
-        assert (count_images(session), count_refusals(session)) == (5, 1)
+        assert last_image_at(session) is None

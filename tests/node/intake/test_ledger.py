@@ -9,16 +9,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import delete, select
 from sqlalchemy.exc import IntegrityError
 
 from node.intake.ledger import Entry, Ledger, LedgerFullError, LedgerStoppedError
 from node.upkeep.retention import check_set_aside
+from node.web.metrics import metrics_registry
 from storage.archive import Archive
 from storage.audit import AuditEntry, AuditFilter, newest
 from storage.database import Database, now
-from storage.intake import Received, Recorded, record
+from storage.intake import Received, Recorded, Refused, record
 from storage.quarantine import prune
+from storage.retention import forget_records
 from storage.tables import Instance, Refusal
 
 
@@ -54,6 +56,37 @@ def test_what_the_database_can_never_take_is_set_aside_and_the_rest_is_written(
     assert archive.path(refusal.path).read_bytes() == b"an image"
     assert list(archive.incoming.iterdir()) == []
     assert ledger.problem is None
+    ledger.stop()
+
+
+def test_what_monitoring_counts_does_not_go_down_when_rows_are_deleted(
+    archive: Archive, open_database: Callable[[], Database]
+) -> None:
+    database = open_database()
+    ledger = Ledger(database, archive)
+    figures = metrics_registry(database, archive.root, lambda: ledger.entered)
+
+    def shown() -> tuple[float | None, float | None]:
+        names = "overread_images_received_total", "overread_refusals_total"
+        images, refusals = (figures.get_sample_value(name) for name in names)
+        return images, refusals
+
+    assert shown() == (0, 0)
+    first, misfit = entry(archive, 1), entry(archive, 3)
+    ledger.enter(replace(first, received=replace(first.received, patient_id="A")))
+    ledger.enter(Refused(now(), "CT1", "10.0.0.5", 0xC000, "its pixel data ends early"))
+    ledger.start()
+    ledger.settle()
+    ledger.enter(entry(archive, 2, size=1 << 70))  # which no database takes
+    ledger.enter(replace(misfit, received=replace(misfit.received, patient_id="B", received_at=now())))
+    ledger.settle()
+    assert shown() == (1, 3)
+    with database.session() as session:
+        session.execute(delete(Instance))
+        assert forget_records(session, now() + timedelta(days=1)) >= 3
+    ledger.enter(entry(archive, 4))
+    ledger.settle()
+    assert shown() == (2, 3)
     ledger.stop()
 
 
