@@ -17,7 +17,7 @@ from node.decoding import DecodingProcess
 from node.intake.completion import Completion
 from node.intake.examination import Announcement
 from node.intake.receiver import Receiver
-from node.ownership import node_id_of
+from node.ownership import check_owner, node_id_of
 from node.peers.archive import DicomArchive, FetchedObject
 from node.peers.outbox import Outbox
 from node.peers.sending import DicomDestination, echo_of
@@ -82,6 +82,7 @@ class Node:
         running.callback(archive.release)
         database = Database(settings.database.url, durable=settings.dicom.durable)
         running.callback(database.close)
+        check_owner(archive.root, database)
         database.upgrade()
         node_id = node_id_of(archive.root, database)
         catalogue = Catalogue(settings.engine.models)

@@ -6,10 +6,22 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from sqlalchemy import text
 
-from node.ownership import NODE_ID, node_id_of
+from node.app import Node
+from node.ownership import NODE_ID, check_owner
+from node.ownership import node_id_of as kept_id_of
+from node.settings import Settings
 from storage.archive import ArchiveError
 from storage.database import Database
+from tests.databases import Databases
+from tests.node.web import rows
+
+
+def node_id_of(data_dir: Path, database: Database) -> str:
+    """As a start asks for it."""
+    check_owner(data_dir, database)
+    return kept_id_of(data_dir, database)
 
 
 @pytest.fixture
@@ -50,3 +62,31 @@ def test_a_folder_that_is_not_the_databases_is_refused_until_it_is_said_to_be_me
     assert f"write {own} into {other / NODE_ID}" in str(refused.value)
     (other / NODE_ID).write_text(f"{own}\n")
     assert node_id_of(other, database) == own
+
+
+def test_an_earlier_versions_database_is_not_taken_for_an_empty_folders(
+    folder: Callable[[str], Path], database: Database
+) -> None:
+    with database.session() as session:
+        rows.add_study(session)
+    unmounted = folder("not-mounted")
+    with pytest.raises(ArchiveError, match="mounted"):
+        node_id_of(unmounted, database)
+    (unmounted / NODE_ID).write_text("meant")
+    assert node_id_of(unmounted, database) == "meant"
+
+
+def test_a_strangers_database_is_refused_before_its_tables_are_changed(
+    folder: Callable[[str], Path], databases: Databases, tmp_path: Path
+) -> None:
+    with databases.empty(tmp_path) as url:
+        database = Database(url)
+        database.upgrade("0011")
+        with database.engine.begin() as connection:
+            connection.execute(text("INSERT INTO owner VALUES ('a neighbour')"))
+        settings = {"node": {"data_dir": folder("data")}, "database": {"url": url}}
+        with pytest.raises(ArchiveError):
+            Node(Settings.model_validate(settings)).start()
+        with database.engine.connect() as connection:
+            assert connection.execute(text("SELECT version_num FROM alembic_version")).scalar() == "0011"
+        database.close()
