@@ -24,6 +24,7 @@ _SAME_DIRECTION = 2e-3
 _UNEVEN = 0.1  # of the slice distance
 _LONGEST_GAP = 2  # slices missing in a row
 _WIDEST_GAP_MM = 12.5  # between the slices on either side
+_A_PART_MM = 5.0  # of a patient: less beyond an end hides no more than a slice does
 _MISSING = 0.05  # of all slices; one is always allowed
 _STEEPEST_DEGREES = 45.0
 _SPACING_MM = (0.05, 20.0)
@@ -190,7 +191,8 @@ def _even_run(slices: list[Slice], caveats: list[Caveat]) -> tuple[list[Slice], 
 
 def _beyond(run: Sequence[Slice], slices: Sequence[Slice]) -> Iterator[Caveat]:
     """What lies before the first or behind the last of a sorted run, by half the distance of its slices or
-    more. Localizers, and images across the run, are looked at along it and show nothing to be read."""
+    more: a part of the patient that was not read or, up to ``_A_PART_MM``, how two passes over one range end.
+    Localizers, and images across the run, are looked at along it and show nothing to be read."""
     normal = _normal(run[0])
     places = [
         float(normal @ _center(item))
@@ -208,7 +210,7 @@ def _beyond(run: Sequence[Slice], slices: Sequence[Slice]) -> Iterator[Caveat]:
             were = "were" if len(away) > 1 else "was"
             where = f"{reach} mm {_towards(direction)} the slices that were"
             said = f"{_images(len(away))} {were} not read, {where}."
-            yield Caveat("unread", said, len(away))
+            yield Caveat("unread" if max(away) > _A_PART_MM else "left out", said, len(away))
 
 
 def _center(item: Slice) -> Floats:

@@ -150,6 +150,21 @@ def test_images_of_another_size_that_go_on_from_the_others_are_not_read(tmp_path
     )
 
 
+def test_two_passes_that_end_a_slice_apart_are_read_as_one_whole(tmp_path: Path) -> None:
+    paths = write_scene(tmp_path)
+    above = affine_of(shape=SHAPE)
+    above[:3, 3] += above[:3, 0]
+    second = write_scene(tmp_path / "second", above)
+    for path in second:
+        change(path, lambda image: setattr(image, "RescaleIntercept", image.RescaleIntercept + 40))
+    for number, path in enumerate([*paths, *second]):
+        change(path, lambda image, n=number: setattr(image, "AcquisitionNumber", 1 + n // len(paths)))
+    volume = load_volume([*paths, *(path.rename(tmp_path / f"second {path.name}") for path in second)])
+    assert volume.shape == SHAPE
+    assert {caveat.kind for caveat in volume.caveats} == {"left out"}
+    assert any("1 image was not read, 2 mm" in caveat.statement for caveat in volume.caveats)
+
+
 def test_uneven_spacing_is_refused(tmp_path: Path) -> None:
     paths = write_scene(tmp_path)
     for number, path in enumerate(paths):
