@@ -105,6 +105,7 @@ class TritonServer:
                 if self._options.shared_memory == "on":
                     raise
                 self._regions = None
+                regions.close()
                 log.warning("%s Until the next start, volumes go to it in messages.", error)
             except OSError:  # no shared memory left: the call is slower, not lost
                 pass
