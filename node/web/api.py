@@ -45,7 +45,8 @@ class StudiesBody:
 
 @dataclass(frozen=True)
 class HealthBody:
-    """``age_seconds``: since it was looked; while a look takes long, the one before is told."""
+    """``age_seconds``: since it was looked; while a look takes long, the one before is told,
+    and not ``ok`` after a minute."""
 
     ok: bool
     age_seconds: float

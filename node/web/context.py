@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Event
 from typing import Literal
@@ -35,6 +35,7 @@ from storage.overview import (
 
 Action = Literal["read-now", "read-again", "send-again"]
 LONGEST_PAUSE = 10.0  # seconds
+LONGEST_LOOK = 60.0  # seconds at health; while the next takes longer, the last is not well
 EVERY_ADDRESS = ("", "0.0.0.0", "::")  # of this machine
 
 
@@ -154,4 +155,14 @@ async def context(request: Request) -> Context:  # no thread is needed to find i
 
 
 async def health(request: Request) -> Look[tuple[Probe, ...]]:  # none is kept by who waits
-    return await (await context(request)).health()
+    """The last look, which is not well once the next has not ended for too long."""
+    look = await (await context(request)).health()
+    if look.next_takes <= LONGEST_LOOK:
+        return look
+    late = Probe(
+        "health",
+        False,
+        f"the look that is under way takes {look.next_takes:.0f} s; all else is as it was before",
+        "see whether a disk or a folder of the network answers no more; the look ends when it does",
+    )
+    return replace(look, seen=(late, *look.seen))

@@ -54,39 +54,44 @@ async def changes(
 
 @dataclass(frozen=True)
 class Look(Generic[Value]):
-    """What was seen, and when by ``time.monotonic``."""
+    """What was seen ``age`` seconds ago. ``next_takes``: the seconds that the next look is under way, 0 where
+    there is none."""
 
     seen: Value
-    at: float
-
-    @property
-    def age(self) -> float:
-        """Seconds."""
-        return time.monotonic() - self.at
+    age: float = 0.0
+    next_takes: float = 0.0
 
 
 class Lasting(Generic[Value]):
     """Looks again, in a thread, once the last look is ``seconds`` old. Whoever asks meanwhile is given the
-    last one, and keeps no thread while there is none yet."""
+    last one, and keeps no thread while there is none yet. ``clock``: in seconds."""
 
-    def __init__(self, look: Callable[[], Value], seconds: float) -> None:
+    def __init__(
+        self, look: Callable[[], Value], seconds: float, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._look = look
         self._seconds = seconds
-        self._last: Look[Value] | None = None
-        self._is_looking = False
+        self._clock = clock
+        self._last: tuple[Value, float] | None = None  # and when it ended
+        self._began: float | None = None  # the look that is under way
 
     async def __call__(self) -> Look[Value]:
-        while self._is_looking and self._last is None:
+        while self._began is not None and self._last is None:
             await asyncio.sleep(SECONDS_TO_THE_FIRST)
-        if self._last is not None and (self._is_looking or self._last.age < self._seconds):
-            return self._last
-        self._is_looking = True
+        if self._last is not None:
+            seen, ended = self._last
+            age = self._clock() - ended
+            if self._began is not None:
+                return Look(seen, age, self._clock() - self._began)
+            if age < self._seconds:
+                return Look(seen, age)
+        self._began = self._clock()
         try:
             seen = await run_in_threadpool(self._look)
         finally:
-            self._is_looking = False
-        self._last = Look(seen, time.monotonic())
-        return self._last
+            self._began = None
+        self._last = seen, self._clock()
+        return Look(seen)
 
 
 class SinceChange(Generic[Value]):

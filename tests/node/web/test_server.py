@@ -84,6 +84,46 @@ def test_probes_that_take_long_keep_nobody_waiting_but_the_first(
     server.stop()
 
 
+def test_health_is_not_well_while_a_look_does_not_end(database: Database, data_dir: Path) -> None:
+    now = 0.0
+    looking, ended = threading.Event(), threading.Event()
+
+    def probes() -> tuple[Probe, ...]:
+        looking.set()
+        ended.wait(60)
+        return tuple(WELL)
+
+    app = create_app(Settings(), database, data_dir, probes)
+    app.state.context.health = Lasting(probes, seconds=5.0, clock=lambda: now)
+    server = WebServer(app, "127.0.0.1", 0)
+    server.start()
+    with ThreadPoolExecutor(1) as pool, httpx.Client(base_url=server.url, timeout=30) as client:
+        ended.set()
+        assert client.get("/api/health").json()["ok"]
+        ended.clear()
+        looking.clear()
+        now = 1000.0  # nobody asked meanwhile
+        hanging = pool.submit(client.get, "/api/health")
+        assert looking.wait(30)
+        now = 1060.0
+        told = client.get("/api/health")
+        assert (told.status_code, told.json()["age_seconds"]) == (200, 1060.0)
+        now = 1061.0
+        told = client.get("/api/health")
+        first, *others = told.json()["probes"]
+        assert (told.status_code, told.json()["ok"], len(others)) == (503, False, len(WELL))
+        assert (first["name"], first["ok"]) == ("health", False)
+        assert "the look that is under way takes 61 s" in first["detail"]
+        page = client.get("/health")
+        assert (page.status_code, "1 part needs attention." in page.text) == (503, True)
+        assert "1 problem" in client.get("/health/sign").text
+        ended.set()
+        assert hanging.result().json()["ok"]
+        told = client.get("/api/health")
+        assert (told.status_code, told.json()["age_seconds"]) == (200, 0.0)
+    server.stop()
+
+
 def test_beyond_this_machine_patients_are_shown_only_to_who_is_logged_in(
     database: Database, data_dir: Path
 ) -> None:
