@@ -143,26 +143,35 @@ def record_sent(session: Session, delivery_id: int, *, confirm: bool = False) ->
 
 
 def record_commit_requested(
-    session: Session, delivery_id: int, transaction_uid: str, patience: timedelta
+    session: Session, delivery_id: int, transaction_uid: str, again_at: datetime
 ) -> None:
-    """It is about to be asked for; unless the answer is there after ``patience``, it is asked for again."""
+    """It is about to be asked for; unless the answer is there by ``again_at``, it is asked for again."""
     delivery = session.get_one(Delivery, delivery_id)
     session.add(Commitment(delivery_pk=delivery.id, transaction_uid=transaction_uid))
     delivery.commit_requests += 1
-    delivery.commit_due = now() + patience
+    delivery.commit_due = again_at
 
 
 def record_commit_not_asked(session: Session, transaction_uid: str, reason: str) -> bool:
-    """The destination was away: what was about to be asked counts for nothing, and is asked when its patience
-    is over. Returns whether ``reason`` is news."""
+    """The destination was away: what was about to be asked counts for nothing. Returns whether ``reason`` is
+    news."""
     is_news = False
     for each in in_transaction(session, transaction_uid):
         delivery = session.get_one(Delivery, each.id)
         is_news |= delivery.last_error != (text := clip(Delivery.last_error, reason))
         delivery.commit_requests -= 1
+        if delivery.state == "sent":
+            delivery.commit_due = now()
         delivery.last_error = text
     session.execute(delete(Commitment).where(Commitment.transaction_uid == transaction_uid))
     return is_news
+
+
+def ask_later(session: Session, destination: str, pause: timedelta) -> None:
+    """Nothing is to be confirmed by ``destination`` before ``pause`` is over."""
+    at = now() + min(pause, LONGEST_PAUSE)
+    due = Delivery.destination == destination, Delivery.state == "sent", Delivery.commit_due < at
+    session.execute(update(Delivery).where(*due).values(commit_due=at))
 
 
 def record_confirmed(session: Session, delivery_id: int) -> None:

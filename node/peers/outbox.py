@@ -87,7 +87,8 @@ class Outbox:
             return 0.0
         if unconfirmed:
             for study_uid, revision in dict.fromkeys((each.study_uid, each.revision) for each in unconfirmed):
-                self._confirm(destination, settings, study_uid, revision)
+                if self._stopping.is_set() or not self._confirm(destination, settings, study_uid, revision):
+                    break
             return 0.0
         if self._is_back(destination, settings):
             return 0.0
@@ -128,22 +129,24 @@ class Outbox:
 
     def _confirm(
         self, destination: Destination, settings: DestinationSettings, study_uid: str, revision: int
-    ) -> None:
+    ) -> bool:
         """Ask for storage commitment of one revision's objects; what is not answered is asked for again, in
-        a transaction of its own: of one that is repeated a destination may say that it knows it already."""
+        a transaction of its own: of one that is repeated a destination may say that it knows it already.
+        Returns whether the destination was there; one that was away is asked for nothing for a while."""
         transaction = generate_uid(prefix=None)
         with self._database.session() as session:
             note = partial(log_event, session, "deliver", study_uid=study_uid, revision=revision)
             due = deliveries.to_be_confirmed(session, settings.name)
             sent = [each for each in due if (each.study_uid, each.revision) == (study_uid, revision)]
             asked = [each for each in sent if _may_ask(session, each)]
+            again_at = now() + self._patience  # for all of them alike, that they stay in one transaction
             for each in asked:
-                deliveries.record_commit_requested(session, each.id, transaction, self._patience)
+                deliveries.record_commit_requested(session, each.id, transaction, again_at)
             if lost := len(sent) - len(asked):
                 note(f"{settings.name} never confirmed {lost} objects", level="error")
             deliveries.settle(session, study_uid, revision)
         if not asked:
-            return
+            return True
         try:
             report = destination.commit(transaction, [self._root / each.path for each in asked])
         except AwayError as error:
@@ -151,15 +154,17 @@ class Outbox:
             with self._database.session() as session:
                 if deliveries.record_commit_not_asked(session, transaction, text):
                     log_event(session, "deliver", text, study_uid=study_uid, revision=revision)
-            return
+                deliveries.ask_later(session, settings.name, timedelta(seconds=settings.retry_seconds))
+            return False
         except DeliveryError as error:
             text = f"storage commitment could not be asked for: {error}"
         else:
             text = f"{settings.name} is asked to commit {len(asked)} objects"
             if report is not None and commitment.record(self._database, report):
-                return
+                return True
         with self._database.session() as session:
             log_event(session, "deliver", text, study_uid=study_uid, revision=revision)
+        return True
 
 
 def _say_who_has_it(

@@ -8,17 +8,19 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 from pydicom import Dataset
 from pynetdicom import AE, build_role, evt
 from sqlalchemy import select
+from sqlalchemy.orm import Session
 
 from node.intake.receiver import Receiver
 from node.peers import commitment
 from node.peers.commitment import Report
 from node.peers.outbox import Outbox
-from node.peers.sending import DicomDestination
+from node.peers.sending import AwayError, DicomDestination
 from node.settings import DestinationSettings, DicomSettings
 from storage import deliveries
 from storage.archive import Archive
@@ -27,6 +29,7 @@ from storage.readings import StoredObject
 from storage.tables import Delivery, Event, Patient, Revision, Study
 from tests.node.intake.senders import ct_series
 from tests.orthanc import Orthanc
+from tests.waiting import wait_for
 
 STUDY = "1.2.3"
 CT = "1.2.840.10008.5.1.4.1.1.2"
@@ -264,11 +267,83 @@ def test_a_destination_that_is_away_before_it_can_be_asked_is_asked_once_it_retu
     assert _states(posted) == ["confirmed"] * 3
 
 
+class Away(DicomDestination):
+    """Takes no association; ``asked`` counts those that were tried for a commitment."""
+
+    asked: ClassVar[list[str]] = []
+
+    def commit(self, transaction_uid: str, objects: Sequence[Path]) -> None:
+        self.asked.append(transaction_uid)
+        raise AwayError("pacs cannot be reached")
+
+
+def _sent_of_many_studies(session: Session, count: int) -> None:
+    for number in range(count):
+        study = Study(uid=f"1.9.{number}", patient=Patient(patient_id=f"P{number}"))
+        study.first_image_at = study.last_image_at = now()
+        session.add(study)
+        session.flush()
+        session.add(Revision(study_pk=study.id, number=1, state="delivering", closed_at=now()))
+        session.flush()
+        deliveries.post(session, study.uid, 1, "pacs", [StoredObject("seg", CT, f"1.8.{number}", "seg.dcm")])
+    for each in deliveries.due(session, "pacs"):
+        deliveries.record_sent(session, each.id, confirm=True)
+
+
+def test_a_destination_that_is_away_is_asked_once_for_all_its_revisions_until_it_may_be_back(
+    database: Database, free_port: int
+) -> None:
+    Away.asked.clear()
+    with database.session() as session:
+        _sent_of_many_studies(session, 5)
+    settings = DestinationSettings(
+        name="pacs", ae_title="PACS", host="127.0.0.1", port=free_port, retry_seconds=60, confirm=True
+    )
+    outbox = Outbox(database, Path("/"), {"pacs": (settings, Away(settings, "OVERREAD"))})
+    outbox.start()
+    wait_for(lambda: Away.asked)
+    time.sleep(0.5)
+    outbox.wake()
+    time.sleep(0.5)
+    outbox.stop()
+    assert len(Away.asked) == 1
+    with database.snapshot() as session:
+        assert deliveries.to_be_confirmed(session, "pacs") == []
+        upcoming = deliveries.next_due(session, "pacs")
+        dues = session.scalars(select(Delivery.commit_due)).all()
+    assert upcoming is not None and timedelta(0) < upcoming - now() <= timedelta(seconds=60)
+    assert max(due for due in dues if due) - now() <= timedelta(seconds=60)
+
+
+def test_a_node_that_stops_asks_for_no_further_commitment(database: Database, free_port: int) -> None:
+    with database.session() as session:
+        _sent_of_many_studies(session, 3)
+    settings = DestinationSettings(
+        name="pacs", ae_title="PACS", host="127.0.0.1", port=free_port, retry_seconds=60, confirm=True
+    )
+    asked: list[str] = []
+    begun, stopping = threading.Event(), threading.Event()
+
+    class Slow(DicomDestination):
+        def commit(self, transaction_uid: str, objects: Sequence[Path]) -> None:
+            asked.append(transaction_uid)
+            begun.set()
+            assert stopping.wait(10)
+            time.sleep(0.5)  # until the outbox knows
+
+    outbox = Outbox(database, Path("/"), {"pacs": (settings, Slow(settings, "OVERREAD"))})
+    outbox.start()
+    assert begun.wait(10)
+    stopping.set()
+    outbox.stop()
+    assert len(asked) == 1
+
+
 def test_a_transaction_of_before_an_object_was_sent_again_says_nothing_of_it(posted, files):
     with posted.session() as session:
         for each in deliveries.due(session, "pacs"):
             deliveries.record_sent(session, each.id, confirm=True)
-            deliveries.record_commit_requested(session, each.id, "1.9", timedelta(minutes=5))
+            deliveries.record_commit_requested(session, each.id, "1.9", now() + timedelta(minutes=5))
             deliveries.record_not_committed(session, each.id, "it does not have it")
             deliveries.record_sent(session, each.id, confirm=True)
     assert not commitment.record(posted, Report("1.9", frozenset(path.stem for path in files), {}))
