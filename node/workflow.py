@@ -26,6 +26,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from node.stopping import Stopping
 from storage.database import DatabaseError, with_deadlines
 from storage.errors import said
+from storage.files import IN_TROUBLE
 from storage.standstill import connector
 
 log = logging.getLogger(__name__)
@@ -45,7 +46,6 @@ SECONDS_UNTIL_LOST = 30.0  # that a run is missed
 PATIENCE_SECONDS = 300.0  # with a database that is away, or a disk that is full
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 1.0, 30.0
 FULL = errno.ENOSPC, errno.EDQUOT
-IN_TROUBLE = errno.EIO, errno.ESTALE, errno.EACCES, errno.EMFILE, errno.ENFILE
 
 
 class StepFailedError(Exception):
@@ -257,8 +257,8 @@ class DurableQueue:
 
 def may_pass(error: Exception) -> bool:
     """Whether it is the database, away or written into by another meanwhile, or the machine, with a disk
-    that is full, in trouble or away, or too many open files, and not something of the study: what met it is
-    begun again."""
+    that is full, in trouble or away, no memory or too many open files, and not something of the study: what
+    met it is begun again."""
     if isinstance(error, OSError):
         return error.errno in (*FULL, *IN_TROUBLE)
     return isinstance(error, (OperationalError, InterfaceError, IntegrityError, PoolTimeoutError))

@@ -40,6 +40,7 @@ class SeriesDescription:
     unit: of the values of a CT that is not in HU, as its header calls it; else empty.
     other_tracer: of a PET that is known not to be of FDG, as its header calls it; else empty.
     not_frontal: why radiographs show no frontal view, in a clause; else empty.
+    is_withheld: the disk does not give out one of its files.
     """
 
     series_uid: str
@@ -52,6 +53,7 @@ class SeriesDescription:
     unit: str = ""
     other_tracer: str = ""
     not_frontal: str = ""
+    is_withheld: bool = False
 
     def tag(self, keyword: str) -> str:
         """The first value, empty where absent."""

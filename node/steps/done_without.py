@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import logging
 import os
 from collections.abc import Iterator
@@ -15,10 +14,11 @@ from node.reading_room import ReadingRoom
 from node.steps.job import Job, note
 from node.workflow import may_pass
 from storage.errors import said
+from storage.files import may_be_of_one_file
 
 log = logging.getLogger(__name__)
 
-_AGAIN = "once that is mended, press “Read again”"
+AGAIN = "once that is mended, press “Read again”"
 
 
 def _is_gone(error: Exception, images: Path) -> bool:
@@ -26,10 +26,6 @@ def _is_gone(error: Exception, images: Path) -> bool:
     if not isinstance(error, FileNotFoundError) or error.filename is None:
         return False
     return Path(os.fsdecode(error.filename)).absolute().is_relative_to(images.absolute())
-
-
-def _is_of_one_file(error: Exception) -> bool:
-    return isinstance(error, OSError) and error.errno in (errno.EIO, errno.EACCES)
 
 
 @contextmanager
@@ -45,18 +41,18 @@ def done_without(room: ReadingRoom, job: Job, stage: str, what: str) -> Iterator
     try:
         yield
     except Exception as error:
-        if may_pass(error) and not _is_of_one_file(error):
+        if may_pass(error) and not may_be_of_one_file(error):
             raise
         is_of_images = isinstance(error, UnreadableSeriesError) or _is_gone(error, room.archive.images)
         if is_of_images:
             reason = said(error)
         elif isinstance(error, EngineError | OSError):
-            reason = f"{said(error)}; {_AGAIN}"
+            reason = f"{said(error)}; {AGAIN}"
         else:
             log.exception("a comparison failed")
             reason = (
                 f"an error of Overread's own ({type(error).__name__}: {said(error)}); "
-                f"report it with the node's log, and {_AGAIN}"
+                f"report it with the node's log, and {AGAIN}"
             )
         with room.database.session() as session:
             note(session, job, stage, f"{what}: {reason}", "warning" if is_of_images else "error")

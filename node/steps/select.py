@@ -13,9 +13,12 @@ from inference.readers import READERS, search_alike
 from node.reading_room import ReadingRoom
 from node.routing.select import Choice, describe, select, urgency
 from node.routing.series import SeriesDescription, header_of, tags_of
+from node.steps.done_without import AGAIN
 from node.steps.job import Assignment, Job, note, series_of
 from storage import readings
 from storage.choices import SeriesChoice, keep_choices
+from storage.errors import said
+from storage.files import may_be_of_one_file
 
 
 def select_series(room: ReadingRoom, job: Job) -> list[dict[str, Any]]:
@@ -31,7 +34,9 @@ def select_series(room: ReadingRoom, job: Job) -> list[dict[str, Any]]:
     with room.database.session() as session:
         keep_choices(session, job.study_uid, job.revision, [_kept(choice) for choice in choices])
         for choice in choices:
-            note(session, job, "select", f"{described[choice.series_uid].name} {_said(choice)}")
+            one = described[choice.series_uid]
+            text = f"{one.name} {_said(choice)}"
+            note(session, job, "select", text, "error" if one.is_withheld else "info")
         if not assignments:
             reason = _nothing_to_read(choices, described)
             readings.finish(session, job.study_uid, job.revision, "skipped", stage="select", reason=reason)
@@ -41,9 +46,26 @@ def select_series(room: ReadingRoom, job: Job) -> list[dict[str, Any]]:
 def choose(
     room: ReadingRoom, series: Mapping[str, tuple[Path, ...]]
 ) -> tuple[dict[str, SeriesDescription], tuple[Choice, ...]]:
-    """The series of a study by their UIDs: as they are described, and what is chosen of them and why."""
-    described = {uid: describe(uid, paths) for uid, paths in series.items()}
-    return described, select(list(described.values()), room.routes, room.readers)
+    """The series of a study by their UIDs: as they are described, and what is chosen of them and why. One of
+    which the disk does not give out a file is left out.
+
+    Raises:
+        OSError: files cannot be read for now, and not just one; or without that one nothing is left to read.
+    """
+    described: dict[str, SeriesDescription] = {}
+    withheld: OSError | None = None
+    for uid, paths in series.items():
+        try:
+            described[uid] = describe(uid, paths)
+        except OSError as error:
+            if not may_be_of_one_file(error):
+                raise
+            problem, withheld = f"{said(error)}; {AGAIN}", error
+            described[uid] = SeriesDescription(uid, {}, len(paths), problem=problem, is_withheld=True)
+    choices = select(list(described.values()), room.routes, room.readers)
+    if withheld is not None and not any(choice.chosen for choice in choices):
+        raise withheld
+    return described, choices
 
 
 def assigned(

@@ -19,6 +19,7 @@ from node.routing.select import Choice, SeriesDescription, describe, select
 from node.settings import RouteSettings
 from node.settings.matching import check_keywords, matches
 from node.settings.routes import DEFAULT_ROUTES
+from storage.archive import Archive
 from tests.inference.pictures import DX, chest, write_picture
 from tests.inference.series import affine_of, change, write_scene
 from training.phantoms.dicom import Series
@@ -375,9 +376,10 @@ def test_a_file_that_cannot_be_read_for_now_says_nothing_of_its_series(
 
 
 def test_a_series_that_is_gone_is_described_as_that_and_one_that_is_away_is_not(tmp_path: Path) -> None:
-    assert describe("1.2.3", [tmp_path / "1.dcm"]).problem == "none of its files is readable DICOM"
+    gone = Archive(tmp_path / "data").images / "ab" / "1.2" / "1.dcm"
+    assert describe("1.2.3", [gone]).problem == "none of its files is readable DICOM"
     with pytest.raises(FileNotFoundError):
-        describe("1.2.3", [tmp_path / "not mounted" / "1.dcm"])
+        describe("1.2.3", [tmp_path / "not mounted" / "images" / "ab" / "1.2" / "1.dcm"])
 
 
 def test_in_a_real_pet_ct_study_the_right_series_are_read(shared_data: Path) -> None:
