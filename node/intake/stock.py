@@ -246,10 +246,11 @@ class StockListener:
             sock.refused = bound(message, self._settings.maximum_object_mb << 20)
 
     def _complain(self, connection: Connection, why: str) -> None:
-        """Note once what a connection is ended for."""
-        if connection.was_noted:
-            return
-        connection.was_noted = True
+        """Note once what a connection is ended for, though both threads of its association may say so."""
+        with self._lock:
+            if connection.was_noted:
+                return
+            connection.was_noted = True
         if connection.caller is None:
             self._door.distrust(connection.address, why)
         else:

@@ -121,7 +121,7 @@ def test_who_is_turned_away_gets_to_read_why_whatever_they_go_on_sending(
 def test_an_association_that_is_left_idle_ends_without_being_a_refusal(
     start_intake: StartIntake, transport: str
 ) -> None:
-    intake = start_intake(transport, network_timeout=1)
+    intake = start_intake(transport, network_timeout=4)
     with RawSender(intake.port) as idle, RawSender(intake.port) as broken:
         assert [one.associate() for one in (idle, broken)] == [ASSOCIATE_AC] * 2
         broken.socket.sendall(store_pdus(bytes(9000), "1.2.3", CTImageStorage)[:5000])

@@ -65,7 +65,7 @@ def test_one_address_does_not_take_every_place(start_intake: StartIntake, transp
 def test_silent_connections_do_not_hold_up_a_sender_and_are_closed(
     start_intake: StartIntake, transport: str
 ) -> None:
-    intake = start_intake(transport, network_timeout=2, maximum_associations=60)
+    intake = start_intake(transport, network_timeout=4, maximum_associations=60)
     with ExitStack() as stack:
         silent = [stack.enter_context(RawSender(intake.port)) for _ in range(40)]
         assert send(intake.port, ct_series(3)) == [0x0000] * 3
@@ -82,7 +82,7 @@ def test_a_pdu_that_announces_four_gigabytes_is_aborted_at_once(intake: Intake, 
 
 
 def test_a_peer_that_drips_is_cut_off_at_the_deadline(start_intake: StartIntake, transport: str) -> None:
-    intake = start_intake(transport, network_timeout=2)
+    intake = start_intake(transport, network_timeout=4)
     image = ct_slice()
     with RawSender(intake.port) as sender:
         sender.associate()
@@ -100,7 +100,7 @@ def test_a_peer_that_drips_is_cut_off_at_the_deadline(start_intake: StartIntake,
 
 
 def test_half_an_image_and_silence_leaves_nothing(start_intake: StartIntake, transport: str) -> None:
-    intake = start_intake(transport, network_timeout=1)
+    intake = start_intake(transport, network_timeout=4)
     image = ct_slice(size=256)
     with RawSender(intake.port) as sender:
         sender.associate()
@@ -227,7 +227,7 @@ def test_a_command_or_an_event_report_that_does_not_end_is_aborted(intake: Intak
 def test_a_message_that_needs_no_answer_leaves_a_sender_idle(
     start_intake: StartIntake, transport: str
 ) -> None:
-    intake = start_intake(transport, network_timeout=2)
+    intake = start_intake(transport, network_timeout=4)
     image = ct_slice()
     with RawSender(intake.port) as sender:
         sender.associate()

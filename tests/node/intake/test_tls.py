@@ -273,7 +273,7 @@ def raw_sender(port: int, pair: Pair) -> RawSender:
 def test_a_peer_that_drips_beneath_tls_is_cut_off_at_the_deadline(
     start_secure: StartSecure, scanner: Pair
 ) -> None:
-    intake = start_secure(network_timeout=2)
+    intake = start_secure(network_timeout=4)
     image = ct_series(1)[0]
     with raw_sender(intake.port, scanner) as dripping:
         dripping.associate()
