@@ -78,6 +78,21 @@ def test_the_mean_of_equal_values_has_no_width() -> None:
     assert (found.value, found.low, found.high) == (0.5, 0.5, 0.5)
 
 
+def test_the_limits_of_a_mean_count_patients_where_their_pictures_are_alike() -> None:
+    patients = np.random.default_rng(4).random(30)
+    values, groups = np.repeat(patients, 20), [str(k // 20) for k in range(600)]
+    grouped, one_each = mean_interval(values, groups, resamples=200), mean_interval(patients, resamples=200)
+    assert grouped.value == pytest.approx(one_each.value)
+    assert grouped.high - grouped.low == pytest.approx(one_each.high - one_each.low, rel=0.25)
+    alone = mean_interval(values, resamples=200)
+    assert grouped.high - grouped.low > 3 * (alone.high - alone.low)
+
+
+def test_a_patient_of_many_pictures_weighs_as_many_in_the_mean() -> None:
+    found = mean_interval([0.0, 0.0, 0.0, 1.0], ["a", "a", "a", "b"], resamples=50)
+    assert (found.value, found.low, found.high) == (0.25, 0.0, 1.0)
+
+
 def test_calibration_by_hand() -> None:
     """Bin 0.1-0.2: mean 0.15 against 0.5; bin 0.9-1: mean 0.95 against 1. Two cases each."""
     found = reliability([0, 1, 1, 1], [0.1, 0.19999, 0.9, 1.0])

@@ -130,13 +130,21 @@ def aurocs(
     )
 
 
-def mean_interval(values: npt.ArrayLike, *, resamples: int = 1000, seed: int = 0) -> Interval:
-    """The mean of one figure per case, with limits by resampling cases."""
+def mean_interval(
+    values: npt.ArrayLike, groups: Sequence[str] | None = None, *, resamples: int = 1000, seed: int = 0
+) -> Interval:
+    """The mean of one figure per case, with limits by resampling cases.
+
+    groups: what a case belongs to, such as its patient; whole groups are resampled.
+    """
     given = np.asarray(values, np.float64)
     if not len(given):
         return Interval(np.nan, np.nan, np.nan)
+    names, group = np.unique(np.arange(len(given)) if groups is None else groups, return_inverse=True)
+    sums, sizes = np.bincount(group, given), np.bincount(group)
     rng = np.random.default_rng(seed)
-    drawn = [given[rng.integers(len(given), size=len(given))].mean() for _ in range(resamples)]
+    rows = (rng.integers(len(names), size=len(names)) for _ in range(resamples))
+    drawn = [sums[taken].sum() / sizes[taken].sum() for taken in rows]
     return Interval(float(given.mean()), *limits(np.array(drawn)))
 
 
