@@ -12,7 +12,7 @@ import math
 import queue
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
@@ -86,10 +86,9 @@ class Ledger:
         self._stopping = threading.Event()
         self._hurry = threading.Event()
         self._thread = threading.Thread(target=self._run, name="ledger", daemon=True)
-        self._held: list[Entry] = []  # whose files could not be moved or removed
+        self._held: Mapping[Entry, OSError] = {}  # whose files could not be moved or removed, and why
         self._held_until = 0.0
         self._away: str | None = None  # what keeps the database from being written
-        self._stuck: str | None = None  # what keeps files from being moved or removed
         self.entered = Entered()
         """What was written since the start."""
 
@@ -101,7 +100,7 @@ class Ledger:
                 "What comes in is no longer entered: the thread that did it has ended. Restart the node; it "
                 "enters then what lies on its disk."
             )
-        return self._away or self._stuck
+        return self._away or _stuck(self._held)
 
     def start(self) -> None:
         self._thread.start()
@@ -151,9 +150,12 @@ class Ledger:
                 self._log_what_is_lost([])
                 return
             batch, reached = self._next_batch()
-            if batch and not self._write_in_the_end(batch):
-                self._log_what_is_lost(batch)
-                return
+            if batch:
+                stuck = self._write_in_the_end(batch)
+                if stuck is None:
+                    self._log_what_is_lost(batch)
+                    return
+                self._hold({**self._held, **stuck})
             if reached is not None:
                 self._hurry.clear()
                 reached.set()
@@ -181,25 +183,23 @@ class Ledger:
 
     def _look_again(self) -> bool:
         """Try once more what could not be moved or removed; False when we are to stop before that."""
-        held, self._held = self._held, []
+        held = [*self._held]
         batches = [held[first : first + self._batch] for first in range(0, len(held), self._batch)]
-        if not all(self._write_in_the_end(batch) for batch in batches):
+        stuck = self._write_each(batches)
+        if stuck is None:
             return False
-        if not self._held:
-            self._stuck = None
+        self._held_until = time.monotonic() + SECONDS_BETWEEN_MOVES
+        self._hold(stuck)
         return True
 
-    def _hold(self, entry: Entry, error: OSError) -> None:
-        """An image's file cannot be moved or removed: as it is, nothing is lost."""
-        if self._stuck is None:
-            log.warning("A file cannot be moved or removed, which is tried again: %s", error)
-        if not self._held:  # the next one puts the first one's turn not off
+    def _hold(self, stuck: Mapping[Entry, OSError]) -> None:
+        """Images whose files cannot be moved or removed: as they are, nothing is lost."""
+        if stuck and not self._held:  # the next one puts the first one's turn not off
             self._held_until = time.monotonic() + SECONDS_BETWEEN_MOVES
-        self._held.append(entry)
-        self._stuck = (
-            f"Files of {len(self._held)} received images cannot be moved or removed ({said(error)}); they "
-            "stay where they are, and it is tried again. Make their folders writable, or make room there."
-        )
+            log.warning(
+                "A file cannot be moved or removed, which is tried again: %s", next(iter(stuck.values()))
+            )
+        self._held = stuck
 
     def _log_what_is_lost(self, batch: Sequence[Item]) -> None:
         waiting = [self._waiting.get() for _ in range(self._waiting.qsize())]
@@ -207,37 +207,47 @@ class Ledger:
             if not isinstance(item, Entry | threading.Event):
                 log.warning("The database was away, and this is written down here alone: %s", _named(item))
 
-    def _write_in_the_end(self, batch: Sequence[Item]) -> bool:
-        """Write, however long the database is away; False when we are to stop before that."""
+    def _write_each(self, batches: Sequence[Sequence[Item]]) -> dict[Entry, OSError] | None:
+        stuck: dict[Entry, OSError] = {}
+        for batch in batches:
+            of_batch = self._write_in_the_end(batch)
+            if of_batch is None:
+                return None
+            stuck.update(of_batch)
+        return stuck
+
+    def _write_in_the_end(self, batch: Sequence[Item]) -> dict[Entry, OSError] | None:
+        """Write, however long the database is away; returns whose files could not be moved or removed, and
+        None when we are to stop before that."""
         pause = 0.5
         refusals: list[Exception] = []
         while True:
             try:
                 if len(refusals) < ATTEMPTS:
-                    self._write(batch)
+                    stuck = self._write(batch)
                 else:
-                    self._give_up(batch[0], refusals[-1])
+                    stuck = self._give_up(batch[0], refusals[-1])
             except Exception as error:
                 if not _is_away(error):
                     if len(batch) > 1:
-                        return all(self._write_in_the_end([one]) for one in batch)
+                        return self._write_each([[one] for one in batch])
                     if len(refusals) == ATTEMPTS:
                         log.exception(
                             "What the database does not take could not be set aside: %s", _named(batch[0])
                         )
-                        return True
+                        return {}
                     refusals.append(error)
                     continue
                 self._away = f"The database cannot be written ({said(error)}); received images wait."
                 log.warning("%s Trying again in %.0f s.", self._away, pause)
                 if self._stopping.wait(pause):
-                    return False
+                    return None
                 pause = min(2 * pause, LONGEST_PAUSE)
                 continue
             self._away = None
-            return True
+            return stuck
 
-    def _write(self, batch: Sequence[Item]) -> None:
+    def _write(self, batch: Sequence[Item]) -> dict[Entry, OSError]:
         entries = [one for one in batch if isinstance(one, Entry)]
         refused = [one for one in batch if isinstance(one, Refused)]
         resent = [one for one in batch if isinstance(one, Resent)]
@@ -270,16 +280,16 @@ class Ledger:
         self._resends = resends
         for entry in entries:
             if entry not in stuck:
-                self._end(entry)
-        for entry, why in stuck.items():
-            self._hold(entry, why)
+                stuck.update(self._end(entry))
+        return stuck
 
-    def _end(self, entry: Entry) -> None:
+    def _end(self, entry: Entry) -> dict[Entry, OSError]:
         """Its row is committed."""
         try:
             self._archive.recorded(entry.incoming_name, entry.received.path)
         except OSError as error:
-            self._hold(entry, error)
+            return {entry: error}
+        return {}
 
     def _withdrawn(self, misfit: Misfit, incoming_name: str) -> Refused:
         image = misfit.received
@@ -295,29 +305,39 @@ class Ledger:
             path=self._archive.withdraw(image.path, incoming_name),
         )
 
-    def _give_up(self, item: Item, error: Exception) -> None:
+    def _give_up(self, item: Item, error: Exception) -> dict[Entry, OSError]:
         """Set an entry aside that the database will never take, so that what follows is not held up; not the
         file of an image that has its row, which only came again."""
         log.error("The database does not take %s: %s", _named(item), said(error), exc_info=error)
         if not isinstance(item, Entry):
-            return
+            return {}
         with self._database.snapshot() as session:
             has_row = is_recorded(session, item.received)
         if has_row:
-            self._end(item)
-            return
+            return self._end(item)
         reason = f"the database does not take it ({said(error)})"
         try:
             note = self._withdrawn(Misfit(item.received, reason), item.incoming_name)
         except OSError as stuck:
-            self._hold(item, stuck)
-            return
+            return {item: stuck}
         with self._database.session() as session:
             note_refusals(session, [note])
         self._count(0, 1)
+        return {}
 
     def _count(self, images: int, refusals: int) -> None:
         self.entered = Entered(self.entered.images + images, self.entered.refusals + refusals)
+
+
+def _stuck(held: Mapping[Entry, OSError]) -> str | None:
+    """What keeps files from being moved or removed, in words; None where nothing does."""
+    if not held:
+        return None
+    *_, error = held.values()
+    return (
+        f"Files of {len(held)} received images cannot be moved or removed ({said(error)}); they stay where "
+        "they are, and it is tried again. Make their folders writable, or make room there."
+    )
 
 
 def _named(item: Item) -> str:
