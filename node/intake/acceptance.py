@@ -247,9 +247,9 @@ class Arrival:
 
     def abandon(self) -> None:
         """The sender went away: leave nothing behind."""
-        if self._incoming is not None:
-            self._incoming.discard()
-            self._incoming = None
+        incoming, self._incoming = self._incoming, None
+        if incoming is not None:
+            incoming.discard()
 
     def _give_up(self, trouble: RefusedError) -> None:
         self._trouble = trouble

@@ -249,6 +249,9 @@ class _Association(threading.Thread):
             self._listener.ended(self)
 
     def _abort(self) -> None:
+        """Nothing of an object under way is left once the peer reads of it."""
+        if self._arrival is not None:
+            self._arrival.abandon()
         try:
             self._wire.send(ABORT, b"\0\0\x02\0")
             self._wire.take_leave()

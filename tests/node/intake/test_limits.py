@@ -106,7 +106,7 @@ def test_half_an_image_and_silence_leaves_nothing(start_intake: StartIntake, tra
         sender.associate()
         sender.socket.sendall(store_pdus(encoded(image), image.SOPInstanceUID, CTImageStorage)[:70_000])
         assert sender.receive()[0] == ABORT
-    assert intake.files(intake.archive.incoming) == intake.files(intake.archive.images) == []
+        assert intake.files(intake.archive.incoming) == intake.files(intake.archive.images) == []
 
 
 def test_nonsense_within_a_pdu_ends_its_association_alone(intake: Intake, transport: str) -> None:
