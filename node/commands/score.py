@@ -117,14 +117,18 @@ def volumes(
 def dice(
     truth: Annotated[Path, _given("A folder of masks, or an NPZ file.")],
     results: Annotated[Path, _given("The same names: masks, or probabilities as grey levels.")],
-    threshold: Annotated[float, typer.Option(min=0, max=1, help="Above it is inside.")] = 0.5,
+    threshold: Annotated[float, typer.Option(min=0, max=1, help="Of results: above it is inside.")] = 0.5,
+    group: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", exists=True, help="name,group: masks to resample together."),
+    ] = None,
     json: Json = None,
     pictures: Pictures = None,
 ) -> None:
     """Mean of each image's own Dice and IoU, as for Kvasir-SEG."""
     from node.commands.training import score
 
-    score("dice", json, pictures, truth=truth, results=results, threshold=threshold)
+    score("dice", json, pictures, truth=truth, results=results, threshold=threshold, group=group)
 
 
 @app.command(epilog="Example: overread score auroc --truth labels.csv --results results.csv --group patient")

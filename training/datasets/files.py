@@ -33,11 +33,16 @@ def first_there(folder: Path, names: Sequence[str]) -> Path:
     raise BrokenDataError(f"{folder} holds neither of {', '.join(names)}")
 
 
+_DEEP = ("I;16", "I;16L", "I;16B", "I")
+
+
 def pixels(path: Path, mode: str | None = None) -> npt.NDArray[Any]:
-    """(row, column) or (row, column, 3); ``mode`` as Pillow names it, else as stored."""
+    """(row, column) or (row, column, 3); ``mode`` as Pillow names it, else as stored. What is asked for as
+    "L" and has more than 8 bits is as stored, too: Pillow would cut it off at 255."""
     try:
         with Image.open(path) as image:
-            return np.asarray(image.convert(mode) if mode else image)
+            as_stored = mode is None or (mode == "L" and image.mode in _DEEP)
+            return np.asarray(image if as_stored else image.convert(mode))
     except FileNotFoundError as error:
         raise BrokenDataError(f"{path} is missing") from error
     except (OSError, SyntaxError, ValueError) as error:
@@ -52,9 +57,27 @@ def colour(path: Path) -> CaseImage:
     return CaseImage(pixels(path, "RGB"), "rgb")
 
 
+def white_of(grey_levels: npt.NDArray[Any]) -> int:
+    """The level that stands for white: 255 of 8 bits, 65535 of more."""
+    return 255 if grey_levels.dtype == np.uint8 else 65535
+
+
 def mask(path: Path) -> Mask:
-    """What is brighter than half, which JPEG's rounding leaves alone."""
-    found: Mask = pixels(path, "L") > 127
+    """What is brighter than half of white, which JPEG's rounding leaves alone; of an image that holds nothing
+    but 0 and 1, what is 1.
+
+    Raises:
+        BrokenDataError: something is drawn, and none of it is as bright: labels, or another scale.
+    """
+    values = pixels(path, "L")
+    highest = int(values.max())
+    white = 1 if highest <= 1 else white_of(values)
+    if 0 < highest <= white // 2:
+        raise BrokenDataError(
+            f"{path} is no mask: its highest value is {highest}, and what is inside has to be {white}, or 1 "
+            "where all else is 0"
+        )
+    found: Mask = values > white // 2
     return found
 
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 import numpy.typing as npt
 
+from training.datasets.case import Mask
+from training.datasets.files import mask, pixels, white_of
 from training.errors import BrokenDataError
 from training.tables import Row
 
@@ -41,24 +45,37 @@ def result(row: Row, found: Mapping[str, Row], results: Path) -> Row:
     return found[name]
 
 
-def read_masks(source: Path, threshold: float) -> dict[str, npt.NDArray[np.bool_]]:
-    """Masks by name, from a folder of images (0 to 255) or an NPZ file (0 to 1)."""
-    from PIL import Image, UnidentifiedImageError
+def true_masks(source: Path) -> dict[str, Mask]:
+    """Masks by name as they were drawn, from a folder of images or an NPZ file (0 and 1)."""
+    if source.is_file():
+        return {name: np.asarray(array) > 0.5 for name, array in sorted(read_arrays(source).items())}
+    return {name: mask(path) for name, path in _images(source).items()}
 
+
+def called_masks(source: Path, threshold: float) -> dict[str, Mask]:
+    """Masks by name of what lies above ``threshold``, from an NPZ file (0 to 1) or a folder of images: grey
+    levels from black to white, or nothing but 0 and 1 in all of them."""
     if source.is_file():
         return {name: np.asarray(array) > threshold for name, array in sorted(read_arrays(source).items())}
-    if not source.is_dir():
-        raise BrokenDataError(f"{source} is neither a folder of masks nor an NPZ file")
-    masks = {}
-    for path in sorted(p for p in source.iterdir() if p.is_file() and not p.name.startswith(".")):
-        try:
-            with Image.open(path) as image:
-                masks[path.stem] = np.asarray(image.convert("L")) > threshold * 255
-        except UnidentifiedImageError as error:
-            raise BrokenDataError(f"{path} is no image") from error
-    if not masks:
-        raise BrokenDataError(f"{source} holds no masks")
-    return masks
+    levels = {name: pixels(path, "L") for name, path in _images(source).items()}
+    binary = all(values.max() <= 1 for values in levels.values())
+    return {name: v > threshold * (1 if binary else white_of(v)) for name, v in levels.items()}
+
+
+def _images(folder: Path) -> dict[str, Path]:
+    """The files of a folder by name without extension."""
+    if not folder.is_dir():
+        raise BrokenDataError(f"{folder} is neither a folder of masks nor an NPZ file")
+    found: dict[str, Path] = {}
+    for path in sorted(p for p in folder.iterdir() if p.is_file() and not p.name.startswith(".")):
+        if path.stem in found:
+            raise BrokenDataError(
+                f"{folder} has two masks for {path.stem}: {found[path.stem].name}, {path.name}"
+            )
+        found[path.stem] = path
+    if not found:
+        raise BrokenDataError(f"{folder} holds no masks")
+    return found
 
 
 def read_arrays(path: Path) -> dict[str, npt.NDArray[Any]]:
@@ -66,5 +83,5 @@ def read_arrays(path: Path) -> dict[str, npt.NDArray[Any]]:
     try:
         with np.load(path, allow_pickle=False) as file:
             return {name: file[name] for name in file.files}
-    except (OSError, ValueError, AttributeError) as error:
+    except (OSError, EOFError, ValueError, TypeError, AttributeError, BadZipFile, zlib.error) as error:
         raise BrokenDataError(f"{path} is no NPZ file of plain arrays") from error

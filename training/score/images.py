@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from training.errors import BrokenDataError
 from training.metrics import classification, overlap, registration
-from training.score.files import named_once, read_arrays, read_masks, result
+from training.score.files import called_masks, first, named_once, read_arrays, result, true_masks
 from training.score.form import Line, Score
 from training.tables import read_table
 
 _WORST = 18
 
 
-def dice_score(truth: Path, results: Path, *, threshold: float = 0.5) -> Score:
+def dice_score(truth: Path, results: Path, *, threshold: float = 0.5, group: Path | None = None) -> Score:
     """Mean Dice and IoU of images, each at its native size.
 
     truth, results: folders of masks with the same file names (extensions may differ), or two NPZ files with
-    the same keys. Images are taken as 0 to 255, and what is above ``threshold`` of that is inside.
+    the same keys. Of results, which may be probabilities, what is above ``threshold`` is inside. group: a
+    table of names in its first column and ``group``, what each belongs to, such as its patient, whose masks
+    are resampled together.
     """
-    true, found = read_masks(truth, threshold), read_masks(results, threshold)
+    true, found = true_masks(truth), called_masks(results, threshold)
     if missing := sorted(set(true) - set(found)):
         raise BrokenDataError(f"{results} has no mask for {missing[0]} ({len(missing)} missing)")
     for name in true:
@@ -30,13 +33,15 @@ def dice_score(truth: Path, results: Path, *, threshold: float = 0.5) -> Score:
                 f"the mask {name} is {true[name].shape} in {truth} and {found[name].shape} in {results}"
             )
     scores = overlap.per_image((true[name], found[name]) for name in true)
-    mean_dice, mean_iou = (classification.mean_interval(v) for v in (scores.dice, scores.iou))
+    groups = _groups(true, group) if group else None
+    mean_dice, mean_iou = (classification.mean_interval(v, groups) for v in (scores.dice, scores.iou))
     lines = (
         Line("mDice", mean_dice.value, mean_dice.low, mean_dice.high),
         Line("mIoU", mean_iou.value, mean_iou.low, mean_iou.high),
     )
     body: dict[str, Any] = {
         "images": len(true),
+        **({"groups": len(set(groups))} if groups else {}),
         **mean_dice.told("mean_dice"),
         **mean_iou.told("mean_iou"),
         "by_image": {n: {"dice": d, "iou": i} for n, d, i in zip(true, scores.dice, scores.iou, strict=True)},
@@ -54,6 +59,14 @@ def dice_score(truth: Path, results: Path, *, threshold: float = 0.5) -> Score:
         )
 
     return Score("dice", lines, body, {"worst.png": draw})
+
+
+def _groups(names: Iterable[str], table: Path) -> list[str]:
+    """The group of each name."""
+    known = {first(row): row.text("group") for row in named_once(read_table(table, ("group",)))}
+    if missing := sorted(set(names) - set(known)):
+        raise BrokenDataError(f"{table} has no row for {missing[0]!r} ({len(missing)} missing)")
+    return [known[name] for name in names]
 
 
 def registration_score(fixed: Path, moved: Path, *, field: Path | None = None) -> Score:
