@@ -8,7 +8,9 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from multiprocessing.shared_memory import SharedMemory
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -49,8 +51,18 @@ def until_computing(engine: TritonEngine) -> None:
     time.sleep(0.3)
 
 
-def regions() -> set[str]:
-    return {path.name for path in Path("/dev/shm").glob("psm_*")}
+@pytest.fixture
+def regions(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """Those that this test's engines make: others run beside it."""
+    made: list[Path] = []
+
+    class Noted(SharedMemory):
+        def __init__(self, *given: Any, **named: Any) -> None:
+            super().__init__(*given, **named)
+            made.append(Path("/dev/shm") / self.name)
+
+    monkeypatch.setattr("inference.engine.regions.SharedMemory", Noted)
+    return made
 
 
 @pytest.mark.parametrize("shared_memory", ["auto", "off"])
@@ -110,15 +122,16 @@ def test_an_answer_stays_as_it_was_when_the_next_call_uses_the_same_memory(
     assert_same_bits(first, kept)
 
 
-def test_shared_memory_is_used_again_and_given_back_at_the_end(served: Served, open_triton: Open) -> None:
-    before = regions()
+def test_shared_memory_is_used_again_and_given_back_at_the_end(
+    served: Served, open_triton: Open, regions: list[Path]
+) -> None:
     engine = open_triton(served)
     for seed in range(3):
         engine.infer("spots", {"image": random_image(VOLUME, seed)})
-    (name,) = regions() - before
-    assert (Path("/dev/shm") / name).stat().st_size == GRANULE
+    (region,) = regions
+    assert region.stat().st_size == GRANULE
     engine.close()
-    assert regions() == before
+    assert not region.exists()
 
 
 def test_an_output_larger_than_foretold_still_arrives(
@@ -139,17 +152,20 @@ def test_an_output_larger_than_foretold_still_arrives(
 
 
 def test_without_room_for_shared_memory_the_call_is_slower_not_lost(
-    served: Served, open_triton: Open, embedded: EmbeddedEngine, monkeypatch: pytest.MonkeyPatch
+    served: Served,
+    open_triton: Open,
+    embedded: EmbeddedEngine,
+    regions: list[Path],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "posix_fallocate", full)
-    before = regions()
     image = random_image(VOLUME)
     found = open_triton(served).infer("spots", {"image": image})
     assert_same_bits(found, embedded.infer("spots", {"image": image}))
-    assert regions() == before
+    assert regions and not any(region.exists() for region in regions)
 
 
 def test_calls_to_a_model_whose_process_is_killed_are_answered_all_the_same(

@@ -124,6 +124,7 @@ def test_every_patient_has_a_study_of_its_own() -> None:
     assert len({recipe.study_uid for recipe in RECIPES}) == len(RECIPES)
 
 
+@pytest.mark.timeout(900)
 @pytest.mark.only_on("sqlite", "a demo brings its own database")
 def test_the_whole_demo_ends_with_every_expected_object_at_the_pacs(tmp_path: Path) -> None:
     if not set(READERS["lung-nodules"].models) <= set(Catalogue().names):
@@ -131,7 +132,7 @@ def test_the_whole_demo_ends_with_every_expected_object_at_the_pacs(tmp_path: Pa
     command = [sys.executable, "-c", "from node.cli import app; app()", "demo", "--exit", "--keep"]
     environment = os.environ | {"PYTHONPATH": str(ROOT), "COLUMNS": "200"}
     ended = subprocess.run(
-        command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=290
+        command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=850
     )
     assert ended.returncode == 0, ended.stdout + ended.stderr
     kept = [dcmread(path) for path in (tmp_path / "overread-demo" / "pacs").glob("*.dcm")]
