@@ -5,6 +5,7 @@ The docstring below each field is what ``overread check --print-config`` prints 
 
 from __future__ import annotations
 
+import re
 import socket
 from ipaddress import ip_address
 from pathlib import Path
@@ -19,6 +20,7 @@ from pydantic import (
 )
 
 from node.settings.fields import (
+    DATABASE_URL,
     AeTitle,
     DatabaseUrl,
     Folder,
@@ -344,9 +346,14 @@ class Settings(Section):
 
 def _read_url(path: Path) -> str:
     try:
-        return path.read_text().strip()
+        url = path.read_text(encoding="utf-8").strip()
+    except UnicodeDecodeError:
+        raise ValueError(f"url_file {path} is not a text file in UTF-8") from None
     except OSError as error:
         raise ValueError(f"url_file {path} cannot be read: {error.strerror}") from None
+    if not re.fullmatch(f"{DATABASE_URL}.+", url):
+        raise ValueError(f"url_file {path} holds no URL such as postgresql+psycopg://user@host/name")
+    return url
 
 
 def _is_ourselves(peer: Peer, dicom: DicomSettings) -> bool:

@@ -89,10 +89,11 @@ Uid = Annotated[
 ]
 Port = Annotated[int, Field(ge=0, le=65535), BeforeValidator(not_true)]
 Seconds = Annotated[float, Field(gt=0, le=86400), BeforeValidator(not_true)]
+DATABASE_URL = r"(sqlite|postgresql\+psycopg)://"  # how one begins
 DatabaseUrl = Annotated[
     str,
     Field(
-        pattern=r"^$|^(sqlite|postgresql\+psycopg)://",
+        pattern=rf"^$|^{DATABASE_URL}",
         json_schema_extra=limits('"sqlite:///path/to/overread.db" or "postgresql+psycopg://user@host/name"'),
     ),
 ]

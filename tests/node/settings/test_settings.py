@@ -163,6 +163,23 @@ def test_a_password_may_come_from_a_file_of_its_own(tmp_path: Path) -> None:
     assert load_settings(written(tmp_path, print_config(settings))) == settings
 
 
+@pytest.mark.parametrize(
+    ("held", "said"),
+    [
+        (b"", "url holds no URL such as postgresql+psycopg://user@host/name"),
+        (b"\n", "url holds no URL such as"),
+        (b"mysql://node:hunter2@db/overread", "url holds no URL such as"),
+        (b"postgresql+psycopg://a:hunter2@db/one\npostgresql+psycopg://b:hunter2@db/two", "url holds no URL"),
+        (b"\xff\xfep\x00", "url is not a text file in UTF-8"),
+    ],
+)
+def test_a_file_that_holds_no_url_stands_for_no_database(tmp_path: Path, held: bytes, said: str) -> None:
+    (tmp_path / "url").write_bytes(held)
+    refused = refusal(tmp_path, '[database]\nurl_file = "url"')
+    assert said in refused
+    assert "hunter2" not in refused
+
+
 @pytest.mark.parametrize("url", WITH_PASSWORD)
 def test_a_password_in_the_settings_file_is_refused_without_repeating_it(tmp_path: Path, url: str) -> None:
     said = refusal(tmp_path, f'[database]\nurl = "{url}"')
