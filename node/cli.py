@@ -46,6 +46,9 @@ Config = Annotated[
     ),
 ]
 
+TlsName = Annotated[
+    str, typer.Option(metavar="NAME", help="What the node's certificate is made out to; else its host.")
+]
 
 DataSet = Annotated[
     Path | None,
@@ -157,9 +160,7 @@ def send(
         str | None, typer.Option(metavar="AET", help="AE title to call; else that of the settings.")
     ] = None,
     aet: Annotated[str, typer.Option(metavar="AET", help="AE title to call with.")] = "OVERREAD-SEND",
-    tls_name: Annotated[
-        str, typer.Option(metavar="NAME", help="What the node's certificate is made out to; else its host.")
-    ] = "",
+    tls_name: TlsName = "",
     config: Config = None,
 ) -> None:
     """Send DICOM files to a node, as a PACS would."""
@@ -180,6 +181,7 @@ def set_aside(
     aet: Annotated[
         str, typer.Option(metavar="AET", help="AE title to call the node with, for --again.")
     ] = "OVERREAD-SEND",
+    tls_name: TlsName = "",
     config: Config = None,
 ) -> None:
     """List the images that were acknowledged and contradict their study, and see to them."""
@@ -189,7 +191,7 @@ def set_aside(
         raise typer.BadParameter("--again and --delete exclude each other.")
     settings = _settings(config)
     if again:
-        set_aside.send_again(settings, aet)
+        set_aside.send_again(settings, aet, tls_name)
     elif delete:
         set_aside.delete(settings, delete)
     else:

@@ -26,18 +26,19 @@ TOLD = 10  # of what was not taken, with the reason
 
 
 class SetAsideError(RuntimeError):
-    """Something was not taken in; the message says what to do."""
-
-
-NOTHING = "Nothing is set aside: every image that was acknowledged is in its study."
+    """There is no node's folder, or something was not taken in; the message says what to do."""
 
 
 def show(settings: Settings) -> None:
-    """Print what was set aside, of which study, from whom and why."""
+    """Print what was set aside, of which study, from whom and why.
+
+    Raises:
+        SetAsideError: there is no data folder.
+    """
     images = _listed(settings)
     out = console()
     if not images:
-        out.print(NOTHING)
+        out.print(_nothing(settings), soft_wrap=True)
         return
     for image in images:
         when = f"{image.at:%Y-%m-%d %H:%M}" if image.at else "at an unknown time"
@@ -52,20 +53,23 @@ def show(settings: Settings) -> None:
     )
 
 
-def send_again(settings: Settings, calling_ae_title: str) -> None:
+def send_again(settings: Settings, calling_ae_title: str, tls_name: str = "") -> None:
     """Send what was set aside to the node, and delete what it takes; write down which. An image under the UID
-    of another study's is not sent: the node would acknowledge it, and set it aside again.
+    of another study's is not sent: the node would acknowledge it, and set it aside again. ``tls_name``: what
+    the node's certificate is made out to, where that is not its host.
 
     Raises:
-        SetAsideError: it does not take everything.
+        SetAsideError: it does not take everything, or there is no data folder.
         DeliveryError: nobody answers.
     """
     images = _listed(settings)
     if not images:
-        console().print(NOTHING)
+        console().print(_nothing(settings), soft_wrap=True)
         return
     destination = DicomDestination(
-        peer_at(None, None, settings), calling_ae_title, identity=identity_of(settings.dicom.tls.files)
+        peer_at(None, None, settings, tls_name),
+        calling_ae_title,
+        identity=identity_of(settings.dicom.tls.files),
     )
     database = Database(settings.database.url)
     try:
@@ -92,7 +96,7 @@ def delete(settings: Settings, files: Sequence[Path]) -> None:
     """Delete these of what was set aside, and write down which.
 
     Raises:
-        SetAsideError: one of them was not set aside; then none is deleted.
+        SetAsideError: one of them was not set aside, and then none is deleted; or there is no data folder.
     """
     listed = {image.path.resolve(): image for image in _listed(settings)}
     if strange := [path for path in files if path.resolve() not in listed]:
@@ -126,7 +130,16 @@ def _is_of_another_study(session: Session, path: Path) -> bool:
     return study_uid not in (None, str(image.get("StudyInstanceUID", "")))
 
 
+def _nothing(settings: Settings) -> str:
+    folder = settings.node.data_dir
+    return f"Nothing is set aside in {folder}: every image that was acknowledged is in its study."
+
+
 def _listed(settings: Settings) -> Sequence[SetAside]:
+    if not settings.node.data_dir.is_dir():
+        raise SetAsideError(
+            f"there is no data folder {settings.node.data_dir}; name the node's settings with --config."
+        )
     archive, database = Archive(settings.node.data_dir), Database(settings.database.url)
     try:
         with database.snapshot() as session:

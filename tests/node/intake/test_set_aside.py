@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -108,4 +109,16 @@ def test_what_a_person_deletes_is_gone_and_the_audit_trail_says_so(
     assert path.name in line.text
     assert line.study_uid == study_uid
     set_aside.show(settings)
-    assert "Nothing is set aside" in capsys.readouterr().out
+    assert f"Nothing is set aside in {intake.archive.root}:" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("act", [set_aside.show, partial(set_aside.send_again, calling_ae_title="ADMIN")])
+def test_a_folder_that_is_no_nodes_is_named_and_not_made(
+    tmp_path: Path, act: Callable[[Settings], None]
+) -> None:
+    elsewhere = tmp_path / "overread-data"
+    with pytest.raises(
+        set_aside.SetAsideError, match=f"no data folder {elsewhere}; name the node's settings"
+    ):
+        act(Settings.model_validate({"node": {"data_dir": elsewhere}}))
+    assert not elsewhere.exists()

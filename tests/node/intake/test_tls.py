@@ -14,7 +14,9 @@ from typing import Any
 import pytest
 from pydicom import Dataset
 from pydicom.uid import CTImageStorage
+from typer.testing import CliRunner
 
+from node.cli import app
 from node.intake.receiver import Receiver
 from node.peers.sending import DeliveryError, DicomDestination
 from node.security.tls import Files, Identity, TlsError, identity_of
@@ -251,7 +253,7 @@ def test_old_versions_and_weak_ciphers_are_not_spoken(start_secure: StartSecure,
 def test_who_shakes_no_hands_holds_up_nobody_and_is_recorded(
     start_secure: StartSecure, authority: Authority, scanner: Pair, files: list[Path]
 ) -> None:
-    intake = start_secure({"handshake_seconds": 1})
+    intake = start_secure({"handshake_seconds": 4})
     with ExitStack() as stack:
         silent = [stack.enter_context(RawSender(intake.port)) for _ in range(60)]
         assert [r.outcome for r in sender(intake.port, scanner, authority).send(files)] == ["sent"] * 3
@@ -356,3 +358,27 @@ def test_a_stop_ends_associations_over_tls(
         assert idle.associate() == ASSOCIATE_AC
         intake.receiver.stop()
         assert idle.receive()[0] in (7, 0)
+
+
+@pytest.mark.usefixtures("configured_database")
+def test_what_was_set_aside_goes_to_a_node_whose_certificate_is_made_out_to_a_name(
+    start_secure: StartSecure, authority: Authority, files: list[Path], tmp_path: Path
+) -> None:
+    named = authority.issue("named", hosts=("reads.hospital",))
+    intake = start_secure({"certificate": named.certificate, "private_key": named.private_key})
+    place = intake.archive.set_aside / "2026-01-01" / "1.dcm"
+    place.parent.mkdir()
+    place.write_bytes(files[0].read_bytes())
+    config = tmp_path / "overread.toml"
+    config.write_text(
+        f'[node]\ndata_dir = "data"\n[dicom]\nport = {intake.port}\n[dicom.tls]\nenabled = true\n'
+        f'certificate = "{named.certificate}"\nprivate_key = "{named.private_key}"\n'
+        f'authorities = "{authority.certificate}"\n'
+    )
+    again = ["set-aside", "--again", "--config", str(config)]
+    assert "127.0.0.1" in CliRunner().invoke(app, again).stderr
+    assert place.exists()
+    taken = CliRunner().invoke(app, [*again, "--tls-name", "reads.hospital"])
+    assert "Taken in: 1 of 1" in taken.output, taken.stderr
+    assert len(intake.instances()) == 1
+    assert not place.exists()
