@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import gzip
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,6 +44,19 @@ class Row:
             wanted = "a number" if count == 1 else f"{count} numbers"
             raise self.broken(f"{column} is {text!r}, not {wanted}")
         return values
+
+    def label(self, column: str) -> float:
+        """The cell as 1 or 0; NaN where it is empty, since it is not known.
+
+        Raises:
+            BrokenDataError: it is anything else.
+        """
+        if not self.text(column):
+            return math.nan
+        value = self.number(column)
+        if value not in (0.0, 1.0):
+            raise self.broken(f"{column} is {value:g}, not 1 or 0; leave it empty where it is uncertain")
+        return value
 
     def broken(self, what: str) -> BrokenDataError:
         return BrokenDataError(f"{self.file}, line {self.line}: {what}")

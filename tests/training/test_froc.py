@@ -50,6 +50,11 @@ def test_a_missed_nodule_stays_in_the_denominator() -> None:
     assert curve.cpm == pytest.approx(0.5)
 
 
+def test_without_a_nodule_there_is_no_sensitivity() -> None:
+    curve = froc([Outcome((), (0.9,)), Outcome((), ())], resamples=10)
+    assert np.isnan([curve.cpm, *curve.at_rates, curve.at(1.0), curve.low]).all()
+
+
 def test_the_curve_is_that_of_the_official_script() -> None:
     """The script runs scikit-learn's ROC over all candidates and rescales its axes."""
     rng = np.random.default_rng(3)

@@ -74,6 +74,11 @@ def test_of_too_many_marks_those_above_the_one_too_many_count() -> None:
     assert [m.score for m in strongest(marks, 3)] == [0.9, 0.8]  # the third shares its score with the fourth
 
 
+def test_a_header_is_no_series(tmp_path: Path) -> None:
+    (tmp_path / "s.csv").write_text("seriesuid\na\nb\n")
+    assert read_series(tmp_path / "s.csv") == ("a", "b")
+
+
 @pytest.fixture
 def small(tmp_path: Path) -> tuple[Path, Path, Path]:
     (tmp_path / "s.csv").write_text("a\nb\n")

@@ -35,19 +35,21 @@ _NIH = {name: name.capitalize() for name in CLASSES[:-1]} | {"no_finding": "No F
 
 def read_chexpert(folder: Path, *, uncertain: Uncertain = "ignore", lateral: bool = False) -> list[Case]:
     """``train.csv`` and ``valid.csv`` (and ``test.csv`` where it is), whose paths start with the folder's
-    name, as ``CheXpert-v1.0-small/train/patient00001/study1/view1_frontal.jpg``.
+    name, as ``CheXpert-v1.0-small/train/patient00001/study1/view1_frontal.jpg``, or with the part's. Where a
+    table says nothing of views, as that of the test set, the file's name does.
 
     lateral: lateral views, too.
     """
     cases = []
-    columns = ("Path", "Frontal/Lateral", "AP/PA", *_CHEXPERT.values())
+    columns = ("Path", *_CHEXPERT.values())
     tables = [folder / name for name in ("train.csv", "valid.csv", "test.csv")]
     there(tables[0])
     for table in (t for t in tables if t.exists()):
         for row in read_table(table, columns):
-            if row.text("Frontal/Lateral") != "Frontal" and not lateral:
+            inner = _inner(Path(row.text("Path")))
+            view = row.text("Frontal/Lateral") or inner.stem.rpartition("_")[2].capitalize()
+            if view != "Frontal" and not lateral:
                 continue
-            inner = Path(*Path(row.text("Path")).parts[1:])
             patient = next((part for part in inner.parts if part.startswith("patient")), "")
             if not patient:
                 raise row.broken(f"Path is {row.text('Path')!r}: no part of it names a patient")
@@ -59,10 +61,15 @@ def read_chexpert(folder: Path, *, uncertain: Uncertain = "ignore", lateral: boo
                     partial(grey, path),
                     labels=_labels(row, uncertain),
                     split={"valid": "validation"}.get(table.stem, table.stem),
-                    notes={"view": row.text("AP/PA") or row.text("Frontal/Lateral")},
+                    notes={"view": row.text("AP/PA") or view},
                 )
             )
     return cases
+
+
+def _inner(path: Path) -> Path:
+    """A path of CheXpert's tables within its folder."""
+    return path if path.parts[:1] in (("train",), ("valid",), ("test",)) else Path(*path.parts[1:])
 
 
 def read_mimic_cxr(folder: Path, *, uncertain: Uncertain = "ignore") -> list[Case]:
@@ -136,14 +143,15 @@ def read_nih14(folder: Path) -> list[Case]:
 
 
 def read_nih_folder(folder: Path) -> list[Case]:
-    """The layout ``nih``: ``labels.csv`` with a column per class beside ``images/FILE``."""
+    """The layout ``nih``: ``labels.csv`` with a column per class (1, 0, or nothing where it is open) beside
+    ``images/FILE``."""
     table = folder / "labels.csv"
     return [
         Case(
             Path(row.text("file")).stem,
             row.text("patient_id"),
             partial(grey, there(folder / "images" / row.text("file"), f"{table}, line {row.line},")),
-            labels={name: row.number(name) for name in CLASSES},
+            labels={name: row.label(name) for name in CLASSES},
             notes={"view": row.text("view")},
         )
         for row in read_table(table, ("file", "patient_id", "view", *CLASSES))

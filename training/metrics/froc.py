@@ -130,7 +130,8 @@ def _hits(nodules: Sequence[Nodule], marks: Sequence[Mark]) -> npt.NDArray[np.bo
 def froc(
     scans: Sequence[Outcome], *, rates: Sequence[float] = RATES, resamples: int = 1000, seed: int = 0
 ) -> Froc:
-    """The curve over all scans, its mean sensitivity at ``rates``, and limits by resampling scans."""
+    """The curve over all scans, its mean sensitivity at ``rates``, and limits by resampling scans. Without a
+    single nodule every sensitivity is NaN."""
     scores = _Scores.of(scans)
     false, sensitivity = scores.curve(np.ones(len(scans), np.int64))
     at_rates = tuple(float(v) for v in np.interp(rates, false, sensitivity))
@@ -184,11 +185,12 @@ class _Scores:
 
     def curve(self, drawn: Ints) -> tuple[Floats, Floats]:
         """False positives per scan and sensitivity at every threshold, from (0, 0) on, with each scan taken
-        ``drawn`` times. A missed nodule has no threshold at which it is found, but is in the denominator."""
+        ``drawn`` times. A missed nodule has no threshold at which it is found, but is in the denominator;
+        where that is 0, the sensitivity is NaN."""
         weight = drawn[self.scan]
         found = np.cumsum(weight * self.hit)[self.last]
         wrong = np.cumsum(weight)[self.last] - found
-        return (
-            np.concatenate([[0.0], wrong / max(int(drawn.sum()), 1)]),
-            np.concatenate([[0.0], found / max(int(drawn @ self.nodules), 1)]),
-        )
+        false = np.concatenate([[0.0], wrong / max(int(drawn.sum()), 1)])
+        if not (nodules := int(drawn @ self.nodules)):
+            return false, np.full(len(false), np.nan)
+        return false, np.concatenate([[0.0], found / nodules])

@@ -56,12 +56,13 @@ def score_luna16(
 
 
 def read_series(path: Path) -> tuple[str, ...]:
-    """Series UIDs, one to a line, no header."""
+    """Series UIDs, one to a line; a header ``seriesuid`` is none of them."""
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except FileNotFoundError as error:
         raise BrokenDataError(f"{path} is missing") from error
     series = tuple(line.split(",")[0].strip() for line in lines if line.strip(" ,"))
+    series = series[1:] if series[:1] == ("seriesuid",) else series
     if not series:
         raise BrokenDataError(f"{path} lists no series")
     if len(set(series)) < len(series):

@@ -31,7 +31,7 @@ def auroc_score(
     classes = [name for name in rows[0].cells if name not in (key, group)]
     if not found or (missing := [c for c in classes if c not in next(iter(found.values())).cells]):
         raise BrokenDataError(f"{results} has no column {', '.join(missing if found else classes)}")
-    known = np.array([[row.number(c) if row.text(c) else np.nan for c in classes] for row in rows])
+    known = np.array([[row.label(c) for c in classes] for row in rows])
     given = np.array([[result(row, found, results).number(c) for c in classes] for row in rows])
     groups = [row.text(group) for row in rows] if group else None
     areas = classification.aurocs(known, given, groups, resamples=resamples)

@@ -15,6 +15,8 @@ from training.metrics.froc import RATES, Froc, Outcome, froc
 from training.score.form import Draw, Line, Score
 from training.tables import Row, read_table
 
+Corners = tuple[tuple[float, ...], tuple[float, ...]]
+
 
 def luna16_score(
     annotations: Path, excluded: Path, seriesuids: Path, results: Path, *, resamples: int = 1000
@@ -158,16 +160,19 @@ def _boxed(
     ]
 
 
-def _box(row: Row, low: tuple[str, ...], high: tuple[str, ...]) -> tuple[tuple[float, ...], ...]:
-    corners = tuple(row.number(c) for c in low), tuple(row.number(c) for c in high)
-    if any(b <= a for a, b in zip(*corners, strict=True)):
-        raise row.broken(f"the box {corners} has no size")
-    return corners
+def _box(row: Row, low: tuple[str, ...], high: tuple[str, ...]) -> Corners:
+    return _solid(row, tuple(row.number(c) for c in low), tuple(row.number(c) for c in high))
 
 
-def _sized_box(row: Row) -> tuple[tuple[float, float], tuple[float, float]]:
+def _sized_box(row: Row) -> Corners:
     x, y = row.number("x"), row.number("y")
-    return (x, y), (x + row.number("width"), y + row.number("height"))
+    return _solid(row, (x, y), (x + row.number("width"), y + row.number("height")))
+
+
+def _solid(row: Row, low: tuple[float, ...], high: tuple[float, ...]) -> Corners:
+    if any(b <= a for a, b in zip(low, high, strict=True)):
+        raise row.broken(f"the box {low, high} has no size")
+    return low, high
 
 
 def _array(held: list[Any], dims: int = 2) -> npt.NDArray[np.float64]:

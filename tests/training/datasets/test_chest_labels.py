@@ -59,6 +59,18 @@ def test_chexpert_frontal_views_with_patients_and_splits(chexpert: Path) -> None
     assert len(read_chexpert(chexpert, lateral=True)) == 3
 
 
+def test_chexperts_test_set_has_a_table_of_labels_alone(chexpert: Path) -> None:
+    path = "test/patient64741/study1/view{}.jpg"
+    rows = [f"{path.format(view)}{',0' * 13},1" for view in ("1_frontal", "2_lateral")]
+    names = CHEXPERT.removeprefix("No Finding,")
+    text(chexpert / "test.csv", f"Path,{names},No Finding", *rows)
+    for view in ("1_frontal", "2_lateral"):
+        picture(chexpert / path.format(view))
+    *_, last = read_chexpert(chexpert)
+    assert (last.id, last.split) == ("test/patient64741/study1/view1_frontal", "test")
+    assert (last.labels["no_finding"], last.labels["edema"]) == (1, 0)
+
+
 @pytest.mark.parametrize(("policy", "value"), [("ignore", math.nan), ("zeros", 0.0), ("ones", 1.0)])
 def test_uncertain_labels_follow_the_policy(chexpert: Path, policy: Uncertain, value: float) -> None:
     labels = read_chexpert(chexpert, uncertain=policy)[0].labels
@@ -157,4 +169,16 @@ def test_a_label_that_is_none_is_named(tmp_path: Path) -> None:
     text(tmp_path / "labels.csv", "file,patient_id,view," + ",".join(CLASSES), "a.jpg,1,PA,0,yes,0,0,0,0")
     picture(tmp_path / "images/a.jpg")
     with pytest.raises(BrokenDataError, match=r"labels\.csv, line 2: effusion is 'yes'"):
+        read_nih_folder(tmp_path)
+
+
+def test_an_uncertain_label_is_left_empty(tmp_path: Path) -> None:
+    picture(tmp_path / "images/a.jpg")
+    header = "file,patient_id,view," + ",".join(CLASSES)
+    text(tmp_path / "labels.csv", header, "a.jpg,1,PA,0,,1,0,0,0")
+    (case,) = read_nih_folder(tmp_path)
+    assert math.isnan(case.labels["effusion"])
+    assert case.labels["atelectasis"] == 1
+    text(tmp_path / "labels.csv", header, "a.jpg,1,PA,0,-1,1,0,0,0")
+    with pytest.raises(BrokenDataError, match=r"line 2: effusion is -1, not 1 or 0; leave it empty"):
         read_nih_folder(tmp_path)
