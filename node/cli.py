@@ -291,11 +291,16 @@ def evaluate(
     pictures: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Draw curves and sheets into this folder.")
     ] = None,
+    models: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Of a training (OUT/models); else those the node reads with."),
+    ] = None,
+    config: Config = None,
 ) -> None:
-    """Measure the installed models of a reader by the field's own figures."""
+    """Measure the models of a reader by the field's own figures."""
     from node.commands.training import evaluate
 
-    evaluate(task, data, layout, split, json, pictures)
+    evaluate(task, data, layout, split, json, pictures, models=models, config=config)
 
 
 @app.command(epilog="Example: overread audit --since 2026-01-01 > audit.jsonl")

@@ -1,6 +1,6 @@
 """Puts the figures of evaluations into the cards of the networks they measured.
 
-``python -m training.figures FILE.json…`` takes what ``overread evaluate --json`` wrote for the installed
+``python -m training.figures FILE.json…`` takes what ``overread evaluate --json`` wrote for the shipped
 weights. Figures of the same data and split are replaced, others stay; the tables of the READMEs follow.
 """
 
@@ -30,7 +30,8 @@ def write_figures(root: Path, evaluations: Iterable[Mapping[str, Any]]) -> list[
     """Put evaluations into the cards in the model repository ``root``; returns the files written.
 
     Raises:
-        BrokenDataError: one is not an evaluation whose figures belong in a card, or is of another version.
+        BrokenDataError: one is not an evaluation whose figures belong in a card, or is of other models or
+            another version.
     """
     new: dict[str, list[dict[str, Any]]] = {}
     for figures in evaluations:
@@ -63,6 +64,10 @@ def card_metrics(figures: Mapping[str, Any]) -> dict[str, list[dict[str, Any]]]:
         raise BrokenDataError(
             "this is no evaluation that belongs in a card; write one of "
             f"{', '.join(sorted(TABLES))} with overread evaluate --json"
+        )
+    if "models" in figures:
+        raise BrokenDataError(
+            f"this is an evaluation of the models in {figures['models']}, not of the shipped ones"
         )
     return {
         model: [_metric(figures, line, table.data_sets[layout]) for line in layouts[layout]]

@@ -6,6 +6,7 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
+from inference.catalogue import Catalogue
 from training import evaluate as evaluation
 from training.errors import TaskError
 from training.tasks import TASKS, Request
@@ -58,23 +59,30 @@ def train(
 
 
 def evaluate(
-    task: str, data: Path | None, layout: str, split: str = "", pictures: Path | None = None
+    task: str,
+    data: Path | None,
+    layout: str,
+    split: str = "",
+    pictures: Path | None = None,
+    models: Path | None = None,
 ) -> dict[str, Any]:
-    """Figures of the installed models of ``task`` on ``data``, ready for JSON.
+    """Figures of the models of ``task`` on ``data``, ready for JSON.
 
     Args:
         layout: how ``data`` is laid out; ``phantom`` needs none.
         split: which part of it; the layout's own default where empty.
         pictures: a folder for curves and sheets; None for none.
+        models: a model repository, such as ``train`` returns; None for the one that came with Overread.
 
     Raises:
         TaskError: an unknown task, layout or split.
         BrokenDataError: data that is not laid out so.
+        CatalogueError: ``models`` is no folder, or lacks a model of the task.
     """
     _known("task", task, evaluation.TASKS)
     _known("layout", layout, evaluation.TASKS[task])
     _with_data(layout, data)
-    return evaluation.evaluate(task, data, layout, split, pictures)
+    return evaluation.evaluate(task, data, layout, split, pictures, Catalogue(models))
 
 
 def _known(what: str, value: str, known: Collection[str]) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from rich.markup import escape
 from rich.table import Table
 
 from node.commands.terminal import console
@@ -59,13 +60,23 @@ def _installed(config: Path | None) -> Path:
 
 
 def evaluate(
-    task: str, data: Path | None, layout: str, split: str, file: Path | None, pictures: Path | None
+    task: str,
+    data: Path | None,
+    layout: str,
+    split: str,
+    file: Path | None,
+    pictures: Path | None,
+    *,
+    models: Path | None,
+    config: Path | None,
 ) -> None:
-    """Measure the installed models of ``task`` and print the figures."""
+    """Measure ``task`` and print the figures. models: the repository to measure; None for those that a node
+    with the settings of ``config`` reads with."""
     from training import run
 
-    figures = run.evaluate(task, data, layout, split, pictures)
-    table = Table("figure", "", "95 % CI", title=f"{task}, {layout}")
+    figures = run.evaluate(task, data, layout, split, pictures, models or _installed(config))
+    place = f", {escape(figures['models'])}" if "models" in figures else ""
+    table = Table("figure", "", "95 % CI", title=f"{task}, {layout}{place}")
     for name, value in figures.items():
         if isinstance(value, int | float) and not isinstance(value, bool):
             table.add_row(name, _shown(value), _limits(*(figures.get(f"{name}_ci") or (None, None))))

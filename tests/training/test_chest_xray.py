@@ -182,7 +182,7 @@ def test_labels_and_masks_are_found_side_by_side_or_missed_by_name(tmp_path: Pat
 @needs_weights
 def test_the_installed_lungs_are_scored_on_a_folder_of_masks(tmp_path: Path) -> None:
     write_masks(tmp_path, 3)
-    found = evaluate_lungs("lung-masks", tmp_path, "", None)
+    found = evaluate_lungs("lung-masks", tmp_path, "", None, Catalogue())
     assert (found["images"], found["refused"]) == (3, 0)
     low, high = found["dice_lungs_ci"]
     assert 0.6 < low <= found["dice_lungs"] <= high <= 1
@@ -191,7 +191,7 @@ def test_the_installed_lungs_are_scored_on_a_folder_of_masks(tmp_path: Path) -> 
 @needs_weights
 def test_the_installed_classes_are_scored_on_a_folder_of_labels(tmp_path: Path) -> None:
     write_nih(tmp_path, 12)
-    found = evaluate_labels("nih", tmp_path, "installed", None)
+    found = evaluate_labels("nih", tmp_path, "installed", None, Catalogue())
     assert (found["images"], found["patients"], found["refused"]) == (12, 6, 0)
     assert 0 <= found["auroc_edema"] <= 1 and found["positives_edema"] == 6
     assert {"sensitivity_edema", "specificity_edema", "ece_edema", "mean_auroc_ci"} <= set(found)

@@ -82,6 +82,8 @@ def test_what_is_no_evaluation_of_the_reader_is_refused(tmp_path: Path) -> None:
         write_figures(tmp_path, [{"task": "chest-xray", "layout": "nih"}])
     with pytest.raises(BrokenDataError, match="says nothing of cpm; run it again"):
         write_figures(tmp_path, [{"task": "lung-nodules", "layout": "phantom", "cpm": np.array([1])}])
+    with pytest.raises(BrokenDataError, match="of the models in /a/run/models, not of the shipped ones"):
+        write_figures(tmp_path, [{"task": "polyps", "layout": "phantom", "models": "/a/run/models"}])
 
 
 @pytest.mark.parametrize("left_out", ["mean_dice", "split", "images"])

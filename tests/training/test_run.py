@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 
+from inference.catalogue import CatalogueError
 from training.datasets.layouts import LAYOUTS, read_cases
 from training.errors import BrokenDataError, TaskError
+from training.evaluate import TASKS as MEASURED
 from training.run import TASKS, evaluate, train
 
 
@@ -48,6 +50,15 @@ def test_a_wrong_request_is_refused_with_what_there_is(
 def test_a_wrong_evaluation_is_refused(task: str, layout: str, split: str, said: str) -> None:
     with pytest.raises(TaskError, match=said):
         evaluate(task, None, layout, split)
+
+
+@pytest.mark.parametrize("task", MEASURED)
+def test_a_folder_without_the_models_of_a_task_is_named_before_anything_is_read(
+    task: str, tmp_path: Path
+) -> None:
+    layout = "phantom" if "phantom" in MEASURED[task] else next(iter(MEASURED[task]))
+    with pytest.raises(CatalogueError, match=f"{tmp_path}: there is no model '.*'; there are: none"):
+        evaluate(task, tmp_path, layout, models=tmp_path)
 
 
 @pytest.mark.parametrize("task", TASKS)

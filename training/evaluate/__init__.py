@@ -5,10 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from inference.catalogue import SHIPPED_MODELS, Catalogue
+from inference.readers import READERS
 from training.errors import TaskError
 from training.evaluate import chest_xray, ct_lesions, growth, lung_nodules, pet_ct, polyps, registration
+from training.evaluate.layouts import Layouts
 
-TASKS = {
+TASKS: dict[str, Layouts] = {
     "chest-xray": chest_xray.LAYOUTS,
     "ct-lesions": ct_lesions.LAYOUTS,
     "lung-nodules": lung_nodules.LAYOUTS,
@@ -20,17 +23,25 @@ TASKS = {
 
 
 def evaluate(
-    task: str, data: Path | None, layout: str, split: str = "", out: Path | None = None
+    task: str,
+    data: Path | None,
+    layout: str,
+    split: str = "",
+    out: Path | None = None,
+    catalogue: Catalogue | None = None,
 ) -> dict[str, Any]:
-    """Figures of the shipped reader on a data set, ready for JSON.
+    """Figures of a reader on a data set, ready for JSON; ``models`` among them says where its networks lie,
+    unless they are the shipped ones.
 
     Args:
         task: a reader's name. layout: how ``data`` is laid out; ``phantom`` needs none.
         split: which part of it; the layout's own default where empty.
         out: a folder for pictures; None for none.
+        catalogue: the models to measure; None for the shipped ones.
 
     Raises:
         TaskError: an unknown task, layout or split, or data that is not laid out so.
+        CatalogueError: a model that the reader needs is not in the catalogue, or its card is not sound.
     """
     if task not in TASKS:
         raise TaskError(f"there is nothing to evaluate for {task!r}; there is: {', '.join(TASKS)}")
@@ -38,4 +49,9 @@ def evaluate(
         raise TaskError(
             f"{task} cannot be evaluated on the layout {layout!r}; it can on: {', '.join(TASKS[task])}"
         )
-    return TASKS[task][layout](data, split, out)
+    catalogue = catalogue or Catalogue()
+    for model in READERS[task].models if task in READERS else ():
+        catalogue.find(model)
+    figures = TASKS[task][layout](data, split, out, catalogue)
+    root = catalogue.root.resolve()
+    return figures if root == SHIPPED_MODELS else {**figures, "models": str(root)}

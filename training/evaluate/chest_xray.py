@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -35,22 +35,25 @@ from training.datasets.chest_labels import CLASSES
 from training.datasets.layouts import read_cases
 from training.datasets.splits import split_of
 from training.errors import TaskError
+from training.evaluate.layouts import Layouts
 from training.metrics.calibration import reliability
 from training.metrics.classification import auroc, mean_interval, rates, roc
 
 NOTE = (
-    "The shipped weights learned from the folders that their cards name; on those, only what the folds say "
+    "The weights learned from the folders that their cards name; on those, only what the folds say "
     "is about pictures that were not learned from."
 )
 _WORST = 18
 
 
-def evaluate_labels(layout: str, data: Path | None, split: str, out: Path | None) -> dict[str, Any]:
-    """AUROC by class with limits over patients, of the installed models and of models fitted anew in five
+def evaluate_labels(
+    layout: str, data: Path | None, split: str, out: Path | None, catalogue: Catalogue
+) -> dict[str, Any]:
+    """AUROC by class with limits over patients, of the models as they are and of models fitted anew in five
     folds by patient, each beside what the view or being ill at all explains of it.
 
     data: a folder of the layout, or one that holds such folders. split: ``installed`` or ``folds`` for one
-    of both, or a part of the data for the installed models: as released, else by ``split_of``.
+    of both, or a part of the data for the models as they are: as released, else by ``split_of``.
     """
     if data is None:
         raise TaskError(f"the layout {layout} needs a folder of data: give --data DIR")
@@ -65,9 +68,9 @@ def evaluate_labels(layout: str, data: Path | None, split: str, out: Path | None
     found: dict[str, Any] = {"task": NAME, "layout": layout, "split": split or "all", "images": len(cases)}
     found["patients"] = len({case.patient for case in cases})
     found["note"] = NOTE
-    engine = EmbeddedEngine(Catalogue())
+    engine = EmbeddedEngine(catalogue)
     if split != "folds":
-        found |= _installed(cases, engine, out)
+        found |= _installed(cases, engine, catalogue, out)
     if split in ("", "folds"):
         logits = crossed(cases, features_of(cases, partial(_drawn, engine)))
         found |= _flat(figures(cases, logits), "folds_")
@@ -75,15 +78,17 @@ def evaluate_labels(layout: str, data: Path | None, split: str, out: Path | None
     return found
 
 
-def _installed(cases: Sequence[Case], engine: EmbeddedEngine, out: Path | None) -> dict[str, Any]:
-    readings = [_read(case, engine) for case in track(cases, "radiographs")]
+def _installed(
+    cases: Sequence[Case], engine: Engine, catalogue: Catalogue, out: Path | None
+) -> dict[str, Any]:
+    readings = [_read(case, engine, catalogue) for case in track(cases, "radiographs")]
     kept = [(case, reading) for case, reading in zip(cases, readings, strict=True) if reading]
     score = np.array([[c.probability for c in reading.classes] for _, reading in kept], np.float32)
     seen = [case for case, _ in kept]
     truth = labels_of(seen)
     found: dict[str, Any] = {"refused": len(cases) - len(kept)}
     found |= _flat(figures(seen, score), "")
-    card = Catalogue().find(FINDINGS).card
+    card = catalogue.find(FINDINGS).card
     for k, name in enumerate(CLASSES):
         known = ~np.isnan(truth[:, k])
         found[f"ece_{name}"] = reliability(truth[known, k], score[known, k]).ece
@@ -107,8 +112,10 @@ def _flat(rows: Mapping[str, Mapping[str, float]], before: str) -> dict[str, Any
     return found
 
 
-def evaluate_lungs(layout: str, data: Path | None, split: str, out: Path | None) -> dict[str, Any]:
-    """Dice of the lungs at the pictures' own size, of the installed model; with the split ``folds``, of
+def evaluate_lungs(
+    layout: str, data: Path | None, split: str, out: Path | None, catalogue: Catalogue
+) -> dict[str, Any]:
+    """Dice of the lungs at the pictures' own size, of the model as it is; with the split ``folds``, of
     networks trained anew in five folds by patient, which takes minutes."""
     if data is None:
         raise TaskError(f"the layout {layout} needs a folder of data: give --data DIR")
@@ -121,8 +128,8 @@ def evaluate_lungs(layout: str, data: Path | None, split: str, out: Path | None)
         with tempfile.TemporaryDirectory() as scratch:
             scores = crossed_lungs(cases, (out or Path(scratch)) / f"{FOLDS}-folds", Plan())
     else:
-        engine = EmbeddedEngine(Catalogue())
-        drawn = [(case, _lungs(case, engine)) for case in track(cases, "radiographs")]
+        engine = EmbeddedEngine(catalogue)
+        drawn = [(case, _lungs(case, engine, catalogue)) for case in track(cases, "radiographs")]
         kept = [(case, lungs) for case, lungs in drawn if lungs is not None]
         found["refused"] = len(cases) - len(kept)
         scores = np.array([dices(lung_masks(case), lungs) for case, lungs in kept])
@@ -133,10 +140,10 @@ def evaluate_lungs(layout: str, data: Path | None, split: str, out: Path | None)
     return found
 
 
-def _lungs(case: Case, engine: Engine) -> Mask | None:
+def _lungs(case: Case, engine: Engine, catalogue: Catalogue) -> Mask | None:
     """(2, rows, columns): the right and the left lung that the reader draws; None where it refuses the
     picture."""
-    reading = _read(case, engine)
+    reading = _read(case, engine, catalogue)
     if reading is None:
         return None
     return np.stack([segment.mask.voxels[0] for segment in reading.segments if segment.mask is not None])
@@ -157,7 +164,7 @@ def _draw_worst(kept: Sequence[tuple[Case, Mask]], scores: Floats, out: Path | N
     )
 
 
-def _read(case: Case, engine: Engine) -> Reading | None:
+def _read(case: Case, engine: Engine, catalogue: Catalogue) -> Reading | None:
     """What the reader says of a picture; None where it refuses it."""
     pixels = case.load().pixels
     grey = pixels if pixels.dtype == np.uint8 else (pixels / max(int(pixels.max()), 1) * 255).astype(np.uint8)
@@ -171,13 +178,13 @@ def _read(case: Case, engine: Engine) -> Reading | None:
         views=(view,),
     )
     try:
-        return read(pictures, engine, Catalogue())
+        return read(pictures, engine, catalogue)
     except UnreadableSeriesError:
         return None
 
 
 def _drawn(engine: Engine, pictures: Floats) -> Floats:
-    """The probabilities of the lungs on pictures (pictures, size, size), by the installed model."""
+    """The probabilities of the lungs on pictures (pictures, size, size)."""
     return np.stack([engine.infer(LUNGS, {"picture": p[None, None]})["lungs"][0] for p in pictures])
 
 
@@ -194,7 +201,7 @@ def _draw(truth: Floats, score: Floats, out: Path | None, name: str) -> None:
     draw_roc(curves, out / name)
 
 
-LAYOUTS: Mapping[str, Callable[[Path | None, str, Path | None], dict[str, Any]]] = {
+LAYOUTS: Layouts = {
     **{name: partial(evaluate_labels, name) for name in ("nih", "nih14", "chexpert", "mimic-cxr")},
     **{name: partial(evaluate_lungs, name) for name in ("lung-masks", "montgomery", "jsrt")},
 }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from training.datasets.case import Case, CaseImage
 from training.datasets.deeplesion import read_deeplesion
 from training.datasets.deeplesion_slices import read_deeplesion_slices
 from training.errors import BrokenDataError, TaskError
+from training.evaluate.layouts import Layouts
 from training.evaluate.sheets import Tile, save_sheet, tile
 from training.metrics.boxes import DEEPLESION_RATES, Overlap, box_outcome, center_inside, iobb, iou
 from training.metrics.classification import aurocs, mean_interval
@@ -50,7 +51,9 @@ class _Pair:
     found: Finding | None
 
 
-def evaluate_phantoms(data: Path | None, split: str, out: Path | None) -> dict[str, Any]:
+def evaluate_phantoms(
+    data: Path | None, split: str, out: Path | None, catalogue: Catalogue
+) -> dict[str, Any]:
     """Sensitivity at 0.5 to 4 false marks per volume, Dice, diameters, malignancy and site over body phantoms
     of seeds that training never draws.
 
@@ -61,7 +64,6 @@ def evaluate_phantoms(data: Path | None, split: str, out: Path | None) -> dict[s
     split = split or "held-out"
     if split not in _FIRST_SEED:
         raise TaskError(f"phantoms have no split {split!r}; they have: {', '.join(_FIRST_SEED)}")
-    catalogue = Catalogue()
     engine = EmbeddedEngine(catalogue)
     outcomes: list[Outcome] = []
     pairs: list[_Pair] = []
@@ -186,7 +188,9 @@ def _by_site(pairs: Sequence[_Pair], threshold: float) -> dict[str, Any]:
     return {site: {"sensitivity": float(np.mean(hit)), "lesions": len(hit)} for site, hit in shown.items()}
 
 
-def evaluate_deeplesion(data: Path | None, split: str, out: Path | None) -> dict[str, Any]:
+def evaluate_deeplesion(
+    data: Path | None, split: str, out: Path | None, catalogue: Catalogue
+) -> dict[str, Any]:
     """Key slices as released, with the slices beside them; sensitivity at 0.5 to 4 false boxes per slice.
 
     About half of DeepLesion's lesions have no box (arXiv:2303.15024): boxes on those count as false.
@@ -198,19 +202,24 @@ def evaluate_deeplesion(data: Path | None, split: str, out: Path | None) -> dict
     cases = [c for c in read_deeplesion(data, context=_CONTEXT) if c.split == (split or "test")]
     if not cases:
         raise TaskError(f"{data} holds no key slices of the split {split or 'test'!r}")
-    return {"layout": "deeplesion", "split": split or "test", **key_slices(cases, out)}
+    return {"layout": "deeplesion", "split": split or "test", **key_slices(cases, out, catalogue)}
 
 
-def evaluate_deeplesion_slices(data: Path | None, split: str, out: Path | None) -> dict[str, Any]:
+def evaluate_deeplesion_slices(
+    data: Path | None, split: str, out: Path | None, catalogue: Catalogue
+) -> dict[str, Any]:
     """Key slices without neighbours or spacing; see ``training.datasets.deeplesion_slices``."""
     if data is None:
         raise BrokenDataError("the layout deeplesion-slices needs a folder: give --data")
-    return {"layout": "deeplesion-slices", "split": "test", **key_slices(read_deeplesion_slices(data), out)}
+    return {
+        "layout": "deeplesion-slices",
+        "split": "test",
+        **key_slices(read_deeplesion_slices(data), out, catalogue),
+    }
 
 
-def key_slices(cases: Sequence[Case], out: Path | None) -> dict[str, Any]:
+def key_slices(cases: Sequence[Case], out: Path | None, catalogue: Catalogue) -> dict[str, Any]:
     """Figures over key slices whose images are (slices, rows, columns), the key slice in the middle."""
-    catalogue = Catalogue()
     engine = EmbeddedEngine(catalogue)
     rules: dict[str, Overlap] = {"iou": iou, "iobb": iobb}
     outcomes: dict[str, list[Outcome]] = {name: [] for name in rules}
@@ -262,7 +271,7 @@ def _on_slice(
     return np.array(boxes, float).reshape(-1, 2, 2), np.array(scores, float)
 
 
-LAYOUTS: dict[str, Callable[[Path | None, str, Path | None], dict[str, Any]]] = {
+LAYOUTS: Layouts = {
     "phantom": evaluate_phantoms,
     "deeplesion": evaluate_deeplesion,
     "deeplesion-slices": evaluate_deeplesion_slices,

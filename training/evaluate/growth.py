@@ -3,7 +3,6 @@ against what is true."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from statistics import median
@@ -11,8 +10,10 @@ from typing import Any
 
 from rich.progress import track
 
+from inference.catalogue import Catalogue
 from inference.volume import load_volume
 from training.errors import TaskError
+from training.evaluate.layouts import Layouts
 from training.growth.evaluate import READERS, evaluate, figures, reads_by
 from training.growth.real import POSES, follow_real, seconds_beyond_readings, warped
 
@@ -21,20 +22,23 @@ PATIENTS_EACH = 8
 TIMED_SLICES = (143, 300)
 
 
-def evaluate_phantoms(data: Path | None, split: str, out: Path | None) -> dict[str, Any]:
+def evaluate_phantoms(
+    data: Path | None, split: str, out: Path | None, catalogue: Catalogue
+) -> dict[str, Any]:
     """Links, volume changes and categories over phantom patients on 8 anatomies.
 
-    split: who reads them: ``installed``, the shipped networks, or ``stand-in``, a reader of known faults.
+    split: who reads them: ``installed``, the networks of ``catalogue``, or ``stand-in``, a reader of known
+    faults.
     """
     split = split or READERS[0]
     if split not in READERS:
         raise TaskError(f"phantom patients have no split {split!r}; they have: {', '.join(READERS)}")
-    patients = evaluate(reads_by(split), ANATOMIES, PATIENTS_EACH)
+    patients = evaluate(reads_by(split, catalogue), ANATOMIES, PATIENTS_EACH)
     done = list(track(patients, "phantom patients", total=ANATOMIES * PATIENTS_EACH))
     return {"task": "growth", "layout": "phantom", "split": split, **figures(done)}
 
 
-def evaluate_warped(data: Path | None, split: str, out: Path | None) -> dict[str, Any]:
+def evaluate_warped(data: Path | None, split: str, out: Path | None, catalogue: Catalogue) -> dict[str, Any]:
     """Links and registration error of one chest CT, the series in ``data``, at five breaths with twelve
     lesions put in each time; and what a comparison of 143 and of 300 slices of 512 x 512 takes beyond the two
     readings. The lesions are outlined by the reader of known faults."""
@@ -64,7 +68,7 @@ def evaluate_warped(data: Path | None, split: str, out: Path | None) -> dict[str
     }
 
 
-LAYOUTS: Mapping[str, Callable[[Path | None, str, Path | None], dict[str, Any]]] = {
+LAYOUTS: Layouts = {
     "phantom": evaluate_phantoms,
     "warped-ct": evaluate_warped,
 }

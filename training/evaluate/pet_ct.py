@@ -3,7 +3,7 @@ and how well it measures."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -20,6 +20,7 @@ from inference.engine.embedded import EmbeddedEngine
 from inference.hot_spots import hot_spots
 from inference.readers.pet_ct import HOT_SPOTS, NAME, Judged, judge, reported, uptake
 from training.errors import TaskError
+from training.evaluate.layouts import Layouts
 from training.metrics.classification import Interval, auroc, limits, roc
 from training.pet_ct.spots import PATIENTS_PER_ANATOMY, lesion_of, volumes
 from training.phantoms.hot_lesions import HotLesion
@@ -45,9 +46,9 @@ def evaluate_phantoms(
     data: Path | None,
     split: str,
     out: Path | None,
+    catalogue: Catalogue,
     *,
     patients: int = PATIENTS,
-    catalogue: Catalogue | None = None,
 ) -> dict[str, Any]:
     """AUROC of cancer, sensitivity and false marks at the operating point, errors of volume and SUV.
 
@@ -56,7 +57,6 @@ def evaluate_phantoms(
     split = split or "held-out"
     if split not in _FIRST_SEED:
         raise TaskError(f"phantoms have no split {split!r}; they have: {', '.join(_FIRST_SEED)}")
-    catalogue = catalogue or Catalogue()
     engine = EmbeddedEngine(catalogue)
     first = _FIRST_SEED[split]
     read = [
@@ -218,6 +218,4 @@ def _median_of(values: npt.NDArray[np.float64]) -> Interval:
     return Interval(float(np.median(values)), *limits(drawn))
 
 
-LAYOUTS: Mapping[str, Callable[[Path | None, str, Path | None], dict[str, Any]]] = {
-    "phantom": evaluate_phantoms
-}
+LAYOUTS: Layouts = {"phantom": evaluate_phantoms}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -22,6 +22,7 @@ from training.datasets.case import Case, CaseImage
 from training.datasets.layouts import read_cases
 from training.datasets.splits import split_of
 from training.errors import TaskError
+from training.evaluate.layouts import Layouts
 from training.metrics.classification import mean_interval
 from training.metrics.overlap import per_image
 from training.phantoms.endoscope import OTHER, USUAL
@@ -35,7 +36,7 @@ _SPLITS = {"held-out": (90_000_000, USUAL), "shifted": (91_000_000, OTHER)}
 
 
 def evaluate_pictures(
-    layout: str, data: Path | None, split: str, out: Path | None, catalogue: Catalogue | None = None
+    layout: str, data: Path | None, split: str, out: Path | None, catalogue: Catalogue
 ) -> dict[str, Any]:
     """Mean over pictures of Dice and IoU at the card's threshold. split: ``all`` (the default), or one of
     those by patient that ``training.datasets.splits`` decides."""
@@ -48,7 +49,7 @@ def evaluate_pictures(
 
 
 def evaluate_phantoms(
-    data: Path | None, split: str, out: Path | None, catalogue: Catalogue | None = None, *, count: int = 230
+    data: Path | None, split: str, out: Path | None, catalogue: Catalogue, *, count: int = 230
 ) -> dict[str, Any]:
     """The same of procedural frames with polyps that no training saw, and in which share of others, without
     any polyp, the reader reports one. split: ``held-out`` (the default), or ``shifted`` to wider lenses, more
@@ -66,7 +67,6 @@ def evaluate_phantoms(
     found = _measured("phantom", split or "held-out", cases, out, catalogue)
     seeds = range(seed + _EMPTY_FROM, seed + _EMPTY_FROM + count // 2)
     empty = [endoscopy_frame(k, size=_PHANTOM_SIZE, camera=camera, polyps=0).picture for k in seeds]
-    catalogue = catalogue or Catalogue()
     engine = EmbeddedEngine(catalogue)
     share = mean_interval([float(_reported(picture, engine, catalogue)) for picture in empty])
     return found | {
@@ -94,9 +94,8 @@ def _given(value: T) -> Callable[[], T]:
 
 
 def _measured(
-    layout: str, split: str, cases: Sequence[Case], out: Path | None, catalogue: Catalogue | None
+    layout: str, split: str, cases: Sequence[Case], out: Path | None, catalogue: Catalogue
 ) -> dict[str, Any]:
-    catalogue = catalogue or Catalogue()
     engine, threshold = EmbeddedEngine(catalogue), catalogue.find(POLYPS).card.threshold("outline")
     images, true, found = [], [], []
     for case in track(cases, "pictures"):
@@ -132,7 +131,7 @@ def outlined(picture: npt.NDArray[np.uint8], engine: Engine) -> npt.NDArray[np.f
     return np.asarray(Image.fromarray(drawn).resize(size, Image.Resampling.BILINEAR))
 
 
-LAYOUTS: Mapping[str, Callable[[Path | None, str, Path | None], dict[str, Any]]] = {
+LAYOUTS: Layouts = {
     "phantom": evaluate_phantoms,
     **{name: partial(evaluate_pictures, name) for name in ("kvasir-seg", "cvc-clinicdb", "polyp-masks")},
 }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,9 +13,10 @@ from scipy import ndimage
 
 from inference.catalogue import Catalogue
 from inference.engine.embedded import EmbeddedEngine
-from inference.registration.estimate import SPACING_MM, register_pet_to_ct
+from inference.registration.estimate import MODEL, SPACING_MM, register_pet_to_ct
 from inference.registration.transform import Registration
 from training.errors import TaskError
+from training.evaluate.layouts import Layouts
 from training.metrics.classification import mean_interval
 from training.metrics.overlap import dice
 from training.metrics.registration import folding, target_error
@@ -42,12 +43,19 @@ class _Figures:
 
 
 def evaluate_phantoms(
-    data: Path | None, split: str, out: Path | None, *, chests: int = CHESTS, poses: int = POSES
+    data: Path | None,
+    split: str,
+    out: Path | None,
+    catalogue: Catalogue,
+    *,
+    chests: int = CHESTS,
+    poses: int = POSES,
 ) -> dict[str, Any]:
     """Target error, Dice and folding over studies that lie apart by up to 24 mm and 9°, with and without
     another breath. split: ``held-out`` (the default), or ``shifted`` to other cameras and physiology."""
     if split and split not in _SPLITS:
         raise TaskError(f"phantom studies have no split {split!r}; they have: {', '.join(_SPLITS)}")
+    catalogue.find(MODEL)
     shifted = split == "shifted"
     seeds = range(_FIRST_SEED[shifted], _FIRST_SEED[shifted] + chests)
     figures: dict[str, Any] = {
@@ -59,7 +67,7 @@ def evaluate_phantoms(
     }
     for name, breathing in (("rigid", False), ("breathing", True)):
         every = track(cases(seeds, poses, breathing, shifted), name, total=chests * poses)
-        figures |= _summary(name, measured(every, Catalogue()))
+        figures |= _summary(name, measured(every, catalogue))
     return figures
 
 
@@ -118,6 +126,4 @@ def _summary(name: str, found: _Figures) -> dict[str, Any]:
     }
 
 
-LAYOUTS: Mapping[str, Callable[[Path | None, str, Path | None], dict[str, Any]]] = {
-    "phantom": evaluate_phantoms
-}
+LAYOUTS: Layouts = {"phantom": evaluate_phantoms}

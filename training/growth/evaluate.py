@@ -18,6 +18,7 @@ import numpy as np
 
 from inference.catalogue import Catalogue
 from inference.engine.embedded import EmbeddedEngine
+from inference.readers import lung_nodules
 from training import strict_json
 from training.growth.followed import Followed, Pair, follow
 from training.growth.patients import Backdrop
@@ -33,11 +34,16 @@ _RESAMPLES = 1000
 Figure = Callable[[Sequence[Followed]], float]
 
 
-def reads_by(name: str) -> Reads:
-    """The installed networks, or the stand-in of known faults."""
+def reads_by(name: str, catalogue: Catalogue) -> Reads:
+    """The networks of ``catalogue``, or the stand-in of known faults.
+
+    Raises:
+        CatalogueError: a network is not in it.
+    """
     if name == "stand-in":
         return StandIn()
-    catalogue = Catalogue()
+    for model in (lung_nodules.DETECTOR, lung_nodules.CHARACTERISER):
+        catalogue.find(model)
     return Installed(EmbeddedEngine(catalogue), catalogue)
 
 
@@ -188,7 +194,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     done: list[Followed] = []
     for one in evaluate(
-        reads_by(options.by), options.anatomies, options.patients, first=options.first, kept=options.kept
+        reads_by(options.by, Catalogue()),
+        options.anatomies,
+        options.patients,
+        first=options.first,
+        kept=options.kept,
     ):
         done.append(one)
         linked = sum(pair.linked for pair in one.pairs)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterable
@@ -11,10 +12,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 from PIL import Image
 from typer.testing import CliRunner, Result
 
+from inference.catalogue import SHIPPED_MODELS
+from inference.readers.polyps import POLYPS
 from node.cli import app
+from training.phantoms.endoscopy import endoscopy_frame
 
 METRICS = ["luna16", "node21", "deeplesion", "volumes", "dice", "auroc", "classes", "registration"]
 
@@ -76,6 +81,57 @@ def test_without_the_extra_the_command_says_what_to_install(command: str, tmp_pa
     assert refused.returncode == 1
     sources = Path(__file__).parents[3]
     assert f"`{sys.executable} -m pip install --editable '{sources}[train]'`" in refused.stderr
+
+
+@pytest.fixture
+def strict(tmp_path: Path) -> Path:
+    """A repository with the shipped network for polyps, which outlines nothing that is not wholly sure."""
+    folder = tmp_path / "run/models"
+    shutil.copytree(SHIPPED_MODELS / POLYPS, folder / POLYPS)
+    page = folder / POLYPS / "model.yaml"
+    card = yaml.safe_load(page.read_text())
+    card["operating_points"]["outline"]["threshold"] = 1.0
+    page.write_text(yaml.safe_dump(card))
+    return folder
+
+
+@pytest.fixture
+def polyps(tmp_path: Path) -> Path:
+    """Two frames of the layout ``polyp-masks``."""
+    folder = tmp_path / "polyp-masks"
+    folder.mkdir()
+    for number in range(2):
+        frame = endoscopy_frame(500 + number, size=128, polyps=1)
+        Image.fromarray(frame.picture).save(folder / f"{number}.png")
+        Image.fromarray(frame.mask.astype(np.uint8) * 255).save(folder / f"{number}_mask.png")
+    return folder
+
+
+def measured(polyps: Path, *arguments: object) -> tuple[dict[str, Any], str]:
+    """What is measured of ``polyps``, and what is shown of it, without blanks."""
+    out = polyps / "figures.json"
+    shown = overread(
+        "evaluate", "polyps", "--layout", "polyp-masks", "--data", polyps, "--json", out, *arguments
+    )
+    assert shown.exit_code == 0, shown.output
+    figures: dict[str, Any] = json.loads(out.read_text())
+    return figures, "".join(shown.stdout.split())
+
+
+def test_the_models_of_a_training_are_measured_where_they_are_named(strict: Path, polyps: Path) -> None:
+    shipped, shown = measured(polyps)
+    assert shipped["mean_dice"] > 0 and "models" not in shipped and str(SHIPPED_MODELS) not in shown
+    named, shown = measured(polyps, "--models", strict)
+    assert (named["mean_dice"], named["models"]) == (0, str(strict)) and str(strict) in shown
+
+
+def test_what_is_measured_is_what_the_node_reads_with(strict: Path, polyps: Path, tmp_path: Path) -> None:
+    settings = tmp_path / "overread.toml"
+    settings.write_text(f'[engine]\nmodels = "{strict}"\n')
+    figures, _ = measured(polyps, "--config", settings)
+    assert (figures["mean_dice"], figures["models"]) == (0, str(strict))
+    figures, _ = measured(polyps, "--config", settings, "--models", SHIPPED_MODELS)
+    assert figures["mean_dice"] > 0 and "models" not in figures
 
 
 def test_a_broken_table_gets_a_sentence(tmp_path: Path) -> None:

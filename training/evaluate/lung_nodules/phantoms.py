@@ -68,7 +68,9 @@ class CaseRead:
     tiles: tuple[tuple[float, Tile], ...]
 
 
-def evaluate_phantoms(data: Path | None, split: str, out: Path | None) -> dict[str, Any]:
+def evaluate_phantoms(
+    data: Path | None, split: str, out: Path | None, catalogue: Catalogue
+) -> dict[str, Any]:
     """FROC, Dice, diameter error and malignancy over phantom chests of seeds that training never draws.
 
     split: ``held-out`` (scans as in training), ``shifted`` (noise, kernels and slices outside of it) or
@@ -77,7 +79,6 @@ def evaluate_phantoms(data: Path | None, split: str, out: Path | None) -> dict[s
     split = split or "held-out"
     if split not in _FIRST_SEED:
         raise TaskError(f"phantoms have no split {split!r}; they have: {', '.join(_FIRST_SEED)}")
-    catalogue = Catalogue()
     engine = EmbeddedEngine(catalogue)
     seeds = range(_FIRST_SEED[split], _FIRST_SEED[split] + SCANS)
     cases = [

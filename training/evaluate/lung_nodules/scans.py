@@ -29,10 +29,9 @@ _LEAST_MM = 6.0
 _PIXEL_MM = 0.8
 
 
-def evaluate_scans(data: Path | None, split: str, out: Path | None) -> dict[str, Any]:
+def evaluate_scans(data: Path | None, split: str, out: Path | None, catalogue: Catalogue) -> dict[str, Any]:
     """Which known lesions are reported, and how many other marks there are, scan by scan; split: ``test`` or
     ``background`` (as ``scans.csv`` calls their use), both where empty."""
-    catalogue = Catalogue()
     engine = EmbeddedEngine(catalogue)
     threshold = report_threshold(catalogue)
     rows: list[dict[str, Any]] = []
@@ -64,11 +63,12 @@ def evaluate_scans(data: Path | None, split: str, out: Path | None) -> dict[str,
     }
 
 
-def evaluate_inserted(data: Path | None, split: str, out: Path | None) -> dict[str, Any]:
+def evaluate_inserted(
+    data: Path | None, split: str, out: Path | None, catalogue: Catalogue
+) -> dict[str, Any]:
     """How many of the nodules drawn into real scans are reported: 6 mm and larger, those attached to the
     pleura among them, away from the scans' own lesions. The nodules are those of the phantoms: this measures
     what real surroundings do, not real nodules."""
-    catalogue = Catalogue()
     engine = EmbeddedEngine(catalogue)
     threshold = report_threshold(catalogue)
     hits: list[bool] = []

@@ -40,7 +40,9 @@ class _Case:
     rejected: tuple[float, ...]
 
 
-def evaluate_lidc_slices(data: Path | None, split: str, out: Path | None) -> dict[str, Any]:
+def evaluate_lidc_slices(
+    data: Path | None, split: str, out: Path | None, catalogue: Catalogue
+) -> dict[str, Any]:
     """Masks against the readers' consensus and the readers among themselves, malignancy (median rating of 4
     and more against 2 and less), and marked non-nodules against nodules; limits by resampling patients."""
     if data is None:
@@ -49,7 +51,6 @@ def evaluate_lidc_slices(data: Path | None, split: str, out: Path | None) -> dic
     chosen = [n for n in read_slices(data) if n.split == split]
     if not chosen:
         raise TaskError(f"{data} holds no nodules of the split {split!r}")
-    catalogue = Catalogue()
     engine = EmbeddedEngine(catalogue)
     cases = [_looked_at(nodule, engine, catalogue) for nodule in track(chosen, "nodules")]
     return {
