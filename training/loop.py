@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import pickle
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -17,7 +19,9 @@ from training.errors import BrokenDataError
 
 Batch = tuple[Tensor, ...]
 Losses = Mapping[str, Tensor]
+CHECKPOINT, BEST = "checkpoint.pt", "best.pt"
 _SEEDS_APART = 1_000_003
+_NEVER = float("-inf")
 
 
 @dataclass(frozen=True)
@@ -45,7 +49,7 @@ class History:
     step: int = 0
     losses: list[dict[str, float]] = field(default_factory=list)
     scores: list[dict[str, float]] = field(default_factory=list)
-    best: float = float("-inf")
+    best: float = _NEVER
 
 
 def fit(
@@ -63,12 +67,17 @@ def fit(
     title: str = "training",
     memory_format: torch.memory_format = torch.channels_last_3d,
 ) -> History:
-    """Train ``network`` in place and leave it with the weights that validated best.
+    """Train ``network`` in place and leave it with the weights that validated best, or with the averaged ones
+    where it ends before any were validated.
 
     batch: the batch of a step, from the step's number alone, so that a resumed run sees what an unbroken
     one would have seen. seed: of what the network draws itself, such as what it drops out, in each step anew
     for the same reason. validate: figures of the averaged weights; ``score`` is the one to raise.
     Writes ``checkpoint.pt``, ``best.pt``, ``history.json`` and ``curves.png`` into ``out``.
+
+    Raises:
+        BrokenDataError: the checkpoint there is of another network, or broken.
+        OSError: what is to be written cannot be; the file is named.
     """
     out.mkdir(parents=True, exist_ok=True)
     network.to(device=device, memory_format=memory_format)
@@ -80,9 +89,9 @@ def fit(
     )
     rate = _rate(optimizer, schedule)
     history = History()
-    checkpoint = out / "checkpoint.pt"
+    checkpoint, best = out / CHECKPOINT, out / BEST
     if resume and checkpoint.exists():
-        state = torch.load(checkpoint, map_location=device, weights_only=True)
+        state = loaded(checkpoint)
         try:
             network.load_state_dict(state["network"])
         except RuntimeError:
@@ -102,9 +111,7 @@ def fit(
             "rate": rate.state_dict(),
             "history": history.__dict__,
         }
-        part = checkpoint.with_suffix(".part")
-        torch.save(state, part)
-        part.replace(checkpoint)
+        _saved(state, checkpoint)
         (out / "history.json").write_text(json.dumps(history.__dict__, indent=1))
 
     kind = device.split(":")[0]
@@ -150,7 +157,7 @@ def fit(
                 stale += 1
                 if figures["score"] > history.best:
                     history.best, stale = figures["score"], 0
-                    torch.save(averaged.module.state_dict(), out / "best.pt")
+                    _saved(averaged.module.state_dict(), best)
                 draw_curves(history, out / "curves.png")
                 save()
                 if stale >= schedule.patience:
@@ -161,11 +168,37 @@ def fit(
         if own:
             bar.stop()
     save()
-    if not (out / "best.pt").exists():
-        torch.save(averaged.module.state_dict(), out / "best.pt")
-    network.load_state_dict(torch.load(out / "best.pt", map_location=device, weights_only=True))
+    if history.best == _NEVER or not best.exists():
+        _saved(averaged.module.state_dict(), best)
+    network.load_state_dict(loaded(best))
     network.eval()
     return history
+
+
+def loaded(path: Path) -> Any:
+    """What ``torch.save`` wrote into ``path``, in memory.
+
+    Raises:
+        BrokenDataError: it is cut short, or no such file.
+    """
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except (EOFError, RuntimeError, pickle.UnpicklingError) as error:
+        raise BrokenDataError(
+            f"{path} holds no weights that can be loaded: it is cut short, or another file"
+        ) from error
+
+
+def _saved(state: Any, path: Path) -> None:
+    """As a whole, or not at all."""
+    whole, part = io.BytesIO(), path.with_suffix(".part")
+    torch.save(state, whole)
+    try:
+        part.write_bytes(whole.getbuffer())
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        raise OSError(error.errno, error.strerror, str(path)) from error
+    part.replace(path)
 
 
 def _rate(optimizer: torch.optim.Optimizer, schedule: Schedule) -> torch.optim.lr_scheduler.LRScheduler:

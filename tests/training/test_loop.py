@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import count
 from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor, nn
 
+from training import loop
 from training.errors import BrokenDataError
 from training.loop import Batch, History, Schedule, fit
 
@@ -108,3 +110,35 @@ def test_a_run_of_another_network_is_not_gone_on_with(tmp_path: Path) -> None:
     run(tmp_path, Schedule(10, 0.1))
     with pytest.raises(BrokenDataError, match=r"checkpoint\.pt is of another network"):
         fit(nn.Linear(1, 2), line, squared, closeness, tmp_path, Schedule(10, 0.1))
+
+
+def test_a_run_that_time_ends_before_it_validates_leaves_what_it_has_learned(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also on resuming, and afresh where another run has left its best weights."""
+    seconds = count()
+    monkeypatch.setattr(loop.time, "monotonic", lambda: 10.0 * next(seconds))
+    seen = []
+    for minutes, resume in ((1, True), (2, True), (1, False)):
+        network = nn.Linear(1, 1)
+        nn.init.constant_(network.weight, float(minutes))
+        schedule = Schedule(1000, 0.1, validate_every=1000, minutes=minutes, average=0.5)
+        history = fit(network, line, squared, closeness, tmp_path, schedule, resume=resume)
+        learned = torch.load(tmp_path / "checkpoint.pt", weights_only=True)["averaged"]["module.weight"]
+        assert torch.equal(network.weight, learned)
+        seen.append(history.step)
+    assert seen[0] == seen[2] < seen[1]
+
+
+def test_a_full_disk_is_named_and_keeps_no_half_of_a_file(tmp_path: Path) -> None:
+    (tmp_path / "checkpoint.part").symlink_to("/dev/full")
+    with pytest.raises(OSError, match="No space left on device") as told:
+        run(tmp_path, Schedule(2, 0.1, validate_every=10, checkpoint_every=1))
+    assert told.value.filename == str(tmp_path / "checkpoint.pt")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_broken_checkpoint_is_named(tmp_path: Path) -> None:
+    (tmp_path / "checkpoint.pt").write_bytes(b"PK\x03\x04broken")
+    with pytest.raises(BrokenDataError, match=r"checkpoint\.pt holds no weights .*cut short"):
+        run(tmp_path, Schedule(2, 0.1))
