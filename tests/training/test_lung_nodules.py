@@ -14,10 +14,11 @@ import torch
 from inference.catalogue import SHIPPED_MODELS, Catalogue
 from inference.engine.embedded import EmbeddedEngine
 from inference.parity import verify
+from inference.volume import Volume
 from training.detection.networks import ACTIVATIONS
 from training.evaluate import evaluate
 from training.lung_nodules import backgrounds, cards, phantom_scans, recipe
-from training.lung_nodules.backgrounds import Background, lung_depth, real_background
+from training.lung_nodules.backgrounds import SPACING_MM, Background, lung_depth, real_background
 from training.lung_nodules.characteriser import characteriser_losses
 from training.lung_nodules.crops import SHAPE, Candidate, Stack
 from training.lung_nodules.detector import detector_losses, stacked
@@ -28,7 +29,7 @@ from training.lung_nodules.networks import Characteriser, Detector
 from training.lung_nodules.patches import PatchSource
 from training.lung_nodules.phantom_scans import Slab, searched
 from training.lung_nodules.recipe import Plan, data_of_cards, learn
-from training.lung_nodules.sources import Sources, luna16
+from training.lung_nodules.sources import RealSeries, Sources, luna16
 from training.metrics.overlap import dice
 from training.phantoms.anatomy import chest_anatomy
 from training.phantoms.fields import Grid
@@ -294,7 +295,9 @@ def luna16_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     rows = "\n1.2.3,26,0,-1,16\n1.2.4,26,0,-1,16\n"
     (folder / "annotations.csv").write_text(f"{head},diameter_mm{rows}")
     (folder / "annotations_excluded.csv").write_text(f"{head},diameter_mm\n1.2.3,-26,0,20,-1\n")
-    (folder / "candidates_V2.csv").write_text(f"{head},class\n1.2.3,-26,10,-20,0\n1.2.4,26,0,-1,1\n")
+    (folder / "candidates_V2.csv").write_text(
+        f"{head},class\n1.2.3,-26,10,-20,0\n1.2.3,-26,3,20,0\n1.2.4,26,0,-1,1\n"
+    )
     return folder
 
 
@@ -307,6 +310,32 @@ def test_a_scan_s_own_nodules_are_learned_from_where_they_lie(luna16_folder: Pat
     assert near
     sizes = [float(np.exp(p.log_diameter[tuple(at)])) for p in near for at in np.argwhere(p.heat == 1)]
     assert any(size == pytest.approx(16, rel=0.01) for size in sizes)
+
+
+def test_nothing_is_learned_of_an_excluded_finding_though_it_is_a_candidate_too(luna16_folder: Path) -> None:
+    scan = luna16(luna16_folder).scans[0]
+    assert scan.kept_clear == (((-26.0, 0.0, 20.0), 9.0),)
+    assert scan.mistaken == ((-26.0, 10.0, -20.0),)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (("Пациент Ю", "/a"), ("Пациент Я", "/a")),
+        (("Site_1 scan", "/a"), ("site-1 scan", "/a")),
+        (("scan 1", "/a"), ("scan 1", "/b")),
+    ],
+)
+def test_no_scan_is_taken_for_another_of_nearly_its_name_or_of_another_folder(
+    one: tuple[str, str], other: tuple[str, str], tmp_path: Path
+) -> None:
+    affine = np.zeros((4, 4))
+    affine[2, 0] = affine[1, 1] = affine[0, 2] = SPACING_MM
+    affine[3, 3] = 1
+    for hu, (name, folder) in enumerate((one, other)):
+        volume = Volume(np.full((20, 24, 24), hu, np.int16), affine, name, name, (None,) * 20)
+        found = real_background(RealSeries(name, lambda volume=volume: volume, folder=folder), tmp_path)
+        assert np.asarray(found.hu).mean() == hu
 
 
 def test_nodules_without_a_border_teach_nothing_of_masks(luna16_folder: Path) -> None:

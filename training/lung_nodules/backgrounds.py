@@ -12,6 +12,7 @@ from scipy import ndimage
 
 from inference.findings import Point
 from inference.resample import resample
+from training.kept import digest
 from training.lung_nodules.sources import RealSeries
 from training.phantoms.acquisition import stored
 from training.phantoms.anatomy import FIELD_GRID, chest_anatomy
@@ -59,7 +60,8 @@ def phantom_background(seed: int, folder: Path) -> Background:
 def real_background(scan: RealSeries, folder: Path) -> Background:
     """A scan at 1.5 mm, from ``folder`` where it lies already. Its voxels stay on disk until they are cut, as
     there may be hundreds of scans."""
-    name = f"real-{re.sub(r'[^A-Za-z0-9.]+', '-', scan.name).strip('-').lower()}"
+    words = re.sub(r"[^A-Za-z0-9.]+", "-", scan.name).strip("-").lower()
+    name = f"real-{words}-{digest(scan.name, scan.folder)}"
     path, voxels = folder / f"{name}.npz", folder / f"{name}.npy"
     if not (path.exists() and voxels.exists()):
         volume = resample(scan.load(), SPACING_MM)

@@ -16,7 +16,7 @@ from training.lung_nodules.backgrounds import Background
 from training.lung_nodules.crops import Candidate, crop_spacing, cut, negative, positive
 from training.lung_nodules.networks import Detector
 from training.lung_nodules.patches import STRIDE, scaled
-from training.lung_nodules.sources import RealSeries
+from training.lung_nodules.sources import RealSeries, within
 from training.phantoms.fields import Array, Grid
 
 
@@ -67,7 +67,7 @@ def real_negatives(
     rng = np.random.default_rng([len(volume.voxels), 102])
     out = []
     for place in places(network, background.hu.astype(np.float32), background.grid):
-        if any(np.linalg.norm(np.subtract(place.center_mm, p)) < radius for p, radius in kept_clear):
+        if within(place.center_mm, kept_clear):
             continue
         for number in range(copies):
             spacing = crop_spacing(place.diameter_mm * rng.uniform(0.75, 1.35))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -26,7 +26,8 @@ class RealSeries:
     """A scan to draw nodules into, and to learn its own from.
 
     nodules: those it is known to have. kept_clear: places (LPS mm) and radii (mm) that nothing is learned
-    from. mistaken: places that look like a nodule and are none. held_out: to choose the weights by.
+    from. mistaken: places that look like a nodule and are none. held_out: to choose the weights by. folder:
+    where it lies, of a scan whose name tells it from others of its data set alone.
     """
 
     name: str
@@ -36,6 +37,7 @@ class RealSeries:
     mistaken: tuple[Point, ...] = ()
     license: str = ""
     held_out: bool = False
+    folder: str = ""
 
     @property
     def known(self) -> tuple[tuple[Point, float], ...]:
@@ -87,7 +89,8 @@ def luna16(folder: Path) -> Sources:
 
 def _background(scan: CtScan) -> RealSeries:
     clear = tuple((center, radius + _MARGIN_MM) for center, radius in scan.lesions)
-    return RealSeries(scan.name, scan.load, kept_clear=clear, license=scan.license)
+    folder = str(scan.folder.resolve())
+    return RealSeries(scan.name, scan.load, kept_clear=clear, license=scan.license, folder=folder)
 
 
 def _annotated(case: Case) -> RealSeries:
@@ -96,17 +99,22 @@ def _annotated(case: Case) -> RealSeries:
         by_label.setdefault(place.label, []).append((place.center_mm, place.diameter_mm))
     nodules = tuple(Nodule(center, size or _MARGIN_MM) for center, size in by_label.get("nodule", ()))
     excluded = tuple((c, (size or _MARGIN_MM) / 2 + 4) for c, size in by_label.get("excluded", ()))
-    candidates = by_label.get("candidate", ())
+    candidates = [at for at, _ in by_label.get("candidate", ()) if not within(at, excluded)]
     steps = np.linspace(0, len(candidates) - 1, min(len(candidates), _MOST_CANDIDATES)).astype(int)
     return RealSeries(
         case.id,
         lambda: _volume(case),
         nodules,
         excluded,
-        tuple(candidates[int(k)][0] for k in steps),
-        "CC BY 3.0",
+        tuple(candidates[int(k)] for k in steps),
+        "CC BY 4.0",
         split_of(case.patient, {"train": 0.9, "held out": 0.1}) == "held out",
     )
+
+
+def within(at: Point, places: Iterable[tuple[Point, float]]) -> bool:
+    """Whether ``at`` (LPS mm) lies in the radius (mm) of one of ``places``."""
+    return any(np.linalg.norm(np.subtract(at, place)) < radius for place, radius in places)
 
 
 def _volume(case: Case) -> Volume:
