@@ -25,7 +25,7 @@ from training.errors import BrokenDataError, TaskError
 from training.evaluate.layouts import Layouts
 from training.evaluate.sheets import Tile, save_sheet, tile
 from training.metrics.boxes import DEEPLESION_RATES, Overlap, box_outcome, center_inside, iobb, iou
-from training.metrics.classification import aurocs, mean_interval
+from training.metrics.classification import Interval, aurocs, mean_interval
 from training.metrics.froc import Outcome, froc
 from training.metrics.pictures import draw_froc
 from training.phantoms.acquisition import Scan
@@ -39,6 +39,7 @@ _LOWEST_MM, _HIGHEST_MM = -460.0, 120.0
 _FIRST_SEED = {"held-out": 70_000, "shifted": 80_000}
 _SPLITS = ("train", "validation", "test")
 _CONTEXT = 6
+_PADDED_PX = 5
 _LARGE_MM = 6.0
 
 
@@ -219,7 +220,11 @@ def evaluate_deeplesion_slices(
 
 
 def key_slices(cases: Sequence[Case], out: Path | None, catalogue: Catalogue) -> dict[str, Any]:
-    """Figures over key slices whose images are (slices, rows, columns), the key slice in the middle."""
+    """Figures over key slices whose images are (slices, rows, columns), the key slice in the middle.
+
+    DeepLesion's boxes are the extent of the two measured axes and 5 pixels more on each side, as its
+    ``DL_info.csv`` shows; so what is found gets 5 pixels too, where the picture goes on.
+    """
     engine = EmbeddedEngine(catalogue)
     rules: dict[str, Overlap] = {"iou": iou, "iobb": iobb}
     outcomes: dict[str, list[Outcome]] = {name: [] for name in rules}
@@ -228,6 +233,7 @@ def key_slices(cases: Sequence[Case], out: Path | None, catalogue: Catalogue) ->
         found = found_in(slab(image, case.id), engine, catalogue)
         middle = image.pixels.shape[0] // 2
         boxes, scores = _on_slice(found, middle)
+        boxes = _padded(boxes, image.pixels.shape[:0:-1])
         true = np.array([[b.low, b.high] for b in case.boxes], float).reshape(-1, 2, 2)
         for name, rule in rules.items():
             outcomes[name].append(box_outcome(true, boxes, scores, overlap=rule))
@@ -235,11 +241,15 @@ def key_slices(cases: Sequence[Case], out: Path | None, catalogue: Catalogue) ->
         "task": reader.NAME,
         "slices": len(cases),
         "lesions": sum(len(c.boxes) for c in cases),
+        "found_boxes_padded_px": _PADDED_PX,
     }
     for name, of_rule in outcomes.items():
         curve = froc(of_rule, rates=DEEPLESION_RATES)
-        at_rates = dict(zip(map(str, DEEPLESION_RATES), curve.at_rates, strict=True))
-        figures[name] = {"mean_sensitivity": curve.cpm, "ci": [curve.low, curve.high], "at_rates": at_rates}
+        figures |= Interval(curve.cpm, curve.low, curve.high).told(f"mean_sensitivity_{name}")
+        figures |= {
+            f"sensitivity_{name}_at_{rate:g}": at
+            for rate, at in zip(DEEPLESION_RATES, curve.at_rates, strict=True)
+        }
         if out is not None:
             draw_froc(curve, out / f"froc-{name}.png", f"{reader.NAME}, DeepLesion, {name}")
     return figures
@@ -269,6 +279,13 @@ def _on_slice(
             boxes.append([at.min(0)[::-1], at.max(0)[::-1] + 1])
             scores.append(one.score)
     return np.array(boxes, float).reshape(-1, 2, 2), np.array(scores, float)
+
+
+def _padded(boxes: npt.NDArray[np.float64], size: Sequence[int]) -> npt.NDArray[np.float64]:
+    """Boxes (n, 2, 2) as DeepLesion's own are drawn: larger by 5 pixels on each side, within a picture of
+    ``size`` columns and rows."""
+    larger: npt.NDArray[np.float64] = np.clip(boxes + [[-_PADDED_PX], [_PADDED_PX]], 0, size)
+    return larger
 
 
 LAYOUTS: Layouts = {
