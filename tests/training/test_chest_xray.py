@@ -189,6 +189,18 @@ def test_the_installed_lungs_are_scored_on_a_folder_of_masks(tmp_path: Path) -> 
 
 
 @needs_weights
+def test_radiographs_of_one_patient_are_resampled_as_one(tmp_path: Path) -> None:
+    write_masks(tmp_path, 3)
+    apart = evaluate_lungs("lung-masks", tmp_path, "", None, Catalogue())
+    (tmp_path / "index.csv").write_text("stem,patientid,view\n0,p,PA\n1,p,PA\n2,p,PA\n")
+    alike = evaluate_lungs("lung-masks", tmp_path, "", None, Catalogue())
+    low, high = apart["dice_lungs_ci"]
+    assert low < apart["dice_lungs"] < high
+    low, high = alike["dice_lungs_ci"]
+    assert low == high and abs(low - apart["dice_lungs"]) < 1e-6
+
+
+@needs_weights
 def test_the_installed_classes_are_scored_on_a_folder_of_labels(tmp_path: Path) -> None:
     write_nih(tmp_path, 12)
     found = evaluate_labels("nih", tmp_path, "installed", None, Catalogue())

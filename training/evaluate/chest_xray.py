@@ -115,8 +115,8 @@ def _flat(rows: Mapping[str, Mapping[str, float]], before: str) -> dict[str, Any
 def evaluate_lungs(
     layout: str, data: Path | None, split: str, out: Path | None, catalogue: Catalogue
 ) -> dict[str, Any]:
-    """Dice of the lungs at the pictures' own size, of the model as it is; with the split ``folds``, of
-    networks trained anew in five folds by patient, which takes minutes."""
+    """Dice of the lungs at the pictures' own size, with limits by resampling patients, of the model as it is;
+    with the split ``folds``, of networks trained anew in five folds by patient, which takes minutes."""
     if data is None:
         raise TaskError(f"the layout {layout} needs a folder of data: give --data DIR")
     if split not in ("", "installed", "folds"):
@@ -126,16 +126,17 @@ def evaluate_lungs(
     found |= {"images": len(cases), "patients": len({case.patient for case in cases}), "note": NOTE}
     if split == "folds":
         with tempfile.TemporaryDirectory() as scratch:
-            scores = crossed_lungs(cases, (out or Path(scratch)) / f"{FOLDS}-folds", Plan())
+            scored, scores = cases, crossed_lungs(cases, (out or Path(scratch)) / f"{FOLDS}-folds", Plan())
     else:
         engine = EmbeddedEngine(catalogue)
         drawn = [(case, _lungs(case, engine, catalogue)) for case in track(cases, "radiographs")]
         kept = [(case, lungs) for case, lungs in drawn if lungs is not None]
         found["refused"] = len(cases) - len(kept)
+        scored = [case for case, _ in kept]
         scores = np.array([dices(lung_masks(case), lungs) for case, lungs in kept])
         _draw_worst(kept, scores[:, 0], out)
     for name, values in zip(("lungs", "right_lung", "left_lung"), scores.T, strict=True):
-        mean = mean_interval(values)
+        mean = mean_interval(values, [case.patient for case in scored])
         found |= {f"dice_{name}": mean.value, f"dice_{name}_ci": [mean.low, mean.high]}
     return found
 

@@ -38,8 +38,10 @@ _SPLITS = {"held-out": (90_000_000, USUAL), "shifted": (91_000_000, OTHER)}
 def evaluate_pictures(
     layout: str, data: Path | None, split: str, out: Path | None, catalogue: Catalogue
 ) -> dict[str, Any]:
-    """Mean over pictures of Dice and IoU at the card's threshold. split: ``all`` (the default), or one of
-    those by patient that ``training.datasets.splits`` decides."""
+    """Mean over pictures of Dice and IoU at the card's threshold, with limits by resampling patients.
+
+    split: ``all`` (the default), or one of those by patient that ``training.datasets.splits`` decides.
+    """
     if data is None:
         raise TaskError(f"the layout {layout} needs a folder of data: give --data DIR")
     cases = [c for c in read_cases(layout, data) if split in ("", "all", split_of(c.patient))]
@@ -63,7 +65,7 @@ def evaluate_phantoms(
         if frame.mask.any():
             masks = {"polyp": frame.mask}
             image = CaseImage(frame.picture, "rgb")
-            cases.append(Case(str(seed + number), "", _given(image), _given(masks)))
+            cases.append(Case(str(seed + number), str(seed + number), _given(image), _given(masks)))
     found = _measured("phantom", split or "held-out", cases, out, catalogue)
     seeds = range(seed + _EMPTY_FROM, seed + _EMPTY_FROM + count // 2)
     empty = [endoscopy_frame(k, size=_PHANTOM_SIZE, camera=camera, polyps=0).picture for k in seeds]
@@ -110,12 +112,14 @@ def _measured(
         titles = [f"{cases[k].id}: {scores.dice[k]:.3f}" for k in worst]
         drawn, called = [true[k] for k in worst], [found[k] for k in worst]
         draw_sheet([images[k] for k in worst], titles, out / "worst.png", true=drawn, found=called)
-    dice, iou = mean_interval(scores.dice), mean_interval(scores.iou)
+    patients = [case.patient for case in cases]
+    dice, iou = mean_interval(scores.dice, patients), mean_interval(scores.iou, patients)
     return {
         "task": NAME,
         "layout": layout,
         "split": split,
         "images": len(cases),
+        "patients": len(set(patients)),
         "mean_dice": dice.value,
         "mean_dice_ci": [dice.low, dice.high],
         "mean_iou": iou.value,
