@@ -57,12 +57,13 @@ def _labelled(learned: LearnedFrom) -> dict[str, Any]:
             "no restrictions; NIH Clinical Center, Wang et al., CVPR 2017, "
             "https://nihcc.app.box.com/v/ChestXray-NIHCC"
         )
+    part = "" if learned.layout == "nih" else ", the release's split train"
     return {
         "name": learned.name,
         "kind": "real",
         "cases": learned.cases,
         "license": licence,
-        "description": "frontal radiographs with labels mined from reports",
+        "description": f"frontal radiographs with labels mined from reports{part}",
     }
 
 

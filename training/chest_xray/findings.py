@@ -27,6 +27,7 @@ from training.datasets.case import Case
 from training.datasets.chest_labels import CLASSES
 from training.datasets.layouts import read_cases
 from training.datasets.splits import fold_of
+from training.errors import BrokenDataError
 from training.metrics.classification import auroc, aurocs
 
 FOLDS = 5
@@ -56,6 +57,29 @@ def read_radiographs(layout: str, folders: Sequence[Path]) -> list[Case]:
     return list(found.values())
 
 
+def to_learn_from(layout: str, folders: Sequence[Path]) -> list[Case]:
+    """The radiographs of ``read_radiographs`` that the release leaves for training, which are all where it
+    has no splits.
+
+    Raises:
+        BrokenDataError: none, or a class that cannot be learned in folds by patient.
+    """
+    cases = [case for case in read_radiographs(layout, folders) if case.split in (None, "train")]
+    where = ", ".join(map(str, folders))
+    if not cases:
+        raise BrokenDataError(f"{where} holds no radiographs of the split train")
+    folds = folds_of(cases)
+    for name, column in zip(CLASSES, labels_of(cases).T, strict=True):
+        for value, said in ((1, "with"), (0, "without")):
+            held = [case.patient for case, label in zip(cases, column, strict=True) if label == value]
+            if len(np.unique(folds[column == value])) < 2:
+                raise BrokenDataError(
+                    f"{where} has {len(held)} radiographs {said} {name}, of {len(set(held))} patients: too "
+                    f"few to learn from in {FOLDS} folds by patient"
+                )
+    return cases
+
+
 def features_of(radiographs: Sequence[Case], draw: Callable[[Floats], Floats]) -> Floats:
     """(radiographs, features), each seen within the box of its lungs; ``draw`` takes pictures, (pictures,
     size, size), and gives the probabilities of their lungs, (pictures, 2, size, size)."""
@@ -80,7 +104,8 @@ def fit_findings(features: Floats, labels: Floats, patients: npt.NDArray[np.str_
     """A logistic regression for each class on the principal components of the standardised features; how
     strongly it is held back is chosen by patients among those given.
 
-    labels: (radiographs, classes), 1 or 0, NaN where it is open: left out for that class.
+    labels: (radiographs, classes), 1 or 0, NaN where it is open: left out for that class. What is said of a
+    class that is not known both to be there and not to be is NaN.
     """
     mean = features.mean(0)
     spread = features.std(0) + 1e-3
@@ -91,9 +116,13 @@ def fit_findings(features: Floats, labels: Floats, patients: npt.NDArray[np.str_
     for column in labels.T:
         known = ~np.isnan(column)
         values, truth = reduced[known], column[known] > 0.5
+        if truth.all() or not truth.any():
+            weights.append(np.full(len(mean), np.nan))
+            bias.append(np.nan)
+            continue
         fitted = _logistic(_strength(values, truth, patients[known])).fit(values, truth)
         weights.append(fitted.coef_[0] @ components / np.sqrt(scaled.shape[1]) / spread)
-        bias.append(fitted.intercept_[0])
+        bias.append(float(fitted.intercept_[0]))
     return Linear(mean, np.asarray(weights, np.float32), np.asarray(bias, np.float32))
 
 
@@ -114,15 +143,19 @@ def _logistic(strength: float) -> LogisticRegression:
 
 
 def _strength(reduced: Floats, truth: npt.NDArray[np.bool_], patients: npt.NDArray[np.str_]) -> float:
-    folds = list(GroupKFold(3).split(reduced, truth, patients))
+    """The one of ``STRENGTHS`` that tells best in folds by patient; the least where they tell nothing."""
+    count = min(3, len(np.unique(patients)))
+    folds = GroupKFold(count).split(reduced, truth, patients) if count > 1 else ()
+    kept = [(train, test) for train, test in folds if truth[train].any() and not truth[train].all()]
+    if not kept:
+        return STRENGTHS[0]
+    asked = np.concatenate([test for _, test in kept])
     scores = []
     for strength in STRENGTHS:
-        answers = np.zeros(len(truth))
-        for train, test in folds:
-            fitted = _logistic(strength).fit(reduced[train], truth[train])
-            answers[test] = fitted.decision_function(reduced[test])
-        scores.append(auroc(truth, answers))
-    return STRENGTHS[int(np.argmax(scores))]
+        fitted = [(_logistic(strength).fit(reduced[train], truth[train]), test) for train, test in kept]
+        answers = np.concatenate([model.decision_function(reduced[test]) for model, test in fitted])
+        scores.append(auroc(truth[asked], answers))
+    return STRENGTHS[int(np.argmax(np.nan_to_num(scores)))]
 
 
 def folds_of(cases: Sequence[Case], count: int = FOLDS) -> npt.NDArray[np.int64]:
@@ -131,11 +164,14 @@ def folds_of(cases: Sequence[Case], count: int = FOLDS) -> npt.NDArray[np.int64]
 
 
 def crossed(cases: Sequence[Case], features: Floats) -> Floats:
-    """Logits of each radiograph by a model that saw no image of its patient, (radiographs, classes)."""
+    """Logits of each radiograph by a model that saw no image of its patient, (radiographs, classes); NaN
+    where all others are alike in that class."""
     labels, patients, folds = labels_of(cases), patients_of(cases), folds_of(cases)
-    answers = np.zeros(labels.shape, np.float32)
+    answers = np.full(labels.shape, np.nan, np.float32)
     for fold in np.unique(folds):
         train, test = folds != fold, folds == fold
+        if not train.any():
+            continue
         answers[test] = fit_findings(features[train], labels[train], patients[train]).logits(features[test])
     return answers
 
@@ -154,9 +190,10 @@ def figures(cases: Sequence[Case], score: Floats) -> dict[str, dict[str, float]]
     would give, the AUROC within each view, and that among the abnormal, where it no longer helps to tell ill
     from well; under ``mean`` that of all classes.
 
-    score: (radiographs, classes), any monotone scale.
+    score: (radiographs, classes), any monotone scale; what is NaN is left out for that class.
     """
-    truth = labels_of(cases).astype(np.float64)
+    is_ill = labels_of(cases)[:, CLASSES.index("no_finding")] < 0.5
+    truth = np.where(np.isnan(score), np.nan, labels_of(cases).astype(np.float64))
     views = np.array([case.notes.get("view", "") for case in cases])
     whole = aurocs(truth, score, [case.patient for case in cases])
     found: dict[str, dict[str, float]] = {}
@@ -168,7 +205,7 @@ def figures(cases: Sequence[Case], score: Floats) -> dict[str, dict[str, float]]
         alone = auroc(is_positive[known], views[known] == "AP")
         row["by_view_alone"] = max(alone, 1 - alone)
         if name != "no_finding":
-            ill = known & (truth[:, CLASSES.index("no_finding")] < 0.5)
+            ill = known & is_ill
             row["among_abnormal"] = auroc(is_positive[ill], score[ill, k])
         for view in ("AP", "PA"):
             part = known & (views == view)

@@ -25,7 +25,7 @@ from training.chest_xray.findings import (
     folds_of,
     labels_of,
     patients_of,
-    read_radiographs,
+    to_learn_from,
 )
 from training.chest_xray.lungs import (
     SCHEDULE,
@@ -61,7 +61,11 @@ def train(layout: str, labelled: Sequence[Path], masks: Path, out: Path, plan: P
     """Train both networks and write them into ``out/models``, a model repository; returns that folder.
 
     labelled: folders of ``layout``, one of those with labels. masks: a folder of layout ``lung-masks``.
+
+    Raises:
+        BrokenDataError: as ``to_learn_from``, or data that is not laid out so.
     """
+    radiographs = to_learn_from(layout, labelled)
     outlined = read_cases("lung-masks", masks)
     lungs = train_lungs(
         lung_cases(outlined),
@@ -71,7 +75,6 @@ def train(layout: str, labelled: Sequence[Path], masks: Path, out: Path, plan: P
         resume=plan.resume,
         device=plan.device,
     ).to("cpu")
-    radiographs = read_radiographs(layout, labelled)
     features = features_of(radiographs, partial(drawn_lungs, lungs))
     repository = out / "models"
     seen = _learned_from(layout, labelled, radiographs)

@@ -1,0 +1,127 @@
+"""Findings of chest radiographs: what is learned from, and classes that the data say too little of."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from inference.readers.radiograph import Floats
+from tests.training.datasets.pictures import picture, text
+from training.chest_xray import findings, recipe
+from training.chest_xray.cards import LearnedFrom, findings_card
+from training.chest_xray.findings import FOLDS, crossed, figures, fit_findings, to_learn_from
+from training.chest_xray.recipe import Plan, train
+from training.datasets.case import Case, CaseImage
+from training.datasets.chest_labels import CLASSES
+from training.datasets.splits import fold_of
+from training.errors import BrokenDataError
+
+
+def cases_of(truth: Floats) -> list[Case]:
+    """Radiographs of labels (radiographs, classes), two of each patient."""
+    return [
+        Case(
+            f"{k}",
+            f"p{k // 2}",
+            lambda: CaseImage(np.zeros((2, 2)), "grey"),
+            labels=dict(zip(CLASSES, map(float, row), strict=True)),
+            notes={"view": "PA"},
+        )
+        for k, row in enumerate(truth)
+    ]
+
+
+@pytest.fixture
+def labels() -> Floats:
+    return (np.random.default_rng(0).random((60, len(CLASSES))) < 0.4).astype(np.float32)
+
+
+def nih14(folder: Path, labels: Floats) -> Path:
+    """The release in small, every third picture of its test set."""
+    rows, lists = [], {"train_val_list.txt": [], "test_list.txt": []}
+    titles = [*(name.capitalize() for name in CLASSES[:-1]), "No Finding"]
+    for k, row in enumerate(labels):
+        name, said = f"{k:08d}_000.png", "|".join(t for t, there in zip(titles, row, strict=True) if there)
+        rows.append(f"{name},{said},{k // 2},PA")
+        lists["test_list.txt" if k % 3 == 2 else "train_val_list.txt"].append(name)
+        picture(folder / "images" / name)
+    text(folder / "Data_Entry_2017.csv", "Image Index,Finding Labels,Patient ID,View Position", *rows)
+    for name, held in lists.items():
+        text(folder / name, *held)
+    return folder
+
+
+def test_the_test_set_of_a_release_is_not_learned_from(
+    tmp_path: Path, labels: Floats, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[str | None] = []
+
+    def exported(radiographs: Sequence[Case], *_: Any) -> None:
+        seen.extend(case.split for case in radiographs)
+
+    for name, stands_for in (("train_lungs", lambda *_, **__: Network()), ("export_findings", exported)):
+        monkeypatch.setattr(recipe, name, stands_for)
+    for name in ("features_of", "crossed", "export_picture_network", "sync", "Catalogue"):
+        monkeypatch.setattr(recipe, name, lambda *_: None)
+    monkeypatch.setattr(recipe, "SegmenterForService", lambda network: network)
+    text(tmp_path / "m/index.csv", "stem,patientid,view")
+    train("nih14", [nih14(tmp_path / "n", labels)], tmp_path / "m", tmp_path / "out", Plan())
+    assert seen == ["train"] * 40
+
+
+def test_the_card_says_that_the_test_set_is_not_among_what_was_learned_from() -> None:
+    cards = [
+        findings_card(3, {}, (), LearnedFrom(layout, ("a",), 9, 9), LearnedFrom("lung-masks", ("m",), 1, 1))
+        for layout in ("nih14", "nih")
+    ]
+    said = [card["training_data"][0]["description"] for card in cards]
+    assert [text.endswith("the release's split train") for text in said] == [True, False]
+
+
+class Network:
+    def to(self, device: str) -> Network:
+        return self
+
+
+def test_a_class_without_a_patient_is_named_before_anything_is_learned(
+    tmp_path: Path, labels: Floats
+) -> None:
+    labels[:, CLASSES.index("edema")] = 0
+    with pytest.raises(BrokenDataError, match="0 radiographs with edema, of 0 patients: too few to learn"):
+        to_learn_from("nih14", [nih14(tmp_path / "none", labels)])
+    labels[:2, CLASSES.index("edema")] = 1
+    with pytest.raises(BrokenDataError, match="2 radiographs with edema, of 1 patients: too few to learn"):
+        to_learn_from("nih14", [nih14(tmp_path / "one", labels)])
+
+
+def test_what_cannot_be_measured_of_a_class_is_no_number(
+    labels: Floats, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(findings, "STRENGTHS", (1.0,))
+    features = np.random.default_rng(1).normal(size=(60, 20)).astype(np.float32)
+    edema, effusion = CLASSES.index("edema"), CLASSES.index("effusion")
+    labels[:, edema] = 0
+    labels[:, effusion] = 0
+    labels[:2, effusion] = 1
+    logits = crossed(cases_of(labels), features)
+    assert np.isnan(logits[:, edema]).all()
+    of_their_fold = [fold_of(f"p{k // 2}", FOLDS) == fold_of("p0", FOLDS) for k in range(60)]
+    assert np.isnan(logits[:, effusion]).tolist() == of_their_fold
+    others = [k for k in range(len(CLASSES)) if k not in (edema, effusion)]
+    assert np.isfinite(logits[:, others]).all()
+    found = figures(cases_of(labels), logits)
+    assert np.isnan([found["edema"]["auroc"], found["effusion"]["auroc"]]).all()
+    assert found["effusion"]["positives"] == 0
+    assert found["mean"]["auroc"] == pytest.approx(np.mean([found[CLASSES[k]]["auroc"] for k in others]))
+
+
+def test_a_class_of_one_patient_is_fitted_all_the_same(labels: Floats) -> None:
+    features = np.random.default_rng(1).normal(size=(60, 20)).astype(np.float32)
+    labels[:, 0] = 0
+    labels[:2, 0] = 1
+    fitted = fit_findings(features, labels, np.array([f"p{k // 2}" for k in range(60)]))
+    assert np.isfinite(fitted.logits(features)).all()
