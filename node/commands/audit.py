@@ -6,6 +6,7 @@ import json
 from datetime import datetime, timedelta
 
 from node.commands.terminal import say_on_the_way
+from node.security.umask import private_files
 from node.settings import Settings
 from storage.audit import AuditFilter, oldest_first
 from storage.database import Database
@@ -15,6 +16,7 @@ class AuditError(RuntimeError):
     """The trail cannot be read; the message says why."""
 
 
+@private_files()
 def print_audit(settings: Settings, since: str, until: str) -> None:
     """Every line of the trail from one day to another, both included, the oldest first.
 

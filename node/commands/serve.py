@@ -14,6 +14,7 @@ from typing import NoReturn
 from node.app import Node
 from node.commands.terminal import console
 from node.log import set_up_logging
+from node.security.umask import private_files
 from node.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -21,6 +22,7 @@ log = logging.getLogger(__name__)
 FILES = 65536  # open at once, at most: each association and each page that follows the node takes some
 
 
+@private_files()
 def serve(settings: Settings) -> None:
     """Run a node until SIGTERM or SIGINT, then stop it cleanly."""
     set_up_logging(settings.log)

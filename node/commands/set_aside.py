@@ -14,6 +14,7 @@ from node.commands.send import peer_at
 from node.commands.terminal import console
 from node.peers.sending import DicomDestination
 from node.security.tls import identity_of
+from node.security.umask import private_files
 from node.settings import Settings
 from storage import audit, set_aside
 from storage.archive import Archive
@@ -135,6 +136,7 @@ def _nothing(settings: Settings) -> str:
     return f"Nothing is set aside in {folder}: every image that was acknowledged is in its study."
 
 
+@private_files()
 def _listed(settings: Settings) -> Sequence[SetAside]:
     if not settings.node.data_dir.is_dir():
         raise SetAsideError(

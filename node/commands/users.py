@@ -10,6 +10,7 @@ from rich.table import Table
 
 from node.commands.terminal import console
 from node.security.passwords import hashed
+from node.security.umask import private_files
 from node.settings import Settings, WebSettings
 from node.web.logins import checked_name
 from storage import accounts, audit
@@ -106,6 +107,7 @@ def _password(file: Path | None) -> str:
     return password
 
 
+@private_files()
 def _database(settings: Settings) -> Database:
     database = Database(settings.database.url)
     database.upgrade()

@@ -59,6 +59,7 @@ def serving(config: Path, log: Path, start: str = START) -> Iterator[tuple[subpr
             stderr=errors,
             text=True,
             env=os.environ | {"PYTHONUNBUFFERED": "1"},
+            umask=0o022,
         )
     try:
         assert node.stdout is not None
@@ -87,6 +88,8 @@ def test_it_answers_where_it_says_stops_cleanly_and_starts_again(tmp_path: Path,
                 assert json.load(answer)["studies"] == []
             soft, hard = resource.prlimit(node.pid, resource.RLIMIT_NOFILE)
             assert soft >= min(hard, 65536) or hard == resource.RLIM_INFINITY
+            kept = [tmp_path / "overread-data", *(tmp_path / "overread-data").rglob("*")]
+            assert [path for path in kept if path.stat().st_mode & 0o007] == []
             node.send_signal(told)
             assert node.wait(timeout=60) == 0
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -82,6 +83,23 @@ def test_accounts_are_said_to_be_in_the_database_they_are_in(database: Database)
     where = database.named
     assert overread("users", "list").output.startswith(f"Nobody yet in {where}.")
     assert f"may log in as admin, by {where}." in overread("users", "add", "anna", typed=PASSWORD).output
+
+
+@pytest.mark.only_on("sqlite", "PostgreSQL keeps its files itself")
+@pytest.mark.parametrize("command", [("users", "list"), ("audit",)])
+def test_a_database_that_a_command_makes_is_nothing_to_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...]
+) -> None:
+    monkeypatch.delenv("OVERREAD_DATABASE__URL")
+    before = os.umask(0o022)
+    try:
+        assert overread(*command).exit_code == 0
+        assert os.umask(0o022) == 0o022
+    finally:
+        os.umask(before)
+    made = [tmp_path / "overread-data", *(tmp_path / "overread-data").iterdir()]
+    assert len(made) > 1
+    assert [path for path in made if path.stat().st_mode & 0o007] == []
 
 
 @pytest.mark.only_on("postgresql", "SQLite knows no password")
