@@ -32,7 +32,7 @@ from inference.suv import Normalisation, SuvScale
 from inference.volume import Volume
 from node.decoding import DecodingProcess
 from node.decoding.answers import Answer
-from node.decoding.messages import answered, reply
+from node.decoding.messages import answered, ask, reply
 from node.stopping import Stopping
 from node.workflow import DurableQueue, Step, StepFailedError
 from tests.inference.pictures import DX, VIDEO_LIKE, write_picture
@@ -308,13 +308,21 @@ def test_a_series_that_claims_more_than_memory_holds_ends_alone(tmp_path: Path, 
         small.stop()
 
 
-def test_a_decoder_that_dies_ends_its_series_and_the_next_has_another(scene: list[Path]) -> None:
+def test_a_decoder_that_dies_ends_its_series_and_the_next_has_another(
+    scene: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
     process = DecodingProcess(MEMORY, SECONDS)
     process.start()
     assert process._process is not None
     first = process._process.pid
     os.kill(first, signal.SIGSTOP)  # so that it is within the series when it dies
-    threading.Timer(0.3, os.kill, (first, signal.SIGKILL)).start()
+
+    def ask_and_kill(*given: Any) -> None:
+        ask(*given)
+        if process._process is not None and process._process.pid == first:
+            threading.Timer(0.1, os.kill, (first, signal.SIGKILL)).start()
+
+    monkeypatch.setattr("node.decoding.ask", ask_and_kill)
     try:
         with pytest.raises(UnreadableSeriesError, match=r"took the process down.*SIGKILL"):
             process.load(scene)
@@ -334,6 +342,22 @@ def test_what_takes_too_long_is_given_up(scene: list[Path]) -> None:
             process.load(scene)
     finally:
         process.stop()
+
+
+def test_the_process_that_decodes_is_told_no_password(
+    scene: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PGPASSWORD", "hunter2")
+    monkeypatch.setenv("OVERREAD_DATABASE__URL", "postgresql+psycopg://node:hunter2@db/overread")
+    process = DecodingProcess(MEMORY, SECONDS)
+    try:
+        assert len(process.load(scene).voxels) == len(scene)  # what it does need, it has
+        assert process._process is not None
+        told = Path(f"/proc/{process._process.pid}/environ").read_bytes()
+    finally:
+        process.stop()
+    assert b"PATH=" in told
+    assert b"hunter2" not in told
 
 
 def test_a_stop_of_all_processes_of_the_node_does_not_cut_a_series_short(scene: list[Path]) -> None:

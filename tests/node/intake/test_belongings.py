@@ -110,10 +110,18 @@ def test_what_was_refused_claims_no_study(intake: Intake) -> None:
 
 
 def test_of_two_patients_whose_first_images_come_at_once_the_one_entered_first_keeps_the_study(
-    intake: Intake,
+    intake: Intake, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    both_came = threading.Event()
+
+    def record_then(*given: Any) -> Recorded:
+        both_came.wait(60)
+        return record(*given)
+
+    monkeypatch.setattr("node.intake.ledger.record", record_then)
     study_uid = ct_slice().StudyInstanceUID
     assert send(intake.port, [of_patient("A", study_uid), of_patient("B", study_uid)]) == [SUCCESS] * 2
+    both_came.set()
     assert len(intake.files(intake.archive.set_aside)) == 1
     assert send(intake.port, [of_patient("B", study_uid), of_patient("A", study_uid)]) == [CONFLICT, SUCCESS]
     assert len(intake.instances()) == 2

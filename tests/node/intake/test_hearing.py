@@ -25,7 +25,7 @@ StartIntake = Callable[..., Intake]
 
 @pytest.fixture(autouse=True)
 def _soon_over(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hearing, "QUIET", 1.0)
+    monkeypatch.setattr(hearing, "QUIET", 5.0)
 
 
 @pytest.mark.parametrize("part", [transport, stock])
@@ -46,10 +46,10 @@ def test_one_connection_for_which_there_is_no_memory_is_not_the_last(
     with socket.create_connection(("127.0.0.1", intake.port), 5) as lost:
         lost.settimeout(5)
         assert lost.recv(1) == b""
-    assert "MemoryError" in wait_for(lambda: intake.receiver.problem, 10)
+    assert "MemoryError" in wait_for(lambda: intake.receiver.problem, 30)
     with RawSender(intake.port) as sender:
         assert sender.associate() == ASSOCIATE_AC
-    wait_for(lambda: intake.receiver.problem is None, 10)
+    wait_for(lambda: intake.receiver.problem is None, 30)
 
 
 def test_a_node_out_of_descriptors_says_so_under_health_and_once_in_the_log(
@@ -60,15 +60,15 @@ def test_a_node_out_of_descriptors_says_so_under_health_and_once_in_the_log(
         with no_descriptors():
             for waiting in (first, second):  # whoever waits in accept has one for the first
                 waiting.connect(("127.0.0.1", intake.port))
-            problem = wait_for(lambda: intake.receiver.problem, 10)
+            problem = wait_for(lambda: intake.receiver.problem, 30)
             assert "Too many open files" in problem
             assert not check_receiver("OVERREAD", problem).ok
             time.sleep(5 * hearing.PAUSE)
             assert len(said_by_it(caplog)) == 1
-        wait_for(lambda: intake.receiver.problem is None, 10)
+        wait_for(lambda: intake.receiver.problem is None, 30)
     with RawSender(intake.port) as sender:
         assert sender.associate() == ASSOCIATE_AC
-    wait_for(lambda: said_by_it(caplog)[-1].startswith("Connections are taken in again"), 10)
+    wait_for(lambda: said_by_it(caplog)[-1].startswith("Connections are taken in again"), 30)
     assert len(said_by_it(caplog)) == 2
 
 
@@ -91,7 +91,7 @@ def test_a_thread_that_has_ended_is_named(
     monkeypatch.setattr(owner, name, lambda *_, **__: None)
     intake = start_intake(kind)
     try:
-        assert says in wait_for(lambda: intake.receiver.problem, 10)
+        assert says in wait_for(lambda: intake.receiver.problem, 30)
     finally:
         if owner is stock._Server:
             monkeypatch.setattr("node.intake.stock.BaseServer.shutdown", lambda _: None)  # waits for it

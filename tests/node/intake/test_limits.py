@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
 
+from node.intake.transport import FastListener
 from node.peers.commitment import PUSH_MODEL
 from node.wire.command import CANCEL_REQUEST, EVENT_REPORT_REQUEST, STORE_REQUEST
 from tests.node.intake.conftest import Intake
@@ -33,6 +34,7 @@ from tests.node.intake.raw_sender import (
 )
 from tests.node.intake.senders import ct_series, ct_slice, encoded, send
 from tests.node.intake.transports import ANSWERS_WHAT_HAS_NO_UID, CLOSED, LAST_WORD, MOST_MEMORY
+from tests.waiting import wait_for
 
 StartIntake = Callable[..., Intake]
 
@@ -268,7 +270,7 @@ def test_a_stop_lets_the_object_under_way_come_in(intake: Intake) -> None:
         sender.associate()
         idle.associate()
         sender.socket.sendall(pdus[:60_000])
-        time.sleep(0.2)
+        wait_for(lambda: has_an_object_under_way(intake), 20)
         stopping = threading.Thread(target=intake.receiver.stop)
         stopping.start()
         assert idle.receive()[0] == ABORT
@@ -277,6 +279,13 @@ def test_a_stop_lets_the_object_under_way_come_in(intake: Intake) -> None:
         stopping.join()
     with intake.database.snapshot() as session:
         assert session.connection().exec_driver_sql("SELECT count(*) FROM instances").scalar() == 1
+
+
+def has_an_object_under_way(intake: Intake) -> bool:
+    listener = intake.receiver._listener
+    if isinstance(listener, FastListener):
+        return any(association._request is not None for association in [*listener._associations])
+    return any(connection.is_busy for connection in [*listener._connections.values()])
 
 
 def command_of(field: int, sop_class: str = "", uid: str = "1.2.3.4") -> bytes:

@@ -25,6 +25,7 @@ from tests.node.intake.conftest import Intake
 from tests.node.intake.raw_sender import ABORT, RawSender, status_in, store_pdus
 from tests.node.intake.senders import connect, ct_series, ct_slice, encoded, send
 from tests.node.intake.transports import ANSWER_TO_A_UID_THAT_IS_NONE
+from tests.waiting import wait_for
 
 StartIntake = Callable[..., Intake]
 
@@ -121,7 +122,7 @@ def test_a_command_with_a_uid_that_is_none_is_answered_and_the_next_is_welcome(
         assert answer in ANSWER_TO_A_UID_THAT_IS_NONE[transport]
         if answer == ABORT:
             assert send(intake.port, [image]) == [0x0000]
-            assert "sends what is no PDU, or no message" in intake.refusals()[0].reason
+            assert "sends what is no PDU, or no message" in wait_for(intake.refusals, 20)[0].reason
             return
         assert status_in(body) == 0xC000
         assert sender.store(encoded(image), image.SOPInstanceUID) == 0x0000

@@ -159,9 +159,9 @@ def test_an_archive_is_asked_at_the_address_at_which_it_answers(
             listening = silent.enter_context(socket.create_server(("127.0.0.2", pacs.port), backlog=0))
             silent.enter_context(socket.create_connection(listening.getsockname()))  # nobody else gets in
         began = time.monotonic()
-        (study,) = search(DicomArchive(peer, "OVERREAD"), ["ANN-1"], began + 4)
+        (study,) = search(DicomArchive(peer, "OVERREAD"), ["ANN-1"], began + 8)
     assert study.patient.patient_id == "ANN-1"
-    assert time.monotonic() - began < 4
+    assert time.monotonic() - began < 8
 
 
 def test_an_archive_that_accepts_and_says_nothing_is_given_up_in_time() -> None:
@@ -181,7 +181,7 @@ def test_an_archive_that_answers_forever_is_cut_off() -> None:
     server = ae.start_server(("127.0.0.1", 0), block=False, evt_handlers=[(evt.EVT_C_FIND, dribble)])
     try:
         with pytest.raises(ArchiveAnswerError, match="longer than allowed"):
-            archive_at(server.server_address[1]).find("STUDY", Dataset(), 1)
+            archive_at(server.server_address[1]).find("STUDY", Dataset(), 3)
     finally:
         stop.set()
         server.shutdown()
@@ -249,17 +249,17 @@ def test_answers_without_sense_are_left_out(tmp_path: Path) -> None:
 
 
 def test_however_many_ids_a_patient_has_an_archive_has_one_time_limit() -> None:
-    asked = []
+    ids, asked = ["ANN-1", "ANN-2", "ANN-3", "ANN-4"], set()
 
     def slowly(event: evt.Event) -> Iterator[tuple[int, Dataset | None]]:
-        asked.append(event.identifier.PatientID)
-        time.sleep(0.4)
+        asked.add(event.identifier.PatientID)
+        time.sleep(1)
         yield 0x0000, None
 
     with answering(slowly) as archive, pytest.raises(ArchiveAnswerError) as late:
-        search(archive, ["ANN-1", "ANN-2", "ANN-3", "ANN-4"], time.monotonic() + 0.6)
+        search(archive, ids, time.monotonic() + 2.5)
     assert late.value.away
-    assert asked == ["ANN-1", "ANN-2"]
+    assert len(asked) < len(ids)
 
 
 def test_an_archive_that_answers_with_an_error_is_not_away(free_port: int) -> None:

@@ -154,7 +154,7 @@ def _delivering(
 
 
 def _ended(database: Database) -> str:
-    until = time.monotonic() + 60
+    until = time.monotonic() + 150
     while (state := _one(database, Revision.state)) == "delivering":
         assert time.monotonic() < until, _texts(database)
         time.sleep(0.05)
@@ -322,19 +322,17 @@ def test_a_node_that_stops_asks_for_no_further_commitment(database: Database, fr
         name="pacs", ae_title="PACS", host="127.0.0.1", port=free_port, retry_seconds=60, confirm=True
     )
     asked: list[str] = []
-    begun, stopping = threading.Event(), threading.Event()
+    begun = threading.Event()
 
     class Slow(DicomDestination):
         def commit(self, transaction_uid: str, objects: Sequence[Path]) -> None:
             asked.append(transaction_uid)
             begun.set()
-            assert stopping.wait(10)
-            time.sleep(0.5)  # until the outbox knows
+            wait_for(outbox._stopping.is_set, 20)
 
     outbox = Outbox(database, Path("/"), {"pacs": (settings, Slow(settings, "OVERREAD"))})
     outbox.start()
-    assert begun.wait(10)
-    stopping.set()
+    assert begun.wait(20)
     outbox.stop()
     assert len(asked) == 1
 

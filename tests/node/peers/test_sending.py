@@ -204,10 +204,10 @@ def test_a_peer_that_is_gone_after_an_abort_was_not_offered_the_rest(files):
 
 
 def test_a_silent_peer_is_given_up_after_the_time_out(files):
-    with peer_that(_fall_silent, seconds=2) as destination:
+    with peer_that(_fall_silent, seconds=4) as destination:
         receipts = _send(destination, files[:1])
     assert _outcomes(receipts) == ["failed"]
-    assert "gave no answer within 2 s" in receipts[0].reason
+    assert "gave no answer within 4 s" in receipts[0].reason
 
 
 @pytest.mark.parametrize("behaviour", [_answer_another_request, _speak_nonsense])
