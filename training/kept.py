@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from torch import nn
+from torch import Tensor, nn
 
 Arrays = Mapping[str, npt.NDArray[Any]]
 
@@ -30,7 +30,8 @@ def kept(path: Path, made_from: Iterable[object], make: Callable[[], Arrays]) ->
 
 def digest(*made_from: object) -> str:
     """Twelve digits (hexadecimal) that are others where any of ``made_from`` is: a network by its weights,
-    bytes by what they hold, and anything else by its ``repr``, which must say all of it: no array's does."""
+    tensors and bytes by what they hold, and anything else by its ``repr``, which must say all of it: no
+    array's does."""
     whole = hashlib.sha256()
     for one in made_from:
         part = hashlib.sha256()
@@ -38,6 +39,8 @@ def digest(*made_from: object) -> str:
             for name, weights in one.state_dict().items():
                 part.update(name.encode())
                 part.update(weights.cpu().numpy().tobytes())
+        elif isinstance(one, Tensor):
+            part.update(one.cpu().numpy().tobytes())
         else:
             part.update(one if isinstance(one, bytes) else repr(one).encode())
         whole.update(part.digest())

@@ -22,8 +22,9 @@ from onnx import numpy_helper
 from torch import Tensor, nn
 
 from inference.catalogue import Catalogue, CataloguedModel
+from training.begun import noted
 from training.errors import BrokenDataError
-from training.loop import Batch
+from training.loop import BEST, Batch, loaded
 
 Weights = Mapping[str, Tensor]
 Serve = Callable[[Any], nn.Module]
@@ -58,23 +59,30 @@ class _Called:
 
 
 def earlier_weights(
-    start: Path | None, run: str, model: str, network: nn.Module, serve: Serve
+    start: Path | None,
+    run: str,
+    model: str,
+    network: nn.Module,
+    serve: Serve,
+    *,
+    take: Callable[[Any, Weights], object] = nn.Module.load_state_dict,
+    options: Mapping[str, str] = {},
 ) -> Weights | None:
     """What ``network`` is to go on from; None where ``start`` is.
 
     start: the folder of an earlier run, which keeps these weights under ``run``, or a model repository, which
-    keeps them as ``model``.
+    keeps them as ``model``. take: how a network takes those of an earlier run. options: what a run was given
+    that its weights do not show, such as ``activation``.
 
     Raises:
-        BrokenDataError: ``start`` is neither, or its model is another network.
+        BrokenDataError: ``start`` is neither, or its weights are broken or another network's.
         CatalogueError: the model's card or its file is not sound.
     """
     if start is None:
         return None
-    kept = start / run / "best.pt"
+    kept = start / run / BEST
     if kept.is_file():
-        weights: Weights = torch.load(kept, map_location="cpu", weights_only=True)
-        return weights
+        return _of_run(kept, network, take, options)
     catalogue = Catalogue(start)
     if model not in catalogue.names:
         raise BrokenDataError(
@@ -82,6 +90,21 @@ def earlier_weights(
             "earlier run was, or a folder of models as engine.models does, or is the word installed"
         )
     return served_weights(catalogue.find(model), network, serve)
+
+
+def _of_run(
+    kept: Path, network: nn.Module, take: Callable[[Any, Weights], object], options: Mapping[str, str]
+) -> Weights:
+    before = noted(kept.parent)
+    for name, option in options.items():
+        if (other := before.get(name, option)) != option:
+            raise BrokenDataError(_ANOTHER.format(kept, f"it was trained with --{name} {other}"))
+    weights: Weights = loaded(kept)
+    try:
+        take(copy.deepcopy(network), weights)
+    except (KeyError, RuntimeError, TypeError, ValueError) as error:
+        raise BrokenDataError(_ANOTHER.format(kept, _LAYERS)) from error
+    return weights
 
 
 def served_weights(model: CataloguedModel, network: nn.Module, serve: Serve) -> Weights:
@@ -100,7 +123,7 @@ def served_weights(model: CataloguedModel, network: nn.Module, serve: Serve) -> 
     layers = _layers(model)
     called = _called(like, inputs)
     if [(one.kind, one.weight.shape) for one in layers] != [_form(one.module) for one in called]:
-        raise BrokenDataError(_ANOTHER.format(model.weights, "its layers are others, or of other widths"))
+        raise BrokenDataError(_ANOTHER.format(model.weights, _LAYERS))
     with torch.no_grad():
         for norm in (module for module in like.modules() if isinstance(module, _NORMS)):
             _pass_on(norm)
@@ -118,6 +141,7 @@ def served_weights(model: CataloguedModel, network: nn.Module, serve: Serve) -> 
     return weights
 
 
+_LAYERS = "its layers are others, or of other widths"
 _ANOTHER = (
     "{} is another network than is trained here: {}; give the --activation and --architecture that it was "
     "trained with, or train without --from"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -86,9 +87,20 @@ def test_a_card_says_what_the_weights_had_learned_from_before(trained: Path, tmp
 
 
 def test_weights_of_another_network_are_refused(trained: Path, tmp_path: Path) -> None:
-    plan = Plan(frames=1, start=trained.parent, architecture="deeplab")
-    with pytest.raises(BrokenDataError, match="holds the weights of another network"):
-        train(None, "phantom", tmp_path, plan)
+    for option, plan in {
+        "architecture unet": Plan(start=trained.parent, activation="silu", architecture="deeplab"),
+        "activation silu": Plan(start=trained.parent, activation="relu"),
+    }.items():
+        with pytest.raises(BrokenDataError, match=f"another network .*trained with --{option};"):
+            train(None, "phantom", tmp_path, plan)
+
+
+def test_a_run_on_other_pictures_does_not_go_on_with_this_one(trained: Path, folder: Path) -> None:
+    plan = Plan(frames=2, schedule=Schedule(steps=2), activation="silu")
+    with pytest.raises(BrokenDataError, match=r"checkpoint\.pt is of a run with another layout, data: give"):
+        train(None, "phantom", trained.parent, plan)
+    with pytest.raises(BrokenDataError, match="another phantoms, seed: give"):
+        train(folder, "polyp-masks", trained.parent, replace(plan, frames=3, seed=2))
 
 
 def test_the_installed_model_is_measured_on_each_picture_at_its_own_size(trained: Path, folder: Path) -> None:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from inference.catalogue import SHIPPED_MODELS, Catalogue
 from inference.readers.polyps import POLYPS
 from node.commands.training import train as command
+from training.begun import begin
 from training.ct_lesions import cards as ct_cards
 from training.ct_lesions import networks as ct
 from training.ct_lesions.recipe import export_characteriser, export_detector
@@ -151,6 +152,33 @@ def test_a_folder_without_models_or_a_run_is_refused_with_advice(tmp_path: Path)
         BrokenDataError, match=r"best\.pt is missing, .*model\.yaml: --from names .*installed"
     ):
         earlier_weights(tmp_path, "polyps", POLYPS, PolypNetwork(), SegmenterForService)
+
+
+def earlier_detector(run: Path) -> object:
+    return earlier_weights(
+        run, "detector", lung_cards.DETECTOR, Detector(), DetectorForService, options={"activation": "relu"}
+    )
+
+
+def test_weights_of_an_earlier_run_are_refused_where_they_are_another_network_s(tmp_path: Path) -> None:
+    folder = tmp_path / "detector"
+    begin(folder, {"activation": "gelu"}, resume=True)
+    torch.save(Detector("gelu").state_dict(), folder / "best.pt")
+    with pytest.raises(BrokenDataError, match=r"best\.pt is another network .*--activation gelu;"):
+        earlier_detector(tmp_path)
+    begin(folder, {"activation": "relu"}, resume=True)
+    assert earlier_detector(tmp_path) is not None
+    torch.save({"conv.weight": torch.zeros(3)}, folder / "best.pt")
+    with pytest.raises(BrokenDataError, match=r"best\.pt is another network .*layers are others"):
+        earlier_detector(tmp_path)
+
+
+@pytest.mark.parametrize("broken", [b"", b"PK\x03\x04broken", b"weights"])
+def test_broken_weights_of_an_earlier_run_are_named(broken: bytes, tmp_path: Path) -> None:
+    (tmp_path / "detector").mkdir()
+    (tmp_path / "detector" / "best.pt").write_bytes(broken)
+    with pytest.raises(BrokenDataError, match=r"detector/best\.pt holds no weights"):
+        earlier_detector(tmp_path)
 
 
 def test_installed_are_the_models_that_the_settings_name(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from rich.progress import track
 from inference.catalogue import Catalogue
 from inference.engine.embedded import EmbeddedEngine
 from inference.model_repository import sync
+from training.begun import begin
 from training.ct_lesions import cards
 from training.ct_lesions.characteriser import train_characteriser
 from training.ct_lesions.crops import AROUND, SHAPE, Crop, kept_crops
@@ -30,6 +31,7 @@ from training.ct_lesions.searched import phantom_crops, real_crops
 from training.ct_lesions.sources import RealScan
 from training.ct_lesions.words import weigh
 from training.export import export_one, smooth_input
+from training.kept import digest
 from training.loop import Schedule
 from training.shipped import Weights, earlier_weights, learned_before
 
@@ -67,8 +69,13 @@ def train(scans: Sequence[RealScan], out: Path, plan: Plan) -> Path:
 
     Everything on the way lies in ``out``, and a second call goes on where the first was stopped. The second
     stage learns from what the first one marks.
+
+    Raises:
+        BrokenDataError: no weights in ``plan.start``, or another run in ``out``.
     """
     start, start_of_looks = _starts(plan)
+    for stage, weights in (("network", start), ("characteriser", start_of_looks)):
+        begin(out / stage, _made_from(scans, plan), resume=plan.resume, start=weights)
     folder, repository = out / "patches", out / "models"
     seeds = range(FIRST_TRUNK, FIRST_TRUNK + plan.trunks)
     names = [phantom_shard(seed, folder) for seed in track(seeds, "phantom trunks")]
@@ -196,8 +203,27 @@ def learned_from(trunks: int, scans: Sequence[RealScan]) -> list[dict[str, Any]]
 
 def _starts(plan: Plan) -> tuple[Weights | None, Weights | None]:
     """Of the first network and of the second."""
+    options = {"activation": plan.activation, "architecture": plan.architecture}
     first, second = LesionNet(plan.activation, plan.architecture), Characteriser(plan.activation)
     return (
-        earlier_weights(plan.start, "network", cards.NAME, first, LesionNetForService),
-        earlier_weights(plan.start, "characteriser", cards.CHARACTERISER, second, CharacteriserForService),
+        earlier_weights(plan.start, "network", cards.NAME, first, LesionNetForService, options=options),
+        earlier_weights(
+            plan.start,
+            "characteriser",
+            cards.CHARACTERISER,
+            second,
+            CharacteriserForService,
+            options={"activation": plan.activation},
+        ),
     )
+
+
+def _made_from(scans: Sequence[RealScan], plan: Plan) -> dict[str, object]:
+    return {
+        "task": "ct-lesions",
+        "data": digest(*((scan.name, str(scan.folder.resolve()), scan.kept_clear) for scan in scans)),
+        "phantoms": (plan.trunks, plan.crop_trunks, plan.scans_each, plan.lesions_each),
+        "seed": plan.seed,
+        "activation": plan.activation,
+        "architecture": plan.architecture,
+    }

@@ -175,7 +175,7 @@ def train_characteriser(
     network = Characteriser(activation)
     source = CandidateSource(candidates, seed, batch_size)
     if start is not None:
-        network.go_on_from(dict(start))
+        network.go_on_from(start)
         recount(network, source, takes=2)
 
     def validate(network: nn.Module) -> Mapping[str, float]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor, nn
 
@@ -57,7 +59,7 @@ class Characteriser(nn.Module):
             nn.Linear(64, 6),
         )
 
-    def go_on_from(self, weights: dict[str, Tensor]) -> None:
+    def go_on_from(self, weights: Mapping[str, Tensor]) -> None:
         """Take earlier weights. Those that knew nothing of the rim answer as before until they have learned
         of it."""
         first = weights["judge.0.weight"]

@@ -10,7 +10,9 @@ from typing import Any
 import numpy as np
 from rich.progress import track
 
+from training.begun import begin
 from training.datasets.lidc_slices import SliceNodule, read_slices
+from training.kept import digest
 from training.loop import Schedule
 from training.lung_nodules import cards
 from training.lung_nodules.backgrounds import Background, phantom_background, real_background
@@ -73,8 +75,14 @@ def train(sources: Sources, out: Path, plan: Plan) -> Path:
 
 
 def learn(sources: Sources, out: Path, plan: Plan) -> Learned:
-    """Train both networks; the same sources and plan give the same weights on the same machine."""
+    """Train both networks; the same sources and plan give the same weights on the same machine.
+
+    Raises:
+        BrokenDataError: no weights in ``plan.start``, or another run in ``out``.
+    """
     start, start_of_looks = _starts(plan)
+    for stage, weights in (("detector", start), ("characteriser", start_of_looks)):
+        begin(out / stage, _made_from(sources, plan), resume=plan.resume, start=weights)
     chests = _chests(out / "chests", plan)
     real = {s.name: real_background(s, out / "chests") for s in track(sources.scans, "scans")}
     held = _held(len(chests))
@@ -152,13 +160,33 @@ def _large(detector: Detector, backgrounds: Sequence[Background], seed: int) -> 
 
 def _starts(plan: Plan) -> tuple[Weights | None, Weights | None]:
     """Of the detector and of the characteriser."""
+    options = {"activation": plan.activation}
     detector, characteriser = Detector(plan.activation), Characteriser(plan.activation)
     return (
-        earlier_weights(plan.start, "detector", cards.DETECTOR, detector, DetectorForService),
         earlier_weights(
-            plan.start, "characteriser", cards.CHARACTERISER, characteriser, CharacteriserForService
+            plan.start, "detector", cards.DETECTOR, detector, DetectorForService, options=options
+        ),
+        earlier_weights(
+            plan.start,
+            "characteriser",
+            cards.CHARACTERISER,
+            characteriser,
+            CharacteriserForService,
+            take=Characteriser.go_on_from,
+            options=options,
         ),
     )
+
+
+def _made_from(sources: Sources, plan: Plan) -> dict[str, object]:
+    return {
+        "task": "lung-nodules",
+        "data": digest(*sources.scans, *sources.lidc_tables()),
+        "phantoms": (plan.chests, plan.crop_chests, plan.scans_each, plan.nodules_each),
+        "patch": plan.patch,
+        "seed": plan.seed,
+        "activation": plan.activation,
+    }
 
 
 def _held(patients: int) -> int:

@@ -13,6 +13,7 @@ from rich.progress import track
 from inference.catalogue import Catalogue
 from inference.model_repository import sync
 from inference.readers.pet_ct import CROP
+from training.begun import begin
 from training.export import export_one, smooth_input
 from training.loop import Schedule
 from training.pet_ct.cards import hot_spots_card
@@ -48,7 +49,12 @@ def train(out: Path, plan: Plan) -> Path:
     """Train on phantoms and write ``out/models``, a model repository; returns that folder.
 
     The spots lie in ``out/spots``, made once; a second call goes on where the first was stopped.
+
+    Raises:
+        BrokenDataError: another run lies in ``out``.
     """
+    made_from = {"patients": plan.patients, "seed": plan.seed, "activation": plan.activation}
+    begin(out / "hot-spots", made_from, resume=plan.resume)
     spots = learned_from(out / "spots", plan.patients)
     held = spots.patient >= plan.patients * 5 // 6 // PATIENTS_PER_ANATOMY * PATIENTS_PER_ANATOMY
     network, _ = train_hot_spots(

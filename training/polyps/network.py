@@ -13,7 +13,6 @@ from torch import Tensor, nn
 
 from inference.readers.endoscopic import SIZE, scaled
 from training.datasets.case import Case
-from training.errors import BrokenDataError
 from training.loop import Schedule
 from training.metrics.overlap import per_image
 from training.phantoms.endoscopy import Frame, endoscopy_frame
@@ -73,19 +72,13 @@ def train_polyps(
     architecture, also of a narrower network.
 
     Raises:
-        BrokenDataError: ``start`` holds the weights of another network.
+        ValueError: ``start`` holds the weights of another network.
     """
     torch.manual_seed(seed)
     network = PolypNetwork(architecture, activation)
     source = FrameSource((real, frames), seed)
     if start is not None:
-        try:
-            load_grown(network, start)
-        except ValueError as error:
-            raise BrokenDataError(
-                f"--from holds the weights of another network ({error}); give the --architecture that it was "
-                "trained with, or train without --from"
-            ) from error
+        load_grown(network, start)
         recount(network, source)
     train_segmenter(network, source, out, schedule, resume=resume, device=device, title="polyps")
     return network

@@ -13,11 +13,14 @@ from torch import nn
 from inference.catalogue import Catalogue
 from inference.model_repository import sync
 from inference.readers.polyps import POLYPS
+from training.begun import begin
 from training.datasets.layouts import read_cases
 from training.datasets.splits import kept_splits
+from training.kept import digest
 from training.loop import Schedule
 from training.phantoms.endoscopy import Frame
 from training.polyps.cards import polyps_card
+from training.polyps.growing import load_grown
 from training.polyps.network import SCHEDULE, PolypNetwork, frames_of, phantom_frames, train_polyps
 from training.segmenter import SegmenterForService, export_picture_network
 from training.shipped import earlier_weights, learned_before
@@ -45,16 +48,23 @@ def train(data: Path | None, layout: str, out: Path, plan: Plan) -> Path:
     are learned from, as much as the procedural frames.
 
     Raises:
-        BrokenDataError: no weights in ``plan.start``, or data that is not laid out so.
+        BrokenDataError: no weights in ``plan.start``, data that is not laid out so, or ``out`` of another
+            run.
     """
-    network = PolypNetwork(plan.architecture, plan.activation)
-    start = earlier_weights(plan.start, "polyps", POLYPS, network, SegmenterForService)
+    options = {"activation": plan.activation, "architecture": plan.architecture}
+    network = PolypNetwork(**options)
+    start = earlier_weights(
+        plan.start, "polyps", POLYPS, network, SegmenterForService, take=load_grown, options=options
+    )
     real: list[Frame] = []
     if layout != "phantom":
         assert data is not None
         cases = read_cases(layout, data)
         split = kept_splits(out / "splits.json", (case.patient for case in cases))
         real = frames_of([case for case in cases if split[case.patient] == "train"])
+    shown = digest(*(values.tobytes() for frame in real for values in (frame.picture, frame.mask)))
+    made_from = {"layout": layout, "data": shown, "phantoms": plan.frames, "seed": plan.seed, **options}
+    begin(out / "polyps", made_from, resume=plan.resume, start=start)
     frames = kept_frames(out / f"frames-swollen-{plan.seed}-{plan.frames}.npz", plan)
     trained = train_polyps(
         frames,

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from inference.catalogue import Catalogue
 from inference.model_repository import sync
 from inference.parity import write_parity_sample
+from training.begun import begin
 from training.export import write_model, write_onnx
 from training.loop import Batch, Losses, Schedule, fit
 from training.registration.bank import bank
@@ -39,7 +40,12 @@ class Plan:
 
 def train(out: Path, plan: Plan) -> Path:
     """Render chests, train on pairs drawn from them, and write ``out/models``, a model repository; returns
-    that folder."""
+    that folder.
+
+    Raises:
+        BrokenDataError: another run lies in ``out``.
+    """
+    begin(out / "registration", {"chests": plan.chests, "seed": plan.seed}, resume=plan.resume)
     chests = bank(range(_FIRST_CHEST, _FIRST_CHEST + plan.chests), out / "chests")
     held_out = PairSource(bank(range(_FIRST_HELD_OUT, _FIRST_HELD_OUT + _HELD_OUT), out / "chests"), 0)
     seen = [held_out(step) for step in range(4)]
