@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from training.datasets.files import colour, images_in, mask, there, with_suffix
 from training.errors import BrokenDataError
 from training.tables import read_table
 
+_log = logging.getLogger(__name__)
 _SUFFIXES = (".png", ".tif", ".tiff", ".jpg", ".jpeg", ".bmp")
 
 
@@ -34,7 +36,7 @@ def read_cvc_clinicdb(folder: Path) -> list[Case]:
     """``Original/N.tif`` and ``Ground Truth/N.tif`` (or the same under ``TIF`` or ``PNG``).
 
     Frames of one video sequence look alike: where ``metadata.csv`` names sequences (``frame_id``,
-    ``sequence_id``) they stand for patients, without it each frame stands for itself.
+    ``sequence_id``) they stand for patients; without it each frame stands for itself, which is logged.
     """
     root = next(
         (folder / part for part in ("", "TIF", "PNG") if (folder / part / "Original").is_dir()), folder
@@ -43,6 +45,12 @@ def read_cvc_clinicdb(folder: Path) -> list[Case]:
     if (folder / "metadata.csv").is_file():
         for row in read_table(folder / "metadata.csv", ("frame_id", "sequence_id")):
             sequences[row.text("frame_id")] = f"sequence {row.text('sequence_id')}"
+    else:
+        _log.warning(
+            "patients: each frame for itself, as %s has no metadata.csv: frames of one sequence can be "
+            "learned from and measured on",
+            folder,
+        )
     cases = []
     for path in sorted(images_in(root / "Original", _SUFFIXES), key=lambda p: p.stem.zfill(8)):
         if sequences and path.stem not in sequences:

@@ -63,6 +63,20 @@ def test_cvc_clinicdb_in_numerical_order_and_by_sequence(tmp_path: Path) -> None
         read_cvc_clinicdb(tmp_path)
 
 
+def test_frames_whose_sequences_are_unknown_are_told_of(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name in ("Original", "Ground Truth"):
+        picture(tmp_path / name / "1.tif", half(16, 16))
+    text(tmp_path / "metadata.csv", "frame_id,sequence_id", "1,1")
+    read_cvc_clinicdb(tmp_path)
+    assert not caplog.messages
+    (tmp_path / "metadata.csv").unlink()
+    read_cvc_clinicdb(tmp_path)
+    (said,) = caplog.messages
+    assert said.startswith("patients: each frame for itself")
+
+
 def test_pairs_in_one_folder(tmp_path: Path) -> None:
     picture(tmp_path / "a.png", COLOUR)
     with pytest.raises(BrokenDataError, match=r"a_mask\.png is missing"):
