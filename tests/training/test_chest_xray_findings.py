@@ -19,6 +19,7 @@ from training.datasets.case import Case, CaseImage
 from training.datasets.chest_labels import CLASSES
 from training.datasets.splits import fold_of
 from training.errors import BrokenDataError
+from training.evaluate.chest_xray import _draw
 
 
 def cases_of(truth: Floats) -> list[Case]:
@@ -117,6 +118,13 @@ def test_what_cannot_be_measured_of_a_class_is_no_number(
     assert np.isnan([found["edema"]["auroc"], found["effusion"]["auroc"]]).all()
     assert found["effusion"]["positives"] == 0
     assert found["mean"]["auroc"] == pytest.approx(np.mean([found[CLASSES[k]]["auroc"] for k in others]))
+
+
+def test_classes_that_cannot_be_measured_are_not_drawn(tmp_path: Path, labels: Floats) -> None:
+    logits = labels + np.random.default_rng(1).normal(size=labels.shape).astype(np.float32)
+    logits[::2, 0] = logits[:, 1] = np.nan
+    _draw(labels, logits, tmp_path, "roc.png")
+    assert (tmp_path / "roc.png").is_file()
 
 
 def test_a_class_of_one_patient_is_fitted_all_the_same(labels: Floats) -> None:

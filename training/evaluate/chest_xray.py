@@ -196,9 +196,10 @@ def _draw(truth: Floats, score: Floats, out: Path | None, name: str) -> None:
 
     curves = {}
     for k, label in enumerate(CLASSES):
-        known = ~np.isnan(truth[:, k])
+        known = ~np.isnan(truth[:, k]) & ~np.isnan(score[:, k])
         is_positive = truth[known, k] > 0.5
-        curves[label] = (*roc(is_positive, score[known, k]), auroc(is_positive, score[known, k]))
+        if is_positive.any() and not is_positive.all():
+            curves[label] = (*roc(is_positive, score[known, k]), auroc(is_positive, score[known, k]))
     draw_roc(curves, out / name)
 
 
