@@ -51,9 +51,8 @@ class HostGuard:
                 f"This node is not {host!r}. Ask for it by its address or one of its names: {names}.\n", 421
             )
             await refusal(scope, receive, send)
-        elif scope["method"] not in SAFE_METHODS and not _from_our_pages(headers, host):
-            refusal = PlainTextResponse("Another site sent this request; it was not carried out.\n", 403)
-            await refusal(scope, receive, send)
+        elif scope["method"] not in SAFE_METHODS and (why := _perhaps_anothers(headers, host)):
+            await PlainTextResponse(f"{why}; it was not carried out.\n", 403)(scope, receive, send)
         else:
             await self._app(scope, receive, send)
 
@@ -96,11 +95,13 @@ def _is_address(name: str) -> bool:
     return True
 
 
-def _from_our_pages(headers: Headers, host: str) -> bool:
-    """What is no browser sends neither header; with somebody's login in a cookie it is not believed."""
+def _perhaps_anothers(headers: Headers, host: str) -> str:
+    """Why a request may have come from another site's page, empty if from ours or from none. What is no
+    browser sends neither header; with somebody's login in a cookie it is not believed."""
     site, origin = headers.get("sec-fetch-site"), headers.get("origin")
     if site is None and origin is None:
-        return "cookie" not in headers
-    if site is not None and site not in ("same-origin", "none"):
-        return False
-    return origin is None or urlsplit(origin).netloc.lower() == host.lower()
+        has_login = "cookie" in headers
+        return f"The request has a cookie, but no Origin header such as http://{host}" if has_login else ""
+    is_ours = site in (None, "same-origin", "none")
+    is_from_here = origin is None or urlsplit(origin).netloc.lower() == host.lower()
+    return "" if is_ours and is_from_here else "Another site sent this request"

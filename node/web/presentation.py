@@ -64,6 +64,7 @@ def page_templates() -> Jinja2Templates:
     """The templates, with every value escaped and these words and filters at hand."""
     templates = Jinja2Templates(directory=TEMPLATES)
     templates.env.trim_blocks = templates.env.lstrip_blocks = True
+    templates.env.auto_reload = False
     templates.env.globals.update(state_meanings=STATE_MEANINGS, stage_words=STAGE_WORDS, plural=plural)
     templates.env.filters.update(
         age=age, moment=moment, dicom_date=dicom_date, axes=axes, volume=volume, percent=percent, size=size,

@@ -350,7 +350,10 @@ def test_another_site_acts_in_nobodys_name(browse: Open, database: Database, hea
         del browser.headers["origin"]  # and no Sec-Fetch-Site either: an old browser, or none
         headers = {}
     for address in (f"/studies/{study.uid}/read-now", f"/api/studies/{study.uid}/read-now", "/logout"):
-        assert browser.post(address, headers=headers).status_code == 403
+        refused = browser.post(address, headers=headers)
+        assert refused.status_code == 403
+        assert ("no Origin header such as http://" in refused.text) == (not headers)
+        assert ("Another site sent" in refused.text) == bool(headers)
     assert browser.get("/studies").status_code == 200
 
 
