@@ -8,6 +8,7 @@ and the next one gets a new process.
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import socket
 import subprocess
@@ -29,6 +30,8 @@ from node.decoding.messages import Question, answered, ask
 from node.stopping import Stopping
 
 log = logging.getLogger(__name__)
+
+OF_THE_NODE = ("OVERREAD_", "PG")  # begin the names of variables that may hold a password
 
 
 class DecodingProcess:
@@ -138,7 +141,10 @@ class DecodingProcess:
         with theirs:
             command = [sys.executable, "-m", __name__, str(theirs.fileno()), str(self._memory)]
             self._process = subprocess.Popen(
-                [*command, str(self._seconds)], pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL
+                [*command, str(self._seconds)],
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+                env={name: value for name, value in os.environ.items() if not name.startswith(OF_THE_NODE)},
             )
         self._socket = ours
         return ours
