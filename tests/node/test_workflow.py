@@ -23,6 +23,7 @@ from node.workflow import DurableQueue, StepFailedError, plain_step
 from storage.database import DatabaseError
 from storage.standstill import connector
 from tests import postgres
+from tests.waiting import wait_for
 
 ROOT = Path(__file__).parents[2]
 
@@ -96,9 +97,9 @@ def test_a_stat_run_overtakes_routine_ones(database_url):
 
 
 @pytest.fixture
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, seconds in (("PATIENCE", 1.0), ("FIRST_PAUSE", 0.1), ("LONGEST_PAUSE", 0.2)):
-        monkeypatch.setattr(workflow, f"{name}_SECONDS", seconds)
+def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(workflow, "FIRST_PAUSE_SECONDS", 0.1)
+    monkeypatch.setattr(workflow, "LONGEST_PAUSE_SECONDS", 0.2)
 
 
 DATABASE_AWAY = OperationalError("INSERT", {}, Exception("server closed the connection unexpectedly"))
@@ -107,7 +108,7 @@ TOO_MANY_FILES = OSError(errno.EMFILE, "Too many open files")
 
 
 @pytest.mark.parametrize("trouble", [DATABASE_AWAY, DISK_FULL, TOO_MANY_FILES])
-def test_a_step_that_met_trouble_that_passes_is_begun_again(trouble, database_url, impatient):
+def test_a_step_that_met_trouble_that_passes_is_begun_again(trouble, database_url, short_pauses):
     attempts: list[int] = []
     outcome: list[str] = []
     done = threading.Event()
@@ -131,12 +132,15 @@ def test_a_step_that_met_trouble_that_passes_is_begun_again(trouble, database_ur
 @pytest.mark.parametrize(
     ("trouble", "said", "least"),
     [
-        (DATABASE_AWAY, "the database failed: server closed the connection unexpectedly", 3),
-        (DISK_FULL, "[Errno 28] No space left on device", 3),
+        (DATABASE_AWAY, "the database failed: server closed the connection unexpectedly", 2),
+        (DISK_FULL, "[Errno 28] No space left on device", 2),
         (ValueError("the disk is on fire"), "the disk is on fire", 1),
     ],
 )
-def test_trouble_that_does_not_pass_fails_the_step_in_the_end(trouble, said, least, database_url, impatient):
+def test_trouble_that_does_not_pass_fails_the_step_in_the_end(
+    trouble, said, least, database_url, short_pauses, monkeypatch
+):
+    monkeypatch.setattr(workflow, "PATIENCE_SECONDS", 3.0)
     attempts: list[int] = []
     failures: list[StepFailedError] = []
     done = threading.Event()
@@ -208,7 +212,7 @@ def test_a_checkpoint_that_met_a_postgresql_standing_still_is_written_once_it_go
         )
 
     with postgres.private_server() as server:
-        url = server.update_query_dict({"connect_timeout": "2"})
+        url = server.update_query_dict({"connect_timeout": "4"})
         with running(url.render_as_string(), body) as queue:
             monkeypatch.setattr(logging.getLogger("dbos"), "propagate", True)  # to caplog
             queue.enqueue("run", "run")
@@ -229,7 +233,7 @@ def test_stopping_lets_the_step_finish_and_the_next_start_goes_on_behind_it(data
 
     def first() -> None:
         entered.set()
-        time.sleep(0.5)
+        wait_for(lambda: queue._stopping, 20)
         notes.append("first")
 
     def body(step, name):
@@ -373,13 +377,14 @@ def test_a_run_that_was_under_way_at_many_orderly_stops_is_not_given_up(database
 
 def test_a_run_that_ended_without_its_work_is_taken_up_anew(database_url):
     runs: list[str] = []
-    broken, done = threading.Event(), threading.Event()
+    broken, going, done = (threading.Event() for _ in range(3))
 
     def body(step, name):
         runs.append(name)
         if len(runs) == 1:
             broken.set()
             raise RuntimeError("the database was away")
+        assert going.wait(20)
         done.set()
 
     with running(database_url, body) as queue:
@@ -389,7 +394,8 @@ def test_a_run_that_ended_without_its_work_is_taken_up_anew(database_url):
         queue.enqueue("a/1", "a")
         time.sleep(1)
         assert runs == ["a"]
-        queue.take_up("a/1", "a")
+        wait_for(lambda: queue.take_up("a/1", "a") and len(runs) == 2, 20)
+        going.set()
         assert done.wait(20)
     assert runs == ["a", "a"]
 
@@ -434,6 +440,7 @@ def test_a_run_of_which_not_even_the_end_was_written_down_goes_on_behind_its_las
     with running(database_url, body) as queue:
         queue.enqueue("a/1", "a")
         assert vanished.wait(20)
+        wait_for(lambda: not queue._alive, 20)
         for _ in range(2):
             time.sleep(1)
             assert queue.take_up("a/1", "a")

@@ -25,7 +25,7 @@ def server() -> Iterator[URL]:
 
 @pytest.fixture
 def engine(server: URL) -> Iterator[Engine]:
-    engine = create_engine(server.update_query_dict({"connect_timeout": "2"}))
+    engine = create_engine(server.update_query_dict({"connect_timeout": "4"}))
     event.listen(engine, "do_connect", connecting(SOON))
     yield engine
     engine.dispose()
@@ -50,7 +50,7 @@ def test_another_server_of_the_same_name_does_not_speak_for_one_that_stands_stil
     server: URL, free_port: int
 ) -> None:
     two = {"host": "127.0.0.1,127.0.0.1", "port": f"{server.query['port']},{free_port}"}
-    engine = create_engine(server.update_query_dict({**two, "connect_timeout": "2"}))
+    engine = create_engine(server.update_query_dict({**two, "connect_timeout": "4"}))
     event.listen(engine, "do_connect", connecting(SOON))
     with engine.connect() as connection:
         connection.execute(text("SELECT 1"))
@@ -66,7 +66,7 @@ def test_a_statement_that_takes_long_is_waited_for(engine: Engine) -> None:
 
 
 def test_who_only_listens_waits_for_no_answer(server: URL) -> None:
-    listening = connector(server.update_query_dict({"connect_timeout": "2"}), SOON)()
+    listening = connector(server.update_query_dict({"connect_timeout": "4"}), SOON)()
     listening.autocommit = True
     listening.execute("LISTEN news")
     with postgres.standing_still(server):
