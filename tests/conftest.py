@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 from sqlalchemy import URL
 
@@ -17,6 +18,9 @@ from tests.databases import postgresql_databases as databases_of_server
 from tests.orthanc import Orthanc
 from tests.orthanc import free_port as any_free_port
 from tests.programs import absent, is_present, require
+
+hypothesis.settings.register_profile("suite", derandomize=True, deadline=None)
+hypothesis.settings.load_profile("suite")  # the same examples each time, however long one takes
 
 SHARED_DATA = Path(__file__).parents[2] / "shared" / "data"
 

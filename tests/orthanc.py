@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import socket
 import subprocess
 import time
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from io import BytesIO
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -27,12 +31,27 @@ DESCRIPTION = (
     "SeriesDescription",
     "InstanceNumber",
 )
+PATIENCE = 60  # seconds for an answer
+
+
+def _ports() -> Iterator[int]:
+    """Those of this worker alone, in any order, and below those that the system gives to who asks for none:
+    what nobody listens on now nobody takes before it is listened on."""
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % 4
+    first = 20_000 + 3_000 * worker
+    return cycle(random.sample(range(first, first + 3_000), 3_000))
+
+
+_PORTS = _ports()
 
 
 def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
+    """A TCP port of 127.0.0.1 on which nothing listens, and that nobody else is given meanwhile."""
+    while True:
+        port = next(_PORTS)
+        with socket.socket() as listener, suppress(OSError):
+            listener.bind(("127.0.0.1", port))
+            return port
 
 
 @dataclass
@@ -91,30 +110,31 @@ class Orthanc:
     def instances(self, **tags: str) -> list[dict[str, str]]:
         """ID in Orthanc and ``DESCRIPTION`` of each instance that matches, e.g. ``Modality="SEG"``."""
         query = {"Level": "Instance", "Query": tags, "Expand": True}
-        found = httpx.post(f"{self.url}/tools/find", json=query).raise_for_status().json()
+        found = httpx.post(f"{self.url}/tools/find", json=query, timeout=PATIENCE).raise_for_status().json()
         return [self._described(instance) for instance in found]
 
     def dataset(self, orthanc_id: str) -> pydicom.Dataset:
         """A stored instance as Orthanc gives it back."""
-        answer = httpx.get(f"{self.url}/instances/{orthanc_id}/file").raise_for_status()
+        answer = httpx.get(f"{self.url}/instances/{orthanc_id}/file", timeout=PATIENCE).raise_for_status()
         return pydicom.dcmread(BytesIO(answer.content))
 
     def datasets(self, **tags: str) -> list[pydicom.Dataset]:
         return [self.dataset(instance["ID"]) for instance in self.instances(**tags)]
 
     def upload(self, path: Path) -> None:
-        httpx.post(f"{self.url}/instances", content=path.read_bytes()).raise_for_status()
+        httpx.post(f"{self.url}/instances", content=path.read_bytes(), timeout=PATIENCE).raise_for_status()
 
     def delete_studies(self) -> None:
-        for study in httpx.get(f"{self.url}/studies").raise_for_status().json():
-            httpx.delete(f"{self.url}/studies/{study}").raise_for_status()
+        for study in httpx.get(f"{self.url}/studies", timeout=PATIENCE).raise_for_status().json():
+            httpx.delete(f"{self.url}/studies/{study}", timeout=PATIENCE).raise_for_status()
 
     def _described(self, instance: dict[str, Any]) -> dict[str, str]:
-        tags = httpx.get(f"{self.url}/instances/{instance['ID']}/simplified-tags").raise_for_status().json()
+        address = f"{self.url}/instances/{instance['ID']}/simplified-tags"
+        tags = httpx.get(address, timeout=PATIENCE).raise_for_status().json()
         return {"ID": instance["ID"], **{word: tags.get(word, "") for word in DESCRIPTION}}
 
     def _put(self, path: str, body: Any) -> None:
-        httpx.put(f"{self.url}{path}", json=body).raise_for_status()
+        httpx.put(f"{self.url}{path}", json=body, timeout=PATIENCE).raise_for_status()
 
     def _await_answer(self) -> None:
         assert self._process is not None

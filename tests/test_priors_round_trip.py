@@ -60,7 +60,7 @@ def settings(tmp_path: Path, database_url: str, orthanc: Orthanc) -> Settings:
     return Settings(
         node=NodeSettings(data_dir=tmp_path / "data"),
         database=DatabaseSettings(url=database_url),
-        dicom=DicomSettings(port=0, quiet_seconds=1),
+        dicom=DicomSettings(port=0, quiet_seconds=3),
         web=WebSettings(port=0),
         destinations=(DestinationSettings(**pacs, objects=("seg", "sr", "sc"), retry_seconds=1),),
         archives=(ArchiveSettings(**pacs),),

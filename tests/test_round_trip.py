@@ -20,7 +20,7 @@ from node.settings import (
     Settings,
     WebSettings,
 )
-from tests.orthanc import Orthanc
+from tests.orthanc import PATIENCE, Orthanc
 from tests.waiting import wait_for
 from training.phantoms.chest import chest_phantom
 from training.phantoms.dicom import Patient, Series, Study, write_ct_series
@@ -33,7 +33,7 @@ ENDED = ("delivered", "failed", "skipped")
 
 @pytest.fixture
 def quiet_seconds() -> int:
-    return 2
+    return 4
 
 
 @pytest.fixture
@@ -106,7 +106,7 @@ def test_a_study_sent_again_is_not_read_again(node, orthanc, chest):
     ended(node)
     results = {r["ID"] for r in orthanc.instances()}
     send(node, chest)
-    time.sleep(4)
+    time.sleep(7)
 
     assert ended(node)["revision"] == 1
     assert {r["ID"] for r in orthanc.instances()} == results
@@ -124,11 +124,11 @@ def test_reading_again_what_did_not_change_sends_nothing_new(node, orthanc, ches
     assert {r["ID"] for r in orthanc.instances()} == results
 
 
-@pytest.mark.parametrize("quiet_seconds", [6])
+@pytest.mark.parametrize("quiet_seconds", [10])
 def test_a_study_is_read_while_its_quiet_period_runs(node, chest):
     send(node, chest)
     study = ended(node)
-    (revision,) = httpx.get(f"{node.status_url}api/studies/{study['uid']}").json()["revisions"]
+    (revision,) = get(node, f"studies/{study['uid']}")["revisions"]
     assert study["state"] == "delivered"
     assert any("while the study was awaited" in event["text"] for event in revision["events"])
 
@@ -137,6 +137,7 @@ def test_a_study_is_read_while_its_quiet_period_runs(node, chest):
 def test_a_person_who_will_not_wait_has_all_that_came_read_now(node, chest):
     send(node, chest)
     uid = str(pydicom.dcmread(chest[0], stop_before_pixels=True).StudyInstanceUID)
+    wait_for(lambda: [(study["uid"], study["image_count"]) for study in studies(node)] == [(uid, len(chest))])
     post(node, f"studies/{uid}/read-now")
     study = ended(node)
     assert (study["state"], study["image_count"]) == ("delivered", len(chest))
@@ -184,23 +185,29 @@ def send(node: Node, paths: Sequence[Path]) -> None:
 def ended(node: Node, revision: int = 1, uid: str = "") -> dict:
     """The newest study, or the one with this UID, once this revision of it has ended."""
 
-    def studies() -> list[dict]:
-        return httpx.get(f"{node.status_url}api/studies").json()["studies"]
-
     def look() -> dict | None:
-        for study in studies():
+        for study in studies(node):
             is_it = study["uid"] == (uid or study["uid"]) and study["revision"] == revision
             if is_it and study["state"] in ENDED:
                 return study
         return None
 
-    return wait_for(look, told=studies)
+    return wait_for(look, told=lambda: studies(node))
+
+
+def studies(node: Node) -> list[dict]:
+    return get(node, "studies")["studies"]
 
 
 def readings(node: Node, study: dict) -> list[dict]:
-    return httpx.get(f"{node.status_url}api/studies/{study['uid']}/readings").json()["readings"]
+    return get(node, f"studies/{study['uid']}/readings")["readings"]
+
+
+def get(node: Node, path: str) -> dict:
+    return httpx.get(f"{node.status_url}api/{path}", timeout=PATIENCE).json()
 
 
 def post(node: Node, path: str, expect: Sequence[int] = (200, 303)) -> None:
-    answer = httpx.post(f"{node.status_url}{path}", headers={"Origin": node.status_url.rstrip("/")})
+    headers = {"Origin": node.status_url.rstrip("/")}
+    answer = httpx.post(f"{node.status_url}{path}", headers=headers, timeout=PATIENCE)
     assert answer.status_code in expect, answer.text

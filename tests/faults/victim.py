@@ -95,7 +95,7 @@ class Victim:
             data_dir = "{folder / "data"}"
             [dicom]
             port = {self.dicom_port}
-            quiet_seconds = 1
+            quiet_seconds = 3
             read_ahead_seconds = 0.3
             [web]
             port = {self.web_port}
