@@ -25,6 +25,7 @@ from storage.tables import Study
 from tests.node.web import rows
 from tests.node.web.conftest import WELL
 from tests.programs import require
+from tests.waiting import wait_for
 
 FLAGS = [
     "--no-sandbox",
@@ -105,9 +106,13 @@ def test_a_search_typed_letter_by_letter_is_one_line_of_the_trail(
     expect(page.locator("tbody tr")).to_have_count(2)
     page.locator("#q").press_sequentially("PAT-SO", delay=20)
     expect(page.locator("tbody tr")).to_have_count(1)
-    with database.snapshot() as session:
-        said = [entry.text for entry in newest(session, AuditFilter(kind="viewed"))]
-    assert said == ["searched the list of studies for PAT-SO", "looked at the list of studies"]
+
+    def said() -> list[str]:
+        with database.snapshot() as session:
+            return [entry.text for entry in newest(session, AuditFilter(kind="viewed"))]
+
+    lines = ["searched the list of studies for PAT-SO", "looked at the list of studies"]
+    wait_for(lambda: said() == lines, 60, said)
 
 
 def test_a_study_lives_on_the_page_without_a_reload(
@@ -318,6 +323,7 @@ def test_the_first_admin_logs_in_out_and_in_again_with_the_keyboard_alone(
     page.get_by_role("link", name="all", exact=True).click()
     expect(page.locator("tbody tr").first).to_contain_text("anna")
     _look_at(page, "audit")
+    page.close()
     server.stop()
 
 
