@@ -51,6 +51,14 @@ function rest() {
 // What somebody has unfolded stays so when the rest of the page is fetched anew.
 if (window.Idiomorph) Idiomorph.defaults.callbacks.beforeAttributeUpdated = (attribute) => attribute !== "open";
 
+// An update that was asked for before a search, and comes after its answer, would show what is no longer looked for.
+document.body.addEventListener("htmx:beforeSwap", (event) => {
+  const { elt, path } = event.detail.requestConfig;
+  if (elt.id !== "board" || elt.getAttribute("hx-get") === path) return;
+  event.preventDefault();
+  htmx.trigger(document.body, "changed");
+});
+
 document.addEventListener("visibilitychange", () => (document.hidden ? rest() : listen()));
 window.addEventListener("pagehide", rest);
 window.addEventListener("pageshow", listen);

@@ -13,7 +13,7 @@ from pathlib import Path
 from urllib.parse import urljoin, urlsplit
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Route, expect, sync_playwright
 from sqlalchemy import select
 
 from node.settings import Settings
@@ -113,6 +113,24 @@ def test_a_search_typed_letter_by_letter_is_one_line_of_the_trail(
 
     lines = ["searched the list of studies for PAT-SO", "looked at the list of studies"]
     wait_for(lambda: said() == lines, 60, said)
+
+
+def test_an_update_that_comes_late_does_not_undo_a_search(new_page: NewPage, database: Database) -> None:
+    with database.session() as session:
+        rows.add_study(session, patient_id="PAT-OTHER")
+        rows.add_study(session, patient_id="PAT-SOUGHT")
+    page = new_page()
+    expect(page.locator("tbody tr")).to_have_count(2)
+    held: list[Route] = []
+    page.route(lambda address: address.endswith("/studies"), lambda route: held.append(route))
+    with database.session() as session:
+        rows.add_study(session, patient_id="PAT-NEW")
+    wait_for(lambda: page.wait_for_timeout(50) or held, 60)
+    page.locator("#q").fill("PAT-SO")
+    expect(page.locator("tbody tr")).to_have_count(1)
+    with page.expect_response(lambda answer: answer.url.endswith("q=PAT-SO")):
+        held[0].continue_()  # it is not shown, and what is looked for is asked for once more
+    expect(page.locator("tbody tr")).to_have_count(1)
 
 
 def test_a_study_lives_on_the_page_without_a_reload(
