@@ -19,7 +19,15 @@ from tests.inference.pictures import chest
 from training.chest_xray import recipe
 from training.chest_xray.cards import LearnedFrom, findings_card, lungs_card
 from training.chest_xray.findings import figures, fit_findings, folds_of
-from training.chest_xray.lungs import SCHEDULE, LungCase, dices, lung_masks, lungs_on
+from training.chest_xray.lungs import (
+    SCHEDULE,
+    LungCase,
+    LungSource,
+    dices,
+    lung_masks,
+    lungs_on,
+    train_lungs,
+)
 from training.chest_xray.recipe import Plan, calibrated_on, crossed_lungs, train
 from training.chest_xray.sources import found_in, labelled_in
 from training.datasets.case import Case, CaseImage
@@ -115,6 +123,34 @@ def test_in_folds_every_picture_is_drawn_by_a_network_that_saw_none_of_its_patie
     ]
 
 
+def lung_case(patient: str = "p") -> LungCase:
+    """Two dark lungs, the right one, which is on the left, larger."""
+    masks = np.zeros((2, 64, 64), bool)
+    masks[0, 10:56, 8:28] = masks[1, 14:44, 38:56] = True
+    return LungCase(patient, np.where(masks.any(0), np.float32(-1), np.float32(1)), masks)
+
+
+def test_what_is_learned_from_stays_right_however_it_is_shown() -> None:
+    source = LungSource([lung_case()], 1)
+    larger_on_left = 0
+    for step in range(4):
+        for picture, masks in zip(*(part.numpy() for part in source(step)), strict=True):
+            lungs = masks.max(0) > 0.5
+            assert picture[0][lungs].mean() < picture[0][~lungs].mean() - 0.5
+            right, left = (np.argwhere(mask > 0.5)[:, 1].mean() for mask in masks)
+            assert right < left
+            larger_on_left += int(masks[0].sum() > masks[1].sum())
+    assert 4 < larger_on_left < 28  # of 32: the others are mirrored
+
+
+def test_a_run_on_other_radiographs_does_not_go_on_with_this_one(tmp_path: Path) -> None:
+    short = replace(SCHEDULE, steps=1)
+    train_lungs([lung_case()] * 2, tmp_path, short)
+    train_lungs([lung_case()] * 2, tmp_path, short)
+    with pytest.raises(BrokenDataError, match="another data"):
+        train_lungs([lung_case()] * 3, tmp_path, short)
+
+
 class Dark(nn.Module):
     """Either lung is what is dark on its side of the picture."""
 
@@ -165,7 +201,7 @@ def test_both_networks_are_trained_into_one_repository_that_says_of_what(tmp_pat
 @needs_weights
 def test_the_installed_cards_say_what_the_recipe_would_say_of_them() -> None:
     masks = LearnedFrom("lung-masks", ("cxr_lungmask",), 83, 48)
-    said, would = Catalogue().find(LUNGS).card, lungs_card(2, masks, "nih")
+    said, would = Catalogue().find(LUNGS).card, lungs_card(3, masks, "nih")
     assert list(said.limits) == would["limits"]
     assert [data.model_dump(exclude_none=True) for data in said.training_data] == would["training_data"]
 
