@@ -36,11 +36,14 @@ def begin(
     before = noted(folder) if checkpoint.exists() else {}
     if others := [name for name, part in made.items() if before.get(name, part) != part]:
         raise BrokenDataError(
-            f"{checkpoint} is of a run with another {', '.join(others)}: give this one another --out, or "
+            f"{checkpoint} is of a run with another {', '.join(others)}: give this one another folder, or "
             "begin anew with --fresh"
         )
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / _NOTE).write_text(json.dumps(made, indent=1) + "\n", encoding="utf-8")
+    if before != made:
+        part = folder / f"{_NOTE}.part"
+        part.write_text(json.dumps(made, indent=1) + "\n", encoding="utf-8")
+        part.replace(folder / _NOTE)
 
 
 def noted(folder: Path) -> dict[str, str]:

@@ -98,6 +98,13 @@ def fit(
             raise BrokenDataError(
                 f"{checkpoint} is of another network: give a run of its own another --out"
             ) from None
+        if state["rate"].get("total_steps", schedule.steps) != rate.state_dict().get(
+            "total_steps", schedule.steps
+        ):
+            raise BrokenDataError(
+                f"{checkpoint} is of a run of another length: give this one another --out, or begin anew "
+                "with --fresh"
+            )
         averaged.load_state_dict(state["averaged"])
         optimizer.load_state_dict(state["optimizer"])
         rate.load_state_dict(state["rate"])

@@ -112,6 +112,12 @@ def test_a_run_of_another_network_is_not_gone_on_with(tmp_path: Path) -> None:
         fit(nn.Linear(1, 2), line, squared, closeness, tmp_path, Schedule(10, 0.1))
 
 
+def test_a_run_of_another_length_is_not_gone_on_with(tmp_path: Path) -> None:
+    run(tmp_path, Schedule(20, 0.1))
+    with pytest.raises(BrokenDataError, match=r"checkpoint\.pt is of a run of another length"):
+        run(tmp_path, Schedule(30, 0.1))
+
+
 def test_a_run_that_time_ends_before_it_validates_leaves_what_it_has_learned(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -45,6 +45,19 @@ def test_the_threshold_is_of_the_results_and_of_their_depth(tmp_path: Path) -> N
     assert dice_score(truth, results, threshold=0.4).figures["mean_dice"] == 0
 
 
+def test_masks_of_0_and_255_are_masks_with_16_bits_too(tmp_path: Path) -> None:
+    truth = masks(tmp_path / "t", {"a.png": half(), "b.png": half().astype(np.uint16)})
+    results = masks(tmp_path / "r", {name: half().astype(np.uint16) for name in ("a.png", "b.png")})
+    assert dice_score(truth, results).figures["mean_dice"] == 1
+
+
+def test_results_of_8_bits_in_pictures_of_16_are_refused(tmp_path: Path) -> None:
+    truth = masks(tmp_path / "t", {"a.png": half(), "b.png": half()})
+    drawn = {"a.png": half().astype(np.uint16) * 0, "b.png": (half() // 2).astype(np.uint16)}
+    with pytest.raises(BrokenDataError, match="nothing above 127"):
+        dice_score(truth, masks(tmp_path / "r", drawn))
+
+
 def test_truth_on_another_scale_is_refused(tmp_path: Path) -> None:
     truth = masks(tmp_path / "t", {"a.png": half() // 100})
     with pytest.raises(BrokenDataError, match=r"t/a\.png is no mask"):

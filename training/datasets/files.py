@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -57,9 +57,14 @@ def colour(path: Path) -> CaseImage:
     return CaseImage(pixels(path, "RGB"), "rgb")
 
 
-def white_of(grey_levels: npt.NDArray[Any]) -> int:
-    """The level that stands for white: 255 of 8 bits, 65535 of more."""
-    return 255 if grey_levels.dtype == np.uint8 else 65535
+def white_of(pictures: Collection[npt.NDArray[Any]]) -> int:
+    """The level that stands for white in pictures that belong together: 1 where there is nothing but 0 and 1,
+    255 of 8 bits and where there is nothing but 0 and 255, else 65535."""
+    if all(picture.max() <= 1 for picture in pictures):
+        return 1
+    if all(picture.dtype == np.uint8 or np.isin(picture, (0, 255)).all() for picture in pictures):
+        return 255
+    return 65535
 
 
 def mask(path: Path) -> Mask:
@@ -70,8 +75,7 @@ def mask(path: Path) -> Mask:
         BrokenDataError: something is drawn, and none of it is as bright: labels, or another scale.
     """
     values = pixels(path, "L")
-    highest = int(values.max())
-    white = 1 if highest <= 1 else white_of(values)
+    highest, white = int(values.max()), white_of([values])
     if 0 < highest <= white // 2:
         raise BrokenDataError(
             f"{path} is no mask: its highest value is {highest}, and what is inside has to be {white}, or 1 "

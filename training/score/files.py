@@ -54,12 +54,21 @@ def true_masks(source: Path) -> dict[str, Mask]:
 
 def called_masks(source: Path, threshold: float) -> dict[str, Mask]:
     """Masks by name of what lies above ``threshold``, from an NPZ file (0 to 1) or a folder of images: grey
-    levels from black to white, or nothing but 0 and 1 in all of them."""
+    levels from black to white, or nothing but 0 and 1 in all of them.
+
+    Raises:
+        BrokenDataError: some have more than 8 bits, and none is brighter than what 8 bits hold.
+    """
     if source.is_file():
         return {name: np.asarray(array) > threshold for name, array in sorted(read_arrays(source).items())}
     levels = {name: pixels(path, "L") for name, path in _images(source).items()}
-    binary = all(values.max() <= 1 for values in levels.values())
-    return {name: v > threshold * (1 if binary else white_of(v)) for name, v in levels.items()}
+    white, highest = white_of(levels.values()), max(int(values.max()) for values in levels.values())
+    if highest <= 255 < white:
+        raise BrokenDataError(
+            f"{source} holds pictures of 16 bits with nothing above {highest} in them: write them from 0 to "
+            "65535, or with 8 bits"
+        )
+    return {name: v > threshold * min(white, np.iinfo(v.dtype).max) for name, v in levels.items()}
 
 
 def _images(folder: Path) -> dict[str, Path]:
