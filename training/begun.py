@@ -36,8 +36,8 @@ def begin(
     before = noted(folder) if checkpoint.exists() else {}
     if others := [name for name, part in made.items() if before.get(name, part) != part]:
         raise BrokenDataError(
-            f"{checkpoint} is of a run with another {', '.join(others)}: give this one another folder, or "
-            "begin anew with --fresh"
+            f"{checkpoint} is of a run with another {', '.join(others)}: give this one another folder "
+            "(--out), or begin anew with --fresh"
         )
     folder.mkdir(parents=True, exist_ok=True)
     if before != made:
