@@ -16,7 +16,7 @@ import httpx
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Error, Page, sync_playwright
 
 from tests.programs import absent, require
 
@@ -106,8 +106,11 @@ def served(pacs: str) -> Iterator[str]:
             self.end_headers()
             self.wfile.write(body)
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Origin)
-    server.daemon_threads = True
+    class Server(ThreadingHTTPServer):
+        daemon_threads = True
+        request_queue_size = 128  # of five, a browser's burst has connections refused
+
+    server = Server(("127.0.0.1", 0), Origin)
     Thread(target=server.serve_forever, daemon=True).start()
     try:
         yield f"http://127.0.0.1:{server.server_address[1]}"
@@ -125,8 +128,14 @@ def browser(address: str) -> Iterator[Callable[[str], Page]]:
 
         def opened(study_uid: str) -> Page:
             page = started.new_page(viewport={"width": 1400, "height": 900})
-            page.goto(f"{address}/viewer?StudyInstanceUIDs={study_uid}", timeout=120_000)
-            page.wait_for_selector(THUMBNAIL, timeout=120_000)
+            for last in (False, False, True):  # the viewer does not ask again for what did not come
+                page.goto(f"{address}/viewer?StudyInstanceUIDs={study_uid}", timeout=120_000)
+                try:
+                    page.wait_for_selector(THUMBNAIL, timeout=120_000)
+                    break
+                except Error:
+                    if last:
+                        raise
             return page
 
         yield opened
