@@ -76,8 +76,9 @@ class _Candidate:
 
 
 def find_priors(room: ReadingRoom, study_uid: str, reader: str, series_uid: str) -> Search:
-    """The priors that the study's series is compared with, the newest first. Archives are asked within
-    ``[priors] time_limit_seconds`` in all, and what they hold is fetched."""
+    """The priors that the study's series is compared with, the newest first: ``[priors] at_most``, and as
+    many of the same day, which take neither place nor time from those that tell of growth. Archives are asked
+    within ``time_limit_seconds`` in all, and what they hold is fetched."""
     result, rules = Search(), room.settings.priors
     with room.database.snapshot() as session:
         current, patient = priors.study_and_patient(session, study_uid)
@@ -93,11 +94,11 @@ def find_priors(room: ReadingRoom, study_uid: str, reader: str, series_uid: str)
         result.notes.append("no priors were looked for: the images carry no patient ID")
         return result
     hunt = _Hunt(room, reader, current, patient, described, time.monotonic() + rules.time_limit_seconds)
-    candidates = hunt.candidates(result)
-    for candidate in candidates:
-        if len(result.found) >= rules.at_most and room.named_priors is None:
-            break
-        hunt.bring(candidate, result)
+    for candidate in sorted(hunt.candidates(result), key=hunt.is_of_the_day):
+        like = [found for found in result.found if hunt.is_of_the_day(found) is hunt.is_of_the_day(candidate)]
+        if len(like) < rules.at_most or room.named_priors is not None:
+            hunt.bring(candidate, result)
+    result.found.sort(key=hunt.is_of_the_day, reverse=True)
     return result
 
 
@@ -136,6 +137,10 @@ class _Hunt:
                 "the date of birth is another"
             )
         return sorted(alike, key=lambda candidate: candidate.at, reverse=True)
+
+    def is_of_the_day(self, other: _Candidate | PriorSeries) -> bool:
+        """Whether it is known to be of the same day as the current study."""
+        return bool(other.date) and other.date == self.current.date
 
     def bring(self, candidate: _Candidate, result: Search) -> None:
         """Add the candidate's series to what was found, fetched if need be; or note why not. Of a study in

@@ -249,7 +249,7 @@ class PriorsSettings(Section):
     enabled: bool = True
     """Compare at all."""
     at_most: Annotated[int, Field(ge=1, le=20), BeforeValidator(not_true)] = 3
-    """How many earlier studies, the newest first."""
+    """How many earlier studies, the newest first; of the same day as many beside them."""
     oldest_days: Annotated[int, Field(ge=1), BeforeValidator(not_true)] = 1826
     """How long before the study they may have been made."""
     same_body_part: bool = True

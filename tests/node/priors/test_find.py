@@ -23,7 +23,7 @@ from node.offline import _take_in
 from node.peers.archive import DicomArchive
 from node.priors.find import Search, find_priors
 from node.reading_room import ReadingRoom
-from node.settings import ArchiveSettings, Settings
+from node.settings import ArchiveSettings, PriorsSettings, Settings
 from storage import priors
 from storage.archive import Archive
 from storage.closing import close_quiet
@@ -105,9 +105,11 @@ def chest(folder: Path, date: str, birth: str = "19500101", modality: str = "CT"
     return paths
 
 
-def take_in(room: ReadingRoom, folder: Path, date: str, issuer: str = "", **facts: str) -> str:
-    """Such a study that came in; returns its UID."""
-    paths = chest(folder / f"{date}{issuer}", date, **facts)
+def take_in(
+    room: ReadingRoom, folder: Path, date: str, issuer: str = "", number: int = 1, **facts: str
+) -> str:
+    """Such a study that came in; returns its UID. ``number``: of those of one day."""
+    paths = chest(folder / f"{date}{issuer}-{number}", date, **facts)
     with room.database.session() as session:
         images = [replace(received_file(path, now()), issuer=issuer) for path in paths]
         record(session, images)
@@ -196,6 +198,15 @@ def test_an_earlier_study_of_somebody_born_on_another_day_is_said_to_be_left_out
     assert outcome.notes == [
         "2 of the earlier studies with the same patient ID left out: the date of birth is another"
     ]
+
+
+def test_scans_of_the_same_day_take_no_place_from_those_that_tell_of_growth(
+    room: ReadingRoom, tmp_path: Path
+) -> None:
+    newest, _ = (take_in(room, tmp_path, date) for date in (EARLIER, "20220101"))
+    *_, other, current = sorted(take_in(room, tmp_path, CURRENT, number=number) for number in range(3))
+    room = replace(room, settings=Settings(priors=PriorsSettings(at_most=1)))
+    assert uids(found(room, current)) == [other, newest]
 
 
 @pytest.mark.parametrize(("modality", "name"), [("PT", "PET"), ("CR", "CR")])
