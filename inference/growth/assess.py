@@ -169,6 +169,9 @@ def _fleischner(finding: Finding, multiple: bool) -> Assessment:
             "Fleischner 2017", said, f"Mean diameter {earlier} mm, now {now} mm{part}: {said} ({size})."
         )
     new = ", not seen before" if finding.change else ""
+    said = f"{_kind(finding.kind).capitalize()}, mean diameter {now} mm{new}."
+    if size == "> 30 mm":
+        return Assessment("Fleischner 2017", size, said, fleischner.MASS)
     if finding.kind in SUBSOLID:
         solid_mm = None
         if finding.kind == "part-solid":
@@ -176,7 +179,6 @@ def _fleischner(finding: Finding, multiple: bool) -> Assessment:
         management = fleischner.subsolid_management(now, solid_mm, multiple=multiple)
     else:
         management = fleischner.solid_management(size, multiple=multiple)
-    said = f"{_kind(finding.kind).capitalize()}, mean diameter {now} mm{new}."
     return Assessment("Fleischner 2017", size, said, fleischner.APPLIES_TO + management)
 
 

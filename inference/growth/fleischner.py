@@ -1,6 +1,7 @@
 """Growth, size and management by the Fleischner Society (MacMahon et al., Radiology 2017; 284:228-243).
 
-For nodules found by chance in adults of 35 years or more without known cancer or immunosuppression.
+For nodules found by chance in adults of 35 years or more without known cancer or immunosuppression; a nodule
+measures 30 mm at most (glossary of terms, Hansell et al., Radiology 2008; 246:697-722).
 """
 
 from __future__ import annotations
@@ -9,8 +10,10 @@ from math import floor
 from typing import Final, Literal
 
 GROWTH_MM: Final = 2
+LARGEST_MM: Final = 30
 APPLIES_TO: Final = "If found by chance at 35 years or more, without known cancer or immunosuppression: "
-Size = Literal["< 6 mm", "6-8 mm", "> 8 mm"]
+MASS: Final = "A mass, and no nodule that this guideline is for: work-up as of suspected cancer."
+Size = Literal["< 6 mm", "6-8 mm", "> 8 mm", "> 30 mm"]
 
 
 def rounded_diameter_mm(long_axis_mm: float, short_axis_mm: float) -> int:
@@ -27,6 +30,8 @@ def size_class(diameter_mm: int) -> Size:
     """The class of management that a rounded diameter falls into."""
     if diameter_mm < 6:
         return "< 6 mm"
+    if diameter_mm > LARGEST_MM:
+        return "> 30 mm"
     return "6-8 mm" if diameter_mm <= 8 else "> 8 mm"
 
 

@@ -157,6 +157,7 @@ ASSESSED: dict[str, Term] = {
     "< 6 mm": Term(OWN_SCHEME, "LT-6-MM", "Below 6 mm", OWN),
     "6-8 mm": Term(OWN_SCHEME, "6-8-MM", "6 to 8 mm", OWN),
     "> 8 mm": Term(OWN_SCHEME, "GT-8-MM", "Above 8 mm", OWN),
+    "> 30 mm": Term(OWN_SCHEME, "GT-30-MM", "Above 30 mm", OWN),
     "< 80 mm3": Term(OWN_SCHEME, "LT-80-MM3", "Below 80 mm3", OWN),
     "80-300 mm3": Term(OWN_SCHEME, "80-300-MM3", "80 to below 300 mm3", OWN),
     ">= 300 mm3": Term(OWN_SCHEME, "GE-300-MM3", "300 mm3 and more", OWN),

@@ -102,6 +102,12 @@ def test_a_nodule_of_a_first_scan_has_a_category_by_each_guideline_and_a_recomme
     assert all(each.recommendation for each in said)
 
 
+def test_a_mass_gets_no_follow_up_of_nodules_from_the_fleischner_society():
+    said = of("Fleischner 2017", assess(nodule_of(67)))
+    assert said.result == "> 30 mm"
+    assert "suspected cancer" in said.recommendation and "CT at" not in said.recommendation
+
+
 def test_what_the_fleischner_society_asks_for_names_whom_it_is_for_and_both_risks():
     recommended = of("Fleischner 2017", assess(nodule_of(7))).recommendation
     assert recommended == (

@@ -14,7 +14,14 @@ def test_fleischner_calls_2_mm_growth(prior, current, grown):
 
 @pytest.mark.parametrize(
     ("long", "short", "rounded", "size"),
-    [(6, 4.8, 5, "< 6 mm"), (6, 5, 6, "6-8 mm"), (9, 7.9, 8, "6-8 mm"), (9, 8, 9, "> 8 mm")],
+    [
+        (6, 4.8, 5, "< 6 mm"),
+        (6, 5, 6, "6-8 mm"),
+        (9, 7.9, 8, "6-8 mm"),
+        (9, 8, 9, "> 8 mm"),
+        (31, 29, 30, "> 8 mm"),
+        (32, 29, 31, "> 30 mm"),
+    ],
 )
 def test_fleischner_rounds_the_mean_of_both_axes(long, short, rounded, size):
     assert fleischner.rounded_diameter_mm(long, short) == rounded
