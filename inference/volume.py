@@ -77,6 +77,16 @@ class Volume:
         """Fractional slice, row, column of (..., 3) points in LPS millimetres."""
         return (np.asarray(mm, np.float64) - self.affine[:3, 3]) @ np.linalg.inv(self.affine[:3, :3]).T
 
+    def shows(self, mm: npt.ArrayLike) -> npt.NDArray[np.bool_]:
+        """Which of (..., 3) points in LPS millimetres lie in its voxels, and there in a slice that was sent:
+        one that was interpolated shows nothing. All of a volume that was never sent as images counts."""
+        at = np.rint(self.to_index(mm)).astype(int)
+        inside = ((at >= 0) & (at < self.shape)).all(axis=-1)
+        sent = np.array([image is not None for image in self.images], bool)
+        if not sent.any():
+            return np.asarray(inside, bool)
+        return np.asarray(inside & sent[np.clip(at[..., 0], 0, len(sent) - 1)], bool)
+
 
 def load_volume(paths: Sequence[Path], threads: int = 0, headers: Headers = NO_HEADERS) -> Volume:
     """One CT or PET series, from its files in any order.

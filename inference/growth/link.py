@@ -8,12 +8,13 @@ from math import exp, log
 from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 from scipy.optimize import linear_sum_assignment
 
-from inference.findings import Finding
+from inference.findings import MOSTLY, Finding
 from inference.growth.align import Alignment
 from inference.growth.repeatability import sphere_diameter_mm
-from inference.volume import Floats
+from inference.volume import Floats, Volume
 
 GATE_MM: Final = 10.0
 GATE_RADII: Final = 0.6
@@ -28,6 +29,8 @@ APART_COST: Final = 8.0
 """What it costs to leave two findings without a partner: a pair that costs more is not linked."""
 _FORBIDDEN: Final = 1e6
 _INSIDE_MM: Final = 2.0
+_ACROSS: Final = np.linspace(-0.5, 0.5, 9)
+"""Where a lesion is asked for whether it is shown: in diameters from its centre, across the slices."""
 
 
 @dataclass(frozen=True)
@@ -44,9 +47,9 @@ class Link:
 @dataclass(frozen=True)
 class Links:
     """``new``, ``resolved``: findings without a partner where the other scan shows the place;
-    ``unseen_current``, ``unseen_prior``: those whose place the other scan does not show. ``split``: (prior,
-    current) where a second current finding lies in what was one; ``merged``: (prior, current) where a second
-    prior finding lies in what is one now."""
+    ``unseen_current``, ``unseen_prior``: those most of whose place lies beyond the other scan, or in slices
+    of it that were not sent. ``split``: (prior, current) where a second current finding lies in what was one;
+    ``merged``: (prior, current) where a second prior finding lies in what is one now."""
 
     links: tuple[Link, ...] = ()
     new: tuple[int, ...] = ()
@@ -57,8 +60,18 @@ class Links:
     merged: tuple[tuple[int, int], ...] = ()
 
 
-def link(current: Sequence[Finding], prior: Sequence[Finding], alignment: Alignment) -> Links:
+def link(
+    current: Sequence[Finding],
+    prior: Sequence[Finding],
+    alignment: Alignment,
+    current_volume: Volume,
+    prior_volume: Volume,
+) -> Links:
     """Match the findings of two scans by aligned distance, size, density and label (Hungarian assignment).
+
+    Args:
+        current_volume, prior_volume: what the findings were made on. Of slices that were not sent, though
+            they were interpolated, nothing tells that a lesion is not there.
 
     Raises:
         ValueError: the alignment is not sound.
@@ -70,8 +83,8 @@ def link(current: Sequence[Finding], prior: Sequence[Finding], alignment: Alignm
     costs, distances = _costs(current, prior, here, there)
     links = _assigned(costs, distances)
     one, other = {each.current for each in links}, {each.prior for each in links}
-    shown_there = alignment.prior_reaches(here)
-    shown_here = alignment.current.reaches(there)
+    shown_there = _shown(prior_volume, alignment.to_prior(here), current)
+    shown_here = _shown(current_volume, there, prior)
     split = tuple(
         (each.prior, number)
         for number in range(len(current))
@@ -148,6 +161,14 @@ def _confidence(costs: Floats, row: int, column: int) -> float:
     odds = np.exp(-np.minimum(costs, 500.0))
     rivals = odds[row].sum() + odds[:, column].sum() - 2 * odds[row, column]
     return float(odds[row, column] / (odds[row, column] + rivals + exp(-APART_COST)))
+
+
+def _shown(volume: Volume, places_mm: Floats, lesions: Sequence[Finding]) -> npt.NDArray[np.bool_]:
+    """At which of (n, 3) places in LPS mm the volume would show most of a lesion as large as these."""
+    along = np.cross(volume.affine[:3, 1], volume.affine[:3, 2])
+    diameters = np.array([sphere_diameter_mm(lesion.volume_mm3) for lesion in lesions], np.float64)
+    steps = diameters[:, None, None] * _ACROSS[:, None] * (along / np.linalg.norm(along))
+    return np.asarray(volume.shows(places_mm[:, None] + steps).mean(axis=1) > 1 - MOSTLY, bool)
 
 
 def _lies_in(point: Floats, center: Floats, lesion: Finding) -> bool:

@@ -109,7 +109,7 @@ def extend(
     numbers = [n for n in range(len(partners.findings)) if n not in partners.matches]
     alone = [partners.findings[n] for n in numbers]
     there = partners.unclaimed(prior_findings)
-    found = link(alone, there, alignment)
+    found = link(alone, there, alignment, scan.volume, volume)
     partners = replace(
         partners,
         reference=partners.reference or study_uid,
@@ -131,8 +131,8 @@ def extend(
             unseen = len(found.unseen_current), len(found.unseen_prior)
             partners = _noted(
                 partners,
-                f"{unseen[0]} findings lie where the prior does not reach, "
-                f"{unseen[1]} of the prior's where this scan does not.",
+                f"{unseen[0]} findings lie where the prior has no images, "
+                f"{unseen[1]} of the prior's where this scan has none.",
             )
         partners = _look_here(partners, scan, alignment, study_uid, volume, aligned, there, found)
     else:

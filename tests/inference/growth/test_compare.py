@@ -87,7 +87,7 @@ def test_what_lies_in_a_part_that_was_not_read_is_not_resolved():
     found = compare(current, cut, [PRIOR], date="20240701").reading
     assert found.resolved == ()
     assert {each.tracking_uid for each in found.findings} == {"A", "c"}
-    assert "2 of the prior's where this scan does not" in " ".join(found.comparison_notes)
+    assert "2 of the prior's where this scan has none" in " ".join(found.comparison_notes)
     assert found.caveats == (unread,)
 
 
