@@ -7,7 +7,7 @@ here alone, and so is the response of all target lesions.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -15,7 +15,7 @@ from typing import Final
 from highdicom import sr
 from pydicom import Dataset, dcmread
 
-from inference.findings import Finding, Response
+from inference.findings import Finding, Reading, Response
 from node.results import codes
 from node.results.edition import Edition, Predecessor
 from node.results.report import comments_on, document, reader_algorithm
@@ -59,13 +59,13 @@ def change_report(
         ValueError: nothing was compared.
     """
     reading = edition.reading
-    compared = [finding for finding in (*reading.findings, *reading.resolved) if finding.change is not None]
+    compared = [(name, finding) for name, finding in _named(reading) if finding.change is not None]
     if not compared:
         raise ValueError("a report of change needs a finding that was compared")
-    groups = [_group(edition, number, finding, evidence) for number, finding in enumerate(compared, 1)]
+    groups = [_group(edition, name, finding, evidence) for name, finding in compared]
     if reading.response is not None:
         groups.append(_response(edition, reading.response))
-    images = [evidence.images[uid] for uid in _prior_images(compared, evidence)]
+    images = [evidence.images[uid] for uid in _prior_images([f for _, f in compared], evidence)]
     made = document(
         edition,
         groups,
@@ -78,8 +78,15 @@ def change_report(
     return made
 
 
+def _named(reading: Reading) -> Iterator[tuple[str, Finding]]:
+    """Each lesion by the name it has in every object of the reading: its number is its place among all
+    findings, compared or not. One that is gone has none here; its number in the prior would be another's."""
+    yield from ((f"{finding.label} {number}", finding) for number, finding in enumerate(reading.findings, 1))
+    yield from ((f"{finding.label}, no longer seen", finding) for finding in reading.resolved)
+
+
 def _group(
-    edition: Edition, number: int, finding: Finding, evidence: PriorEvidence
+    edition: Edition, name: str, finding: Finding, evidence: PriorEvidence
 ) -> sr.MeasurementsAndQualitativeEvaluations:
     change = finding.change
     assert change is not None
@@ -99,9 +106,7 @@ def _group(
     if change.category == "resolved":
         evaluations.append(sr.QualitativeEvaluation(codes.concept_of(finding.code), codes.ABSENT.concept))
     group = sr.MeasurementsAndQualitativeEvaluations(
-        tracking_identifier=sr.TrackingIdentifier(
-            uid=finding.tracking_uid, identifier=f"{finding.label} {number}"
-        ),
+        tracking_identifier=sr.TrackingIdentifier(uid=finding.tracking_uid, identifier=name),
         finding_type=codes.concept_of(finding.code),
         algorithm_id=reader_algorithm(edition),
         source_images=source,

@@ -14,7 +14,7 @@ from pydicom.encaps import encapsulate
 from pydicom.uid import JPEG2000Lossless
 
 from inference.errors import UnreadableSeriesError
-from inference.findings import Assessment, Change, Response
+from inference.findings import Assessment, Category, Change, Response
 from inference.growth.assess import assessed, lung_rads_category
 from node.decoding import DecodingProcess
 from node.results import PriorEvidence, codes, write
@@ -79,6 +79,27 @@ def test_what_guidelines_make_of_a_lesion_is_told_beside_its_growth(report: Path
 def test_a_lesion_that_is_gone_is_told_to_be_absent(report: Path, prior: Case) -> None:
     group = group_of(dcmread(report), prior.reading.findings[1].tracking_uid)
     assert "Absent" in said(group).values()
+
+
+def test_a_lesion_has_one_name_in_every_object_and_none_of_those_seen_is_the_name_of_one_that_is_gone(
+    case: Case, prior: Case, prior_results: dict[str, Path], tmp_path: Path
+) -> None:
+    """Of two lesions the first was not compared, as one on a slice that the prior does not reach."""
+    first, second = case.reading.findings
+    new = second.tracked_as(second.tracking_uid, change_from(prior, 0, "new", None, None))
+    gone = prior.reading.findings[1]
+    gone = gone.tracked_as(gone.tracking_uid, change_from(prior, 1, "resolved", -100.0, None))
+    reading = replace(case.reading, findings=(first, new), resolved=(gone,))
+    files = written(replace(case, reading=reading), prior, prior_results, tmp_path)
+    names = {role: names_of(dcmread(files[role])) for role in ("sr", "sr-outlines", "sr-changes")}
+    seen = {first.tracking_uid: "nodule 1", second.tracking_uid: "nodule 2"}
+    assert names["sr"] == names["sr-outlines"] == seen
+    assert names["sr-changes"] == {
+        second.tracking_uid: "nodule 2",
+        gone.tracking_uid: "nodule, no longer seen",
+    }
+    segments = {s.TrackingUID: s.SegmentLabel for s in dcmread(files["seg"]).SegmentSequence}
+    assert segments == seen
 
 
 def test_the_response_is_told_by_recist(report: Path) -> None:
@@ -282,7 +303,9 @@ def written(
     return {file.path.stem: file.path for file in files}
 
 
-def change_from(prior: Case, number: int, category, percent: float, doubling: float | None) -> Change:
+def change_from(
+    prior: Case, number: int, category: Category, percent: float | None, doubling: float | None
+) -> Change:
     finding = prior.reading.findings[number]
     return Change(
         prior_study_uid=str(dcmread(prior.paths[0]).StudyInstanceUID),
@@ -309,6 +332,20 @@ def groups(item: Dataset) -> Iterator[Dataset]:
 def group_of(report: Dataset, tracking_uid: str) -> Dataset:
     return next(
         g for g in groups(report) if any(str(i.get("UID")) == tracking_uid for i in g.ContentSequence)
+    )
+
+
+def names_of(report: Dataset) -> dict[str, str]:
+    """The Tracking Identifier of each group, by its Tracking Unique Identifier."""
+    return {
+        str(_item_of(group, "112040").UID): str(_item_of(group, "112039").TextValue)
+        for group in groups(report)
+    }
+
+
+def _item_of(group: Dataset, concept: str) -> Dataset:
+    return next(
+        item for item in group.ContentSequence if item.ConceptNameCodeSequence[0].CodeValue == concept
     )
 
 

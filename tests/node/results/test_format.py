@@ -15,7 +15,7 @@ from node.results.identity import FORMAT
 from tests.node.results.phantoms import Case
 from tests.validators.cases import cases
 
-WRITTEN = {6: "7892b72d10f18ea46bfdd7afe638b5f0beb808c4af4d1aada56595f79dec8f05"}
+WRITTEN = {7: "28ed33db3b76ebf2ca742fae375a1778e4a88154b3eb66f97a195b3fc5164ca9"}
 """The digest of what the present format writes of ``cases``, by its number."""
 KINDS = ("seg", "sr", "pr", "ko")
 
