@@ -19,6 +19,7 @@ from inference.volume import Volume
 from node.results import codes
 from node.results.identity import SOFTWARE_VERSION, result_uid
 from node.results.source import Sources, middle_image_uid
+from node.results.texts import put_in_letters
 from storage.contents import CONTENTS
 from storage.part10 import IMPLEMENTATION_CLASS_UID
 
@@ -175,7 +176,7 @@ class Edition:
 
     def settle(self, instance: Dataset) -> Dataset:
         """Replaces, in place, all that a library drew from the clock or from chance; dates the object with
-        ``when``, keeps the source's character set and request, and says that no one has verified it."""
+        ``when``, keeps the source's names, character set and request, and says that no one verified it."""
         source = self.sources.first
         moment = self.when.astimezone(UTC) if self.when.tzinfo else self.when
         date, time = DA(moment.date()), TM(moment.time().replace(tzinfo=None))
@@ -187,8 +188,6 @@ class Edition:
         for item in instance.get("ContributingEquipmentSequence", []):
             if item.get("Manufacturer") != source.get("Manufacturer"):  # the scanner keeps its own
                 item.ContributionDateTime = DT(moment.replace(tzinfo=None))
-        if self.sources.character_set is not None:
-            instance.SpecificCharacterSet = self.sources.character_set
         for keyword in ("StudyDescription", "PatientAge", "IssuerOfPatientID"):
             if keyword in source and keyword not in instance:
                 instance[keyword] = source[keyword]
@@ -196,6 +195,7 @@ class Edition:
             device = Dataset()
             device.UniqueDeviceIdentifier = self.udi
             instance.UDISequence = [device]
+        put_in_letters(instance, self.sources.names, source, self.sources.character_set)
         self._settle_file_meta(instance)
         return instance
 

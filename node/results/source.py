@@ -3,7 +3,7 @@
 Scanners and gateways leave out attributes that DICOM requires, or fill them with values it does not know.
 A result object carries the patient and study of its source, so those gaps are closed here, on a copy in
 memory: required attributes that are absent become empty, values that are no DICOM become empty, and
-nothing that identifies the patient is ever shortened or altered.
+nothing that identifies the patient is ever shortened or altered. Names are kept beside the headers, as bytes.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from pydicom.valuerep import DA, TM
 from inference.picture import Pictures
 from inference.volume import Volume
 from node.results.identity import result_uid
+from node.results.texts import NAMES, CharacterSet, names_in, texts_in
 
 _TYPE_2 = (
     "PatientName",
@@ -40,6 +41,7 @@ _TIMES = ("PatientBirthTime", "StudyTime", "SeriesTime", "AcquisitionTime", "Con
 _TABLES = ("ModalityLUTSequence", "VOILUTSequence")
 _WINDOW = ("WindowCenter", "WindowWidth")
 _REFERENCES = ("ReferencedStudySequence", "ReferencedPatientSequence")
+_TAKEN_FOR = "ISO_IR 100"  # what pydicom reads undeclared bytes as
 _TRIAL = (Tag(0x0012, 0x0010), Tag(0x0012, 0x0060))  # of PS3.3 C.7.1.3, C.7.2.3 and C.7.3.2
 _OF_ITS_OWN = [
     Tag(keyword)
@@ -73,11 +75,13 @@ class Sources:
     first: the one that patient and study are taken from; always the same for the same images.
     character_set: what Specific Character Set says there; the headers themselves no longer have it, since
         highdicom refuses some that are valid.
+    names: the bytes of the names there, by keyword; in the headers they are empty.
     """
 
     headers: Mapping[str, Dataset]
     first: Dataset
-    character_set: str | Sequence[str] | None
+    character_set: CharacterSet
+    names: Mapping[str, bytes]
 
     def __getitem__(self, sop_instance_uid: str) -> Dataset:
         return self.headers[sop_instance_uid]
@@ -104,8 +108,11 @@ def read_sources(paths: Sequence[Path], volume: Volume, wanted: Iterable[str] | 
                 f"{len(paths)} files given; pass every file the volume was loaded from."
             )
     first = _header(found[images[0]][0])
-    character_set = _character_set(first)
+    names = names_in(first)
+    character_set: CharacterSet = first.get("SpecificCharacterSet") or None
     sanitised(first, volume)
+    if character_set is None and not _is_ascii(first, names):
+        character_set = _TAKEN_FOR
     headers = {images[0]: first}
     for uid in sorted({*needed} - {images[0]}):
         path, of_its_own = found[uid]
@@ -114,7 +121,7 @@ def read_sources(paths: Sequence[Path], volume: Volume, wanted: Iterable[str] | 
         else:
             headers[uid] = _like(first, of_its_own)
             _mend_plane(headers[uid], volume)
-    return Sources(headers, first, character_set)
+    return Sources(headers, first, character_set, names)
 
 
 def middle_image_uid(volume: Volume) -> str:
@@ -124,7 +131,7 @@ def middle_image_uid(volume: Volume) -> str:
 
 
 def sanitised(header: Dataset, volume: Volume) -> Dataset:
-    """Closes the gaps of one header, in place, and returns it.
+    """Closes the gaps of one header, in place, takes the names out, and returns it.
 
     Raises:
         UnusableSourceError: no Study Instance UID; there is nothing a result could belong to.
@@ -135,6 +142,8 @@ def sanitised(header: Dataset, volume: Volume) -> Dataset:
             "no study; send it again from a source that sets (0020,000D)."
         )
     _drop_bulk(header)
+    for keyword in NAMES:
+        header.pop(Tag(keyword), None)
     header.decode()
     header.pop(Tag("SpecificCharacterSet"), None)
     if not header.get("Modality"):
@@ -279,11 +288,8 @@ def _drop_broken_trial(header: Dataset) -> None:
         del header[tag]
 
 
-def _character_set(header: Dataset) -> str | Sequence[str] | None:
-    declared: str | Sequence[str] = header.get("SpecificCharacterSet") or ""
-    if not declared and not str(header.get("PatientName", "")).isascii():
-        return "ISO_IR 100"  # what pydicom reads undeclared bytes as
-    return declared or None
+def _is_ascii(header: Dataset, names: Mapping[str, bytes]) -> bool:
+    return all(map(bytes.isascii, names.values())) and all(map(str.isascii, texts_in(header)))
 
 
 def _empty_unless(header: Dataset, keyword: str, parse: type[DA] | type[TM]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pydicom
@@ -46,6 +47,22 @@ def changed(case: Case, *changes: Change) -> Case:
             change(image)
         image.save_as(path)
     return Case(case.paths, load_volume(case.paths), case.reading)
+
+
+def with_bytes(folder: Path, declared: str, keyword: str, name: bytes) -> Case:
+    """A study with a name that need not be what the character set says."""
+    padded = name + b" " * (len(name) % 2)
+    place = b"Q" * len(padded)
+    case = changed(
+        phantom(folder, lesions=1, shape=(8, 40, 48)),
+        with_value("SpecificCharacterSet", declared),
+        with_value(keyword, place.decode()),
+    )
+    for path in case.paths:
+        data = path.read_bytes()
+        assert data.count(place) == 1
+        path.write_bytes(data.replace(place, padded))
+    return case
 
 
 @pytest.mark.filterwarnings("ignore:Invalid value for VR", "ignore:The value length", "ignore:Value")
@@ -126,6 +143,81 @@ def test_bytes_of_an_undeclared_character_set_are_kept(tmp_path: Path) -> None:
         path.write_bytes(data.replace(declared, b"\x08\x00\x05\x00CS\x0a\x00          "))
     for file in case.write(tmp_path / "out", "sr", "seg").values():
         assert "Jérôme".encode("latin-1") in file.path.read_bytes()
+
+
+@pytest.mark.filterwarnings("ignore:Failed to decode", "ignore:Value", "ignore:The value length")
+@pytest.mark.parametrize(
+    ("declared", "keyword", "name"),
+    [
+        pytest.param("", "PatientName", "ソ表^太郎".encode("shift_jis"), id="a letter ends in a backslash"),
+        pytest.param("", "PatientName", "嘰誠^哱".encode("gbk"), id="another does"),
+        pytest.param("ISO_IR 100", "PatientName", rb"Doe^Jane\Roe^Joan", id="two names"),
+        pytest.param("ISO_IR 100", "ReferringPhysicianName", rb"House^Greg\Wilson^J", id="two physicians"),
+        pytest.param("ISO_IR 13", "PatientName", "山田^太郎".encode("shift_jis"), id="kanji as katakana"),
+        pytest.param("ISO_IR 192", "PatientName", "Müller^Jörg".encode("latin-1"), id="Western as UTF-8"),
+        pytest.param("ISO_IR 127", "PatientName", b"M\xfcller^J", id="a byte that means nothing there"),
+    ],
+)
+def test_a_name_that_is_not_what_its_character_set_says_keeps_its_bytes(
+    declared: str, keyword: str, name: bytes, tmp_path: Path
+) -> None:
+    case = with_bytes(tmp_path / "ct", declared, keyword, name)
+    written = case.write(tmp_path / "out", "seg", "sc")
+    assert set(written) >= {"seg", "sc-1"}
+    for file in written.values():
+        result = pydicom.dcmread(file.path, stop_before_pixels=True)
+        assert result.get_item(keyword).value.rstrip() == name, file.path.name
+        assert declared in ("", result.SpecificCharacterSet)
+
+
+@pytest.mark.parametrize("name", ["Cyrillic", "Japanese kanji", "Greek", "Chinese in GB18030"])
+def test_a_label_that_the_character_set_lacks_is_told_in_utf_8_with_the_name(
+    name: str, tmp_path: Path
+) -> None:
+    character_set, patient = CHARACTER_SETS[name]
+    case = changed(
+        phantom(tmp_path / "ct", lesions=1, shape=(8, 40, 48)),
+        with_value("SpecificCharacterSet", character_set),
+        with_value("PatientName", patient),
+    )
+    (finding,) = case.reading.findings
+    label = "lésion 🫁"
+    result = pydicom.dcmread(
+        case.with_findings(replace(finding, label=label)).write(tmp_path / "out", "seg")["seg"].path
+    )
+    assert result.SegmentSequence[0].SegmentLabel.startswith(label)
+    assert str(result.PatientName) == patient
+    if name != "Chinese in GB18030":
+        assert result.SpecificCharacterSet == "ISO_IR 192"
+
+
+@pytest.mark.filterwarnings("ignore:Failed to encode")
+@pytest.mark.parametrize(
+    ("declared", "name"),
+    [
+        ("", "山田^太郎".encode("shift_jis")),
+        ("ISO_IR 100", "山田^太郎".encode()),
+        ("ISO_IR 127", b"M\xfcller^J"),
+    ],
+)
+def test_a_name_of_unknown_letters_is_put_into_no_others(declared: str, name: bytes, tmp_path: Path) -> None:
+    case = with_bytes(tmp_path / "ct", declared, "PatientName", name)
+    (finding,) = case.reading.findings
+    case = case.with_findings(replace(finding, label="结节"))
+    result = pydicom.dcmread(case.write(tmp_path / "out", "seg")["seg"].path)
+    assert result.get_item("PatientName").value.rstrip() == name
+
+
+def test_undeclared_texts_of_ours_beyond_ascii_are_declared(tmp_path: Path) -> None:
+    case = changed(phantom(tmp_path / "ct", lesions=1, shape=(8, 40, 48)), without("SpecificCharacterSet"))
+    (finding,) = case.reading.findings
+    plain = pydicom.dcmread(case.write(tmp_path / "plain", "seg")["seg"].path)
+    assert "SpecificCharacterSet" not in plain
+    case = case.with_findings(replace(finding, label="lésion"))
+    result = pydicom.dcmread(case.write(tmp_path / "out", "seg")["seg"].path)
+    assert result.SpecificCharacterSet == "ISO_IR 192"
+    assert result.SegmentSequence[0].SegmentLabel.startswith("lésion")
+    assert result.PatientName == plain.PatientName
 
 
 def test_long_names_and_numbers_are_not_cut(tmp_path: Path) -> None:
