@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from inference.growth.compare import compare
+from inference.findings import Reading
+from inference.growth.compare import Comparison, Prior, compare
+from inference.volume import Volume
 from node.priors.find import PriorSeries, identity_with
 from node.priors.study_time import valid_date
 from node.reading_room import ReadingRoom
 from node.steps.done_without import done_without
-from node.steps.job import Assignment, Job, enter, files_of, keep_reading, kept_reading, note
-from node.steps.priors import as_prior
+from node.steps.job import Assignment, Job, enter, files_of, keep_reading, kept_reading, note, prior_files
 from storage import priors
 
 
@@ -31,21 +32,73 @@ def compare_with_priors(
     if room.archive.has_reading(identity):
         return identity
     with done_without(room, job, "compare", "delivered without comparison"):
-        comparison = compare(
-            kept_reading(room, task.identity),
-            room.volume(paths),
-            [as_prior(room, prior) for prior in series],
-            room.engine,
-            room.catalogue,
-            date=_date(room, job),
-        )
-        keep_reading(room, comparison.reading, identity, comparison.frames, comparison.seen_again)
+        reading = kept_reading(room, task.identity)
+        comparison, series = set_against(room, job, reading, room.volume(paths), series, _date(room, job))
+        if not series:
+            return task.identity
+        identity = identity_with(room, task.reader, task.series_uid, paths, series)
+        compared = comparison.reading
+        keep_reading(room, compared, identity, comparison.frames, comparison.seen_again)
         with room.database.session() as session:
-            for said in comparison.reading.comparison_notes:
+            for said in compared.comparison_notes:
                 note(session, job, "compare", said)
-            note(session, job, "compare", _said(comparison.reading.findings, comparison.reading.resolved))
+            note(session, job, "compare", _said(compared.findings, compared.resolved))
         return identity
     return task.identity
+
+
+def set_against(
+    room: ReadingRoom,
+    job: Job,
+    reading: Reading,
+    volume: Volume,
+    found: Sequence[PriorSeries],
+    date: str,
+    without: str = "not compared",
+) -> tuple[Comparison, list[PriorSeries]]:
+    """A reading of the study of ``date`` compared with those of ``found`` that can be opened, and these, in
+    the order given. Each of the others is left out, and the timeline says why, behind ``without``."""
+    left = list(found)
+    while left:
+        try:
+            comparison = compare(
+                reading,
+                volume,
+                [_as_prior(room, one) for one in left],
+                room.engine,
+                room.catalogue,
+                date=date,
+            )
+            return comparison, left
+        except _UnopenedError as unopened:
+            left.remove(unopened.prior)
+            said = f"{without} with the study of {unopened.prior.date or 'unknown date'}"
+            with done_without(room, job, "compare", said):
+                raise unopened.error from None
+    return Comparison(reading), left
+
+
+class _UnopenedError(Exception):
+    """What is kept of a prior cannot be had, because of ``error``."""
+
+    def __init__(self, prior: PriorSeries, error: Exception) -> None:
+        super().__init__(str(error))
+        self.prior, self.error = prior, error
+
+
+def _as_prior(room: ReadingRoom, series: PriorSeries) -> Prior:
+    """A prior as the comparison wants it; its voxels are only read when they are needed."""
+
+    def volume() -> Volume:
+        try:
+            return room.volume(prior_files(room, series))
+        except Exception as error:  # whatever it is, it is of this prior
+            raise _UnopenedError(series, error) from error
+
+    try:
+        return Prior(series.study_uid, series.date, kept_reading(room, series.identity), volume)
+    except Exception as error:  # so is this
+        raise _UnopenedError(series, error) from error
 
 
 def _date(room: ReadingRoom, job: Job) -> str:

@@ -10,14 +10,14 @@ from typing import Any
 
 from inference import reading_json
 from inference.findings import Reading
-from inference.growth.compare import Prior, compare
 from node.peers.archive import ArchiveAnswerError
 from node.priors import find as search
 from node.priors.find import PriorSeries, identity_with
 from node.reading_room import ReadingRoom
 from node.results.recovery import recover
+from node.steps.compare import set_against
 from node.steps.done_without import done_without
-from node.steps.job import Assignment, Job, enter, keep_reading, kept_reading, note, prior_files
+from node.steps.job import Assignment, Job, enter, keep_reading, note, prior_files
 from node.steps.read import made_for
 from storage import priors
 
@@ -77,7 +77,12 @@ def read_prior(
     with done_without(room, job, "priors", f"not compared with the study of {series.date or 'unknown date'}"):
         reading, how, identity = _told_or_read(room, task, series)
         if earlier and how == "read":
-            reading, identity = _compared(room, task, series, reading, earlier)
+            without = f"the study of {series.date or 'unknown date'} is not compared"
+            volume = room.volume(prior_files(room, series))
+            comparison, earlier = set_against(
+                room, job, reading, volume, earlier, series.date, without=without
+            )
+            reading, identity = comparison.reading, _identity_with(room, task, series, earlier)
         keep_reading(room, reading, identity)
         body = reading_json.to_json(reading) | {"objects": []}
         with room.database.session() as session:
@@ -87,13 +92,6 @@ def read_prior(
             note(session, job, "priors", text)
         return asdict(replace(series, identity=identity))
     return None
-
-
-def as_prior(room: ReadingRoom, series: PriorSeries) -> Prior:
-    """A prior as the comparison wants it; its voxels are only read when they are needed."""
-    paths = prior_files(room, series)
-    reading = kept_reading(room, series.identity)
-    return Prior(series.study_uid, series.date, reading, lambda: room.volume(paths))
 
 
 def _told_or_read(room: ReadingRoom, task: Assignment, series: PriorSeries) -> tuple[Reading, str, str]:
@@ -110,26 +108,6 @@ def _results(room: ReadingRoom, series: PriorSeries) -> list[Path]:
     with room.database.snapshot() as session:
         objects = priors.results_of(session, series.study_uid)
     return list(room.files(objects))
-
-
-def _compared(
-    room: ReadingRoom,
-    task: Assignment,
-    series: PriorSeries,
-    reading: Reading,
-    earlier: Sequence[PriorSeries],
-) -> tuple[Reading, str]:
-    """The prior's lesions under the tracking UIDs of the still earlier ones."""
-    paths = prior_files(room, series)
-    comparison = compare(
-        reading,
-        room.volume(paths),
-        [as_prior(room, one) for one in earlier],
-        room.engine,
-        room.catalogue,
-        date=series.date,
-    )
-    return comparison.reading, _identity_with(room, task, series, earlier)
 
 
 def _identity_with(

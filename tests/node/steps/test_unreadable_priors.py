@@ -1,0 +1,64 @@
+"""A prior that cannot be read costs itself, and not the comparison with the others, nor the results."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import select
+
+from node import steps
+from node.reading import _read_priors
+from node.reading_room import ReadingRoom
+from node.steps.job import Job
+from node.workflow import plain_step
+from storage.database import Database
+from storage.tables import Event
+from tests.node.results.phantoms import phantom
+from tests.node.steps.bright_spots import room_in, take_in
+from training.phantoms.dicom import Study
+
+OLDEST, NEWER, CURRENT = "20230101", "20240101", "20250101"
+
+
+@dataclass(frozen=True)
+class Visit:
+    """A study about to be read, and its two priors, in folders named by their dates."""
+
+    room: ReadingRoom
+    job: Job
+    assignment: dict[str, Any]
+    folder: Path
+
+    def files(self, date: str) -> list[Path]:
+        return sorted((self.folder / date).glob("*.dcm"))
+
+    def left_out(self, date: str) -> list[str]:
+        """The level of each line of the timeline that says that the prior of a date is not compared with."""
+        said = Event.text.startswith(f"not compared with the study of {date}: ")
+        with self.room.database.snapshot() as session:
+            return list(session.scalars(select(Event.level).where(said)))
+
+
+@pytest.fixture
+def visit(database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Visit:
+    for date in (OLDEST, NEWER, CURRENT):
+        phantom(tmp_path / date, lesions=1, study=Study(date=date, accession_number=date))
+    room = room_in(tmp_path, database, monkeypatch, priors=(tmp_path / OLDEST, tmp_path / NEWER))
+    job = Job(take_in(room, tmp_path / CURRENT), 1)
+    (assignment,) = steps.select_series(room, job)
+    return Visit(room, job, assignment, tmp_path)
+
+
+def test_a_prior_that_was_cut_off_since_it_was_read_is_left_out_of_the_comparison(visit: Visit) -> None:
+    found = _read_priors(visit.room, plain_step, visit.job, visit.assignment)
+    steps.infer(visit.room, visit.job, visit.assignment)
+    image = visit.files(NEWER)[0]
+    image.write_bytes(image.read_bytes()[:-1000])
+    visit.room.forget_volumes()
+    identity = steps.compare_with_priors(visit.room, visit.job, visit.assignment, found)
+    assert visit.left_out(NEWER) == ["warning"]
+    assert identity != visit.assignment["identity"]
+    assert identity == steps.compare_with_priors(visit.room, visit.job, visit.assignment, found[1:])
