@@ -45,7 +45,7 @@ from node.wire.association import (
 from node.wire.negotiation import Kind
 from node.wire.pdu import PeerGoneError, PeerSilentError, ProtocolError
 
-SUCCESS, NOT_AUTHORISED = 0x0000, 0x0124
+SUCCESS, DUPLICATE, CLASS_NOT_SUPPORTED, NOT_AUTHORISED = 0x0000, 0x0111, 0x0122, 0x0124
 ECHO_SECONDS = 5.0
 SECONDS_TO_LEARN_WHY = 5.0  # a TLS handshake failed
 SECONDS_FOR_COMMITMENT = 2.0  # that the association stays open for a result
@@ -69,7 +69,7 @@ class CallerUnknownError(AwayError):
 class Receipt:
     """What became of one file. ``failed`` may be tried again, ``refused`` need not be; ``not offered``: the
     peer was lost over others before its turn came. ``is_kind_refused``: the peer takes no object of this
-    class and syntax, so this one was not even offered; ``is_away``: no association came about;
+    class, or none in this syntax; ``is_away``: no association came about;
     ``is_caller_unknown``: the peer takes none under our AE title."""
 
     path: Path
@@ -237,14 +237,16 @@ class DicomDestination:
 
     def _receipt(self, path: Path, status: int, comment: str) -> Receipt:
         """PS3.4 table B.2-1 and PS3.7 C: 0xB000-0xBFFF warn but store; out of resources (0xA700-0xA7FF,
-        0x0213) and processing failure (0x0110) may pass."""
-        if status == SUCCESS or 0xB000 <= status <= 0xBFFF:
+        0x0213) and processing failure (0x0110) may pass. A peer that tells of a duplicate has the object:
+        ours are the same bytes whenever they have the same UID."""
+        if status in (SUCCESS, DUPLICATE) or 0xB000 <= status <= 0xBFFF:
             return Receipt(path, "sent")
         reason = f"{self._name} answered {_in_words(status)}" + (f": {comment}" if comment else "")
         if status == NOT_AUTHORISED:
             reason += f"; is {self.calling_ae_title!r} allowed to store there?"
         may_pass = 0xA700 <= status <= 0xA7FF or status in (0x0110, 0x0213)
-        return Receipt(path, "failed" if may_pass else "refused", reason)
+        kind_refused = status == CLASS_NOT_SUPPORTED
+        return Receipt(path, "failed" if may_pass else "refused", reason, is_kind_refused=kind_refused)
 
     def _not_accepted(self, each: Outgoing) -> str:
         return (

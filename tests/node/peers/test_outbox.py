@@ -45,10 +45,14 @@ class Pacs:
 
     @contextmanager
     def listening(
-        self, port: int = 0, syntaxes: tuple[str, ...] = ("1.2.840.10008.1.2.1",), sop_class: str = CT
+        self,
+        port: int = 0,
+        syntaxes: tuple[str, ...] = ("1.2.840.10008.1.2.1",),
+        sop_classes: tuple[str, ...] = (CT,),
     ) -> Iterator[int]:
         ae = AE("PACS")
-        ae.add_supported_context(sop_class, list(syntaxes))
+        for sop_class in sop_classes:
+            ae.add_supported_context(sop_class, list(syntaxes))
         ae.add_supported_context("1.2.840.10008.1.1")
         server = ae.start_server(
             ("127.0.0.1", port), block=False, evt_handlers=[(evt.EVT_C_STORE, self.store)]
@@ -351,7 +355,7 @@ def two_kinds(database: Database, files: list[Path], tmp_path: Path) -> Database
 def test_a_destination_without_a_class_gets_the_pictures_instead_and_the_timeline_says_so(two_kinds):
     pacs = Pacs()
     with (
-        pacs.listening(sop_class=SECONDARY_CAPTURE) as port,
+        pacs.listening(sop_classes=(SECONDARY_CAPTURE,)) as port,
         _outbox(two_kinds, _destination(port)),
     ):
         _wait_for(lambda: _state(two_kinds) == "delivered")
@@ -359,6 +363,18 @@ def test_a_destination_without_a_class_gets_the_pictures_instead_and_the_timelin
     texts = _texts(two_kinds)
     assert any(text.startswith("SEG is replaced by SC: ") for text in texts)
     assert "pacs accepts nothing; not SEG" in texts
+    with two_kinds.snapshot() as session:
+        assert sorted(session.scalars(select(Delivery.state))) == ["replaced", "sent"]
+
+
+def test_a_destination_that_accepts_a_class_and_supports_it_not_gets_the_pictures_too(two_kinds):
+    pacs = Pacs(lambda count: 0x0122 if count == 1 else 0x0000)
+    with (
+        pacs.listening(sop_classes=(CT, SECONDARY_CAPTURE)) as port,
+        _outbox(two_kinds, _destination(port)),
+    ):
+        _wait_for(lambda: _state(two_kinds) == "delivered")
+    assert pacs.received[1:] == ["1.2.3.4"]
     with two_kinds.snapshot() as session:
         assert sorted(session.scalars(select(Delivery.state))) == ["replaced", "sent"]
 
