@@ -276,7 +276,7 @@ def _show_where_measured(group: Group, place: Place, image: sr.SourceImageForReg
             graphic_data=lines.get(item.name.value, place.outline),
             source_image=image,
         )
-        item.ContentSequence = sr.ContentSequence([line])
+        item.ContentSequence = sr.ContentSequence([*item.get("ContentSequence", ()), line])
 
 
 def _image(edition: Edition, finding: Finding) -> sr.SourceImageForRegion:

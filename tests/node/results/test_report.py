@@ -11,7 +11,7 @@ import pytest
 from highdicom import sr
 from pydicom import Dataset
 
-from inference.findings import Change, Finding
+from inference.findings import Change, Finding, Uptake
 from inference.growth.assess import assessed
 from node.results import Predecessor, ResultFile, codes
 from tests.node.results.phantoms import Case
@@ -101,6 +101,17 @@ def test_each_measurement_carries_the_line_it_was_taken_from(
             line = measured["Long axis"].referenced_coordinates[0].value
             length = np.linalg.norm((line[1] - line[0]) * (0.7, 0.8))
             assert length == pytest.approx(finding.long_axis_mm, abs=0.01)
+
+
+def test_maximum_mean_and_peak_of_the_uptake_are_told_apart(case: Case, out: Path) -> None:
+    hot = (replace(f, mean_hu=None, uptake=Uptake(8.1, 4.2, 7.3, 12.5, 3.3)) for f in case.reading.findings)
+    files = case.with_findings(*hot).write(out)
+    for name in ("sr", "sr-outlines"):
+        for group in groups(files[name].path):
+            suv = group.get_measurements(codes.SUV_BODY_WEIGHT.concept)
+            told = {m.derivation.meaning: m.value for m in suv if m.derivation is not None}
+            assert told == {"Maximum": 8.1, "Mean": 4.2, "Peak Value Within ROI": 7.3}
+            assert all(measurement.referenced_coordinates for measurement in group.get_measurements())
 
 
 def test_the_volumes_refer_to_the_segments(results: dict[str, ResultFile], case: Case) -> None:
