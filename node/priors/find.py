@@ -27,6 +27,7 @@ from storage.priors import KnownStudy, PatientIdentity
 log = logging.getLogger(__name__)
 
 COMPARED_MODALITIES = ("CT",)
+_MAKES_NO_SENSE = ArithmeticError, AttributeError, LookupError, TypeError, ValueError
 _STILL_MOVING = timedelta(hours=1)  # an archive that we gave up on may go on sending for this long
 _REGIONS = {
     "chest": r"chest|thora|lung|pulm|\bcap\b|\btap\b|body",
@@ -51,12 +52,14 @@ class PriorSeries:
 
 @dataclass
 class Search:
-    """What came of looking for priors: ``notes`` for the timeline, ``unanswered`` archives with why."""
+    """What came of looking for priors: ``notes`` for the timeline, ``unanswered`` archives with why, and the
+    dates of studies that are here and cannot be read, with why."""
 
     found: list[PriorSeries] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     answered: list[str] = field(default_factory=list)
     unanswered: dict[str, ArchiveAnswerError | LedgerStoppedError] = field(default_factory=dict)
+    unreadable: list[tuple[str, Exception]] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -148,7 +151,11 @@ class _Hunt:
         if any(found.study_uid == candidate.at.uid for found in result.found):
             return
         if candidate.known is not None:
-            prior = self._kept(candidate)
+            try:
+                prior = self._kept(candidate)
+            except (OSError, *_MAKES_NO_SENSE) as error:
+                result.unreadable.append((candidate.date, error))
+                return
             if prior is not None:
                 result.found.append(prior)
             return
@@ -157,9 +164,11 @@ class _Hunt:
             return
         try:
             self._fetch(candidate, remote, result)
+        except OSError as error:
+            result.unreadable.append((candidate.date, error))
         except (ArchiveAnswerError, LedgerStoppedError) as error:
             result.unanswered[remote.archive.name] = error
-        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        except _MAKES_NO_SENSE as error:
             log.warning("A study in %s makes no sense", remote.archive.name, exc_info=error)
             result.notes.append(
                 f"the study of {remote.date} in {remote.archive.name} is left out: "

@@ -35,6 +35,9 @@ def find_priors(room: ReadingRoom, job: Job, assignment: Mapping[str, Any]) -> l
 def _found(room: ReadingRoom, job: Job, task: Assignment) -> list[dict[str, Any]]:
     outcome = search.find_priors(room, job.study_uid, task.reader, task.series_uid)
     pause = timedelta(seconds=room.settings.priors.retry_seconds)
+    for date, reason in outcome.unreadable:
+        with done_without(room, job, "priors", _not_compared_with(date)):
+            raise reason
     with room.database.session() as session:
         for said in outcome.notes:
             note(session, job, "priors", said)
@@ -45,13 +48,18 @@ def _found(room: ReadingRoom, job: Job, task: Assignment) -> list[dict[str, Any]
             priors.note_unanswered(session, job.study_uid, name, str(error), pause, longest)
             text = f"earlier studies in {name} are not compared with, and will be when it answers: {error}"
             note(session, job, "priors", text, "warning")
-        if not (outcome.found or outcome.notes or outcome.unanswered) and room.settings.priors.enabled:
+        said_why = outcome.notes or outcome.unanswered or outcome.unreadable
+        if not (outcome.found or said_why) and room.settings.priors.enabled:
             where = "here or in the archives" if room.archives else "here, and no archive is set to look in"
             note(session, job, "priors", f"no earlier study to compare with is {where}")
         if outcome.found:
             dates = ", ".join(prior.date or "undated" for prior in outcome.found)
             note(session, job, "priors", f"to be compared with {len(outcome.found)} earlier: {dates}")
     return [asdict(prior) for prior in outcome.found]
+
+
+def _not_compared_with(date: str) -> str:
+    return f"not compared with the study of {date or 'unknown date'}"
 
 
 def _is_away(error: Exception) -> bool:
@@ -74,7 +82,7 @@ def read_prior(
     for identity in (series.identity, _identity_with(room, task, series, earlier)):
         if room.archive.has_reading(identity):
             return asdict(replace(series, identity=identity))
-    with done_without(room, job, "priors", f"not compared with the study of {series.date or 'unknown date'}"):
+    with done_without(room, job, "priors", _not_compared_with(series.date)):
         reading, how, identity = _told_or_read(room, task, series)
         if earlier and how == "read":
             without = f"the study of {series.date or 'unknown date'} is not compared"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,7 @@ from storage.database import Database
 from storage.tables import Event
 from tests.node.results.phantoms import phantom
 from tests.node.steps.bright_spots import room_in, take_in
+from tests.node.steps.test_withheld import withhold
 from training.phantoms.dicom import Study
 
 OLDEST, NEWER, CURRENT = "20230101", "20240101", "20250101"
@@ -35,6 +38,11 @@ class Visit:
     def files(self, date: str) -> list[Path]:
         return sorted((self.folder / date).glob("*.dcm"))
 
+    def withhold(self, image: Path, code: int, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Have the disk answer with an error; under another date, since headers that were read are kept."""
+        os.utime(image, (0, 0))
+        withhold(image, code, monkeypatch)
+
     def left_out(self, date: str) -> list[str]:
         """The level of each line of the timeline that says that the prior of a date is not compared with."""
         said = Event.text.startswith(f"not compared with the study of {date}: ")
@@ -50,6 +58,24 @@ def visit(database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     job = Job(take_in(room, tmp_path / CURRENT), 1)
     (assignment,) = steps.select_series(room, job)
     return Visit(room, job, assignment, tmp_path)
+
+
+def test_a_prior_with_a_file_that_the_disk_does_not_give_out_costs_no_other(
+    visit: Visit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    visit.withhold(visit.files(NEWER)[3], errno.EIO, monkeypatch)
+    found = steps.find_priors(visit.room, visit.job, visit.assignment)
+    assert [prior["date"] for prior in found] == [OLDEST]
+    assert visit.left_out(NEWER) == ["error"]
+
+
+def test_a_search_that_meets_too_many_open_files_is_begun_again(
+    visit: Visit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    visit.withhold(visit.files(NEWER)[3], errno.EMFILE, monkeypatch)
+    with pytest.raises(OSError, match="Too many open files"):
+        steps.find_priors(visit.room, visit.job, visit.assignment)
+    assert visit.left_out(NEWER) == []
 
 
 def test_a_prior_that_was_cut_off_since_it_was_read_is_left_out_of_the_comparison(visit: Visit) -> None:
