@@ -95,12 +95,16 @@ def volume_report(
 
 
 def negative_report(edition: Edition, related: Iterable[Dataset] = ()) -> sr.Comprehensive3DSR:
-    """TID 1501: the reader ran to its end, and what it looks for is absent, but for what is left to the
-    reports of other readers; undetermined where a part of the patient was not read."""
-    target = codes.TARGETS.get(edition.reading.reader, codes.LESION)
-    told = "".join(f" but for the results of {name}" for name in edition.reading.left_to)
-    told += " in what was read" if edition.reading.unread else ""
-    presence = codes.UNDETERMINED if edition.reading.unread else codes.ABSENT
+    """TID 1501: the reader ran to its end, and what it looks for is absent; undetermined where lesions are
+    left to the reports of other readers, or a part of the patient was not read."""
+    reading = edition.reading
+    target = codes.TARGETS.get(reading.reader, codes.LESION)
+    told = "".join(f" but for the results of {name}" for name in reading.left_to)
+    told += " in what was read" if reading.unread else ""
+    presence = codes.UNDETERMINED if reading.left_to or reading.unread else codes.ABSENT
+    elsewhere = (
+        f"The lesions that {name} reports of this study are left out here." for name in reading.left_to
+    )
     group = sr.MeasurementsAndQualitativeEvaluations(
         tracking_identifier=sr.TrackingIdentifier(
             uid=edition.tracking_uid("absent"), identifier=f"No {target.meaning.lower()}{told}"
@@ -108,7 +112,7 @@ def negative_report(edition: Edition, related: Iterable[Dataset] = ()) -> sr.Com
         algorithm_id=reader_algorithm(edition),
         qualitative_evaluations=[sr.QualitativeEvaluation(target.concept, presence.concept)],
     )
-    group[0].ContentSequence.extend(_comments(one.statement for one in edition.reading.unread))
+    group[0].ContentSequence.extend(_comments([*elsewhere, *(one.statement for one in reading.unread)]))
     return document(edition, [group], role="sr", evidence=related, is_drawn=False)
 
 

@@ -242,6 +242,17 @@ def test_a_study_of_which_a_part_was_not_read_is_never_reported_as_without_findi
     assert dsrdump(path) == []
 
 
+def test_a_study_whose_lesions_another_reader_reports_is_never_reported_as_without_lesions(
+    case: Case, out: Path
+) -> None:
+    left = replace(case.reading, reader="ct-lesions", findings=(), left_to=("lung-nodules",))
+    path = replace(case, reading=left).write(out)["sr"].path
+    (group,) = sr.srread(path).content.get_image_measurement_groups()
+    assert evaluations(group)["Lesion"] == "Undetermined"
+    assert "The lesions that lung-nodules reports of this study are left out here." in texts(group[0])
+    assert pydicom.dcmread(path).CompletionFlag == "COMPLETE"
+
+
 @pytest.mark.parametrize("name", ["sr", "sr-outlines"])
 def test_a_lesion_that_is_mostly_interpolated_says_so_with_its_measurements(
     case: Case, out: Path, name: str
