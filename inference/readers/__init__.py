@@ -64,12 +64,12 @@ def search_alike(one: str, other: str) -> bool:
 
 
 def left_to(others: Collection[Reading], reading: Reading) -> Reading:
-    """A reading without the lesions that a reader it yields to reports of the same study: one lesion is
-    reported once. Where nothing is left out, the reading itself comes back; else it has no response, which
-    would be one of lesions that it does not show.
+    """A reading without the lesions that a reader it yields to reports of the same study, in readings of the
+    same frame of reference: one lesion is reported once. Where nothing is left out, the reading itself comes
+    back; else it has no response, which would be one of lesions that it does not show.
 
     Two findings are one lesion where the centre of either lies in the box of the other, in patient space
-    (LPS mm), which the series of a study share.
+    (LPS mm), which is one for all of them.
     """
     told = [other for other in others if other.reader in READERS[reading.reader].yields_to]
     found = [finding for other in told for finding in other.findings]

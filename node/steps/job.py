@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
+from pydicom import dcmread
 from sqlalchemy.orm import Session
 
 from inference import reading_json
@@ -58,6 +59,21 @@ def series_of(room: ReadingRoom, job: Job) -> dict[str, tuple[Path, ...]]:
     with room.database.snapshot() as session:
         found = instances_of(session, job.study_uid, job.revision)
     return {uid: room.files(paths) for uid, paths in found.items()}
+
+
+def in_one_frame(room: ReadingRoom, job: Job, one: str, other: str) -> bool:
+    """Whether places in two series of the study can be compared: they are one, or share a frame of reference
+    (PS3.3 C.7.4.1)."""
+    series = series_of(room, job)
+    if one == other:
+        return True
+    if not series.get(one) or not series.get(other):
+        return False
+    frames = {
+        str(dcmread(series[uid][0], specific_tags=["FrameOfReferenceUID"]).get("FrameOfReferenceUID", ""))
+        for uid in (one, other)
+    }
+    return len(frames) == 1 and "" not in frames
 
 
 def files_of(room: ReadingRoom, job: Job, task: Assignment) -> tuple[Path, ...]:

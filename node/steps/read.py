@@ -9,8 +9,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from pydicom import dcmread
-
 from inference import reading_json
 from inference.findings import Reading
 from inference.growth.assess import assessed
@@ -22,7 +20,16 @@ from node.reading_room import ReadingRoom
 from node.results.identity import tracking_uid
 from node.results.recovery import recover
 from node.steps.done_without import done_without
-from node.steps.job import Assignment, Job, enter, files_of, keep_reading, note, own_results_folder, series_of
+from node.steps.job import (
+    Assignment,
+    Job,
+    enter,
+    files_of,
+    in_one_frame,
+    keep_reading,
+    note,
+    own_results_folder,
+)
 from node.stopping import Stopping
 from storage import readings
 
@@ -60,28 +67,13 @@ def _known(room: ReadingRoom, job: Job, task: Assignment) -> tuple[Reading | Non
         earlier = readings.earlier_reading(session, job.study_uid, job.revision, task.reader)
     if earlier is not None:
         before = reading_json.from_json(earlier.body)
-        known = before if _in_one_frame(room, job, before.series_uid, task.series_uid) else None
+        known = before if in_one_frame(room, job, before.series_uid, task.series_uid) else None
         return known, "its earlier reading"
     with done_without(room, job, "infer", "its lesions get new UIDs, not those of its results in the PACS"):
         found = fetch_own_results(room, job.study_uid, task.reader, own_results_folder(room, job, task))
         told = recover(found, room.volume(files_of(room, job, task)), task.reader, room.load_frames)
         return (told.reading if told is not None else None), "the results in the PACS"
     return None, ""
-
-
-def _in_one_frame(room: ReadingRoom, job: Job, one: str, other: str) -> bool:
-    """Whether places in two series of the study can be compared: they are one, or share a frame of reference
-    (PS3.3 C.7.4.1)."""
-    series = series_of(room, job)
-    if one == other:
-        return True
-    if not series.get(one) or not series.get(other):
-        return False
-    frames = {
-        str(dcmread(series[uid][0], specific_tags=["FrameOfReferenceUID"]).get("FrameOfReferenceUID", ""))
-        for uid in (one, other)
-    }
-    return len(frames) == 1 and "" not in frames
 
 
 def made_for(room: ReadingRoom, task: Assignment, paths: tuple[Path, ...]) -> Made:

@@ -28,6 +28,7 @@ from node.steps.job import (
     Job,
     enter,
     files_of,
+    in_one_frame,
     kept_frames,
     kept_reading,
     note,
@@ -48,18 +49,20 @@ def write_results(
 ) -> None:
     """Turn the reading with this identity into DICOM objects and key images, and remember it; where the very
     same would be written as was before, those objects stand. What another reader has reported of this
-    revision is left to it."""
+    revision is left to it, where both tell places in one frame of reference."""
     task = Assignment.of(assignment)
     enter(room, job, "results")
     whole = kept_reading(room, identity)
     told = by_guidelines(whole, room.settings.results.guidelines)
     with room.database.snapshot() as session:
-        reading = left_to(_reported(session, job), told)
+        others = _reported(session, job)
         earlier = readings.earlier_reading(
             session, job.study_uid, job.revision, task.reader, with_objects=True
         )
+    in_frame = [one for one in others if in_one_frame(room, job, one.series_uid, task.series_uid)]
+    reading = left_to(in_frame, told)
     series = [PriorSeries(**prior) for prior in found]
-    evidence = evidence_of(room, reading, series)
+    evidence = evidence_of(room, job, reading, series)
     udi = room.settings.results.udi
     reported = identity if told is whole else lesser_identity(identity, room.settings.results.guidelines)
     reported = reported if reading is told else lesser_identity(reported, _tracked(reading))
@@ -73,7 +76,7 @@ def write_results(
     folder = room.archive.results_folder(job.study_uid, job.revision) / task.reader
     paths = files_of(room, job, task)
     volume = room.volume(paths)
-    compared = beside_priors(room, reading, volume, series, identity)
+    compared = beside_priors(room, job, reading, volume, series, identity)
     written = results.write(
         reading,
         volume,

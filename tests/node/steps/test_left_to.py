@@ -26,6 +26,7 @@ from storage.database import Database, now
 from storage.readings import StoredReading
 from tests.node.results.phantoms import phantom
 from tests.node.steps.bright_spots import READER, bright_spots, room_in, take_in
+from training.phantoms.dicom import Series
 
 BODY = "ct-lesions"
 ROUTES = tuple(RouteSettings(reader=reader, match={"Modality": "CT"}) for reader in (BODY, READER))
@@ -125,6 +126,21 @@ def test_who_leaves_out_all_it_found_says_to_whom(
         str(e.value) for e in dcmread(room.archive.path(report.path)).iterall() if e.keyword == "TextValue"
     ]
     assert f"No lesion but for the results of {READER}" in texts
+
+
+def test_the_same_place_in_another_frame_of_reference_is_another_lesion(
+    room: ReadingRoom, tmp_path: Path
+) -> None:
+    for number, reader in enumerate((BODY, READER), 1):
+        series = Series(number=number, description=reader, frame_of_reference_uid=f"1.9.{number}")
+        phantom(tmp_path / "series" / reader, shape=(16, 40, 48), series=series)
+    routes = tuple(
+        RouteSettings(reader=reader, match={"SeriesDescription": reader}) for reader in (BODY, READER)
+    )
+    room = replace(room, settings=room.settings.model_copy(update={"routes": routes}))
+    made = reported(room, take_in(room, tmp_path / "series"), 1)
+    assert made.keys() == {BODY, READER}
+    assert sites(made[BODY]) == ["lung", "liver"]
 
 
 def test_what_was_reported_for_another_is_left_to_it_once_it_reads(
