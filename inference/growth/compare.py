@@ -21,7 +21,7 @@ from inference.growth.forecast import forecast
 from inference.growth.frames import FramesAligned
 from inference.growth.judge import Measurement, judge
 from inference.growth.look import look_of
-from inference.growth.partners import Look, Match, Partners, Scan, extend
+from inference.growth.partners import Look, Match, Partners, Scan, extend, named_after
 from inference.growth.repeatability import Repeats
 from inference.growth.response import respond
 from inference.readers import READERS
@@ -42,10 +42,11 @@ class Prior:
 @dataclass(frozen=True, eq=False)
 class Comparison:
     """``reading``: the current one, its findings under the tracking UIDs of the priors, each with its change,
-    and what is resolved, the response and the notes. ``reference``: the newest prior that could be aligned.
-    ``alignments``: by study UID, the refused ones too. ``seen_again``: by study UID, findings that only a
-    closer look at that prior found, under the tracking UID they now share. ``frames``: how the reference's
-    frame of reference lies to the current one, where both are named and differ."""
+    and what is resolved, the response and the notes. ``reference``: the newest prior of an earlier day, or of
+    an unknown one, that could be aligned. ``alignments``: by study UID, the refused ones too. ``seen_again``:
+    by study UID, findings that only a closer look at that prior found, under the tracking UID they now share.
+    ``frames``: how the reference's frame of reference lies to the current one, where both are named and
+    differ."""
 
     reading: Reading
     reference: Prior | None = None
@@ -67,8 +68,9 @@ def compare(
     """Link, judge and forecast every finding of ``current``.
 
     "New" and "resolved" refer to the newest prior that can be aligned; a lesion not seen there is sought in
-    older ones. Priors of a later date than ``date`` are left out. Where no prior can be compared the findings
-    stay as they are and the notes say why. The forecast needs an engine, and its model in the catalogue.
+    older ones. Priors of a later date than ``date`` are left out; those known to be of the same day have no
+    say but in the tracking UIDs. Where no prior can be compared the findings stay as they are and the notes
+    say why. The forecast needs an engine, and its model in the catalogue.
 
     Args:
         priors: in any order of dates; of those of one date, and those without, the newest first.
@@ -80,12 +82,15 @@ def compare(
         EngineError: the forecaster is there but cannot be run.
     """
     started = time.perf_counter()
-    earlier, notes = _newest_first(current.reader, priors, date)
+    kept, notes = _newest_first(current.reader, priors, date)
+    earlier = [prior for prior in kept if days_between(prior.date, date) != 0]
     scan = Scan(volume, look or look_of(current.reader, engine, catalogue))
     partners = Partners(findings=current.findings, notes=notes)
     used: list[Prior] = []
     frames: dict[str, str] = {}
     slices_mm: dict[str, float] = {}
+    for prior in (prior for prior in kept if prior not in earlier):
+        partners = named_after(partners, scan, prior.study_uid, prior.reading.findings, prior.volume)
     for prior in earlier:
         if partners.wants(prior.reading.findings):
             opened = prior.volume()
@@ -94,7 +99,10 @@ def compare(
             partners = extend(partners, scan, prior.study_uid, prior.reading.findings, opened)
             used.append(prior)
     reference = next((prior for prior in used if prior.study_uid == partners.reference), None)
-    reading = replace(current, comparison_notes=partners.notes)
+    named = tuple(
+        finding.tracked_as(partners.tracking_uid(number)) for number, finding in enumerate(current.findings)
+    )
+    reading = replace(current, findings=named, comparison_notes=partners.notes)
     past: Mapping[str, Past] = {}
     if reference is not None:
         repeats = _repeats(current, catalogue)
@@ -159,14 +167,12 @@ class _Changes:
 
     def of(self, number: int, partners: Partners) -> Finding:
         finding, match = partners.findings[number], partners.matches.get(number)
+        change = None
         if match is not None:
             change = self._against(finding, match)
-            uid = match.finding.tracking_uid or finding.tracking_uid
         elif number in partners.new:
-            change, uid = self._new(partners.new[number]), finding.tracking_uid
-        else:
-            return finding
-        return finding.tracked_as(uid, change)
+            change = self._new(partners.new[number])
+        return finding.tracked_as(partners.tracking_uid(number), change)
 
     def past(self, findings: Sequence[Finding]) -> dict[str, Past]:
         """By tracking UID, what is known from before of findings that have a change."""
@@ -277,7 +283,7 @@ def _repeats(reading: Reading, catalogue: Catalogue | None) -> Repeats | None:
 
 def _newest_first(reader: str, priors: Sequence[Prior], date: str) -> tuple[list[Prior], tuple[str, ...]]:
     """Priors of the same reader, newest first, undated ones last, those of one date in the order given; and
-    what was left out."""
+    what was left out, or has no say in what has changed."""
     notes = []
     kept = []
     for prior in sorted(priors, key=lambda each: each.date, reverse=True):
@@ -287,6 +293,8 @@ def _newest_first(reader: str, priors: Sequence[Prior], date: str) -> tuple[list
         elif days is not None and days < 0:
             notes.append(f"The study of {prior.date} is later than this one and is no prior of it.")
         else:
+            if days == 0:
+                notes.append("A study of the same day tells no change: lesions keep its tracking UIDs alone.")
             if days is None:
                 notes.append("A study's date is missing or absurd: its changes carry no time.")
             kept.append(prior)

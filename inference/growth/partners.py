@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Final, Protocol
@@ -56,7 +56,8 @@ class Scan:
 class Match:
     """A finding's partner in the prior ``study_uid``; ``aligned_mm`` is the partner's centre in the current
     scan. ``prior_whole`` is what it is measured against: the partner itself or, where several have merged,
-    all of them as one. ``current_volume_mm3`` is that of all parts where a lesion split."""
+    all of them as one. ``current_volume_mm3`` is that of all parts where a lesion split. ``cut``: one of them
+    all may go on beyond its scan, so that their sizes tell no change."""
 
     study_uid: str
     finding: Finding
@@ -65,6 +66,7 @@ class Match:
     prior_slice_mm: float
     prior_whole: Finding
     current_volume_mm3: float
+    cut: bool
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,12 +74,14 @@ class Partners:
     """What is known so far. ``findings``: the current ones, with those a closer look added at the end.
     ``matches`` and ``new`` go by their number, ``new`` with its confidence; ``resolved`` holds findings of
     the ``reference``, the first prior that could be aligned. ``parts``: the number of a further part of a
-    lesion that split, with that of the part that was matched."""
+    lesion that split, with that of the part that was matched. ``names``: tracking UIDs that scans of the same
+    day have findings under, by their number."""
 
     findings: tuple[Finding, ...]
     matches: Mapping[int, Match] = field(default_factory=dict)
     new: Mapping[int, float] = field(default_factory=dict)
     parts: Mapping[int, int] = field(default_factory=dict)
+    names: Mapping[int, str] = field(default_factory=dict)
     resolved: tuple[Finding, ...] = ()
     reference: str = ""
     notes: tuple[str, ...] = ()
@@ -90,6 +94,17 @@ class Partners:
         if not self.reference:
             return True
         return len(self.matches) < len(self.findings) and bool(self.unclaimed(prior_findings))
+
+    def tracking_uid(self, number: int) -> str:
+        """What a finding is tracked as: as its partner is, or in another scan of the day, unless that is what
+        another finding is by now, or one that is gone."""
+        match, own = self.matches.get(number), self.findings[number].tracking_uid
+        if match is not None and match.finding.tracking_uid:
+            return match.finding.tracking_uid
+        taken = {each.finding.tracking_uid for each in self.matches.values()}
+        taken |= {each.tracking_uid for each in self.resolved}
+        name = self.names.get(number, own)
+        return own if name in taken else name
 
     def unclaimed(self, prior_findings: Sequence[Finding]) -> list[Finding]:
         claimed = {match.finding.tracking_uid for match in self.matches.values()}
@@ -137,7 +152,33 @@ def extend(
         partners = _look_here(partners, scan, alignment, study_uid, volume, aligned, there, found)
     else:
         partners = replace(partners, new={n: c for n, c in partners.new.items() if n not in partners.matches})
-    return _look_there(partners, scan, alignment, study_uid, volume, prior_findings, missed_there)
+    partners = _look_there(partners, scan, alignment, study_uid, volume, prior_findings, missed_there)
+    return _with_cut_noted(partners, study_uid)
+
+
+def named_after(
+    partners: Partners,
+    scan: Scan,
+    study_uid: str,
+    other_findings: Sequence[Finding],
+    opened: Callable[[], Volume],
+) -> Partners:
+    """Findings that have no name yet take those that another scan of the same day has them under. It tells
+    nothing else of them: between the two no time has passed. ``opened``: that scan, wanted where both have
+    findings."""
+    numbers = [number for number in range(len(partners.findings)) if number not in partners.names]
+    given = set(partners.names.values())
+    there = [each for each in other_findings if each.tracking_uid and each.tracking_uid not in given]
+    if not (numbers and there):
+        return partners
+    volume = opened()
+    alignment = _align(scan, volume)
+    partners = replace(partners, alignments={**partners.alignments, study_uid: alignment})
+    if not alignment.sound:
+        return _noted(partners, f"Not compared with a scan of the same day: {alignment.reason}")
+    found = link([partners.findings[n] for n in numbers], there, alignment, scan.volume, volume)
+    names = {numbers[each.current]: there[each.prior].tracking_uid for each in found.links}
+    return replace(partners, names={**partners.names, **names})
 
 
 def _align(scan: Scan, prior: Volume) -> Alignment:
@@ -169,6 +210,7 @@ def _matches(
             prior_slice_mm=volume.slice_mm,
             prior_whole=_as_one((there[each.prior], *merged), volume),
             current_volume_mm3=sum(f.volume_mm3 for f in (alone[each.current], *parts)),
+            cut=any(f.cut for f in (alone[each.current], *parts, there[each.prior], *merged)),
         )
     return matches
 
@@ -201,6 +243,17 @@ def _with_parts_noted(partners: Partners, found: Links) -> Partners:
     return partners
 
 
+def _with_cut_noted(partners: Partners, study_uid: str) -> Partners:
+    cut = sum(match.cut for match in partners.matches.values() if match.study_uid == study_uid)
+    if not cut:
+        return partners
+    return _noted(
+        partners,
+        f"The change of {cut} lesion{'s' * (cut > 1)} is not judged: at the first or last slice of this scan "
+        "or of the prior, and perhaps cut there.",
+    )
+
+
 def _look_here(
     partners: Partners,
     scan: Scan,
@@ -227,6 +280,7 @@ def _look_here(
             prior_slice_mm=volume.slice_mm,
             prior_whole=before,
             current_volume_mm3=seen.volume_mm3,
+            cut=seen.cut or before.cut,
         )
         partners = replace(
             partners,
@@ -258,12 +312,13 @@ def _look_there(
         seen, confidence = again
         match = Match(
             study_uid=study_uid,
-            finding=seen.tracked_as(now.tracking_uid),
+            finding=seen.tracked_as(partners.tracking_uid(number)),
             confidence=confidence,
             aligned_mm=_point(alignment.to_current(seen.center_mm)[0]),
             prior_slice_mm=volume.slice_mm,
             prior_whole=seen,
             current_volume_mm3=now.volume_mm3,
+            cut=seen.cut or now.cut,
         )
         partners = replace(
             partners,

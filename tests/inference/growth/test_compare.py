@@ -316,7 +316,6 @@ def test_a_prior_of_someone_else_changes_nothing_and_says_so():
         ("20240701", "", 0, False),
         ("", "20240101", 0, False),
         ("99999999", "20240101", 0, False),
-        ("20240101", "20240101", 0, False),
     ],
 )
 def test_without_sound_dates_lesions_are_linked_but_nothing_has_a_time(date, prior_date, days, doubling):
@@ -325,6 +324,29 @@ def test_without_sound_dates_lesions_are_linked_but_nothing_has_a_time(date, pri
     assert change.category == "increased"
     assert change.days == days
     assert (change.doubling_time_days is not None) is doubling
+
+
+def test_another_scan_of_the_same_day_names_lesions_and_hides_no_growth(compared):
+    again = reading(finding(STAYS, 9, "A"), finding(GROWS, 14, "B"), finding(COMES, 11, "X"))
+    same = Prior("1.10", "20240701", again, lambda: scan(noise=3))
+    beside = compare(CURRENT, VOLUME, [same, PRIOR], date="20240701")
+    assert beside.reference is PRIOR
+    assert [each.tracking_uid for each in beside.reading.findings] == ["A", "B", "X"]
+    assert [each.change for each in beside.reading.findings] == [
+        each.change for each in compared.reading.findings
+    ]
+    assert beside.reading.resolved == compared.reading.resolved
+    told, without = beside.reading.response, compared.reading.response
+    assert (told.result, told.studies, told.current_mm) == (without.result, 2, without.current_mm)
+
+    alone = compare(CURRENT, VOLUME, [same], date="20240701")
+    assert [(each.tracking_uid, each.change) for each in alone.reading.findings] == [
+        ("A", None),
+        ("B", None),
+        ("X", None),
+    ]
+    assert (alone.reference, alone.reading.resolved, alone.reading.response) == (None, (), None)
+    assert "same day tells no change" in " ".join(alone.reading.comparison_notes)
 
 
 def test_a_study_of_a_later_date_is_no_prior():
@@ -358,7 +380,8 @@ def test_a_chain_takes_studies_of_one_day_in_their_order(uids):
     current = Prior("1.5", "20240701", reading(finding(STAYS, 10, "now")), lambda: VOLUME)
     first, second, third = chain([current, newer, older])
     assert first.reading.findings[0].tracking_uid == older.study_uid
-    assert second.reference.study_uid == older.study_uid
+    assert second.reference is None
+    assert second.reading.findings[0].tracking_uid == older.study_uid
     assert third.reference.study_uid == newer.study_uid
 
 
