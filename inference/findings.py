@@ -179,7 +179,8 @@ class Finding:
     ``score`` is a probability, ``malignancy`` the network's suspicion of it, 0 to 1. ``kind`` is the lesion's
     type in words, such as part-solid. ``site`` is the anatomic site, where the lesion's own code does not
     imply it; ``side`` the patient's, where it is known. ``solid``: of one that is part-solid.
-    ``interpolated``: the share of its volume that lies in slices which were not sent, 0 to 1.
+    ``interpolated``: the share of its volume that lies in slices which were not sent, 0 to 1. ``cut``: it
+    reaches the first or last slice of the scan, and may go on beyond: no change is told by its size.
     ``assessments``: by its change where it was compared, else by what is seen here alone. ``mask`` never
     enters JSON.
 
@@ -209,6 +210,7 @@ class Finding:
     solid: SolidPart | None = None
     assessments: tuple[Assessment, ...] = ()
     interpolated: float = 0.0
+    cut: bool = False
     mask: Mask | None = field(default=None, compare=False, repr=False)
 
     @property
@@ -226,13 +228,16 @@ class Finding:
 
     @property
     def caveat(self) -> str:
-        """A sentence on what makes its size doubtful, empty where nothing does."""
-        if self.interpolated < MOSTLY:
-            return ""
-        return (
-            f"{100 * self.interpolated:.0f} % of its volume lies in slices that were not sent and are "
-            "interpolated: its size is uncertain."
-        )
+        """What makes its size doubtful, in sentences; empty where nothing does."""
+        doubts = []
+        if self.interpolated >= MOSTLY:
+            doubts.append(
+                f"{100 * self.interpolated:.0f} % of its volume lies in slices that were not sent and are "
+                "interpolated: its size is uncertain."
+            )
+        if self.cut:
+            doubts.append("It reaches the first or last slice of the scan: it may be larger than measured.")
+        return " ".join(doubts)
 
     def tracked_as(self, uid: str, change: Change | None = None) -> Self:
         return replace(self, tracking_uid=uid, change=change)

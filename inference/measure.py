@@ -26,6 +26,7 @@ class Measured:
     volume_mm3: of all voxels together.
     mean_hu, std_hu: over all voxels, in the volume's own unit.
     interpolated: the share of voxels in slices that were not sent, 0 to 1.
+    cut: some lie in the first or last slice of a stack, beyond which the lesion may go on.
     """
 
     center_mm: Point
@@ -39,6 +40,7 @@ class Measured:
     mean_hu: float
     std_hu: float
     interpolated: float = 0.0
+    cut: bool = False
 
     def finding(self, label: str, code: Code, score: float, mask: Mask) -> Finding:
         """The lesion that was measured; what more is known of it is put in by ``replace``."""
@@ -55,6 +57,7 @@ class Measured:
             volume_mm3=self.volume_mm3,
             mean_hu=self.mean_hu,
             interpolated=self.interpolated,
+            cut=self.cut,
             mask=mask,
         )
 
@@ -99,6 +102,7 @@ def measure(mask: Mask, volume: Volume) -> Measured:
         mean_hu=float(values.mean()),
         std_hu=float(values.std()),
         interpolated=float(np.isin(index[:, 0], invented).mean()),
+        cut=volume.shape[0] > 1 and not {0, volume.shape[0] - 1}.isdisjoint(drawn),
     )
 
 

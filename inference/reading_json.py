@@ -154,6 +154,7 @@ def _in_millimetres(finding: Finding) -> dict[str, Any]:
         "solid": asdict(finding.solid) if finding.solid else None,
         "assessments": [asdict(each) for each in finding.assessments],
         "interpolated": finding.interpolated,
+        "cut": finding.cut,
         "tracking_uid": finding.tracking_uid,
         "change": asdict(finding.change) if finding.change else None,
     }
@@ -188,6 +189,7 @@ def _finding(body: Mapping[str, Any], mask: Mask | None) -> Finding:
         solid=SolidPart(**solid) if solid else None,
         assessments=_assessments(body) or _assessments(change),
         interpolated=body.get("interpolated", 0.0),
+        cut=body.get("cut", False),
         tracking_uid=body["tracking_uid"],
         change=_change(change),
         in_pixels=in_pixels,

@@ -169,7 +169,7 @@ class _Changes:
         finding, match = partners.findings[number], partners.matches.get(number)
         change = None
         if match is not None:
-            change = self._against(finding, match)
+            change = None if match.cut else self._against(finding, match)
         elif number in partners.new:
             change = self._new(partners.new[number])
         return finding.tracked_as(partners.tracking_uid(number), change)
@@ -263,7 +263,7 @@ class _Changes:
             for prior in self.priors.values()
             if (ago := self._days(prior)) > days > 0
             for same in prior.reading.findings
-            if uid and same.tracking_uid == uid
+            if uid and same.tracking_uid == uid and not same.cut
         ]
 
     def _days(self, prior: Prior) -> int:
@@ -323,7 +323,7 @@ def _forecast(
             for prior in reversed(earlier)
             if (days := days_between(prior.date, date)) is not None
             for same in prior.reading.findings
-            if same.tracking_uid == finding.tracking_uid
+            if same.tracking_uid == finding.tracking_uid and not same.cut
         ]
         now = Measured(0, finding.volume_mm3, volume.slice_mm, finding.kind)
         seen = forecast([*known, now], engine, catalogue)

@@ -23,13 +23,15 @@ PROGRESSIVE_MM: Final = 5.0
 class Lesion:
     """One lesion at one time point. ``uid``: the same at all of them, and of all parts of a lesion that
     split. One that is known to be gone has axes of 0 mm; one that is not listed was not seen. A lymph node is
-    measured by its short axis, all else by the long one; both lie in the axial plane."""
+    measured by its short axis, all else by the long one; both lie in the axial plane. ``cut``: it may go on
+    beyond the scan, and its size tells nothing."""
 
     uid: str
     organ: str
     long_axis_mm: float
     short_axis_mm: float
     is_node: bool = False
+    cut: bool = False
 
     @property
     def diameter_mm(self) -> float:
@@ -50,7 +52,7 @@ def choose_targets(baseline: Sequence[Lesion], slice_mm: float = 1.0) -> tuple[L
     taken: Counter[str] = Counter()
     for lesion in sorted(baseline, key=lambda one: (-one.diameter_mm, one.uid)):
         organ = "lymph node" if lesion.is_node else lesion.organ
-        if is_measurable(lesion, slice_mm) and taken[organ] < MOST_IN_ONE_ORGAN:
+        if is_measurable(lesion, slice_mm) and not lesion.cut and taken[organ] < MOST_IN_ONE_ORGAN:
             chosen.append(lesion)
             taken[organ] += 1
         if len(chosen) == MOST_TARGETS:
@@ -60,8 +62,10 @@ def choose_targets(baseline: Sequence[Lesion], slice_mm: float = 1.0) -> tuple[L
 
 def sum_of_diameters_mm(targets: Collection[str], lesions: Sequence[Lesion]) -> float | None:
     """Over the targets at one time point, as measured even where small, all parts of one that split together;
-    one that is gone adds 0. None, not evaluable, where any target is not listed."""
+    one that is gone adds 0. None, not evaluable, where any target is not listed, or is cut."""
     if not set(targets) <= {lesion.uid for lesion in lesions}:
+        return None
+    if any(lesion.cut for lesion in lesions if lesion.uid in targets):
         return None
     return sum(lesion.diameter_mm for lesion in lesions if lesion.uid in targets)
 
@@ -144,7 +148,7 @@ def evaluate(
     earlier: Earlier | None = None,
 ) -> Course | None:
     """Follow targets, chosen at the first of at least two time points, to the last; None where the baseline
-    holds no measurable lesion and nothing is new, and where a target was not seen at some time point. A
+    holds no measurable lesion and nothing is new, and where a target was not seen whole at some time point. A
     complete response asks that every lesion of the baseline is known to be gone; a lesion that is back after
     one is progression, however small (appendix II of the guideline).
 

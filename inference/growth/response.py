@@ -105,12 +105,17 @@ def _gone_before(response: Response, reading: Reading) -> dict[str, recist.Lesio
 
 
 def _gone(lesion: recist.Lesion) -> recist.Lesion:
-    return replace(lesion, long_axis_mm=0.0, short_axis_mm=0.0)
+    return replace(lesion, long_axis_mm=0.0, short_axis_mm=0.0, cut=False)
 
 
 def _lesion(finding: Finding) -> recist.Lesion:
     """A lesion's organ is what its label says."""
     organ = finding.label.lower()
     return recist.Lesion(
-        finding.tracking_uid, organ, finding.long_axis_mm, finding.short_axis_mm, _LYMPH_NODE in organ
+        finding.tracking_uid,
+        organ,
+        finding.long_axis_mm,
+        finding.short_axis_mm,
+        _LYMPH_NODE in organ,
+        finding.cut,
     )

@@ -102,6 +102,7 @@ def _finding(inside: npt.NDArray[np.bool_], score: float, index: int, pictures: 
         long_axis=Axis(_flat(measured.long_axis.start), _flat(measured.long_axis.end)),
         short_axis=Axis(_flat(measured.short_axis.start), _flat(measured.short_axis.end)),
         mean_hu=None,
+        cut=False,
         in_pixels=True,
     )
 

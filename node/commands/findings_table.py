@@ -82,9 +82,14 @@ def _is_incomplete(reading: Json) -> bool:
 
 
 def _named(finding: Json) -> str:
-    """With how much of it was made up from the slices around those that are missing."""
-    share = finding.get("interpolated", 0.0)
-    return f"{finding['label']}, {percent(share)} interpolated" if share else str(finding["label"])
+    """With how much of it was made up from the slices around those that are missing, and whether the scan may
+    have cut it."""
+    words = [str(finding["label"])]
+    if share := finding.get("interpolated", 0.0):
+        words.append(f"{percent(share)} interpolated")
+    if finding.get("cut", False):
+        words.append("at the end of the scan")
+    return ", ".join(words)
 
 
 def judgement(finding: Json) -> tuple[str, str, str]:

@@ -174,6 +174,24 @@ def test_it_is_told_how_much_of_a_lesion_lies_in_slices_that_were_not_sent() -> 
         )
 
 
+@pytest.mark.parametrize(
+    ("slices", "drawn", "cut"),
+    [(4, (0, 1), True), (4, (2, 3), True), (4, (1, 2), False), (1, (0,), False)],
+    ids=["first", "last", "between", "one slice"],
+)
+def test_a_lesion_in_the_first_or_last_slice_of_a_stack_may_go_on_beyond(slices, drawn, cut) -> None:
+    shape = (slices, 20, 20)
+    voxels = np.zeros(shape, bool)
+    voxels[list(drawn), 5:9, 5:9] = True
+    mask = cropped(voxels)
+    measured = measure(mask, scan(affine_of(shape=shape), shape))
+    finding = measured.finding("Nodule", Code("SCT", "27925004", "Nodule"), 0.9, mask)
+    assert finding.cut is cut
+    assert finding.caveat == (
+        "It reaches the first or last slice of the scan: it may be larger than measured." if cut else ""
+    )
+
+
 @pytest.mark.parametrize("origin", [(0, 0, 3), (-1, 0, 0)])
 def test_a_mask_beyond_the_volume_is_refused(origin) -> None:
     with pytest.raises(ValueError, match="reaches beyond"):

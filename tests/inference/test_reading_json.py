@@ -58,6 +58,7 @@ def _reading() -> Reading:
             prior_solid=SolidPart(0.0, None),
         ),
         interpolated=0.25,
+        cut=True,
         mask=Mask((10, 20, 30), blob),
     )
     return Reading(
@@ -120,7 +121,7 @@ def test_the_json_has_the_documented_keys_and_no_masks():
     assert finding["box_mm"] == [[0.0, -4.0, 2.0], [3.0, 0.0, 4.5]]
     assert finding["change"]["category"] == "increased"
     assert "mask" not in finding
-    assert finding["interpolated"] == 0.25
+    assert (finding["interpolated"], finding["cut"]) == (0.25, True)
     assert body["caveats"][0] == {"kind": "unread", "statement": "2 images were not read.", "images": 2}
     assert body["segments"][0]["area_mm2"] is None
 

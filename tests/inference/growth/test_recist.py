@@ -1,5 +1,7 @@
 """RECIST 1.1 at its edges."""
 
+from dataclasses import replace
+
 import pytest
 
 from inference.growth.recist import (
@@ -162,6 +164,12 @@ def test_a_target_gone_beside_a_lesion_that_stays_is_no_complete_response():
     assert evaluate([before, [gone, lesion("b", 6)]]).response == "PR"
     assert evaluate([before, [gone, lesion("b", 0)]]).response == "CR"
     assert evaluate([before, [gone]]).response == "PR"
+
+
+def test_what_is_cut_is_no_target_and_makes_one_not_evaluable():
+    cut = replace(lesion("a", 30), cut=True)
+    assert [one.uid for one in choose_targets([cut, lesion("b", 12)])] == ["b"]
+    assert evaluate([[lesion("a", 30)], [cut]]) is None
 
 
 def test_a_target_that_was_not_seen_is_not_evaluable():

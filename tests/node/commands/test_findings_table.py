@@ -133,6 +133,11 @@ def test_a_lesion_says_how_much_of_it_was_interpolated() -> None:
     assert "Nodule, 67 % interpolated" in cells(findings_table([made_up], 140))
 
 
+def test_a_lesion_says_that_the_scan_may_have_cut_it() -> None:
+    at_the_end = {**LESIONS, "findings": [{**NODULE, "cut": True}]}
+    assert "Nodule, at the end of the scan" in cells(findings_table([at_the_end], 140))
+
+
 def test_a_narrow_terminal_gives_up_the_place_and_keeps_what_a_person_acts_on() -> None:
     shown = headings(findings_table([LESIONS], 80))
     assert "where (LPS mm)" not in shown
