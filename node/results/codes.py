@@ -113,7 +113,7 @@ DIFFERENCE_IN_SIZE = Term("SCT", "442714003", "Difference in size")
 INCREASE_IN_SIZE = Term("SCT", "15454001", "Increase in size")
 DECREASE_IN_SIZE = Term("SCT", "19776001", "Decrease in size")
 NO_SIGNIFICANT_CHANGE = Term("SCT", "129723006", "No significant changes in the finding")
-NEW_FINDING = Term("SCT", "129721008", "New finding")
+NEW_FINDING = Term(OWN_SCHEME, "NEW", "New since the prior study", OWN)  # PS3.16 has one of mammography
 CHANGE: dict[Category, Term] = {
     "new": NEW_FINDING,
     "increased": INCREASE_IN_SIZE,

@@ -49,6 +49,19 @@ def test_artificial_intelligence_is_not_manual_processing() -> None:
     assert codes.ARTIFICIAL_INTELLIGENCE.value == "123110"
 
 
+def test_a_change_has_a_code_of_chest_images_or_one_of_our_own() -> None:
+    """PS3.16 CID 6134, Chest Qualitative Temporal Difference Type. 129721008, "New finding", is none of
+    these: SNOMED has it as New finding since previous mammogram."""
+    of_the_chest = {
+        value
+        for entries in concepts["SCT"].values()
+        for value, (_, context_groups) in entries.items()
+        if 6134 in context_groups
+    }
+    for term in codes.CHANGE.values():
+        assert term.scheme == codes.OWN_SCHEME or term.value in of_the_chest
+
+
 def test_a_known_code_goes_out_with_the_meaning_of_the_table() -> None:
     misnamed = codes.Code("SCT", "786838002", "nodule of the lung")
     assert codes.concept_of(misnamed).meaning == "Pulmonary nodule"
