@@ -38,6 +38,11 @@ class PriorEvidence:
             tuple(sorted(one for one in told if one.is_report)),
         )
 
+    def __or__(self, other: PriorEvidence) -> PriorEvidence:
+        """What either of them has."""
+        reports = tuple(sorted({*self.reports, *other.reports}))
+        return PriorEvidence({**self.images, **other.images}, reports)
+
     @property
     def uids(self) -> list[str]:
         return [*self.images, *(report.sop_instance_uid for report in self.reports)]

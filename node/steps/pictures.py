@@ -11,10 +11,12 @@ from inference.volume import Volume
 from node.priors.find import PriorSeries
 from node.reading_room import ReadingRoom
 from node.results import PriorEvidence
+from node.results.change import NO_EVIDENCE
 from node.results.growth_curve import Dated, growth_picture
 from node.results.keyimages import key_image, window_for
 from node.results.layout import Rgb
-from node.steps.job import kept_reading, prior_files, seen_again_in
+from node.steps.done_without import done_without
+from node.steps.job import Job, kept_reading, prior_files, seen_again_in
 from storage import priors
 
 
@@ -26,8 +28,9 @@ class BesidePriors:
     pictures: Mapping[str, Rgb] = field(default_factory=dict)
 
 
-def evidence_of(room: ReadingRoom, reading: Reading, found: Sequence[PriorSeries]) -> PriorEvidence:
-    """The priors' key images that the changes name, and the reports of volumes made of those studies."""
+def evidence_of(room: ReadingRoom, job: Job, reading: Reading, found: Sequence[PriorSeries]) -> PriorEvidence:
+    """The priors' key images that the changes name, and the reports of volumes made of those studies. What
+    cannot be read any more is left out, and the timeline says why."""
     compared = (*reading.findings, *reading.resolved)
     named = {f.change.prior_image_uid for f in compared if f.change is not None}
     studies = {f.change.prior_study_uid for f in compared if f.change is not None}
@@ -37,16 +40,33 @@ def evidence_of(room: ReadingRoom, reading: Reading, found: Sequence[PriorSeries
         told = [path for uid in sorted(studies) for path in priors.results_of(session, uid)]
     reports = [o.path for one in made if one is not None for o in one.objects if o.kind == "sr"]
     files = [path for path in room.files(reports or told) if path.exists()]
-    return PriorEvidence.read(room.files(images), files)
+    evidence = NO_EVIDENCE
+    for path in room.files(images):
+        with done_without(room, job, "compare", "the results name no image of a prior that they rest on"):
+            evidence |= PriorEvidence.read([path], [])
+    for path in files:
+        with done_without(room, job, "compare", "the results name no report of a prior that they rest on"):
+            evidence |= PriorEvidence.read([], [path])
+    return evidence
 
 
 def beside_priors(
-    room: ReadingRoom, reading: Reading, volume: Volume, found: Sequence[PriorSeries], identity: str
+    room: ReadingRoom,
+    job: Job,
+    reading: Reading,
+    volume: Volume,
+    found: Sequence[PriorSeries],
+    identity: str,
 ) -> BesidePriors:
     """Pictures of the findings that were seen before, if only by looking again for this reading, kept under
     ``identity``. A prior that can no longer be read gives none."""
-    series = {prior.study_uid: prior for prior in found}
-    readings = {prior.study_uid: _with_seen_again(room, prior, identity) for prior in found}
+    series: dict[str, PriorSeries] = {}
+    readings: dict[str, Reading] = {}
+    for prior in found:
+        said = f"the results show nothing of the study of {prior.date or 'unknown date'}"
+        with done_without(room, job, "compare", said):
+            readings[prior.study_uid] = _with_seen_again(room, prior, identity)
+            series[prior.study_uid] = prior
     prior_images: dict[str, Rgb] = {}
     pictures: dict[str, Rgb] = {}
     for finding in reading.findings:
@@ -64,7 +84,9 @@ def beside_priors(
         then = key_image(before, prior_volume, window=window)
         now = key_image(finding, volume, window=window)
         prior_images[finding.tracking_uid] = then
-        pictures[finding.tracking_uid] = growth_picture(then, now, _course(finding, found, readings), change)
+        pictures[finding.tracking_uid] = growth_picture(
+            then, now, _course(finding, [*series.values()], readings), change
+        )
     return BesidePriors(prior_images, pictures)
 
 

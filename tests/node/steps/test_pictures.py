@@ -9,7 +9,7 @@ import pytest
 
 from inference.findings import Change
 from node.priors.find import PriorSeries
-from node.steps.job import keep_reading
+from node.steps.job import Job, keep_reading
 from node.steps.pictures import beside_priors
 from storage.database import Database
 from tests.node.results.phantoms import phantom
@@ -32,5 +32,5 @@ def test_a_lesion_that_only_a_second_look_found_in_the_prior_is_shown_beside_it(
     compared = replace(current.reading, findings=(now.tracked_as(now.tracking_uid, change),))
     keep_reading(room, compared, "b" * 64, seen_again={study_uid: (before,)})
     series = PriorSeries(study_uid, "20240101", prior.reading.series_uid, "a" * 64)
-    shown = beside_priors(room, compared, current.volume, [series], "b" * 64)
+    shown = beside_priors(room, Job("1.2", 1), compared, current.volume, [series], "b" * 64)
     assert set(shown.pictures) == set(shown.prior_images) == {now.tracking_uid}

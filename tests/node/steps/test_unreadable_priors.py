@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import errno
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from pydicom import dcmread
 from sqlalchemy import select
 
+from inference.findings import Change
 from node import steps
+from node.priors.find import PriorSeries
 from node.reading import _read_priors
 from node.reading_room import ReadingRoom
 from node.steps.job import Job
+from node.steps.pictures import beside_priors, evidence_of
 from node.workflow import plain_step
 from storage.database import Database
 from storage.tables import Event
@@ -88,3 +92,28 @@ def test_a_prior_that_was_cut_off_since_it_was_read_is_left_out_of_the_compariso
     assert visit.left_out(NEWER) == ["warning"]
     assert identity != visit.assignment["identity"]
     assert identity == steps.compare_with_priors(visit.room, visit.job, visit.assignment, found[1:])
+
+
+def test_a_priors_image_that_the_disk_does_not_give_out_is_left_out_of_the_results(
+    visit: Visit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (newer, _) = steps.find_priors(visit.room, visit.job, visit.assignment)
+    prior = PriorSeries(**newer)
+    images = [str(dcmread(path).SOPInstanceUID) for path in visit.files(NEWER)[:2]]
+    case = phantom(visit.folder / "again", lesions=2)
+    change = Change(prior.study_uid, NEWER, 366, "stable", 0.0, None, False, 0.9)
+    findings = tuple(
+        finding.tracked_as(finding.tracking_uid, replace(change, prior_image_uid=image))
+        for finding, image in zip(case.reading.findings, images, strict=True)
+    )
+    compared = replace(case.reading, findings=findings)
+    visit.withhold(visit.files(NEWER)[0], errno.EIO, monkeypatch)
+    assert evidence_of(visit.room, visit.job, compared, [prior]).uids == images[1:]
+    shown = beside_priors(visit.room, visit.job, compared, case.volume, [prior], "ab" * 32)
+    assert not shown.pictures  # what was read of the prior is not kept
+    with visit.room.database.snapshot() as session:
+        told = session.scalars(select(Event.text).where(Event.stage == "compare", Event.level == "error"))
+        assert [text.split(":")[0] for text in told] == [
+            "the results name no image of a prior that they rest on",
+            f"the results show nothing of the study of {NEWER}",
+        ]
