@@ -165,9 +165,8 @@ def _fleischner(finding: Finding, multiple: bool) -> Assessment:
         earlier = fleischner.rounded_diameter_mm(*before)
         part = _growth_of_solid_part(finding)
         said = "growth" if part or fleischner.has_grown(earlier, now) else "no growth"
-        return Assessment(
-            "Fleischner 2017", said, f"Mean diameter {earlier} mm, now {now} mm{part}: {said} ({size})."
-        )
+        course = f"Mean diameter {earlier} mm, now {now} mm{part}: {said}{_since(finding.change)} ({size})."
+        return Assessment("Fleischner 2017", said, course)
     new = ", not seen before" if finding.change else ""
     said = f"{_kind(finding.kind).capitalize()}, mean diameter {now} mm{new}."
     if size == "> 30 mm":
@@ -341,11 +340,17 @@ def _by_growth(change: Change) -> list[Assessment]:
             if change.significant
             else ", within what repeated scans differ by"
         )
-    said = f"Volume {percent:+.0f} %{time}: {{}}."
+    said = f"Volume {percent:+.0f} %{_since(change)}{time}: {{}}."
     return [
         Assessment("BTS 2015", growth, said.format(growth), nelson.BTS_GROWTH_MANAGEMENT[growth]),
         _by_nelson(result, said.format(result), nelson.GROWTH_MANAGEMENT.get(result, "")),
     ]
+
+
+def _since(change: Change | None) -> str:
+    """In words, empty where the prior's date is not known."""
+    day = change.prior_date if change is not None else ""
+    return f" since {day[:4]}-{day[4:6]}-{day[6:]}" if len(day) == 8 else ""
 
 
 def _by_nelson(result: nelson.Result, statement: str, management: str) -> Assessment:

@@ -79,6 +79,15 @@ def of(guideline, assessments):
     return next(each for each in assessments if each.guideline == guideline)
 
 
+def test_what_is_said_of_growth_names_the_day_it_is_since():
+    said = assess(nodule_of(12, change=followed(12)))
+    assert "now 12 mm: no growth since 2024-01-01" in of("Fleischner 2017", said).statement
+    assert of("BTS 2015", said).statement == "Volume +2 % since 2024-01-01: no growth."
+    assert of("NELSON", said).statement == "Volume +2 % since 2024-01-01: negative."
+    undated = assess(nodule_of(12, change=replace(followed(12), prior_date="")))
+    assert of("BTS 2015", undated).statement == "Volume +2 %: no growth."
+
+
 @pytest.mark.parametrize(
     ("first", "told"),
     [
