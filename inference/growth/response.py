@@ -26,19 +26,19 @@ def respond(
     no single doubtful spot makes progression.
 
     Args:
-        parts: the tracking UID of the lesion that split, by that of each further part at the last time point.
+        parts: the tracking UID of the lesion that split, by that of each further part that has come of it
+            since the time point before the last; of those before, the responses given then tell.
     """
+    wholes = _wholes([*(point.response.parts for point in time_points[:-1] if point.response), parts or {}])
     before = _judged_before(time_points[0])
     lesions: list[list[recist.Lesion]] = []
-    resolved = _gone_before(before, time_points[0]) if before else {}
+    resolved = _gone_before(before, time_points[0], wholes) if before else {}
     new = set(before.new_lesions) if before else set()
     doubtful = set(before.doubtful) if before else set()
     for number, reading in enumerate(time_points):
-        seen = [_lesion(finding) for finding in reading.findings]
-        if number == len(time_points) - 1 and parts:
-            seen = [replace(each, uid=parts.get(each.uid, each.uid)) for each in seen]
-        for finding in reading.resolved:
-            resolved[finding.tracking_uid] = _gone(_lesion(finding))
+        seen = [_lesion(finding, wholes) for finding in reading.findings]
+        for each in (_lesion(finding, wholes) for finding in reading.resolved):
+            resolved[each.uid] = _gone(each)
         for each in seen:
             resolved.pop(each.uid, None)
         lesions.append([*seen, *resolved.values()])
@@ -62,6 +62,7 @@ def respond(
         new_lesions=tuple(sorted(course.new)),
         doubtful=tuple(sorted(doubtful)),
         others=tuple(sorted(course.others)),
+        parts=wholes,
         studies=studies,
     )
 
@@ -98,9 +99,24 @@ def _earlier(response: Response) -> recist.Earlier:
     )
 
 
-def _gone_before(response: Response, reading: Reading) -> dict[str, recist.Lesion]:
+def _wholes(parts: Sequence[Mapping[str, str]]) -> dict[str, str]:
+    """By the tracking UID of each part of a lesion that split, that of the lesion itself, also where a part
+    has split anew.
+
+    Args:
+        parts: those of each study, oldest first.
+    """
+    wholes: dict[str, str] = {}
+    for part, whole in (each for of_study in parts for each in of_study.items()):
+        first = wholes.get(whole, whole)
+        if part != first:
+            wholes[part] = first
+    return wholes
+
+
+def _gone_before(response: Response, reading: Reading, wholes: Mapping[str, str]) -> dict[str, recist.Lesion]:
     """Targets that were not seen when the response was given: it was, so they were known to be gone."""
-    seen = {finding.tracking_uid for finding in reading.findings}
+    seen = {wholes.get(each.tracking_uid, each.tracking_uid) for each in reading.findings}
     return {uid: recist.Lesion(uid, "", 0.0, 0.0) for uid in response.targets if uid not in seen}
 
 
@@ -108,11 +124,11 @@ def _gone(lesion: recist.Lesion) -> recist.Lesion:
     return replace(lesion, long_axis_mm=0.0, short_axis_mm=0.0, cut=False)
 
 
-def _lesion(finding: Finding) -> recist.Lesion:
-    """A lesion's organ is what its label says."""
+def _lesion(finding: Finding, wholes: Mapping[str, str]) -> recist.Lesion:
+    """A lesion's organ is what its label says; a part of one that split has the UID of the whole."""
     organ = finding.label.lower()
     return recist.Lesion(
-        finding.tracking_uid,
+        wholes.get(finding.tracking_uid, finding.tracking_uid),
         organ,
         finding.long_axis_mm,
         finding.short_axis_mm,

@@ -75,6 +75,20 @@ def test_a_node_that_sees_only_the_last_priors_judges_by_the_baseline_all_the_sa
     assert f"the first of {len(course)} studies compared" in known.statement
 
 
+def test_the_parts_of_a_target_that_split_count_together_at_every_later_study():
+    whole, halves = at(("a", 36)), at(("a", 18), ("q", 18))
+    split = replace(halves, response=respond([whole, halves], 1.0, parts={"q": "a"}))
+    kept = reading_json.from_json(reading_json.to_json(split))
+    again = replace(halves, response=respond([whole, kept, halves], 1.0))
+    for course in ([whole, kept, halves], [kept, halves], [whole, kept, again, halves], [again, halves]):
+        later = respond(course, 1.0)
+        assert (later.result, later.baseline_mm, later.current_mm) == ("SD", 36, 36)
+    in_three = respond([again, at(("a", 18), ("q", 9), ("r", 9))], 1.0, parts={"r": "q"})
+    assert (in_three.result, in_three.parts) == ("SD", {"q": "a", "r": "a"})
+    for left in (at(("a", 18), resolved=("q",)), at(("q", 18), resolved=("a",))):
+        assert respond([again, left], 1.0).result == "PR"
+
+
 def test_without_the_response_of_the_oldest_prior_the_words_speak_of_the_studies_compared_alone():
     last = [at(("a", mm)) for mm in (52, 55, 58, 61)]
     assert respond(last, 1.0).statement == (
