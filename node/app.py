@@ -28,7 +28,8 @@ from node.reading_queue import ReadingQueue
 from node.reading_room import ReadingRoom
 from node.security.tls import Identity, identity_of
 from node.settings import Peer, Settings
-from node.upkeep.health import NodeHealth, Probe, check_certificate, check_tasks
+from node.upkeep.health import NodeHealth, check_certificate, check_tasks
+from node.upkeep.probe import Probe
 from node.upkeep.retention import Retention, check_set_aside
 from node.web.app import create_app
 from node.web.server import WebServer

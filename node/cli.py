@@ -89,8 +89,9 @@ def _overread(
 def serve(config: Config = None) -> None:
     """Run the node: receive, read, deliver, until Ctrl-C or SIGTERM."""
     from node.commands.serve import serve
+    from node.settings.file import default_file
 
-    serve(_settings(config))
+    serve(_settings(config), config or default_file())
 
 
 @app.command(epilog="Example: overread check --config overread.toml")
@@ -143,9 +144,10 @@ def read(
     config: Config = None,
 ) -> None:
     """Read one study offline, without a server."""
+    settings = _settings(config)
     from node.commands.read import read
 
-    read(study, prior or [], out, _settings(config))
+    read(study, prior or [], out, settings)
 
 
 @app.command(epilog="Example: overread send ./study --to 127.0.0.1:11112")

@@ -16,17 +16,17 @@ from node.commands.terminal import console, progress
 from node.peers.sending import echo_of
 from node.security.tls import TlsError, identity_of
 from node.settings import Settings
-from node.settings.file import DEFAULT_FILE
+from node.settings.file import in_a_line
 from node.upkeep.health import (
-    Probe,
     check_certificate,
     check_database,
     check_disk,
     check_engine,
     check_models,
     check_peer,
-    check_port,
 )
+from node.upkeep.ports import check_port
+from node.upkeep.probe import Probe
 from storage.archive import is_received_into
 from storage.database import Database, DatabaseError
 
@@ -43,7 +43,11 @@ def check(settings: Settings, file: Path | None = None, in_vain: Sequence[str] =
     """
     with progress() as bar:
         bar.add_task("checking", total=None)
-        probes = [*_overridden(in_vain), _settings(settings, file), *_probes(settings)]
+        probes = [
+            *_overridden(in_vain),
+            Probe("settings", True, in_a_line(settings, file)),
+            *_probes(settings),
+        ]
     table = Table("", "part", Column("found", overflow="fold"), Column("what to do", overflow="fold"))
     for probe in probes:
         mark, style = ("NO", "bold red") if not probe.ok else ("!", "yellow") if probe.hint else ("ok", None)
@@ -56,11 +60,6 @@ def check(settings: Settings, file: Path | None = None, in_vain: Sequence[str] =
 def _overridden(in_vain: Sequence[str]) -> Iterator[Probe]:
     for sentence in in_vain:
         yield Probe("settings", True, sentence, "say it in one place, if this is not meant")
-
-
-def _settings(settings: Settings, file: Path | None) -> Probe:
-    told = f"as {file} says" if file else f"by default: there is no {DEFAULT_FILE} here"
-    return Probe("settings", True, f"{settings.node.ae_title}, data in {settings.node.data_dir}, {told}")
 
 
 def _probes(settings: Settings) -> Iterator[Probe]:

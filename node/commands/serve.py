@@ -9,22 +9,38 @@ import signal
 import sys
 import threading
 from contextlib import suppress
+from pathlib import Path
 from typing import NoReturn
 
-from node.app import Node
 from node.commands.terminal import console
-from node.log import set_up_logging
 from node.security.umask import private_files
 from node.settings import Settings
+from node.settings.file import in_a_line
+from node.upkeep.ports import check_port
+from storage.archive import is_received_into
 
 log = logging.getLogger(__name__)
 
 FILES = 65536  # open at once, at most: each association and each page that follows the node takes some
 
 
+class ServeError(RuntimeError):
+    """A node cannot listen where its settings say; the message says what to do."""
+
+
 @private_files()
-def serve(settings: Settings) -> None:
-    """Run a node until SIGTERM or SIGINT, then stop it cleanly."""
+def serve(settings: Settings, file: Path | None = None) -> None:
+    """Run a node by the settings of ``file`` until SIGTERM or SIGINT, then stop it cleanly.
+
+    Raises:
+        ServeError: a port is taken; told before anything is loaded, which takes its time.
+    """
+    out = console()
+    out.print(f"starting   {in_a_line(settings, file)}", soft_wrap=True)
+    _look_at_ports(settings)
+    from node.app import Node
+    from node.log import set_up_logging
+
     set_up_logging(settings.log)
     _allow_many_files()
     told_to_stop = threading.Event()
@@ -33,7 +49,6 @@ def serve(settings: Settings) -> None:
     node = Node(settings)
     node.start()
     try:
-        out = console()
         out.print(f"receiving  {settings.node.ae_title} at {settings.dicom.host}:{node.dicom_port}")
         out.print(f"status     {node.status_url}")
         for peer in settings.destinations:
@@ -44,6 +59,17 @@ def serve(settings: Settings) -> None:
         node.stop()
     log.info("stopped")
     _leave()
+
+
+def _look_at_ports(settings: Settings) -> None:
+    for name, place in (("dicom", settings.dicom), ("web", settings.web)):
+        probe = check_port(name, place.host, place.port)
+        if not probe.ok and is_received_into(settings.node.data_dir):
+            raise ServeError(
+                f"{probe.detail}; an Overread is running with the same {settings.node.data_dir}."
+            )
+        if not probe.ok:
+            raise ServeError(f"{probe.detail}; {probe.hint}.")
 
 
 def _leave() -> NoReturn:

@@ -24,7 +24,7 @@ from node.demo.patients import RECIPES, MadeStudy, Recipe, make
 from node.log import set_up_logging
 from node.peers.sending import DicomDestination
 from node.settings import LogSettings, Peer, Settings
-from node.upkeep.health import check_port
+from node.upkeep.ports import check_port
 from storage.database import Database
 
 KEPT = Path("overread-demo")

@@ -105,6 +105,12 @@ def default_file() -> Path | None:
     return DEFAULT_FILE if DEFAULT_FILE.exists() else None
 
 
+def in_a_line(settings: Settings, path: Path | None) -> str:
+    """Which node these settings, of ``path`` if any, are for."""
+    told = f"as {path} says" if path else f"by default: there is no {DEFAULT_FILE} here"
+    return f"{settings.node.ae_title}, data in {settings.node.data_dir}, {told}"
+
+
 def _split(dotted: str) -> Key:
     return tuple(part.strip('"') for part in dotted.split("."))
 

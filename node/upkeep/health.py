@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import errno
-import os
 import shutil
-import socket
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -24,6 +20,7 @@ from node.security.terms import Term
 from node.security.tls import Identity, TlsError
 from node.settings import Settings
 from node.upkeep.periodic import PeriodicTask
+from node.upkeep.probe import Probe
 from storage.archive import FOLDERS
 from storage.database import LEAST_FREE_BYTES as DATABASE_NEEDS
 from storage.database import Database, now
@@ -35,16 +32,6 @@ LEAST_FREE_BYTES = 5 * 1024**3  # about ten chest CTs: room to finish what is un
 LEAST_FREE_SHARE = 0.02
 DAYS_TO_RENEW = 14  # a certificate
 SHARE_TO_RENEW = 1 / 12  # of a revocation list's life, where that is less
-
-
-@dataclass(frozen=True)
-class Probe:
-    """One part looked at: ``detail`` says what was found, ``hint`` how to mend it, if anything is to be."""
-
-    name: str
-    ok: bool
-    detail: str
-    hint: str = ""
 
 
 class NodeHealth:
@@ -235,20 +222,3 @@ def check_peer(name: str, echo: Callable[[], None]) -> Probe:
     except RuntimeError as error:
         return Probe(name, False, str(error), "start it, or mend host, port and AE title, here and there")
     return Probe(name, True, "answers a C-ECHO")
-
-
-def check_port(name: str, host: str, port: int) -> Probe:
-    """Whether ``host``:``port`` can be listened on; ``name`` is the settings' section, dicom or web."""
-    try:
-        family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        with socket.socket(family, kind) as listener:
-            if os.name == "posix":  # as a server does, or a port closed a moment ago would seem taken
-                listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            listener.bind(address)
-    except OSError as error:
-        detail = f"cannot listen on {host}:{port}: {error.strerror}"
-        hint = f"end what listens there, or set {name}.host or {name}.port"
-        if error.errno == errno.EACCES:
-            hint = f"set a {name}.port of 1024 or above, or grant the node's user CAP_NET_BIND_SERVICE"
-        return Probe(f"{name} port", False, detail, hint)
-    return Probe(f"{name} port", True, f"{host}:{port} is free" if port else f"{host}, any free port")

@@ -9,8 +9,8 @@ from datetime import datetime, timedelta
 from functools import partial
 
 from node.settings.upkeep import RetentionSettings
-from node.upkeep.health import Probe
 from node.upkeep.periodic import PeriodicTask
+from node.upkeep.probe import Probe
 from node.upkeep.steady import SteadyClock
 from storage import quarantine, retention, set_aside
 from storage.archive import Archive

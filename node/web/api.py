@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, HTTPException, Query, Request, Response
 
-from node.upkeep.health import Probe
+from node.upkeep.probe import Probe
 from node.web.context import Action, Context, context
 from node.web.context import health as look_at_health
 from node.web.live import Look

@@ -15,7 +15,7 @@ from sqlalchemy.exc import DataError, SQLAlchemyError
 from starlette.exceptions import HTTPException
 
 from node.settings import Settings
-from node.upkeep.health import Probe
+from node.upkeep.probe import Probe
 from node.web import api, login, pages
 from node.web.access import HostGuard, SecurityHeaders
 from node.web.context import Context

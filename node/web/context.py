@@ -11,7 +11,7 @@ from typing import Literal
 from fastapi import Request
 
 from node.settings import Settings
-from node.upkeep.health import Probe
+from node.upkeep.probe import Probe
 from node.web.live import Lasting, Look, SinceChange
 from node.web.logins import Logins
 from node.web.looks import Looks

@@ -32,7 +32,7 @@ ROOT = Path(__file__).parents[2]
 NODE = """
 import sys, threading
 from pathlib import Path
-from node.upkeep.health import Probe
+from node.upkeep.probe import Probe
 from node.intake.receiver import Receiver
 from node.security.passwords import hashed
 from node.settings import Settings

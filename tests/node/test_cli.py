@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -51,6 +52,12 @@ def overread(*arguments: object) -> Result:
 def is_one_sentence(result: Result) -> bool:
     """Fails with something a person can act on: no traceback."""
     return result.exit_code != 0 and bool(result.stderr.strip()) and "Traceback" not in result.stderr
+
+
+def toml(folder: Path, **sections: str) -> Path:
+    path = folder / "overread.toml"
+    path.write_text("\n".join(sections.values()))
+    return path
 
 
 def written(folder: Path, slices: int = 3) -> list[Path]:
@@ -119,13 +126,37 @@ def test_the_printed_settings_are_toml() -> None:
     assert tomllib.loads(overread("check", "--print-config").stdout)["dicom"]["port"] == 11112
 
 
+# serve and read
+
+
+@pytest.mark.parametrize("section", ["dicom", "web"])
+def test_a_port_that_is_taken_is_named_before_a_node_is_loaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, section: str
+) -> None:
+    monkeypatch.setitem(sys.modules, "node.app", None)  # to import it is an error
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        ports = {"dicom": 0, "web": 0, section: port}
+        config = toml(tmp_path, **{name: f"[{name}]\nport = {number}" for name, number in ports.items()})
+        result = overread("serve", "--config", config)
+    assert result.stdout.split()[:2] == ["starting", "OVERREAD,"]
+    assert str(config) in result.stdout
+    assert is_one_sentence(result)
+    assert f"127.0.0.1:{port}" in result.stderr
+    assert f"{section}.port" in result.stderr
+
+
+@pytest.mark.parametrize("command", ["serve", "read . --out results"])
+def test_a_mistake_in_the_settings_is_told_before_anything_is_loaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    for name in ("node.app", "node.commands.read"):
+        monkeypatch.setitem(sys.modules, name, None)  # to import it is an error
+    result = overread(*command.split(), "--config", toml(tmp_path, dicom="[dicom]\nport = 'no'"))
+    assert "dicom.port = 'no' is not allowed" in result.stderr
+
+
 # check
-
-
-def toml(folder: Path, **sections: str) -> Path:
-    path = folder / "overread.toml"
-    path.write_text("\n".join(sections.values()))
-    return path
 
 
 def peer(port: int, kind: str = "destinations") -> str:

@@ -126,6 +126,13 @@ def test_a_folder_without_a_study_to_read_is_said_in_a_sentence_and_leaves_nothi
     says_in_a_sentence_and_leaves_nothing(tmp_path, make, said)
 
 
+def test_a_folder_without_a_study_is_said_before_any_network_is_loaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OVERREAD_ENGINE__MODELS", str(tmp_path / "absent"))
+    says_in_a_sentence_and_leaves_nothing(tmp_path, no_files, "no DICOM image in")
+
+
 @pytest.mark.parametrize(
     ("make", "said"),
     [(no_pixels, "overread: inference failed: "), (absurd_spacing, "PixelSpacing of 0 x")],

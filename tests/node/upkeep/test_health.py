@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import socket
 from datetime import timedelta
 from pathlib import Path
 
@@ -18,7 +17,6 @@ from node.security.tls import Files, Identity
 from node.settings import Peer, Settings
 from node.upkeep.health import (
     NodeHealth,
-    Probe,
     check_certificate,
     check_comparisons,
     check_database,
@@ -26,8 +24,8 @@ from node.upkeep.health import (
     check_engine,
     check_models,
     check_peer,
-    check_port,
 )
+from node.upkeep.probe import Probe
 from storage.archive import Archive
 from storage.database import Database, now
 from storage.events import log_event
@@ -116,20 +114,6 @@ def test_a_folder_of_the_archive_that_cannot_be_written_to_is_named(tmp_path: Pa
     probe = check_disk(tmp_path)
     assert says_how_to_mend(probe)
     assert f"{tmp_path / name} cannot be written to" in probe.detail
-
-
-def test_a_port_somebody_listens_on_is_taken_and_the_next_look_finds_it_free() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as other:
-        port = other.getsockname()[1]
-        taken = check_port("dicom", "127.0.0.1", port)
-    assert says_how_to_mend(taken)
-    assert "dicom.port" in taken.hint
-    assert check_port("dicom", "127.0.0.1", port).ok
-
-
-def test_a_host_that_is_not_ours_cannot_be_listened_on() -> None:
-    assert says_how_to_mend(check_port("web", "192.0.2.1", 8080))
-    assert says_how_to_mend(check_port("web", "no-such-host.invalid", 8080))
 
 
 def test_a_peer_that_answers_is_well_and_one_that_does_not_is_named(tmp_path: Path, free_port: int) -> None:

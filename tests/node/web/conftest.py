@@ -10,7 +10,7 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
 from node.settings import Settings
-from node.upkeep.health import Probe
+from node.upkeep.probe import Probe
 from node.web.app import create_app
 from node.web.server import WebServer
 from storage.database import Database

@@ -10,7 +10,7 @@ from fastapi.testclient import TestClient
 from sqlalchemy import select
 
 from node.settings import Settings
-from node.upkeep.health import Probe
+from node.upkeep.probe import Probe
 from node.web.app import create_app
 from storage.audit import AuditFilter, newest
 from storage.database import Database, now

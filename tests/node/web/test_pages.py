@@ -12,7 +12,7 @@ from sqlalchemy import select
 
 from node.results import codes
 from node.settings import Settings
-from node.upkeep.health import Probe
+from node.upkeep.probe import Probe
 from node.web.app import create_app
 from storage.database import Database, now
 from storage.tables import Delivery, FindingRow, Study

@@ -16,7 +16,7 @@ from fastapi import FastAPI
 
 from node.security.tls import Files, Identity
 from node.settings import Settings
-from node.upkeep.health import Probe
+from node.upkeep.probe import Probe
 from node.web import deadline, pages
 from node.web.app import create_app
 from node.web.live import Lasting
