@@ -29,13 +29,15 @@ Numbered = tuple[int, Finding]
 
 def presentations(edition: Edition) -> list[State]:
     """One presentation state for all key images; where they are not scaled alike, one for each scale, since
-    a presentation state has one Modality LUT (PS3.3 C.11.1)."""
-    by_scale: dict[tuple[str, ...], list[Numbered]] = {}
+    a presentation state has one Modality LUT (PS3.3 C.11.1); and one for each image with frames, since
+    highdicom takes no others beside it."""
+    alike: dict[tuple[str, ...], list[Numbered]] = {}
     for number, finding in enumerate(edition.reading.findings, 1):
         header = edition.sources[finding.image_uid]
-        scale = ("RescaleSlope", "RescaleIntercept", "PhotometricInterpretation")
-        by_scale.setdefault(tuple(str(header.get(word)) for word in scale), []).append((number, finding))
-    return [_presentation(edition, group, place) for place, group in enumerate(by_scale.values(), 1)]
+        image = finding.image_uid if _has_frames(header) else ""
+        colours = str(header.get("PhotometricInterpretation"))
+        alike.setdefault((image, colours, *_scale(header, finding.frame)), []).append((number, finding))
+    return [_presentation(edition, group, place) for place, group in enumerate(alike.values(), 1)]
 
 
 def _presentation(edition: Edition, findings: list[Numbered], place: int) -> State:
@@ -62,8 +64,13 @@ def _presentation(edition: Edition, findings: list[Numbered], place: int) -> Sta
         instance = pr.ColorSoftcopyPresentationState(icc_profile=_srgb(), **content)
     else:
         instance = pr.GrayscaleSoftcopyPresentationState(
-            **content, **_grey_scale(edition, findings, images[0])
+            **content,
+            **_grey_scale(edition, findings, images[0]),
+            modality_lut_transformation=_modality_lut(images[0], findings[0][1].frame),
         )
+    if frames := _frames_scaled_alike(images[0], findings[0][1].frame):
+        (series,) = instance.ReferencedSeriesSequence
+        series.ReferencedImageSequence[0].ReferencedFrameNumber = frames
     instance.Laterality = images[0].get("Laterality", "")
     edition.settle(instance)
     return instance
@@ -76,6 +83,41 @@ def _grey_scale(edition: Edition, findings: list[Numbered], image: Dataset) -> d
     inverted = image.get("PhotometricInterpretation") == "MONOCHROME1"
     shape = hd.PresentationLUTShapeValues.INVERSE if inverted else hd.PresentationLUTShapeValues.IDENTITY
     return {"presentation_lut_transformation": hd.PresentationLUTTransformation(presentation_lut_shape=shape)}
+
+
+def _modality_lut(image: Dataset, frame: int | None) -> hd.ModalityLUTTransformation | None:
+    """That of a frame; of an image without frames highdicom knows it, which looks for one of all frames."""
+    if not _has_frames(image):
+        return None
+    return hd.ModalityLUTTransformation(
+        rescale_intercept=_of_frame(image, frame, "RescaleIntercept", 0),
+        rescale_slope=_of_frame(image, frame, "RescaleSlope", 1),
+        rescale_type=_of_frame(image, frame, "RescaleType", "US"),
+    )
+
+
+def _scale(image: Dataset, frame: int | None) -> tuple[str, ...]:
+    return tuple(str(_of_frame(image, frame, word)) for word in ("RescaleSlope", "RescaleIntercept"))
+
+
+def _of_frame(image: Dataset, frame: int | None, keyword: str, default: object = None) -> Any:
+    """A value of the Pixel Value Transformation of a frame (PS3.3 C.7.6.16.2.9) or, without, of the image."""
+    groups = list(image.get("SharedFunctionalGroupsSequence") or [])
+    if frame is not None and "PerFrameFunctionalGroupsSequence" in image:
+        groups.insert(0, image.PerFrameFunctionalGroupsSequence[frame - 1])
+    places = [item for group in groups for item in group.get("PixelValueTransformationSequence") or []]
+    return next((place[keyword].value for place in (*places, image) if keyword in place), default)
+
+
+def _frames_scaled_alike(image: Dataset, frame: int | None) -> list[int]:
+    """The frames with the scale of this one, 1-based; none where all have it."""
+    frames = range(1, len(image.get("PerFrameFunctionalGroupsSequence") or []) + 1)
+    alike = [one for one in frames if _scale(image, one) == _scale(image, frame)]
+    return alike if len(alike) < len(frames) else []
+
+
+def _has_frames(image: Dataset) -> bool:
+    return "NumberOfFrames" in image
 
 
 @cache

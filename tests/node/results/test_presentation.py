@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -12,11 +13,13 @@ import pytest
 
 from inference.findings import Change, Mask
 from inference.picture import load_pictures
+from inference.volume import load_volume
 from node.results import ResultFile, write
 from node.results.keyimages import AXIS, OUTLINE, key_image, whole_image
 from node.results.outline import edges, outlines
 from tests.inference.pictures import DX, write_picture
-from tests.node.results.phantoms import ORIENTATIONS, WHEN, Case, affine, phantom
+from tests.node.results.phantoms import ORIENTATIONS, WHEN, Case, affine, nodule, phantom
+from tests.node.results.test_segmentation import multi_frame
 from tests.validators import dciodvfy, dcmpschk, dsrdump
 
 
@@ -212,3 +215,70 @@ def test_key_images_that_are_not_scaled_alike_get_a_presentation_state_each(tmp_
     assert len(states) == len({file.sop_instance_uid for file in states}) == 2
     for file in states:
         assert dciodvfy(file.path) == []
+
+
+def states_of(case: Case, out: Path) -> list[Path]:
+    states = [file.path for file in case.write(out, "pr").values() if file.kind == "pr"]
+    assert [error for path in states for error in dciodvfy(path)] == []
+    return states
+
+
+@pytest.mark.needs("dciodvfy")
+@pytest.mark.parametrize("step", [0, 1])
+def test_frames_with_a_scale_of_their_own_get_a_presentation_state_for_each(
+    step: int, case: Case, tmp_path: Path
+) -> None:
+    path = tmp_path / "enhanced.dcm"
+    enhanced = multi_frame(case, path)
+    image = pydicom.dcmread(path)
+    del image.SharedFunctionalGroupsSequence[0].PixelValueTransformationSequence
+    for number, groups in enumerate(image.PerFrameFunctionalGroupsSequence, 1):
+        rescaling = pydicom.Dataset()
+        rescaling.RescaleSlope, rescaling.RescaleIntercept = 1, -1024 - step * number
+        rescaling.RescaleType = "HU"
+        groups.PixelValueTransformationSequence = [rescaling]
+    image.save_as(path)
+    frames = [finding.frame for finding in enhanced.reading.findings]
+    states = [pydicom.dcmread(state) for state in states_of(enhanced, tmp_path / "out")]
+    assert len(set(frames)) == 2
+    told = [(state.RescaleSlope, state.RescaleIntercept, state.RescaleType) for state in states]
+    assert told == ([(1, -1024 - frame, "HU") for frame in frames] if step else [(1, -1024, "HU")])
+    shown = [state.ReferencedSeriesSequence[0].ReferencedImageSequence[0] for state in states]
+    assert [item.get("ReferencedFrameNumber") for item in shown] == (frames if step else [None])
+
+
+@pytest.mark.needs("dciodvfy")
+@pytest.mark.parametrize("parts", [2, 16])
+def test_each_image_with_frames_has_a_presentation_state_of_its_own(
+    parts: int, case: Case, tmp_path: Path
+) -> None:
+    enhanced = in_parts(multi_frame(case, tmp_path / "whole.dcm"), parts, tmp_path)
+    images = [finding.image_uid for finding in enhanced.reading.findings]
+    assert len(set(images)) == 2
+    states = [pydicom.dcmread(state) for state in states_of(enhanced, tmp_path / "out")]
+    assert images == [
+        item.ReferencedSOPInstanceUID
+        for state in states
+        for item in state.ReferencedSeriesSequence[0].ReferencedImageSequence
+    ]
+
+
+def in_parts(case: Case, parts: int, folder: Path) -> Case:
+    """The frames of one image as those of several."""
+    whole = pydicom.dcmread(case.paths[0])
+    pixels, groups = whole.pixel_array, whole.PerFrameFunctionalGroupsSequence
+    paths = []
+    for number, frames in enumerate(np.array_split(np.arange(len(pixels)), parts), 1):
+        part = deepcopy(whole)
+        part.SOPInstanceUID = part.file_meta.MediaStorageSOPInstanceUID = f"2.25.4711{number}"
+        part.NumberOfFrames, part.PixelData = len(frames), pixels[frames].tobytes()
+        part.PerFrameFunctionalGroupsSequence = [groups[frame] for frame in frames.tolist()]
+        paths.append(folder / f"part-{number}.dcm")
+        part.save_as(paths[-1], enforce_file_format=True)
+    volume = load_volume(paths)
+    findings = []
+    for finding in case.reading.findings:
+        place = np.linalg.solve(volume.affine, (*finding.center_mm, 1))[:3]
+        findings.append(nodule(volume, place).tracked_as(finding.tracking_uid))
+    reading = replace(case.reading, series_uid=volume.series_uid, findings=tuple(findings))
+    return Case(paths, volume, reading)
