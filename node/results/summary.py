@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 import highdicom as hd
 from highdicom import sc
@@ -12,6 +12,8 @@ from node.results.edition import DISCLAIMER, Edition
 from node.results.layout import Rgb
 from node.results.pages import pages
 
+_COMPRESSION = ("LossyImageCompression", "LossyImageCompressionRatio", "LossyImageCompressionMethod")
+
 
 def summary(
     edition: Edition,
@@ -20,7 +22,8 @@ def summary(
 ) -> Iterator[Dataset]:
     """The pages as Secondary Capture images of one series, in order."""
     source = edition.sources.first
-    shown = hd.ReferencedImageSequence([edition.sources[uid] for uid in edition.key_image_uids()])
+    images = [edition.sources[uid] for uid in edition.key_image_uids()]
+    shown, lost = hd.ReferencedImageSequence(images), _lost(images)
     for number, picture in enumerate(pages(edition, prior_images, courses), 1):
         instance = sc.SCImage.from_ref_dataset(
             ref_dataset=source,
@@ -45,5 +48,15 @@ def summary(
         instance.BurnedInAnnotation = "YES"  # no names, but findings and dates
         instance.DerivationDescription = DISCLAIMER
         instance.SourceImageSequence = shown
+        instance.update(lost)
         edition.settle(instance)
         yield instance
+
+
+def _lost(images: Iterable[Dataset]) -> Dataset:
+    """What the first image that was compressed with loss says of it, which whatever is derived from it has to
+    say too (PS3.3 C.7.6.1.1.5); empty where none was."""
+    said = Dataset()
+    lossy = next((image for image in images if image.get("LossyImageCompression") == "01"), said)
+    said.update({lossy[keyword].tag: lossy[keyword] for keyword in _COMPRESSION if keyword in lossy})
+    return said

@@ -10,7 +10,7 @@ import pytest
 from pydicom import Dataset
 
 from node.results import ResultFile
-from tests.node.results.phantoms import Case
+from tests.node.results.phantoms import Case, phantom
 from tests.validators.cases import endoscopy, radiograph
 
 KINDS = ("seg", "sr", "pr", "sc", "ko")
@@ -82,6 +82,20 @@ def test_a_radiograph_is_shown_in_its_own_window_with_air_black(
     (drawn, *_) = [a for a in state.GraphicAnnotationSequence if "GraphicObjectSequence" in a]
     assert len(drawn.GraphicObjectSequence) == 1  # the box; no axes of what was not measured
     assert "Pleural effusion 1: 71 %" in texts_of(state)
+
+
+def test_pictures_of_images_that_lost_something_by_compression_say_so(tmp_path: Path) -> None:
+    sent = phantom(tmp_path / "ct", shape=(8, 40, 48), lesions=1)
+    assert "LossyImageCompression" not in pydicom.dcmread(sent.write(tmp_path / "as-sent", "sc")["sc-1"].path)
+    for path in sent.paths:
+        image = pydicom.dcmread(path)
+        image.LossyImageCompression = "01"
+        image.LossyImageCompressionRatio = "10"
+        image.LossyImageCompressionMethod = "ISO_15444_1"
+        image.save_as(path)
+    page = pydicom.dcmread(sent.write(tmp_path / "lossy", "sc")["sc-1"].path)
+    assert page.LossyImageCompression == "01"
+    assert (page.LossyImageCompressionRatio, page.LossyImageCompressionMethod) == (10, "ISO_15444_1")
 
 
 def test_the_device_is_named_where_the_site_names_it(
