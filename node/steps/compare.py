@@ -29,16 +29,17 @@ def compare_with_priors(
     enter(room, job, "compare")
     paths = files_of(room, job, task)
     identity = identity_with(room, task.reader, task.series_uid, paths, series)
-    if room.archive.has_reading(identity):
-        return identity
     with done_without(room, job, "compare", "delivered without comparison"):
-        reading = kept_reading(room, task.identity)
-        comparison, series = set_against(room, job, reading, room.volume(paths), series, _date(room, job))
-        if not series:
-            return task.identity
-        identity = identity_with(room, task.reader, task.series_uid, paths, series)
-        compared = comparison.reading
-        keep_reading(room, compared, identity, comparison.frames, comparison.seen_again)
+        if room.archive.has_reading(identity):
+            compared = kept_reading(room, identity)
+        else:
+            reading = kept_reading(room, task.identity)
+            comparison, series = set_against(room, job, reading, room.volume(paths), series, _date(room, job))
+            if not series:
+                return task.identity
+            identity = identity_with(room, task.reader, task.series_uid, paths, series)
+            compared = comparison.reading
+            keep_reading(room, compared, identity, comparison.frames, comparison.seen_again)
         with room.database.session() as session:
             for said in compared.comparison_notes:
                 note(session, job, "compare", said)

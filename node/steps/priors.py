@@ -10,6 +10,7 @@ from typing import Any
 
 from inference import reading_json
 from inference.findings import Reading
+from inference.growth.compare import Comparison
 from node.peers.archive import ArchiveAnswerError
 from node.priors import find as search
 from node.priors.find import PriorSeries, identity_with
@@ -84,14 +85,14 @@ def read_prior(
             return asdict(replace(series, identity=identity))
     with done_without(room, job, "priors", _not_compared_with(series.date)):
         reading, how, identity = _told_or_read(room, task, series)
+        compared = Comparison(reading)
         if earlier and how == "read":
-            without = f"the study of {series.date or 'unknown date'} is not compared"
             volume = room.volume(prior_files(room, series))
-            comparison, earlier = set_against(
-                room, job, reading, volume, earlier, series.date, without=without
-            )
-            reading, identity = comparison.reading, _identity_with(room, task, series, earlier)
-        keep_reading(room, reading, identity)
+            without = f"the study of {series.date or 'unknown date'} is not compared"
+            compared, earlier = set_against(room, job, reading, volume, earlier, series.date, without)
+            identity = _identity_with(room, task, series, earlier)
+        reading = compared.reading
+        keep_reading(room, reading, identity, compared.frames, compared.seen_again)
         body = reading_json.to_json(reading) | {"objects": []}
         with room.database.session() as session:
             if series.fetched:

@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from pydicom import dcmread
+from sqlalchemy import Select, select
 
 from inference.findings import Reading
-from inference.growth.compare import Comparison, compare
+from inference.growth.compare import Comparison, Prior, compare
+from inference.growth.frames import FramesAligned
 from node.settings import Settings
 from node.settings.results import ResultsSettings
 from node.steps import compare as compare_step
 from node.steps import read as step
+from node.steps.job import kept_frames, seen_again_in
 from storage.database import Database
 from storage.dossier import study_dossier
+from storage.readings import readings_of
+from storage.tables import Event
 from tests.node.results.phantoms import phantom
 from tests.node.steps.bright_spots import read, room_in, take_in, tracking_uids
 from training.phantoms.dicom import Study
@@ -147,6 +154,35 @@ def test_a_prior_cut_short_before_it_is_compared_takes_over_the_older_tracking_u
     monkeypatch.setattr(compare_step, "compare", watched)
     read(room, study, 1)
     assert compared == [*dates[1:]]
+
+
+def test_a_prior_compared_for_a_later_study_has_what_its_own_comparison_needs(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    frames = FramesAligned("1.2", "1.3", np.eye(4), np.zeros((1, 1, 1, 3), np.float32), np.eye(4))
+
+    def aligned(reading: Reading, _: object, priors: Sequence[Prior], *__: Any, date: str) -> Comparison:
+        return Comparison(reading, seen_again={priors[0].study_uid: reading.findings}, frames=frames)
+
+    monkeypatch.setattr(compare_step, "compare", aligned)
+    dates = ("20230101", "20240101", "20250101")
+    for date in dates:
+        phantom(tmp_path / date, lesions=1, study=Study(date=date, accession_number=date))
+    room = room_in(tmp_path, database, monkeypatch, priors=(tmp_path / dates[0], tmp_path / dates[1]))
+    oldest, newer = room.named_priors or ()
+    current = take_in(room, tmp_path / dates[2])
+    read(room, current, 1)
+    read(replace(room, named_priors=(oldest,)), newer, 1)
+    with database.snapshot() as session:
+        (of_newer,) = readings_of(session, newer, 1)
+        said = [session.scalar(_said_by_comparing(study)) for study in (current, newer)]
+    assert kept_frames(room, of_newer.identity) is not None
+    assert len(seen_again_in(room, of_newer.identity, oldest)) == 1
+    assert said == ["compared: 1 without prior"] * 2
+
+
+def _said_by_comparing(study: str) -> Select[str]:
+    return select(Event.text).where(Event.study_uid == study, Event.stage == "compare")
 
 
 def _power_cut(*_: object, **__: object) -> None:
