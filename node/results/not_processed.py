@@ -19,6 +19,7 @@ from node.results.report import device_observer
 from node.results.source import read_sources
 
 _ROLE = "sr-not-processed"
+_PLAIN = str.maketrans("“”‘’–", "\"\"''-")  # noqa: RUF001 - as our sentences have them
 _CONTAINS = sr.RelationshipTypeValues.CONTAINS
 
 
@@ -58,7 +59,9 @@ def not_processed(image: Path, reason: str, out: Path, *, when: datetime, udi: s
 def _report(edition: Edition, reason: str) -> sr.EnhancedSR:
     root = sr.ContainerContentItem(codes.IMAGING_REPORT.concept, template_id="2000")
     findings = sr.ContainerContentItem(codes.FINDINGS.concept, relationship_type=_CONTAINS)
-    said = sr.TextContentItem(codes.FINDING.concept, f"Not processed: {reason}", relationship_type=_CONTAINS)
+    said = sr.TextContentItem(
+        codes.FINDING.concept, f"Not processed: {reason.translate(_PLAIN)}", relationship_type=_CONTAINS
+    )
     findings.ContentSequence = sr.ContentSequence([said])
     language = sr.LanguageOfContentItemAndDescendants(codes.ENGLISH.concept)
     root.ContentSequence = sr.ContentSequence([*language, *device_observer(edition), findings])

@@ -73,3 +73,15 @@ def test_the_report_of_another_release_device_or_reason_has_another_uid(
     uids = {uid(), uid("a localizer"), uid(udi="(01)123"), uid("no route")}
     monkeypatch.setattr(identity, "FORMAT", identity.FORMAT + 1)
     assert len(uids) == 3 and uid() not in uids
+
+
+def test_quotation_marks_of_a_reason_are_those_of_every_character_set(tmp_path: Path) -> None:
+    (image,) = write_ct_series(tmp_path / "ct", np.zeros((1, 64, 64), np.int16), np.eye(4))
+    header = pydicom.dcmread(image)
+    header.SpecificCharacterSet = "ISO_IR 144"
+    header.save_as(image)
+    made = not_processed(image, "no route for series 2 “Грудь”", tmp_path / "out", when=now())
+    report = pydicom.dcmread(made.path)
+    texts = [str(element.value) for element in report.iterall() if element.keyword == "TextValue"]
+    assert 'Not processed: no route for series 2 "Грудь"' in texts
+    assert report.SpecificCharacterSet == "ISO_IR 144"
