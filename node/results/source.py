@@ -172,7 +172,7 @@ def sanitised(header: Dataset, volume: Volume) -> Dataset:
         header.FrameOfReferenceUID = volume.frame_of_reference_uid or result_uid(
             "frame-of-reference", volume.series_uid
         )
-    if "NumberOfFrames" in header and "SharedFunctionalGroupsSequence" in header:
+    if "PerFrameFunctionalGroupsSequence" in header:
         _share_orientation(header, volume)
     else:
         _mend_plane(header, volume)
@@ -340,6 +340,8 @@ def _mend_plane(header: Dataset, volume: Volume) -> None:
 
 def _share_orientation(header: Dataset, volume: Volume) -> None:
     """highdicom looks for orientation and pixel measures among the shared functional groups only."""
+    if not header.get("SharedFunctionalGroupsSequence"):
+        header.SharedFunctionalGroupsSequence = [Dataset()]
     shared = header.SharedFunctionalGroupsSequence[0]
     if "PlaneOrientationSequence" not in shared:
         orientation = Dataset()

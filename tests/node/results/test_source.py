@@ -13,6 +13,7 @@ from pydicom import Dataset
 from inference.volume import load_volume
 from node.results import UnusableSourceError
 from tests.node.results.phantoms import Case, phantom
+from tests.node.results.test_segmentation import multi_frame
 from tests.validators import dciodvfy, dsrdump
 
 Change = Callable[[Dataset], None]
@@ -218,6 +219,19 @@ def test_undeclared_texts_of_ours_beyond_ascii_are_declared(tmp_path: Path) -> N
     assert result.SpecificCharacterSet == "ISO_IR 192"
     assert result.SegmentSequence[0].SegmentLabel.startswith("lésion")
     assert result.PatientName == plain.PatientName
+
+
+def test_frames_that_share_nothing_get_results(case: Case, tmp_path: Path) -> None:
+    path = tmp_path / "enhanced.dcm"
+    enhanced = multi_frame(case, path)
+    image = pydicom.dcmread(path)
+    (shared,) = image.SharedFunctionalGroupsSequence
+    del image.SharedFunctionalGroupsSequence
+    for groups in image.PerFrameFunctionalGroupsSequence:
+        groups.update(shared)
+    image.save_as(path)
+    written = enhanced.write(tmp_path / "out", "seg", "sr", "pr", "ko")
+    assert {file.kind for file in written.values()} == {"seg", "sr", "pr", "ko"}
 
 
 def test_long_names_and_numbers_are_not_cut(tmp_path: Path) -> None:
