@@ -128,7 +128,9 @@ class _Hunt:
             studies = priors.studies_of(session, ids, issuers)
             here = [_candidate(study) for study in studies if self._is_here(session, study)]
         uids = {self.current.uid, *(candidate.at.uid for candidate in here)}
-        of_patient = [s for s in told if s.patient.issuer in issuers and s.uid not in uids]
+        of_patient = [
+            s for s in told if s.patient.issuer in issuers and s.uid not in uids and self._may_be_like(s)
+        ]
         dated = [study for study in of_patient if valid_date(study.date, now())]
         earlier = [c for c in (*here, *map(_remote_candidate, dated)) if self._is_earlier(c)]
         alike = [candidate for candidate in earlier if self._is_born_alike(candidate)]
@@ -190,7 +192,7 @@ class _Hunt:
         return reading is not None and is_whole(session, str(reading.body["series_uid"]))
 
     def _told(self, ids: Sequence[str], result: Search) -> list[RemoteStudy]:
-        """What archives hold under the IDs and may be of the series' modality."""
+        """What archives hold under the IDs, of whatever modality: each names who gave out its ID."""
         told: list[RemoteStudy] = []
         for archive in self.room.archives:
             try:
@@ -199,8 +201,12 @@ class _Hunt:
                 result.unanswered[archive.name] = error
                 continue
             result.answered.append(archive.name)
-            told += (s for s in studies if not s.modalities or self.series.modality in s.modalities)
+            told += studies
         return told
+
+    def _may_be_like(self, study: RemoteStudy) -> bool:
+        """Whether it may have a series of the current one's modality."""
+        return not study.modalities or self.series.modality in study.modalities
 
     def _left_out(self, known: Collection[str], issuers: Collection[str]) -> list[str]:
         """What to say where studies are left because nobody knows who gave out their ID, or this one's."""

@@ -166,11 +166,15 @@ def test_an_id_that_two_issuers_gave_out_mixes_no_patients(room: ReadingRoom, tm
     assert uids(found(room, take_in(room, tmp_path, CURRENT, "B"))) == [of_b]
 
 
-def test_an_issuer_that_only_the_archive_tells_of_counts_as_well(room: ReadingRoom, tmp_path: Path) -> None:
+@pytest.mark.parametrize("modality", ["CT", "MR"])
+def test_an_issuer_that_only_the_archive_tells_of_counts_as_well(
+    room: ReadingRoom, tmp_path: Path, modality: str
+) -> None:
     prior = take_in(room, tmp_path, EARLIER)
     current = take_in(room, tmp_path, CURRENT, "A")
     assert uids(found(room, current)) == [prior]
-    with holding(room, {"StudyDate": EARLIER, "IssuerOfPatientID": "B"}) as asking:
+    told = {"StudyDate": EARLIER, "IssuerOfPatientID": "B", "ModalitiesInStudy": modality}
+    with holding(room, told) as asking:
         assert uids(found(asking, current)) == []
 
 
