@@ -98,6 +98,25 @@ def test_pictures_of_images_that_lost_something_by_compression_say_so(tmp_path: 
     assert (page.LossyImageCompressionRatio, page.LossyImageCompressionMethod) == (10, "ISO_15444_1")
 
 
+def test_an_object_names_what_acquired_the_images_and_every_model_that_read_them(tmp_path: Path) -> None:
+    """As docs/conformance.md has it."""
+    case = radiograph(tmp_path / "dx")
+    for path in case.paths:
+        image, gateway = pydicom.dcmread(path), Dataset()
+        image.Manufacturer, gateway.Manufacturer = "Scanners", "Gateways"
+        image.ContributingEquipmentSequence = [gateway]
+        image.save_as(path)
+    models = [(model.name, f"weights sha256:{model.sha256}") for model in case.reading.models]
+    for name, file in case.write(tmp_path / "out", *KINDS).items():
+        named = pydicom.dcmread(file.path, stop_before_pixels=True).ContributingEquipmentSequence
+        ours = [item for item in named if item.Manufacturer == "Overread"]
+        assert [(item.ManufacturerModelName, item.ContributionDescription) for item in ours] == models
+        others = {item.Manufacturer for item in named if item not in ours}
+        assert others - {"Highdicom open-source contributors"} == (
+            {"Scanners"} if file.kind in ("seg", "sr", "sc") else set()
+        ), name
+
+
 def test_the_device_is_named_where_the_site_names_it(
     of_a_radiograph: dict[str, ResultFile], of_a_polyp: dict[str, ResultFile]
 ) -> None:
