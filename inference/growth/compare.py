@@ -21,7 +21,7 @@ from inference.growth.forecast import forecast
 from inference.growth.frames import FramesAligned
 from inference.growth.judge import Measurement, judge
 from inference.growth.look import look_of
-from inference.growth.partners import Look, Match, Partners, Scan, extend, named_after
+from inference.growth.partners import Look, Match, New, Partners, Scan, extend, named_after
 from inference.growth.repeatability import Repeats
 from inference.growth.response import respond
 from inference.readers import READERS
@@ -67,10 +67,10 @@ def compare(
 ) -> Comparison:
     """Link, judge and forecast every finding of ``current``.
 
-    "New" and "resolved" refer to the newest prior that can be aligned; a lesion not seen there is sought in
-    older ones. Priors of a later date than ``date`` are left out; those known to be of the same day have no
-    say but in the tracking UIDs. Where no prior can be compared the findings stay as they are and the notes
-    say why. The forecast needs an engine, and its model in the catalogue.
+    "New" and "resolved" refer to the newest prior that can be aligned and shows the place; a lesion not seen
+    there is sought in older ones. Priors of a later date than ``date`` are left out; those known to be of the
+    same day have no say but in the tracking UIDs. Where no prior can be compared the findings stay as they
+    are and the notes say why. The forecast needs an engine, and its model in the catalogue.
 
     Args:
         priors: in any order of dates; of those of one date, and those without, the newest first.
@@ -106,11 +106,15 @@ def compare(
     past: Mapping[str, Past] = {}
     if reference is not None:
         repeats = _repeats(current, catalogue)
-        changes = _Changes(current, volume, date, {p.study_uid: p for p in earlier}, reference, repeats)
+        changes = _Changes(current, volume, date, {p.study_uid: p for p in earlier}, repeats)
         reading = replace(
             reading,
             findings=tuple(changes.of(number, partners) for number in range(len(partners.findings))),
-            resolved=tuple(changes.gone(finding) for finding in partners.resolved),
+            resolved=tuple(
+                changes.gone(finding, study_uid)
+                for study_uid, gone in partners.resolved.items()
+                for finding in gone
+            ),
         )
         past = changes.past(reading.findings)
         reading = _forecast(reading, earlier, slices_mm, date, volume, engine, catalogue)
@@ -162,7 +166,6 @@ class _Changes:
     volume: Volume
     date: str
     priors: Mapping[str, Prior]
-    reference: Prior
     repeats: Repeats | None
 
     def of(self, number: int, partners: Partners) -> Finding:
@@ -185,11 +188,12 @@ class _Changes:
             if each.change is not None and each.tracking_uid
         }
 
-    def gone(self, finding: Finding) -> Finding:
+    def gone(self, finding: Finding, study_uid: str) -> Finding:
+        prior = self.priors[study_uid]
         change = Change(
-            prior_study_uid=self.reference.study_uid,
-            prior_date=self.reference.date,
-            days=self._days(self.reference),
+            prior_study_uid=prior.study_uid,
+            prior_date=prior.date,
+            days=self._days(prior),
             category="resolved",
             volume_change_percent=-100.0,
             doubling_time_days=None,
@@ -239,16 +243,17 @@ class _Changes:
             return None
         return solid_part(before, prior.volume())
 
-    def _new(self, confidence: float) -> Change:
+    def _new(self, new: New) -> Change:
+        prior = self.priors[new.study_uid]
         return Change(
-            prior_study_uid=self.reference.study_uid,
-            prior_date=self.reference.date,
-            days=self._days(self.reference),
+            prior_study_uid=prior.study_uid,
+            prior_date=prior.date,
+            days=self._days(prior),
             category="new",
             volume_change_percent=None,
             doubling_time_days=None,
             significant=True,
-            match_confidence=confidence,
+            match_confidence=new.confidence,
         )
 
     def _category(self, uid: str, change: Change) -> lung_rads.Category | None:

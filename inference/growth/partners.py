@@ -69,31 +69,44 @@ class Match:
     cut: bool
 
 
+@dataclass(frozen=True)
+class New:
+    """A finding that the prior ``study_uid`` would show, and does not."""
+
+    study_uid: str
+    confidence: float
+
+
 @dataclass(frozen=True, eq=False)
 class Partners:
     """What is known so far. ``findings``: the current ones, with those a closer look added at the end.
-    ``matches`` and ``new`` go by their number, ``new`` with its confidence; ``resolved`` holds findings of
-    the ``reference``, the first prior that could be aligned. ``parts``: the number of a further part of a
-    lesion that split, with that of the part that was matched. ``names``: tracking UIDs that scans of the same
-    day have findings under, by their number."""
+    ``matches`` and ``new`` go by their number. What is new or resolved is so against the newest prior that
+    shows its place; ``resolved`` holds findings by study UID. ``reached``: the numbers of those whose place
+    any prior shows. ``reference``: the first prior that could be aligned. ``parts``: the number of a further
+    part of a lesion that split, with that of the part that was matched. ``names``: tracking UIDs that scans
+    of the same day have findings under, by their number."""
 
     findings: tuple[Finding, ...]
     matches: Mapping[int, Match] = field(default_factory=dict)
-    new: Mapping[int, float] = field(default_factory=dict)
+    new: Mapping[int, New] = field(default_factory=dict)
+    reached: frozenset[int] = frozenset()
     parts: Mapping[int, int] = field(default_factory=dict)
     names: Mapping[int, str] = field(default_factory=dict)
-    resolved: tuple[Finding, ...] = ()
+    resolved: Mapping[str, tuple[Finding, ...]] = field(default_factory=dict)
     reference: str = ""
     notes: tuple[str, ...] = ()
     alignments: Mapping[str, Alignment] = field(default_factory=dict)
     seen_again: Mapping[str, tuple[Finding, ...]] = field(default_factory=dict)
 
     def wants(self, prior_findings: Sequence[Finding]) -> bool:
-        """Whether a further prior can tell anything: there is no reference yet, or findings are still alone
-        that it may know."""
-        if not self.reference:
-            return True
-        return len(self.matches) < len(self.findings) and bool(self.unclaimed(prior_findings))
+        """Whether a further prior can tell anything: there is no reference yet, or the place of a finding was
+        not shown yet, or it has some that may be those still alone, or be gone."""
+        unreached = set(range(len(self.findings))) - self.reached - self.matches.keys()
+        return not self.reference or bool(unreached or self.unclaimed(prior_findings))
+
+    @property
+    def gone(self) -> tuple[Finding, ...]:
+        return tuple(finding for of_study in self.resolved.values() for finding in of_study)
 
     def tracking_uid(self, number: int) -> str:
         """What a finding is tracked as: as its partner is, or in another scan of the day, unless that is what
@@ -102,13 +115,13 @@ class Partners:
         if match is not None and match.finding.tracking_uid:
             return match.finding.tracking_uid
         taken = {each.finding.tracking_uid for each in self.matches.values()}
-        taken |= {each.tracking_uid for each in self.resolved}
+        taken |= {each.tracking_uid for each in self.gone}
         name = self.names.get(number, own)
         return own if name in taken else name
 
     def unclaimed(self, prior_findings: Sequence[Finding]) -> list[Finding]:
         claimed = {match.finding.tracking_uid for match in self.matches.values()}
-        gone = {finding.tracking_uid for finding in self.resolved}
+        gone = {finding.tracking_uid for finding in self.gone}
         return [f for f in prior_findings if not f.tracking_uid or f.tracking_uid not in claimed | gone]
 
 
@@ -120,7 +133,7 @@ def extend(
     partners = replace(partners, alignments={**partners.alignments, study_uid: alignment})
     if not alignment.sound:
         return _noted(partners, f"Not compared with a prior: {alignment.reason}")
-    first = not partners.reference
+    newer = [partners.alignments[uid] for uid in partners.resolved]
     numbers = [n for n in range(len(partners.findings)) if n not in partners.matches]
     alone = [partners.findings[n] for n in numbers]
     there = partners.unclaimed(prior_findings)
@@ -134,24 +147,25 @@ def extend(
     parts = {numbers[part]: of[whole] for whole, part in found.split}
     partners = _with_parts_noted(replace(partners, parts={**partners.parts, **parts}), found)
     missed_there = {numbers[n] for n in found.new}
-    if first:
-        aligned = alignment.to_current([f.center_mm for f in there])
-        confidence = confidence_alone(alone, there, alignment)
-        partners = replace(
+    aligned = alignment.to_current([f.center_mm for f in there])
+    confidence = confidence_alone(alone, there, alignment)
+    new = {numbers[n]: New(study_uid, confidence[n]) for n in found.new if numbers[n] not in partners.reached}
+    gone = [n for n in found.resolved if not any(each.prior_reaches(aligned[n])[0] for each in newer)]
+    shown = set(range(len(partners.findings))) - {numbers[n] for n in found.unseen_current}
+    partners = replace(
+        partners,
+        new={n: each for n, each in {**partners.new, **new}.items() if n not in partners.matches},
+        reached=partners.reached | shown,
+        resolved={**partners.resolved, study_uid: tuple(there[n] for n in gone)},
+    )
+    if not newer and (found.unseen_current or found.unseen_prior):
+        unseen = len(found.unseen_current), len(found.unseen_prior)
+        partners = _noted(
             partners,
-            new={numbers[n]: confidence[n] for n in found.new},
-            resolved=tuple(there[n] for n in found.resolved),
+            f"{unseen[0]} findings lie where the prior has no images, "
+            f"{unseen[1]} of the prior's where this scan has none.",
         )
-        if found.unseen_current or found.unseen_prior:
-            unseen = len(found.unseen_current), len(found.unseen_prior)
-            partners = _noted(
-                partners,
-                f"{unseen[0]} findings lie where the prior has no images, "
-                f"{unseen[1]} of the prior's where this scan has none.",
-            )
-        partners = _look_here(partners, scan, alignment, study_uid, volume, aligned, there, found)
-    else:
-        partners = replace(partners, new={n: c for n, c in partners.new.items() if n not in partners.matches})
+    partners = _look_here(partners, scan, alignment, study_uid, volume, aligned, there, gone)
     partners = _look_there(partners, scan, alignment, study_uid, volume, prior_findings, missed_there)
     return _with_cut_noted(partners, study_uid)
 
@@ -262,12 +276,12 @@ def _look_here(
     volume: Volume,
     aligned: Floats,
     there: Sequence[Finding],
-    found: Links,
+    gone: Sequence[int],
 ) -> Partners:
     """Look in the current scan for what would count as resolved."""
     if scan.look is None:
         return partners
-    for number in found.resolved:
+    for number in gone:
         before, place = there[number], _point(aligned[number])
         if (again := _looked_for(before, scan.look, scan.volume, place, partners.findings)) is None:
             continue
@@ -286,7 +300,10 @@ def _look_here(
             partners,
             findings=(*partners.findings, seen.tracked_as(before.tracking_uid)),
             matches={**partners.matches, len(partners.findings): match},
-            resolved=tuple(f for f in partners.resolved if f is not before),
+            resolved={
+                **partners.resolved,
+                study_uid: tuple(each for each in partners.resolved[study_uid] if each is not before),
+            },
         )
         partners = _noted(partners, "A lesion of the prior was found by looking at its aligned place.")
     return partners

@@ -78,6 +78,24 @@ def test_what_is_gone_is_listed_as_resolved_where_it_was(compared):
     assert gone.center_mm == pytest.approx(_then(GOES))
 
 
+def test_where_the_newest_prior_does_not_reach_the_next_says_what_is_new_and_resolved():
+    low, high, gone = (-55.0, 10.0, 0.0), (50.0, 0.0, 50.0), (-50.0, 0.0, 55.0)
+    part = Prior("1.2", "20240601", reading(finding(low, 12, "L")), lambda: scan(slices=slice(0, 34)))
+    whole = Prior("1.1", "20240101", reading(finding(low, 12, "L"), finding(gone, 14, "G")), lambda: VOLUME)
+    now = reading(finding(low, 12, "l"), finding(high, 14, "n"))
+    found = compare(now, VOLUME, [part, whole], date="20240701").reading
+    stays, comes = found.findings
+    assert (stays.change.category, stays.change.prior_study_uid) == ("stable", "1.2")
+    assert (comes.change.category, comes.change.prior_study_uid) == ("new", "1.1")
+    assert [(each.tracking_uid, each.change.prior_study_uid) for each in found.resolved] == [("G", "1.1")]
+
+
+def test_what_was_gone_at_the_newest_prior_already_is_not_resolved_anew():
+    older = replace(PRIOR, study_uid="1.8", date="20230101")
+    newest = replace(PRIOR, reading=reading(*EARLIER.findings[:2]))
+    assert compare(CURRENT, VOLUME, [newest, older], date="20240701").reading.resolved == ()
+
+
 def test_what_lies_in_a_part_that_was_not_read_is_not_resolved():
     """The newest scan ends above the lesion that the prior shows: its images further down were left out."""
     first = next(n for n in range(VOLUME.shape[0]) if VOLUME.to_patient((n, 0, 0))[2] > GOES[2] + 9)
@@ -106,7 +124,9 @@ def test_the_guidelines_and_recist_have_their_say(compared):
 
 
 def test_targets_the_current_study_does_not_share_are_not_evaluable():
-    oldest = Prior("1.8", "20230101", reading(finding((0, 0, 0), 30, "x"), finding((9, 9, 9), 20, "y")), None)
+    oldest = Prior(
+        "1.8", "20230101", reading(finding((0, 0, 0), 30, "x"), finding((9, 9, 9), 20, "y")), lambda: VOLUME
+    )
     found = compare(reading(*CURRENT.findings[:2]), VOLUME, [oldest, PRIOR], date="20240701")
     assert found.reference is PRIOR
     assert found.reading.response is None
