@@ -21,8 +21,10 @@ from pydantic import (
 
 from node.settings.fields import (
     DATABASE_URL,
+    MOST_DAYS,
     AeTitle,
     DatabaseUrl,
+    Days,
     Folder,
     Host,
     Keyword,
@@ -250,7 +252,7 @@ class PriorsSettings(Section):
     """Compare at all."""
     at_most: Annotated[int, Field(ge=1, le=20), BeforeValidator(not_true)] = 3
     """How many earlier studies, the newest first; of the same day as many beside them."""
-    oldest_days: Annotated[int, Field(ge=1), BeforeValidator(not_true)] = 1826
+    oldest_days: Annotated[int, Field(ge=1, le=MOST_DAYS), BeforeValidator(not_true)] = 1826
     """How long before the study they may have been made."""
     same_body_part: bool = True
     """Leave out series of another part of the body, where both name theirs."""
@@ -259,7 +261,7 @@ class PriorsSettings(Section):
     retry_seconds: Seconds = 60
     """How long to wait before an archive that gave no answer is asked again; doubles with each attempt, up
     to an hour."""
-    retry_days: Annotated[int, Field(ge=0), BeforeValidator(not_true)] = 7
+    retry_days: Days = 7
     """How long it is asked again; 0 is never."""
     merged: tuple[tuple[str, ...], ...] = ()
     """Patient IDs that belong to one person, such as [["4711", "OLD-12"]]."""
@@ -284,7 +286,7 @@ class RouteSettings(Section):
 class AuditSettings(Section):
     """Who sent, saw and did what."""
 
-    keep_days: Annotated[int, Field(ge=1), BeforeValidator(not_true)] = 365
+    keep_days: Annotated[int, Field(ge=1, le=MOST_DAYS), BeforeValidator(not_true)] = 365
     """How long that is remembered."""
 
 

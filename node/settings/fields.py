@@ -88,6 +88,8 @@ Uid = Annotated[
     ),
 ]
 Port = Annotated[int, Field(ge=0, le=65535), BeforeValidator(not_true)]
+MOST_DAYS = 36_525  # a hundred years; calendars end
+Days = Annotated[int, Field(ge=0, le=MOST_DAYS), BeforeValidator(not_true)]
 Seconds = Annotated[float, Field(gt=0, le=86400), BeforeValidator(not_true)]
 DATABASE_URL = r"(sqlite|postgresql\+psycopg)://"  # how one begins
 DatabaseUrl = Annotated[

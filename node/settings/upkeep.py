@@ -6,9 +6,8 @@ from typing import Annotated
 
 from pydantic import BeforeValidator, Field
 
-from node.settings.fields import Seconds, Section, not_true
+from node.settings.fields import Days, Seconds, Section, not_true
 
-Days = Annotated[int, Field(ge=0), BeforeValidator(not_true)]
 Megabytes = Annotated[int, Field(ge=0), BeforeValidator(not_true)]
 
 

@@ -208,6 +208,15 @@ def test_a_host_has_no_port(tmp_path: Path) -> None:
         ("[dicom]\n\nport = 70000", ["line 3: dicom.port = 70000", "a whole number from 0 to 65535"]),
         ("[dicom]\nport = true", ["line 2: dicom.port: true is not a number"]),
         ("[dicom]\nquiet_seconds = 0", ["dicom.quiet_seconds = 0", "a number above 0"]),
+        *(
+            (f"[{section}]\n{key} = 1000000", [f"{section}.{key} = 1000000", "to 36525"])
+            for section, key in (
+                ("priors", "oldest_days"),
+                ("priors", "retry_days"),
+                ("audit", "keep_days"),
+                ("retention", "records_days"),
+            )
+        ),
         ("[dicom]\nquiet_seconds = nan", ["dicom.quiet_seconds = nan"]),
         ('[engine]\nkind = "tritom"', ["engine.kind = 'tritom'", '"embedded" or "triton"']),
         ('[node]\nae_title = "FAR TOO LONG A TITLE"', ["node.ae_title", "1 to 16 characters"]),
