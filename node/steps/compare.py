@@ -111,6 +111,6 @@ def _date(room: ReadingRoom, job: Job) -> str:
 def _said(findings: Sequence[Any], resolved: Sequence[Any]) -> str:
     counts: dict[str, int] = {}
     for finding in (*findings, *resolved):
-        category = finding.change.category if finding.change else "without prior"
+        category = finding.change.category if finding.change else "not judged"
         counts[category] = counts.get(category, 0) + 1
     return "compared: " + (", ".join(f"{n} {category}" for category, n in counts.items()) or "nothing found")
