@@ -23,7 +23,7 @@ from inference.growth.judge import Measurement, judge
 from inference.growth.look import look_of
 from inference.growth.partners import Look, Match, New, Partners, Scan, extend, named_after
 from inference.growth.repeatability import Repeats
-from inference.growth.response import respond
+from inference.growth.response import chooses_targets, respond
 from inference.readers import READERS
 from inference.volume import Volume
 
@@ -118,7 +118,7 @@ def compare(
         )
         past = changes.past(reading.findings)
         reading = _forecast(reading, earlier, slices_mm, date, volume, engine, catalogue)
-        reading = replace(reading, response=_response(reading, earlier, partners, date, volume))
+        reading = replace(reading, response=_response(reading, earlier, slices_mm, partners, date, volume))
     reading = assessed(reading, volume, past)
     seconds = {**reading.seconds, "compare": time.perf_counter() - started}
     reading, aligned = replace(reading, seconds=seconds), None
@@ -338,13 +338,19 @@ def _forecast(
 
 
 def _response(
-    reading: Reading, earlier: Sequence[Prior], partners: Partners, date: str, volume: Volume
+    reading: Reading,
+    earlier: Sequence[Prior],
+    slices_mm: Mapping[str, float],
+    partners: Partners,
+    date: str,
+    volume: Volume,
 ) -> Response | None:
     """RECIST from the oldest dated prior to now, without those whose alignment was refused; one that needed
-    no alignment is followed by its tracking UIDs."""
+    no alignment is followed by its tracking UIDs. ``slices_mm``: as ``_forecast`` takes them; the baseline is
+    opened where its slices decide what the targets are."""
     refused = {uid for uid, alignment in partners.alignments.items() if not alignment.sound}
     points = [
-        prior.reading
+        prior
         for prior in reversed(earlier)
         if prior.study_uid not in refused and days_between(prior.date, date) is not None
     ]
@@ -354,4 +360,8 @@ def _response(
         for part, whole in partners.parts.items()
         if part not in partners.matches and findings[part].tracking_uid
     }
-    return respond([*points, reading], volume.slice_mm, parts=parts)
+    thickness = [slices_mm.get(prior.study_uid, 1.0) for prior in points]
+    if points and points[0].study_uid not in slices_mm and chooses_targets(points[0].reading):
+        thickness[0] = points[0].volume().slice_mm
+    readings = [prior.reading for prior in points]
+    return respond([*readings, reading], [*thickness, volume.slice_mm], parts=parts)

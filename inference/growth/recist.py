@@ -153,6 +153,7 @@ def evaluate(
     one is progression, however small (appendix II of the guideline).
 
     Args:
+        slice_mm: of the first time point, where targets are chosen.
         new: lesions that came after the baseline; one stays progression until it is known to be gone.
         earlier: of a course that began before the first time point.
     """

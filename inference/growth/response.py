@@ -18,7 +18,7 @@ _MEANING = {
 
 
 def respond(
-    time_points: Sequence[Reading], slice_mm: float, *, parts: Mapping[str, str] | None = None
+    time_points: Sequence[Reading], slices_mm: Sequence[float], *, parts: Mapping[str, str] | None = None
 ) -> Response | None:
     """RECIST 1.1 from the baseline to the last time point; None where there is nothing to judge by. The
     baseline is the first time point, or that of the response which was given at it. What was resolved once
@@ -26,6 +26,7 @@ def respond(
     no single doubtful spot makes progression.
 
     Args:
+        slices_mm: of each time point's scan, see ``Volume.slice_mm``: what is measurable on it goes by that.
         parts: the tracking UID of the lesion that split, by that of each further part that has come of it
             since the time point before the last; of those before, the responses given then tell.
     """
@@ -44,9 +45,13 @@ def respond(
         lesions.append([*seen, *resolved.values()])
         if number:
             doubtful |= {f.tracking_uid for f in reading.findings if f.change and f.change.category == "new"}
-        new |= {each.uid for each in seen if each.uid in doubtful and recist.is_measurable(each, slice_mm)}
+        new |= {
+            each.uid
+            for each in seen
+            if each.uid in doubtful and recist.is_measurable(each, slices_mm[number])
+        }
         doubtful -= new | resolved.keys()
-    course = recist.evaluate(lesions, slice_mm, new=new, earlier=_earlier(before) if before else None)
+    course = recist.evaluate(lesions, slices_mm[0], new=new, earlier=_earlier(before) if before else None)
     if course is None:
         return None
     studies = len(time_points) + (before.studies - 1 if before else 0)
@@ -97,6 +102,13 @@ def _earlier(response: Response) -> recist.Earlier:
         response.result == "CR",
         frozenset(response.others),
     )
+
+
+def chooses_targets(baseline: Reading) -> bool:
+    """Whether the slices of this first time point decide what the targets are: they are not chosen yet, and
+    lesions are large enough on thin ones."""
+    large = any(recist.is_measurable(_lesion(finding, {})) for finding in baseline.findings)
+    return large and _judged_before(baseline) is None
 
 
 def _wholes(parts: Sequence[Mapping[str, str]]) -> dict[str, str]:

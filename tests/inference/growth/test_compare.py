@@ -123,6 +123,18 @@ def test_the_guidelines_and_recist_have_their_say(compared):
     assert (response.baseline_mm, response.current_mm) == pytest.approx((22, 14))
 
 
+def test_the_slices_of_the_baseline_decide_what_its_targets_are():
+    def response(baseline):
+        seen = reading(finding(GROWS, 14, "B"))
+        oldest = Prior("1.1", "20230101", seen, lambda: baseline)
+        newest = Prior("1.9", "20240101", seen, lambda: VOLUME)
+        now = reading(finding(GROWS, 22, "b"))
+        return compare(now, VOLUME, [newest, oldest], date="20240701").reading.response
+
+    assert response(VOLUME).result == "PD"
+    assert response(replace(VOLUME, thickness_mm=8.0)) is None
+
+
 def test_targets_the_current_study_does_not_share_are_not_evaluable():
     oldest = Prior(
         "1.8", "20230101", reading(finding((0, 0, 0), 30, "x"), finding((9, 9, 9), 20, "y")), lambda: VOLUME
@@ -379,7 +391,8 @@ def test_priors_that_are_not_needed_are_not_opened():
     def never():
         raise AssertionError("opened for nothing")
 
-    both = [replace(PRIOR, study_uid="1.1", date="20200101", volume=never), PRIOR]
+    small = reading(EARLIER.findings[0])
+    both = [replace(PRIOR, study_uid="1.1", date="20200101", reading=small, volume=never), PRIOR]
     assert compare(reading(CURRENT.findings[0]), VOLUME, both, date="20240701").reference is PRIOR
 
 

@@ -35,14 +35,19 @@ def at(*lesions, resolved=(), response=None):
     ],
 )
 def test_a_new_lesion_is_progression_for_as_long_as_it_is_there_and_may_be_measured(course, result):
-    assert respond(course, 1.0).result == result
+    assert thin(course).result == result
+
+
+def thin(course, **known):
+    """By scans of 1 mm."""
+    return respond(course, [1.0] * len(course), **known)
 
 
 def _as_a_node_sees_them(course, at_most=3):
     """Each reading judged with as many before it as are kept, and written down."""
     judged = []
     for point in course:
-        response = respond([*judged[-at_most:], point], 1.0) if judged else None
+        response = thin([*judged[-at_most:], point]) if judged else None
         kept = replace(point, response=response)
         judged.append(reading_json.from_json(reading_json.to_json(kept)))
     return judged
@@ -64,7 +69,7 @@ SMALL_NEW = at(("a", 30), ("n", 8, "new"))
     ],
 )  # fmt: skip
 def test_a_node_that_sees_only_the_last_priors_judges_by_the_baseline_all_the_same(course):
-    whole = respond(course, 1.0)
+    whole = thin(course)
     known = _as_a_node_sees_them(course)[-1].response
     assert (known.result, known.baseline_mm, known.nadir_mm) == (
         whole.result,
@@ -77,23 +82,31 @@ def test_a_node_that_sees_only_the_last_priors_judges_by_the_baseline_all_the_sa
 
 def test_the_parts_of_a_target_that_split_count_together_at_every_later_study():
     whole, halves = at(("a", 36)), at(("a", 18), ("q", 18))
-    split = replace(halves, response=respond([whole, halves], 1.0, parts={"q": "a"}))
+    split = replace(halves, response=thin([whole, halves], parts={"q": "a"}))
     kept = reading_json.from_json(reading_json.to_json(split))
-    again = replace(halves, response=respond([whole, kept, halves], 1.0))
+    again = replace(halves, response=thin([whole, kept, halves]))
     for course in ([whole, kept, halves], [kept, halves], [whole, kept, again, halves], [again, halves]):
-        later = respond(course, 1.0)
+        later = thin(course)
         assert (later.result, later.baseline_mm, later.current_mm) == ("SD", 36, 36)
-    in_three = respond([again, at(("a", 18), ("q", 9), ("r", 9))], 1.0, parts={"r": "q"})
+    in_three = thin([again, at(("a", 18), ("q", 9), ("r", 9))], parts={"r": "q"})
     assert (in_three.result, in_three.parts) == ("SD", {"q": "a", "r": "a"})
     for left in (at(("a", 18), resolved=("q",)), at(("q", 18), resolved=("a",))):
-        assert respond([again, left], 1.0).result == "PR"
+        assert thin([again, left]).result == "PR"
+
+
+def test_what_can_be_measured_goes_by_the_slices_of_the_scan_that_it_is_measured_on():
+    grows = [at(("a", 14)), at(("a", 22))]
+    assert [respond(grows, slices) is None for slices in ([1, 8], [8, 1])] == [False, True]
+    comes = [at(("a", 30)), at(("a", 30), ("n", 14, "new")), at(("a", 30), ("n", 14))]
+    found = [respond(comes, slices).result for slices in ([1, 8, 8], [8, 8, 8], [8, 1, 8])]
+    assert found == ["SD", "SD", "PD"]
 
 
 def test_without_the_response_of_the_oldest_prior_the_words_speak_of_the_studies_compared_alone():
     last = [at(("a", mm)) for mm in (52, 55, 58, 61)]
-    assert respond(last, 1.0).statement == (
+    assert thin(last).statement == (
         "Stable disease: sum of diameters of 1 target lesions 61 mm, "
         "at the first of 4 studies compared 52 mm, at its smallest 52 mm."
     )
-    unsaid = replace(respond([at(("a", 100)), at(("a", 52))], 1.0), studies=0)
-    assert respond([replace(last[0], response=unsaid), *last[1:]], 1.0).baseline_mm == pytest.approx(52)
+    unsaid = replace(thin([at(("a", 100)), at(("a", 52))]), studies=0)
+    assert thin([replace(last[0], response=unsaid), *last[1:]]).baseline_mm == pytest.approx(52)
