@@ -15,7 +15,7 @@ from node.results.identity import FORMAT
 from tests.node.results.phantoms import Case
 from tests.validators.cases import cases
 
-WRITTEN = {7: "9876cea03c9523ee5c7a47e1b0c41f10e45157cb978d1e76faa08a4c97f64bc4"}
+WRITTEN = {7: "9e8daccc1bd5ded85d7cdc6627b302a1165e7430b3b6b254e9e86422b8cbfbc2"}
 """The digest of what the present format writes of ``cases``, by its number."""
 KINDS = ("seg", "sr", "pr", "ko")
 
