@@ -100,6 +100,12 @@ def test_the_list_says_how_long_a_study_has_been_where_it_is(
     assert re.search(r"inference, <time [^>]*>42 min</time>", client.get("/studies").text)
 
 
+def test_where_a_study_is_from_fits_its_column(database: Database, client: TestClient) -> None:
+    with database.session() as session:
+        rows.add_study(session, source="")
+    assert 'title="fetched as a prior">prior</span>' in client.get("/studies").text
+
+
 def test_a_study_without_result_objects_shows_no_table_of_them(
     client: TestClient, database: Database, data_dir: Path
 ) -> None:
