@@ -236,7 +236,8 @@ def train(
     seed: Annotated[int, typer.Option(help="The same seed gives the same figures.")] = 1,
     minutes: Annotated[float | None, typer.Option(min=0, help="At most so long.")] = None,
     activation: Annotated[
-        Literal["relu", "leaky_relu", "gelu", "silu", "elu"], typer.Option(help="Of the networks.")
+        Literal["relu", "leaky_relu", "gelu", "silu", "elu"],
+        typer.Option(metavar="NAME", help="Of the networks: relu, leaky_relu, gelu, silu or elu."),
     ] = "relu",
     architecture: Annotated[str | None, typer.Option(help="Else the task's usual one.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1…")] = "auto",

@@ -103,9 +103,10 @@ class Archive:
             for name in FOLDERS:
                 (root / name).mkdir(parents=True, exist_ok=True)
         except OSError as error:
+            may = ", or give this user the right to write there" if isinstance(error, PermissionError) else ""
             raise ArchiveError(
                 f"The archive's folder {root} cannot be made ({error.strerror}). "
-                "Choose another node.data_dir, or give this user the right to write there."
+                f"Choose another node.data_dir{may}."
             ) from error
 
     # who may receive

@@ -63,8 +63,9 @@ def _overridden(in_vain: Sequence[str]) -> Iterator[Probe]:
 
 
 def _probes(settings: Settings) -> Iterator[Probe]:
-    yield check_disk(settings.node.data_dir)
-    yield _database(settings.database.url)
+    disk = check_disk(settings.node.data_dir)
+    yield disk
+    yield _database(settings.database.url, settings.node.data_dir, disk)
     yield from _models(settings)
     yield from _ports(settings)
     if settings.dicom.lets_anyone_in:
@@ -87,12 +88,16 @@ def _probes(settings: Settings) -> Iterator[Probe]:
         yield Probe("destinations", True, "none: results stay here, and on the status page")
 
 
-def _database(url: str) -> Probe:
+def _database(url: str, data_dir: Path, disk: Probe) -> Probe:
     where = make_url(url)
     if where.get_backend_name() == "sqlite" and where.database and not Path(where.database).exists():
-        folder = check_disk(Path(where.database).parent)
-        detail = f"{where.database} will be made" if folder.ok else folder.detail
-        return Probe("database", folder.ok, detail, folder.hint)
+        folder = Path(where.database).parent
+        room = disk if folder == data_dir else check_disk(folder)
+        if room.ok:
+            return Probe("database", True, f"{where.database} will be made")
+        if room is disk:
+            return Probe("database", False, f"{where.database} is still to be made", "see disk")
+        return Probe("database", False, room.detail, room.hint)
     database = Database(url)
     try:
         if (probe := check_database(database)).ok:

@@ -14,6 +14,7 @@ from pydicom.filereader import read_file_meta_info
 from pydicom.uid import MediaStorageDirectoryStorage
 
 from node.commands.terminal import console, progress
+from node.intake.files import why_no_dicom
 from node.peers.sending import DicomDestination, Receipt
 from node.security.tls import Identity
 from node.settings import Peer, Settings
@@ -66,9 +67,11 @@ def peer_at(address: str | None, ae_title: str | None, settings: Settings, tls_n
         titled, _, place = address.rpartition("@")
         host, _, number = place.rpartition(":")
         host = host.strip("[]")
-        port = int(number) if number.isascii() and number.isdigit() else 0
-        if not host or not 0 < port < 65536:
+        if not host or not (number.isascii() and number.isdigit()):
             raise SendError(f"--to {address!r} is not [AET@]HOST:PORT, for instance 127.0.0.1:11112.")
+        port = int(number)
+        if not 0 < port < 65536:
+            raise SendError(f"--to {address!r}: the port {number} is out of range; it is 1 to 65535.")
     try:
         return Peer(
             name="receiver",
@@ -130,7 +133,7 @@ def _dicom_files(paths: Sequence[Path]) -> tuple[list[Path], list[str]]:
         try:
             sop_class = read_file_meta_info(path).get("MediaStorageSOPClassUID")
         except InvalidDicomError:
-            skipped.append(f"{path} (not a DICOM file)")
+            skipped.append(f"{path} ({why_no_dicom(path)})")
         except OSError as error:
             skipped.append(f"{path} ({error.strerror})")
         else:

@@ -32,6 +32,9 @@ _TAGS = [
 ]
 
 
+_PACKED = {".7z", ".rar", ".tar", ".tgz", ".zip"}
+
+
 class NotReceivableError(ValueError):
     """A file that is no DICOM object one could receive; the message says why."""
 
@@ -60,12 +63,17 @@ def received_file(path: Path, received_at: datetime) -> Received:
         )
         return _received(path, header, study_uid, series_uid, uid, received_at)
     except InvalidDicomError:
-        raise NotReceivableError("it is not a DICOM file") from None
+        raise NotReceivableError(why_no_dicom(path)) from None
     except UnsafeUidError:
         raise NotReceivableError("it lacks the UID of its study, its series or itself") from None
     except Exception as error:  # noqa: BLE001  a damaged file can make the parser, late too, raise anything
         why = " ".join(str(error).split()) or type(error).__name__
         raise NotReceivableError(f"it cannot be read: {why}") from None
+
+
+def why_no_dicom(path: Path) -> str:
+    """What a file is that is no DICOM file."""
+    return "it is packed; unpack it first" if path.suffix.lower() in _PACKED else "it is not a DICOM file"
 
 
 def _received(

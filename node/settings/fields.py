@@ -48,7 +48,9 @@ def _place(text: str) -> str:
         ip_network(text, strict=False)
     except ValueError:
         if text:
-            raise ValueError("is neither an address nor a network; a host name is not looked up") from None
+            raise ValueError(
+                f"{text!r} is neither an address nor a network; a host name is not looked up"
+            ) from None
     return text
 
 

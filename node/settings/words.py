@@ -81,8 +81,9 @@ def _problem(detail: Mapping[str, Any], key: Key, root: Schema) -> str:
         case "missing":
             return f"{dotted(key)} is missing; it is {allowed(_schema_of(key, root), root) or 'text'}."
         case "value_error":
-            reason = detail["ctx"]["error"]
-            return f"{dotted(key)}: {reason}." if key else f"{reason}."
+            reason = str(detail["ctx"]["error"])
+            sentence = reason if reason.endswith("?") else f"{reason}."
+            return f"{dotted(key)}: {sentence}" if key else sentence
         case "tuple_type" if isinstance(detail["input"], Mapping):
             name = dotted(key)
             return (

@@ -109,8 +109,11 @@ def check_disk(data_dir: Path) -> Probe:
                 usage = usage or shutil.disk_usage(folder)
         except OSError as error:
             where = data_dir if folder == root else folder
-            hint = "give the node's user the right to write there, or set node.data_dir to another folder"
-            return Probe("disk", False, f"{where} cannot be written to: {error.strerror}", hint)
+            cannot = "be written to" if where.exists() else "be made"
+            hint = "set node.data_dir to another folder"
+            if isinstance(error, PermissionError):
+                hint = f"give the node's user the right to write there, or {hint}"
+            return Probe("disk", False, f"{where} cannot {cannot}: {error.strerror}", hint)
     assert usage is not None
     found = f"{usage.free / 1e9:.0f} GB of {usage.total / 1e9:.0f} GB free in {data_dir}"
     if usage.free < LEAST_FREE_BYTES or usage.free < LEAST_FREE_SHARE * usage.total:

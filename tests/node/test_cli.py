@@ -230,6 +230,7 @@ def test_check_names_a_data_folder_that_cannot_be_written_to(tmp_path: Path, fre
     result = overread("check", "-c", ready(tmp_path, free_port, node=node))
     assert is_one_sentence(result)
     assert "disk" in result.stderr
+    assert "see disk" in result.stdout
 
 
 def test_check_names_weights_that_are_damaged(tmp_path: Path, free_port: int) -> None:
@@ -324,7 +325,21 @@ def test_a_wrong_port_is_said_once_for_all_files(tmp_path: Path, free_port: int)
     assert "3 of 3 files did not arrive" in result.stderr
 
 
-@pytest.mark.parametrize("address", ["nowhere", "127.0.0.1:", "127.0.0.1:port", "127.0.0.1:70000", ":11112"])
+def test_a_packed_study_is_to_be_unpacked(tmp_path: Path) -> None:
+    (tmp_path / "study.zip").write_bytes(b"PK")
+    result = overread("send", tmp_path / "study.zip")
+    assert is_one_sentence(result)
+    assert "unpack it first" in result.stdout
+
+
+@pytest.mark.parametrize("port", ["0", "70000"])
+def test_a_port_out_of_range_is_said_to_be_so(tmp_path: Path, port: str) -> None:
+    result = overread("send", *written(tmp_path / "study"), "--to", f"127.0.0.1:{port}")
+    assert is_one_sentence(result)
+    assert f"the port {port} is out of range" in result.stderr
+
+
+@pytest.mark.parametrize("address", ["nowhere", "127.0.0.1:", "127.0.0.1:port", ":11112"])
 def test_an_address_that_is_none_is_refused(tmp_path: Path, address: str) -> None:
     result = overread("send", *written(tmp_path / "study"), "--to", address)
     assert is_one_sentence(result)

@@ -144,7 +144,7 @@ def test_whether_a_node_receives_there_is_seen_without_claiming_it(archive: Arch
 
 def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("not a folder")
-    with pytest.raises(ArchiveError, match=r"file/data.*node\.data_dir"):
+    with pytest.raises(ArchiveError, match=r"file/data.*node\.data_dir\.$"):
         Archive(tmp_path / "file" / "data")
 
 

@@ -71,6 +71,11 @@ def pictures(folder: Path) -> None:
         (folder / name).write_text("no DICOM")
 
 
+def packed(folder: Path) -> None:
+    folder.mkdir()
+    (folder / "study.ZIP").write_bytes(b"PK")
+
+
 def one_slice(folder: Path) -> None:
     written(folder, slices=1)
 
@@ -116,6 +121,7 @@ def says_in_a_sentence_and_leaves_nothing(folder: Path, make: Callable[[Path], N
         (no_files, "no DICOM image in"),
         (a_letter, "image.dcm: it is not a DICOM file"),
         (pictures, "3 .jpg, 1 without ending, 1 .txt; pictures must be wrapped as DICOM first"),
+        (packed, "study.ZIP: it is packed; unpack it first"),
         (one_slice, "overread: there is nothing to read: 1 image; a volume needs at least"),
         (two_studies, "holds 2 studies"),
     ],

@@ -221,6 +221,10 @@ def test_a_host_has_no_port(tmp_path: Path) -> None:
         ('[engine]\nkind = "tritom"', ["engine.kind = 'tritom'", '"embedded" or "triton"']),
         ('[node]\nae_title = "FAR TOO LONG A TITLE"', ["node.ae_title", "1 to 16 characters"]),
         ('[dicom]\nallowed_callers = ["CT1@"]', ["dicom.allowed_callers[0] = 'CT1@'", "CT1@10.0.0.5"]),
+        (
+            '[dicom]\nallowed_callers = ["PACS@10.0.0.300"]',
+            ["dicom.allowed_callers[0]: '10.0.0.300' is neither an address nor a network"],
+        ),
         ('[database]\nurl = "mysql://db"', ["database.url = 'mysql://db'", "sqlite:///"]),
         ('[database]\nurl_file = "absent"', ["absent cannot be read"]),
         ('[[destinations]]\nname = "a"', ["line 1: destinations[0].host is missing", "destinations[0].port"]),
@@ -245,6 +249,7 @@ def test_what_cannot_be_used_is_named_with_what_is_allowed(
 ) -> None:
     refused = refusal(tmp_path, text)
     assert all(words in refused for words in said), refused
+    assert "?." not in refused
 
 
 def test_every_mistake_is_named_at_once(tmp_path: Path) -> None:
