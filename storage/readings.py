@@ -30,9 +30,11 @@ class StoredObject:
 
 @dataclass(frozen=True)
 class StoredReading:
-    """A reading as remembered: what it and the objects made of it depended on, and which these are."""
+    """A reading as remembered: what it and the objects made of it depended on, and which these are.
+    ``revision``: of the study, that it stands on."""
 
     id: int
+    revision: int
     identity: str
     edition: str
     body: Mapping[str, Any]
@@ -174,7 +176,7 @@ def _values(row: FindingRow | ResultObject) -> dict[str, Any]:
 def stored(row: ReadingRow) -> StoredReading:
     """A reading's row, with its objects loaded, as a value."""
     objects = tuple(StoredObject(o.kind, o.sop_class, o.uid, o.path) for o in row.objects)
-    return StoredReading(row.id, row.identity, row.edition, row.body, objects)
+    return StoredReading(row.id, row.revision.number, row.identity, row.edition, row.body, objects)
 
 
 def _finding_row(finding: Finding, key_image: str) -> FindingRow:

@@ -41,13 +41,15 @@ _REGIONS = {
 @dataclass(frozen=True)
 class PriorSeries:
     """The series of an earlier study that a current one is set against. ``date`` is the study's, YYYYMMDD,
-    empty where it has none that can be. ``identity``: of the reading that is, or will be, kept of it."""
+    empty where it has none that can be. ``identity``: of the reading that is, or will be, kept of it.
+    ``revision``: of the study, that this reading stands on; 0 where it stands on all its images."""
 
     study_uid: str
     date: str
     series_uid: str
     identity: str
     fetched: bool = False
+    revision: int = 0
 
 
 @dataclass
@@ -241,7 +243,7 @@ class _Hunt:
             series_uid = str(reading.body["series_uid"])
             if series_uid not in files or not self._is_relevant(describe(series_uid, files[series_uid][:1])):
                 return None
-            return PriorSeries(uid, candidate.date, series_uid, reading.identity, fetched)
+            return PriorSeries(uid, candidate.date, series_uid, reading.identity, fetched, reading.revision)
         described = [describe(series_uid, paths) for series_uid, paths in files.items()]
         choices = select(described, self.room.routes, self.room.readers)
         chosen = next((c.series_uid for c in choices if c.chosen and c.reader == self.reader), None)

@@ -82,8 +82,12 @@ def files_of(room: ReadingRoom, job: Job, task: Assignment) -> tuple[Path, ...]:
 
 
 def prior_files(room: ReadingRoom, prior: PriorSeries) -> tuple[Path, ...]:
+    """The files that the prior's reading is of; all, where none is known to be of its revision, as of images
+    that were fetched, or came again after they had been deleted."""
     with room.database.snapshot() as session:
-        return room.files(images_of(session, prior.study_uid).get(prior.series_uid, ()))
+        read = instances_of(session, prior.study_uid, prior.revision)
+        series = read if prior.series_uid in read else images_of(session, prior.study_uid)
+    return room.files(series.get(prior.series_uid, ()))
 
 
 def own_results_folder(room: ReadingRoom, job: Job, task: Assignment) -> Path:
