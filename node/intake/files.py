@@ -63,7 +63,7 @@ def received_file(path: Path, received_at: datetime) -> Received:
         )
         return _received(path, header, study_uid, series_uid, uid, received_at)
     except InvalidDicomError:
-        raise NotReceivableError(why_no_dicom(path)) from None
+        raise NotReceivableError(f"it is {why_no_dicom(path)}") from None
     except UnsafeUidError:
         raise NotReceivableError("it lacks the UID of its study, its series or itself") from None
     except Exception as error:  # noqa: BLE001  a damaged file can make the parser, late too, raise anything
@@ -73,7 +73,7 @@ def received_file(path: Path, received_at: datetime) -> Received:
 
 def why_no_dicom(path: Path) -> str:
     """What a file is that is no DICOM file."""
-    return "it is packed; unpack it first" if path.suffix.lower() in _PACKED else "it is not a DICOM file"
+    return "packed; unpack it first" if path.suffix.lower() in _PACKED else "not a DICOM file"
 
 
 def _received(
