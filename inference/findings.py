@@ -99,9 +99,9 @@ class Response:
     """The patient's response, and that of the target lesions alone (``target_result``, None where there are
     none); sums of their diameters in mm at baseline, at their smallest before now, and now. All lesions are
     tracking UIDs: ``targets``; ``new_lesions`` since the baseline, ``doubtful`` ones too small to count yet;
-    ``others`` of the baseline; those known to be gone are left out of these three. ``parts``: further parts of
-    lesions that split, each with the lesion it counts to. ``studies``: how many were judged, from the baseline
-    to now; 0 where that was not noted."""
+    ``others`` of the baseline; those known to be gone are left out of these three. ``parts``: further parts
+    of lesions that split, each with the lesion it counts to. ``studies``: how many were judged, from the
+    baseline to now; 0 where that was not noted."""
 
     guideline: str
     result: str
