@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from inference.findings import Reading
@@ -11,6 +12,7 @@ from inference.volume import Volume
 from node.priors.find import PriorSeries, identity_with
 from node.priors.study_time import valid_date
 from node.reading_room import ReadingRoom
+from node.results.identity import tracking_uid
 from node.steps.done_without import done_without
 from node.steps.job import Assignment, Job, enter, files_of, keep_reading, kept_reading, note, prior_files
 from storage import priors
@@ -34,7 +36,9 @@ def compare_with_priors(
             compared = kept_reading(room, identity)
         else:
             reading = kept_reading(room, task.identity)
-            comparison, series = set_against(room, job, reading, room.volume(paths), series, _date(room, job))
+            comparison, series = set_against(
+                room, job, reading, task.identity, room.volume(paths), series, _date(room, job)
+            )
             if not series:
                 return task.identity
             identity = identity_with(room, task.reader, task.series_uid, paths, series)
@@ -52,31 +56,54 @@ def set_against(
     room: ReadingRoom,
     job: Job,
     reading: Reading,
+    identity: str,
     volume: Volume,
     found: Sequence[PriorSeries],
     date: str,
     without: str = "not compared",
 ) -> tuple[Comparison, list[PriorSeries]]:
-    """A reading of the study of ``date`` compared with those of ``found`` that can be opened, and these, in
-    the order given. Each of the others is left out, and the timeline says why, behind ``without``."""
+    """A reading of the study of ``date``, by its identity, compared with those of ``found`` that can be
+    opened, and these, in the order given. Each of the others is left out, and the timeline says why, behind
+    ``without``."""
     left = list(found)
     while left:
         try:
-            comparison = compare(
-                reading,
-                volume,
-                [_as_prior(room, one) for one in left],
-                room.engine,
-                room.catalogue,
-                date=date,
-            )
-            return comparison, left
+            earlier = [_as_prior(room, one) for one in left]
+            apart = _apart(reading, identity, earlier)
+            comparison = compare(apart, volume, earlier, room.engine, room.catalogue, date=date)
+            return replace(comparison, reading=_as_known(comparison.reading, apart, reading)), left
         except _UnopenedError as unopened:
             left.remove(unopened.prior)
             said = f"{without} with the study of {unopened.prior.date or 'unknown date'}"
             with done_without(room, job, "compare", said):
                 raise unopened.error from None
     return Comparison(reading), left
+
+
+def _apart(reading: Reading, identity: str, earlier: Sequence[Prior]) -> Reading:
+    """The reading without the tracking UIDs that its lesions share with priors', as an earlier reading linked
+    them: the comparison says anew whose they are, and no two may have one."""
+    of_priors = {finding.tracking_uid for prior in earlier for finding in prior.reading.findings}
+    findings = (
+        finding.tracked_as(tracking_uid(identity, finding), finding.change)
+        if finding.tracking_uid in of_priors
+        else finding
+        for finding in reading.findings
+    )
+    return replace(reading, findings=tuple(findings))
+
+
+def _as_known(compared: Reading, apart: Reading, known: Reading) -> Reading:
+    """What was compared, each lesion that nothing was said of under the UID that it is known by, where no
+    other has that. ``apart``, ``known``: the same lesions in this order, which ``compared`` begins with."""
+    taken = {finding.tracking_uid for finding in (*compared.findings, *compared.resolved)}
+    findings = list(compared.findings)
+    for number, (own, before) in enumerate(zip(apart.findings, known.findings, strict=True)):
+        found = findings[number]
+        untold = found.change is None and found.tracking_uid == own.tracking_uid
+        if untold and before.tracking_uid not in taken:
+            findings[number] = found.tracked_as(before.tracking_uid)
+    return replace(compared, findings=tuple(findings))
 
 
 class _UnopenedError(Exception):

@@ -89,7 +89,9 @@ def read_prior(
         if earlier and how == "read":
             volume = room.volume(prior_files(room, series))
             without = f"the study of {series.date or 'unknown date'} is not compared"
-            compared, earlier = set_against(room, job, reading, volume, earlier, series.date, without)
+            compared, earlier = set_against(
+                room, job, reading, identity, volume, earlier, series.date, without
+            )
             identity = _identity_with(room, task, series, earlier)
         reading = compared.reading
         keep_reading(room, reading, identity, compared.frames, compared.seen_again)
