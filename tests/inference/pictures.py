@@ -52,17 +52,28 @@ def write_picture(
 
 
 def chest(size: int = 320, seed: int = 0) -> npt.NDArray[np.float64]:
-    """A frontal chest as a radiograph shows it, 0 (air) to 1: body, two lungs, heart, ribs, noise."""
+    """A frontal chest as a radiograph shows it, 0 (air) to 1: shoulders, two lungs down to the domes of the
+    diaphragm, heart, spine, ribs, clavicles, noise."""
     rng = np.random.default_rng(seed)
     axis = np.linspace(-1, 1, size)
     y, x = np.meshgrid(axis, axis, indexing="ij")
-    body = 1 / (1 + np.exp(40 * (np.abs(x) - 0.93 + 0.25 * (y < -0.75))))
-    picture = 0.15 + 0.6 * body
-    for side in (-1, 1):
-        lung = ((x - side * 0.43) / 0.31) ** 2 + ((y + 0.05) / 0.68) ** 2
-        picture -= 0.5 / (1 + np.exp(14 * (lung - 1))) * (y < 0.62 - 0.3 * (np.abs(x) - 0.4) ** 2)
-    heart = ((x - 0.12) / 0.33) ** 2 + ((y - 0.32) / 0.3) ** 2
-    picture += 0.35 / (1 + np.exp(14 * (heart - 1)))
-    picture += 0.06 * (np.sin(22 * (y + 0.35 * x**2)) > 0.45) * body
-    picture += 0.15 * np.exp(-((x / 0.08) ** 2)) + rng.normal(0, 0.01, x.shape)
+    body = _inside(np.abs(x) - 0.93 + 0.6 * _inside(y + 0.86, 25), 40)
+    picture = 0.15 + body * (0.5 + 0.18 * _inside(0.55 - y, 8))
+    down = np.clip((y + 0.8) / 1.3, 0, 1)
+    for side, base in ((-1, 0.5), (1, 0.56)):
+        across = (np.abs(x - side * (0.36 + 0.06 * down)) / (0.2 + 0.14 * down)) ** 2.5
+        apex = (np.maximum(-0.45 - y, 0) / 0.35) ** 2
+        dome = base + 0.9 * (x - side * 0.28) ** 2
+        picture -= 0.5 * body * _inside(across + apex - 1, 12) * _inside(y - dome, 40)
+        clavicle = np.exp(-(((y + 0.62 - 0.18 * (np.abs(x) - 0.4)) / 0.035) ** 2))
+        picture += 0.1 * clavicle * (side * x > 0.08) * (side * x < 0.75)
+    heart = ((x - 0.14) / 0.36) ** 2 + ((y - 0.3) / 0.3) ** 2
+    picture += 0.3 * _inside(heart - 1, 12) * _inside(y - 0.62, 30)
+    picture += 0.05 * (np.sin(22 * (y + 0.35 * x**2)) > 0.45) * body
+    picture += 0.2 * np.exp(-((x / 0.1) ** 2)) * body + rng.normal(0, 0.01, x.shape)
     return np.clip(picture, 0, 1)
+
+
+def _inside(distance: npt.NDArray[np.float64], steepness: float) -> npt.NDArray[np.float64]:
+    """One where a distance is negative, zero where it is positive, softly between."""
+    return 1 / (1 + np.exp(np.clip(steepness * distance, -60, 60)))

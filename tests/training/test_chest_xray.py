@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,14 +15,14 @@ from torch import Tensor, nn
 
 from inference.catalogue import Catalogue
 from inference.readers.chest_xray import FINDINGS, LUNGS
+from inference.readers.radiograph import Floats
 from tests.inference.pictures import chest
 from training.chest_xray import recipe
 from training.chest_xray.cards import LearnedFrom, findings_card, lungs_card
 from training.chest_xray.findings import figures, fit_findings, folds_of
+from training.chest_xray.lung_batches import BATCH, NO_CHEST, LungCase, LungSource
 from training.chest_xray.lungs import (
     SCHEDULE,
-    LungCase,
-    LungSource,
     dices,
     lung_masks,
     lungs_on,
@@ -131,16 +131,33 @@ def lung_case(patient: str = "p") -> LungCase:
 
 
 def test_what_is_learned_from_stays_right_however_it_is_shown() -> None:
+    chests, larger_on_left, dark = 0, 0, []
+    for picture, masks in shown(steps=6):
+        if masks.any():
+            right, left = masks > 0.5
+            assert np.argwhere(right)[:, 1].mean() < np.argwhere(left)[:, 1].mean()
+            chests += 1
+            larger_on_left += int(right.sum() > left.sum())
+            beside = picture[~right & ~left].mean()
+            dark += [picture[right].mean() < beside - 0.5, picture[left].mean() < beside - 0.5]
+    assert 0.25 < larger_on_left / chests < 0.75  # the others are mirrored
+    assert 0.8 < np.mean(dark) < 1  # the others are veiled, and drawn all the same
+
+
+def test_some_of_what_is_shown_is_no_upright_chest_and_has_no_lungs() -> None:
+    steps = 30
+    without = [picture for picture, masks in shown(steps) if not masks.any()]
+    assert len(without) / (steps * BATCH) == pytest.approx(NO_CHEST, abs=0.04)
+    inverted = [picture for picture in without if picture[20:28, 14:22].mean() > picture[56:].mean() + 1]
+    assert 0 < len(inverted) < len(without) / 2
+
+
+def shown(steps: int) -> Iterator[tuple[Floats, Floats]]:
+    """Pictures (size, size) and their masks (2, size, size)."""
     source = LungSource([lung_case()], 1)
-    larger_on_left = 0
-    for step in range(4):
+    for step in range(steps):
         for picture, masks in zip(*(part.numpy() for part in source(step)), strict=True):
-            lungs = masks.max(0) > 0.5
-            assert picture[0][lungs].mean() < picture[0][~lungs].mean() - 0.5
-            right, left = (np.argwhere(mask > 0.5)[:, 1].mean() for mask in masks)
-            assert right < left
-            larger_on_left += int(masks[0].sum() > masks[1].sum())
-    assert 4 < larger_on_left < 28  # of 32: the others are mirrored
+            yield picture[0], masks
 
 
 def test_a_run_on_other_radiographs_does_not_go_on_with_this_one(tmp_path: Path) -> None:

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import cc3d
 import numpy as np
-import numpy.typing as npt
 import torch
 from PIL import Image
 from torch import nn
-from torch.nn import functional
 
 from inference.readers.radiograph import (
     LUNGS_SIZE,
@@ -21,26 +18,16 @@ from inference.readers.radiograph import (
     on_picture,
     sampled,
     square,
-    standardised,
 )
 from training.begun import begin
+from training.chest_xray.lung_batches import LungCase, LungSource
 from training.datasets.case import Case, Mask
 from training.kept import digest
-from training.loop import Batch, Schedule
+from training.loop import Schedule
 from training.metrics.overlap import dice
 from training.segmenter import Segmenter, train_segmenter
 
-BATCH = 8
-SCHEDULE = Schedule(steps=1000, learning_rate=4e-3, warm_up=30, average=0.99)
-
-
-@dataclass(frozen=True, eq=False)
-class LungCase:
-    """A radiograph, standardised, with the masks of the patient's right and left lung, (2, size, size)."""
-
-    patient: str
-    picture: Floats
-    masks: Mask
+SCHEDULE = Schedule(steps=2000, learning_rate=4e-3, warm_up=30, average=0.99)
 
 
 def lung_cases(cases: Sequence[Case], size: int = LUNGS_SIZE) -> list[LungCase]:
@@ -93,68 +80,6 @@ def sides(mask: Mask) -> Mask:
     right = np.arange(mask.shape[1]) <= middle
     both[0], both[1] = mask & right, mask & ~right
     return both
-
-
-class LungSource:
-    """Batches of cases, each moved, bent, mirrored, re-exposed and made opaque in places by chance."""
-
-    def __init__(self, cases: Sequence[LungCase], seed: int) -> None:
-        self.cases, self.seed = cases, seed
-
-    def __call__(self, step: int) -> Batch:
-        rng = np.random.default_rng((self.seed, step))
-        drawn = [self.cases[int(k)] for k in rng.choice(len(self.cases), BATCH)]
-        pairs = [_mirrored(case) if rng.random() < 0.5 else (case.picture, case.masks) for case in drawn]
-        pictures = torch.from_numpy(np.stack([picture for picture, _ in pairs])[:, None])
-        masks = torch.from_numpy(np.stack([mask for _, mask in pairs]).astype(np.float32))
-        size = pictures.shape[-1]
-        places = torch.from_numpy(np.stack([_places(size, rng) for _ in drawn]))
-        moved = functional.grid_sample(pictures, places, padding_mode="border", align_corners=True)
-        masks = functional.grid_sample(masks, places, align_corners=True)
-        seen = np.stack([_exposed(picture, rng) for picture in moved[:, 0].numpy()])[:, None]
-        return torch.from_numpy(seen).contiguous(memory_format=torch.channels_last), masks
-
-
-def _mirrored(case: LungCase) -> tuple[Floats, Mask]:
-    """The right lung is the left one then."""
-    return np.ascontiguousarray(case.picture[:, ::-1]), np.ascontiguousarray(case.masks[::-1, :, ::-1])
-
-
-def _places(size: int, rng: np.random.Generator) -> Floats:
-    """Where each pixel is taken from, (size, size, 2): columns and rows, -1 to 1."""
-    angle = np.deg2rad(rng.normal(0, 6))
-    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-    axis = np.linspace(-1, 1, size)
-    grid = np.stack(np.meshgrid(axis, axis, indexing="xy"), -1)
-    moved = grid @ (turn * rng.uniform(0.8, 1.2, 2)).T + rng.normal(0, 0.08, 2)
-    bent = np.stack([_smooth(size, 6, rng), _smooth(size, 6, rng)], -1) * rng.uniform(0, 0.05)
-    return np.asarray(moved + bent, np.float32)
-
-
-def _exposed(picture: Floats, rng: np.random.Generator) -> Floats:
-    low, high = float(picture.min()), float(picture.max()) + 1e-3
-    bent = ((picture - low) / (high - low)) ** np.exp(rng.normal(0, 0.3))
-    bent = bent + rng.uniform(0, 0.12) * _smooth(len(picture), 4, rng)
-    if rng.random() < 0.5:
-        for _ in range(rng.integers(1, 4)):
-            bent = bent + _opacity(len(picture), rng)
-    noisy = bent + rng.normal(0, rng.uniform(0, 0.03), bent.shape)
-    return standardised(noisy.astype(np.float32))
-
-
-def _opacity(size: int, rng: np.random.Generator) -> npt.NDArray[np.float64]:
-    """One that is white, as a consolidation, or dark, (size, size): lungs go on beneath it."""
-    axis = np.linspace(-1, 1, size)
-    across = (axis - rng.uniform(-1, 1)) / rng.uniform(0.08, 0.35)
-    down = (axis - rng.uniform(-1, 1)) / rng.uniform(0.08, 0.35)
-    opacity: npt.NDArray[np.float64] = np.exp(-(across[None] ** 2 + down[:, None] ** 2))
-    return rng.uniform(-0.3, 0.45) * opacity
-
-
-def _smooth(size: int, points: int, rng: np.random.Generator) -> Floats:
-    """Noise of standard deviation 1 at ``points`` x ``points`` places, and between them, (size, size)."""
-    coarse = Image.fromarray(rng.normal(size=(points, points)).astype(np.float32))
-    return np.asarray(coarse.resize((size, size), Image.Resampling.BICUBIC))
 
 
 def train_lungs(

@@ -43,7 +43,7 @@ from training.datasets.layouts import read_cases
 from training.loop import Schedule
 from training.segmenter import SegmenterForService, export_picture_network
 
-VERSION = 3
+VERSION = 4
 SPECIFICITY, SENSITIVITY = 0.9, 0.95
 
 

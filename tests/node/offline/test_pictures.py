@@ -122,6 +122,28 @@ def test_what_is_no_frontal_radiograph_is_refused(
         read(study, tmp_path / "out")
 
 
+NO_UPRIGHT_CHEST: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "upside down": np.flipud,
+    "turned by half": lambda p: np.rot90(p, 2),
+    "on its side": np.rot90,
+    "black for white": lambda p: p.max() - p,
+    "noise": lambda p: np.random.default_rng(1).integers(0, 4096, p.shape, np.uint16),
+    "coarse noise": lambda p: (
+        np.random.default_rng(2).integers(0, 4096, (8, 8), np.uint16).repeat(40, 0).repeat(40, 1)
+    ),
+}
+
+
+@needs("chest-xray")
+@pytest.mark.parametrize("change", NO_UPRIGHT_CHEST.values(), ids=NO_UPRIGHT_CHEST)
+def test_no_lungs_are_found_where_a_picture_shows_no_upright_chest(
+    change: Callable[[np.ndarray], np.ndarray], tmp_path: Path
+) -> None:
+    study = turned(radiograph(tmp_path / "study"), ["L", "F"], change)
+    with pytest.raises(UnreadableStudyError, match="No two lungs"):
+        read(study, tmp_path / "out")
+
+
 def turned(study: Path, orientation: list[str], change: Callable[[np.ndarray], np.ndarray]) -> Path:
     image = pydicom.dcmread(study / "1.dcm")
     pixels = np.ascontiguousarray(change(image.pixel_array))
