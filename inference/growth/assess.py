@@ -50,10 +50,13 @@ class Seen:
 @dataclass(frozen=True)
 class Past:
     """What is known of a lesion from before. ``category``: of Lung-RADS at the scan of the change. ``older``:
-    of scans before that one, in any order; of those of one day the first counts."""
+    of scans before that one, in any order; of those of one day the first counts. ``whole``: the lesion now,
+    where it split: all parts as one. ``merged``: the scan of the change shows several that are one by now."""
 
     category: lung_rads.Category | None = None
     older: tuple[Seen, ...] = ()
+    whole: Finding | None = None
+    merged: bool = False
 
 
 UNKNOWN: Final = Past()
@@ -75,7 +78,7 @@ def assessed(reading: Reading, volume: Volume, past: Mapping[str, Past] | None =
         replace(
             each,
             assessments=assess(
-                each,
+                _judged(each, (past or {}).get(each.tracking_uid, UNKNOWN), volume),
                 (past or {}).get(each.tracking_uid, UNKNOWN),
                 multiple=each.kind != "calcified" and alike[_counted_as(each)] > 1,
             ),
@@ -88,6 +91,13 @@ def assessed(reading: Reading, volume: Volume, past: Mapping[str, Past] | None =
     if reading.unread:
         whole = _of_part(whole, reading.unread)
     return replace(reading, findings=findings, resolved=resolved, assessments=(whole,))
+
+
+def _judged(finding: Finding, past: Past, volume: Volume) -> Finding:
+    """What guidelines judge: of a lesion that split, all of it."""
+    if past.whole is None:
+        return finding
+    return replace(past.whole, solid=_solid_part_of_mixed(past.whole, volume), change=finding.change)
 
 
 def assess(finding: Finding, past: Past = UNKNOWN, *, multiple: bool = False) -> tuple[Assessment, ...]:
@@ -236,7 +246,9 @@ def _of_stable(
         return by_size
     then = lung_rads.category(kind, lung_rads.mean_diameter_mm(*before), "stable", part.before_mm or 0.0)
     days = _days_without_growth(finding, change.days, past, part)
-    return lung_rads.at_follow_up(told or then, then, by_size, days)
+    if told is None or past.merged:
+        told = lung_rads.worst(then, *([told] if told else []))
+    return lung_rads.at_follow_up(told, then, by_size, days)
 
 
 def _days_without_growth(finding: Finding, days: int, past: Past, part: _SolidCourse) -> int:

@@ -106,7 +106,10 @@ def compare(
     past: Mapping[str, Past] = {}
     if reference is not None:
         repeats = _repeats(current, catalogue)
-        changes = _Changes(current, volume, date, {p.study_uid: p for p in earlier}, repeats)
+        mixed = frozenset(
+            partners.tracking_uid(n) for n, m in partners.matches.items() if m.merged or m.split
+        )
+        changes = _Changes(current, volume, date, {p.study_uid: p for p in earlier}, repeats, mixed)
         reading = replace(
             reading,
             findings=tuple(changes.of(number, partners) for number in range(len(partners.findings))),
@@ -116,8 +119,8 @@ def compare(
                 for finding in gone
             ),
         )
-        past = changes.past(reading.findings)
-        reading = _forecast(reading, earlier, slices_mm, date, volume, engine, catalogue)
+        past = changes.past(reading.findings, partners)
+        reading = _forecast(reading, changes, slices_mm, date, volume, engine, catalogue)
         reading = replace(reading, response=_response(reading, earlier, slices_mm, partners, date, volume))
     reading = assessed(reading, volume, past)
     seconds = {**reading.seconds, "compare": time.perf_counter() - started}
@@ -160,13 +163,15 @@ def days_between(earlier: str, later: str) -> int | None:
 
 @dataclass(frozen=True, eq=False)
 class _Changes:
-    """Turns partners into changes. ``repeats``: of the network that measured the current findings."""
+    """Turns partners into changes. ``repeats``: of the network that measured the current findings. ``mixed``:
+    tracking UIDs of those that split, or merged, since the prior of their change."""
 
     current: Reading
     volume: Volume
     date: str
     priors: Mapping[str, Prior]
     repeats: Repeats | None
+    mixed: frozenset[str]
 
     def of(self, number: int, partners: Partners) -> Finding:
         finding, match = partners.findings[number], partners.matches.get(number)
@@ -177,16 +182,47 @@ class _Changes:
             change = self._new(partners.new[number])
         return finding.tracked_as(partners.tracking_uid(number), change)
 
-    def past(self, findings: Sequence[Finding]) -> dict[str, Past]:
+    def past(self, findings: Sequence[Finding], partners: Partners) -> dict[str, Past]:
         """By tracking UID, what is known from before of findings that have a change."""
         return {
             each.tracking_uid: Past(
                 self._category(each.tracking_uid, each.change),
                 tuple(self._older(each.tracking_uid, each.change.days)),
+                whole=match.whole if match is not None and match.split else None,
+                merged=match is not None and match.merged,
             )
-            for each in findings
+            for number, each in enumerate(findings)
+            for match in [partners.matches.get(number)]
             if each.change is not None and each.tracking_uid
         }
+
+    def alone(self, uid: str) -> list[tuple[Prior, Finding]]:
+        """A lesion in the priors, newest first, as long as it was one and whole: what lies before the study
+        at which it split, or others merged with it, measures something else. None of one that was cut."""
+        seen: list[tuple[Prior, Finding]] = []
+        if uid in self.mixed:
+            return seen
+        for prior in self.priors.values():
+            same = next((each for each in prior.reading.findings if uid and each.tracking_uid == uid), None)
+            if same is None:
+                continue
+            if not same.cut:
+                seen.append((prior, same))
+            if self._was_mixed(same):
+                break
+        return seen
+
+    def _was_mixed(self, finding: Finding) -> bool:
+        """Whether its change was measured on more than itself, or against more."""
+        change = finding.change
+        if change is None or not change.prior_volume_mm3 or change.volume_change_percent is None:
+            return False
+        whole_mm3 = change.prior_volume_mm3 * (1 + change.volume_change_percent / 100)
+        prior = self.priors.get(change.prior_study_uid)
+        others = prior.reading.findings if prior is not None else ()
+        before = next((each for each in others if each.tracking_uid == finding.tracking_uid), None)
+        merged = before is not None and not _is_near(before.volume_mm3, change.prior_volume_mm3)
+        return merged or not _is_near(finding.volume_mm3, whole_mm3)
 
     def gone(self, finding: Finding, study_uid: str) -> Finding:
         prior = self.priors[study_uid]
@@ -212,9 +248,8 @@ class _Changes:
         prior, before, whole = self.priors[match.study_uid], match.finding, match.prior_whole
         days = self._days(prior)
         repeats = self.repeats if prior.reading.models == self.current.models else None
-        now = Measurement.of(finding, self.volume.slice_mm, repeats)
+        now = Measurement.of(match.whole, self.volume.slice_mm, repeats)
         then = Measurement.of(whole, match.prior_slice_mm, repeats)
-        now = replace(now, volume_mm3=match.current_volume_mm3)
         judged = judge(then, now, days)
         return Change(
             prior_study_uid=prior.study_uid,
@@ -234,7 +269,7 @@ class _Changes:
             prior_short_axis_mm=whole.short_axis_mm,
             prior_volume_mm3=whole.volume_mm3,
             mean_hu_change=judged.mean_hu_change,
-            prior_solid=self._solid_before(finding, before, prior),
+            prior_solid=self._solid_before(finding, whole, prior),
             prior_kind=before.kind,
         )
 
@@ -264,15 +299,16 @@ class _Changes:
     def _older(self, uid: str, days: int) -> list[Seen]:
         """The lesion in priors before that of its change, ``days`` ago."""
         return [
-            Seen.of(same, ago)
-            for prior in self.priors.values()
-            if (ago := self._days(prior)) > days > 0
-            for same in prior.reading.findings
-            if uid and same.tracking_uid == uid and not same.cut
+            Seen.of(same, ago) for prior, same in self.alone(uid) if (ago := self._days(prior)) > days > 0
         ]
 
     def _days(self, prior: Prior) -> int:
         return days_between(prior.date, self.date) or 0
+
+
+def _is_near(one_mm3: float, other_mm3: float) -> bool:
+    """The same volume, as precisely as results in a PACS tell it."""
+    return abs(one_mm3 - other_mm3) <= 0.02 * max(one_mm3, other_mm3)
 
 
 def _repeats(reading: Reading, catalogue: Catalogue | None) -> Repeats | None:
@@ -308,7 +344,7 @@ def _newest_first(reader: str, priors: Sequence[Prior], date: str) -> tuple[list
 
 def _forecast(
     reading: Reading,
-    earlier: Sequence[Prior],
+    changes: _Changes,
     slices_mm: Mapping[str, float],
     date: str,
     volume: Volume,
@@ -325,10 +361,8 @@ def _forecast(
             return finding
         known = [
             Measured(-days, same.volume_mm3, slices_mm.get(prior.study_uid, 1.0), same.kind)
-            for prior in reversed(earlier)
+            for prior, same in reversed(changes.alone(finding.tracking_uid))
             if (days := days_between(prior.date, date)) is not None
-            for same in prior.reading.findings
-            if same.tracking_uid == finding.tracking_uid and not same.cut
         ]
         now = Measured(0, finding.volume_mm3, volume.slice_mm, finding.kind)
         seen = forecast([*known, now], engine, catalogue)

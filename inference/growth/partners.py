@@ -56,8 +56,9 @@ class Scan:
 class Match:
     """A finding's partner in the prior ``study_uid``; ``aligned_mm`` is the partner's centre in the current
     scan. ``prior_whole`` is what it is measured against: the partner itself or, where several have merged,
-    all of them as one. ``current_volume_mm3`` is that of all parts where a lesion split. ``cut``: one of them
-    all may go on beyond its scan, so that their sizes tell no change."""
+    all of them as one. ``whole`` is what is measured now: the finding or, where a lesion split, all parts as
+    one. ``merged`` and ``split`` say so. ``cut``: one of them all may go on beyond its scan, so that their
+    sizes tell no change."""
 
     study_uid: str
     finding: Finding
@@ -65,8 +66,10 @@ class Match:
     aligned_mm: Point
     prior_slice_mm: float
     prior_whole: Finding
-    current_volume_mm3: float
+    whole: Finding
     cut: bool
+    merged: bool = False
+    split: bool = False
 
 
 @dataclass(frozen=True)
@@ -141,7 +144,10 @@ def extend(
     partners = replace(
         partners,
         reference=partners.reference or study_uid,
-        matches={**partners.matches, **_matches(found, numbers, alone, there, alignment, study_uid, volume)},
+        matches={
+            **partners.matches,
+            **_matches(found, numbers, alone, there, alignment, study_uid, scan, volume),
+        },
     )
     of = {each.prior: numbers[each.current] for each in found.links}
     parts = {numbers[part]: of[whole] for whole, part in found.split}
@@ -209,6 +215,7 @@ def _matches(
     there: Sequence[Finding],
     alignment: Alignment,
     study_uid: str,
+    scan: Scan,
     volume: Volume,
 ) -> dict[int, Match]:
     aligned = alignment.to_current([finding.center_mm for finding in there])
@@ -223,15 +230,17 @@ def _matches(
             aligned_mm=_point(aligned[each.prior]),
             prior_slice_mm=volume.slice_mm,
             prior_whole=_as_one((there[each.prior], *merged), volume),
-            current_volume_mm3=sum(f.volume_mm3 for f in (alone[each.current], *parts)),
+            whole=_as_one((alone[each.current], *parts), scan.volume),
             cut=any(f.cut for f in (alone[each.current], *parts, there[each.prior], *merged)),
+            merged=bool(merged),
+            split=bool(parts),
         )
     return matches
 
 
 def _as_one(parts: Sequence[Finding], volume: Volume) -> Finding:
     """The first of them with the size of all: volumes add up, and the axes are those of the hull around the
-    masks, as the merged lesion's are. Without masks they stay the first one's."""
+    masks, as one lesion's are. Without masks they stay the first one's."""
     first, *others = parts
     masks = [part.mask for part in parts if part.mask is not None]
     if not others:
@@ -239,9 +248,11 @@ def _as_one(parts: Sequence[Finding], volume: Volume) -> Finding:
     whole = replace(first, volume_mm3=sum(part.volume_mm3 for part in parts))
     if len(masks) < len(parts):
         return whole
-    axes = measure(union(masks), volume)
+    mask = union(masks)
+    axes = measure(mask, volume)
     return replace(
         whole,
+        mask=mask,
         long_axis=axes.long_axis,
         short_axis=axes.short_axis,
         image_uid=axes.image_uid,
@@ -293,7 +304,7 @@ def _look_here(
             aligned_mm=place,
             prior_slice_mm=volume.slice_mm,
             prior_whole=before,
-            current_volume_mm3=seen.volume_mm3,
+            whole=seen,
             cut=seen.cut or before.cut,
         )
         partners = replace(
@@ -334,7 +345,7 @@ def _look_there(
             aligned_mm=_point(alignment.to_current(seen.center_mm)[0]),
             prior_slice_mm=volume.slice_mm,
             prior_whole=seen,
-            current_volume_mm3=now.volume_mm3,
+            whole=now,
             cut=seen.cut or now.cut,
         )
         partners = replace(
