@@ -56,9 +56,10 @@ def _matters_later(session: Session, job: Job, reading: readings.StoredReading) 
 
 
 def _tell_later_studies(session: Session, room: ReadingRoom, job: Job) -> None:
-    """Have the patient's later studies compared again, the next ones first, as many as a study has priors.
-    What is not compared at all, such as a radiograph, and what is not read for results of its own, such as a
-    study that was fetched, does not count."""
+    """Have the patient's later studies compared again, the next ones first, as many as a study has priors;
+    those of the same day, to which it tells no growth, after the others. What is not compared at all, such as
+    a radiograph, and what is not read for results of its own, such as a study that was fetched, does not
+    count."""
     rules = room.settings.priors
     study, patient = priors.study_and_patient(session, job.study_uid)
     here = StudyTime.of(study.date, study.time, study.uid, study.received)
@@ -66,11 +67,11 @@ def _tell_later_studies(session: Session, room: ReadingRoom, job: Job) -> None:
     issuers = priors.issuers_of_one(patient.issuer, priors.known_issuers(session, ids))
     others = priors.studies_of(session, ids, issuers, COMPARED_MODALITIES)
     later = sorted(
-        (at, other.uid)
+        (at.day == here.day, at, other.uid)
         for other in others
         if (at := StudyTime.of(other.date, other.time, other.uid, other.received)) > here
     )
-    again = (uid for _, uid in later if priors.compare_again(session, uid))
+    again = (uid for *_, uid in later if priors.compare_again(session, uid))
     for uid in islice(again, rules.at_most):
         text = "An earlier study of the patient was read: this one is compared again."
         log_event(session, "priors", text, study_uid=uid)

@@ -64,6 +64,18 @@ def test_what_is_not_compared_again_keeps_a_late_prior_from_no_study_that_is(
     assert compared_again(room) == later[:2]
 
 
+def test_scans_of_the_same_day_are_compared_again_after_those_that_growth_is_told_of(
+    room: ReadingRoom,
+) -> None:
+    morning = LONG_AGO.replace(hour=8)
+    late = add(room, morning, state="reading")
+    for hours in (1, 2):
+        add(room, morning + timedelta(hours=hours))
+    later = [add(room, morning + months * MONTH) for months in (1, 2)]
+    deliver(room, Job(late, 1), ["lung-nodules"], [])
+    assert compared_again(room) == later
+
+
 def test_a_late_radiograph_has_nothing_compared_again(room: ReadingRoom) -> None:
     late = add(room, LONG_AGO, "CR", state="reading")
     add(room, LONG_AGO + MONTH)
