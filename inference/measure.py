@@ -102,8 +102,15 @@ def measure(mask: Mask, volume: Volume) -> Measured:
         mean_hu=float(values.mean()),
         std_hu=float(values.std()),
         interpolated=float(np.isin(index[:, 0], invented).mean()),
-        cut=volume.shape[0] > 1 and not {0, volume.shape[0] - 1}.isdisjoint(drawn),
+        cut=is_cut(mask, volume),
     )
+
+
+def is_cut(mask: Mask, volume: Volume) -> bool:
+    """Whether it has voxels in the first or last slice of a stack, beyond which the lesion may go on."""
+    slices = volume.shape[0]
+    drawn = np.flatnonzero(mask.voxels.any((1, 2))) + mask.origin[0]
+    return slices > 1 and bool(np.isin((0, slices - 1), drawn).any())
 
 
 def _axes(mask: Mask, number: int, spacing: tuple[float, float]) -> tuple[float, Floats]:

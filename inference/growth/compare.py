@@ -91,8 +91,8 @@ def compare(
     slices_mm: dict[str, float] = {}
     for prior in (prior for prior in kept if prior not in earlier):
         partners = named_after(partners, scan, prior.study_uid, prior.reading.findings, prior.volume)
-    for prior in earlier:
-        if partners.wants(prior.reading.findings):
+    for number, prior in enumerate(earlier):
+        if any(partners.wants(each.reading.findings) for each in earlier[number:]):
             opened = prior.volume()
             slices_mm[prior.study_uid] = opened.slice_mm
             frames[prior.study_uid] = opened.frame_of_reference_uid

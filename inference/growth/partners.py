@@ -15,7 +15,7 @@ from inference.findings import Finding, Point
 from inference.growth.align import Alignment, align_anatomies, too_small
 from inference.growth.link import APART_COST, Links, confidence_alone, link, pair_cost
 from inference.growth.repeatability import sphere_diameter_mm
-from inference.measure import measure
+from inference.measure import is_cut, measure
 from inference.resample import union
 from inference.volume import Floats, Volume
 
@@ -29,6 +29,8 @@ _AS_SURE: Final = 0.95
 """A vessel stays where a lesion that lay on it is gone, or was not yet. So what a look sees has to score
 nearly as the lesion does in the other scan. Of 229 phantom vessels, each at the place of a lesion of another
 scan, 4 are then taken for the lesion; 29 were by a single look of any score."""
+_COVERED: Final = 0.95
+"""Of the body in the current scan: priors that show so much of it leave no place to an older one."""
 _SIZES: Final = (1.0, 0.5)
 """At what part of its size in the other scan a lesion is looked for: it may have grown since, or shrunk."""
 
@@ -103,9 +105,22 @@ class Partners:
 
     def wants(self, prior_findings: Sequence[Finding]) -> bool:
         """Whether a further prior can tell anything: there is no reference yet, or the place of a finding was
-        not shown yet, or it has some that may be those still alone, or be gone."""
-        unreached = set(range(len(self.findings))) - self.reached - self.matches.keys()
-        return not self.reference or bool(unreached or self.unclaimed(prior_findings))
+        not shown yet, or it has some that may be those still alone, or be gone where no prior so far shows
+        it."""
+        numbers = set(range(len(self.findings)))
+        if not self.reference or numbers - self.reached - self.matches.keys():
+            return True
+        may_tell = len(self.matches) < len(numbers) or not self.is_covered
+        return may_tell and bool(self.unclaimed(prior_findings))
+
+    @cached_property
+    def is_covered(self) -> bool:
+        """Whether the priors so far show all but a rim of the body that the current scan shows."""
+        sound = [self.alignments[uid] for uid in self.resolved]
+        here = sound[0].current
+        places = np.argwhere(here.body)[::101] @ here.affine[:3, :3].T + here.affine[:3, 3]
+        shown = np.any([each.prior_reaches(places) for each in sound], axis=0)
+        return bool(shown.mean() >= _COVERED)
 
     @property
     def gone(self) -> tuple[Finding, ...]:
@@ -231,11 +246,17 @@ def _matches(
             prior_slice_mm=volume.slice_mm,
             prior_whole=_as_one((there[each.prior], *merged), volume),
             whole=_as_one((alone[each.current], *parts), scan.volume),
-            cut=any(f.cut for f in (alone[each.current], *parts, there[each.prior], *merged)),
+            cut=any(_is_cut(one, scan.volume) for one in (alone[each.current], *parts))
+            or any(_is_cut(one, volume) for one in (there[each.prior], *merged)),
             merged=bool(merged),
             split=bool(parts),
         )
     return matches
+
+
+def _is_cut(finding: Finding, volume: Volume) -> bool:
+    """Also of a finding of a reading that was kept before readings told it."""
+    return finding.cut or (finding.mask is not None and is_cut(finding.mask, volume))
 
 
 def _as_one(parts: Sequence[Finding], volume: Volume) -> Finding:

@@ -90,6 +90,25 @@ def test_where_the_newest_prior_does_not_reach_the_next_says_what_is_new_and_res
     assert [(each.tracking_uid, each.change.prior_study_uid) for each in found.resolved] == [("G", "1.1")]
 
 
+def test_what_an_older_prior_shows_gone_is_not_resolved_anew_against_one_before_it():
+    low, gone = finding((-55.0, 10.0, 0.0), 12, "L"), finding((-50.0, 0.0, 55.0), 14, "G")
+    part = Prior("1.3", "20240601", reading(low), lambda: scan(slices=slice(0, 34)))
+    whole = Prior("1.2", "20240101", reading(low), lambda: VOLUME)
+    oldest = Prior("1.1", "20230101", reading(low, gone), lambda: VOLUME)
+    assert compare(reading(low), VOLUME, [part, whole, oldest], date="20240701").reading.resolved == ()
+
+
+def test_no_older_prior_is_opened_where_the_newest_shows_all_and_every_finding_has_its_partner():
+    def unopened():
+        raise AssertionError("an older prior was opened")
+
+    there = finding(GROWS, 8, "B")  # no target of RECIST, to which the baseline matters
+    newest = Prior("1.2", "20240101", reading(there), lambda: VOLUME)
+    older = Prior("1.1", "20230101", reading(there, finding(GOES, 8, "X")), unopened)
+    found = compare(reading(there), VOLUME, [newest, older], date="20240701").reading
+    assert found.findings[0].change.category == "stable"
+
+
 def test_what_was_gone_at_the_newest_prior_already_is_not_resolved_anew():
     older = replace(PRIOR, study_uid="1.8", date="20230101")
     newest = replace(PRIOR, reading=reading(*EARLIER.findings[:2]))

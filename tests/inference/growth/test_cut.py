@@ -53,6 +53,13 @@ def test_a_nodule_that_the_end_of_a_scan_cuts_has_neither_grown_nor_shrunk(now: 
     assert "change of 1 lesion is not judged" in " ".join(compared.comparison_notes)
 
 
+def test_a_prior_that_was_kept_before_readings_told_what_is_cut_is_cut_all_the_same() -> None:
+    untold = replace(_found(FROM_ABOVE_ITS_MIDDLE, "before"), cut=False)
+    prior = Prior("1.9", "20230701", reading(untold), lambda: FROM_ABOVE_ITS_MIDDLE)
+    (nodule,) = compare(reading(_found(WHOLE, "now")), WHOLE, [prior], date="20240701").reading.findings
+    assert (nodule.tracking_uid, nodule.change) == ("before", None)
+
+
 def test_one_that_the_end_of_a_scan_leaves_whole_is_judged() -> None:
     prior = Prior("1.9", "20230701", reading(_found(FROM_BELOW_IT, "before")), lambda: FROM_BELOW_IT)
     compared = compare(reading(_found(WHOLE, "now")), WHOLE, [prior], date="20240701").reading
