@@ -60,15 +60,21 @@ def node() -> Iterator[Receiver]:
 
 @pytest.fixture
 def pacs(tmp_path: Path, node: Receiver) -> Iterator[Orthanc]:
-    """An Orthanc that is set up as the README says, but that here a study is stable after a second."""
+    """An Orthanc that is set up as the README says, but that here a study is stable after a few
+    seconds."""
     options: dict[str, Any] = json.loads(f"{{{block('json')}}}")
     options["DicomModalities"]["overread"] |= {"Host": "127.0.0.1", "Port": node.port}
-    orthanc = Orthanc(tmp_path / "orthanc", options={**options, "StableAge": 1})
+    orthanc = Orthanc(tmp_path / "orthanc", options={**options, "StableAge": 3})
     orthanc.folder.mkdir()
     (orthanc.folder / options["LuaScripts"][0]).write_text(block("lua"))
     orthanc.start()
     yield orthanc
     orthanc.stop()
+
+
+def delete(pacs: Orthanc, image_uid: str) -> None:
+    found = httpx.post(f"{pacs.url}/tools/lookup", content=image_uid, timeout=PATIENCE).json()
+    httpx.delete(f"{pacs.url}/instances/{found[0]['ID']}", timeout=PATIENCE).raise_for_status()
 
 
 def report(study_uid: str) -> Dataset:
@@ -95,3 +101,12 @@ def test_what_is_new_of_a_study_is_sent_once_and_results_are_not_sent_back(
     assert sorted(node.received) == sorted([*first, late.SOPInstanceUID])
     jobs = httpx.get(f"{pacs.url}/jobs?expand", timeout=PATIENCE).json()  # those that are still to run, too
     assert sum(job["Content"]["InstancesCount"] for job in jobs) == len(node.received)
+
+
+def test_what_is_deleted_before_its_study_is_stable_keeps_back_nothing_else(
+    pacs: Orthanc, node: Receiver
+) -> None:
+    deleted, *images = ct_series(3, generate_uid())
+    assert send(pacs.dicom_port, [deleted, *images]) == [0, 0, 0]
+    delete(pacs, deleted.SOPInstanceUID)
+    wait_for(lambda: set(node.received) >= {image.SOPInstanceUID for image in images})

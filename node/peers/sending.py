@@ -238,8 +238,10 @@ class DicomDestination:
     def _receipt(self, path: Path, status: int, comment: str) -> Receipt:
         """PS3.4 table B.2-1 and PS3.7 C: 0xB000-0xBFFF warn but store; out of resources (0xA700-0xA7FF,
         0x0213) and processing failure (0x0110) may pass. A peer that tells of a duplicate has the object:
-        ours are the same bytes whenever they have the same UID."""
-        if status in (SUCCESS, DUPLICATE) or 0xB000 <= status <= 0xBFFF:
+        results are the same bytes whenever they have the same UID; of other files it is said."""
+        if status == DUPLICATE:
+            return Receipt(path, "sent", f"{self._name} has had an object of this UID before")
+        if status == SUCCESS or 0xB000 <= status <= 0xBFFF:
             return Receipt(path, "sent")
         reason = f"{self._name} answered {_in_words(status)}" + (f": {comment}" if comment else "")
         if status == NOT_AUTHORISED:

@@ -117,7 +117,9 @@ def _frames_scaled_alike(image: Dataset, frame: int | None) -> list[int]:
 
 
 def _has_frames(image: Dataset) -> bool:
-    return "NumberOfFrames" in image
+    """Not where an ordinary slice says that it has one."""
+    is_enhanced = "SharedFunctionalGroupsSequence" in image or "PerFrameFunctionalGroupsSequence" in image
+    return is_enhanced or int(image.get("NumberOfFrames") or 1) > 1
 
 
 @cache

@@ -23,7 +23,7 @@ from pydicom.valuerep import DA, TM
 from inference.picture import Pictures
 from inference.volume import Volume
 from node.results.identity import result_uid
-from node.results.texts import NAMES, CharacterSet, names_in, texts_in
+from node.results.texts import NAMES, CharacterSet, names_in
 
 _TYPE_2 = (
     "PatientName",
@@ -41,7 +41,6 @@ _TIMES = ("PatientBirthTime", "StudyTime", "SeriesTime", "AcquisitionTime", "Con
 _TABLES = ("ModalityLUTSequence", "VOILUTSequence")
 _WINDOW = ("WindowCenter", "WindowWidth")
 _REFERENCES = ("ReferencedStudySequence", "ReferencedPatientSequence")
-_TAKEN_FOR = "ISO_IR 100"  # what pydicom reads undeclared bytes as
 _TRIAL = (Tag(0x0012, 0x0010), Tag(0x0012, 0x0060))  # of PS3.3 C.7.1.3, C.7.2.3 and C.7.3.2
 _OF_ITS_OWN = [
     Tag(keyword)
@@ -111,8 +110,6 @@ def read_sources(paths: Sequence[Path], volume: Volume, wanted: Iterable[str] | 
     names = names_in(first)
     character_set: CharacterSet = first.get("SpecificCharacterSet") or None
     sanitised(first, volume)
-    if character_set is None and not _is_ascii(first, names):
-        character_set = _TAKEN_FOR
     headers = {images[0]: first}
     for uid in sorted({*needed} - {images[0]}):
         path, of_its_own = found[uid]
@@ -286,10 +283,6 @@ def _drop_broken_trial(header: Dataset) -> None:
         return
     for tag in [tag for tag in header.keys() if _TRIAL[0] <= tag <= _TRIAL[1]]:  # noqa: SIM118 - tags alone
         del header[tag]
-
-
-def _is_ascii(header: Dataset, names: Mapping[str, bytes]) -> bool:
-    return all(map(bytes.isascii, names.values())) and all(map(str.isascii, texts_in(header)))
 
 
 def _empty_unless(header: Dataset, keyword: str, parse: type[DA] | type[TM]) -> None:

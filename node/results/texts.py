@@ -13,10 +13,13 @@ from pydicom import DataElement, Dataset
 from pydicom.charset import convert_encodings, custom_encoders, default_encoding
 from pydicom.dataelem import RawDataElement
 from pydicom.multival import MultiValue
+from pydicom.tag import Tag
 from pydicom.valuerep import VR, PersonName
 
 NAMES = ("PatientName", "ReferringPhysicianName")
 UTF_8 = "ISO_IR 192"
+_TAKEN_FOR = "ISO_IR 100"  # what pydicom reads undeclared bytes as
+_FRAME_BY_FRAME = Tag("PerFrameFunctionalGroupsSequence")
 _OF_LETTERS = frozenset({VR.LO, VR.LT, VR.PN, VR.SH, VR.ST, VR.UC, VR.UT})
 
 CharacterSet = str | MutableSequence[str] | None
@@ -35,8 +38,11 @@ def names_in(header: Dataset) -> dict[str, bytes]:
 
 
 def texts_in(data_set: Dataset) -> Iterator[str]:
-    """The values, at any depth, that are written in the data set's character set."""
+    """The values, at any depth, that are written in the data set's character set; frame by frame there are
+    codes alone."""
     for element in list(data_set.values()):
+        if element.tag == _FRAME_BY_FRAME:
+            continue
         if isinstance(element, RawDataElement):
             element = data_set[element.tag]
         if element.VR == VR.SQ:
@@ -68,6 +74,8 @@ def put_in_letters(
             for keyword, text in read.items():
                 instance[keyword] = DataElement(keyword, "PN", text)
             return
+    if character_set is None and (came or not all(map(bytes.isascii, names.values()))):
+        character_set, encodings = _TAKEN_FOR, convert_encodings(_TAKEN_FOR)
     if character_set is not None:
         instance.SpecificCharacterSet = character_set
     for keyword, name in names.items():

@@ -247,6 +247,17 @@ def test_frames_with_a_scale_of_their_own_get_a_presentation_state_for_each(
     assert [item.get("ReferencedFrameNumber") for item in shown] == (frames if step else [None])
 
 
+def test_ordinary_slices_that_count_one_frame_share_a_presentation_state(case: Case, tmp_path: Path) -> None:
+    for path in case.paths:
+        image = pydicom.dcmread(path)
+        image.NumberOfFrames = 1
+        image.save_as(path)
+    counting = replace(case, volume=load_volume(case.paths))
+    (state,) = map(pydicom.dcmread, states_of(counting, tmp_path / "out"))
+    shown = state.ReferencedSeriesSequence[0].ReferencedImageSequence
+    assert len(shown) == len({finding.image_uid for finding in case.reading.findings}) == 2
+
+
 @pytest.mark.needs("dciodvfy")
 @pytest.mark.parametrize("parts", [2, 16])
 def test_each_image_with_frames_has_a_presentation_state_of_its_own(

@@ -209,6 +209,17 @@ def test_a_name_of_unknown_letters_is_put_into_no_others(declared: str, name: by
     assert result.get_item("PatientName").value.rstrip() == name
 
 
+def test_a_name_in_undeclared_letters_is_the_same_in_all_results(tmp_path: Path) -> None:
+    name = "Müller^Jörg".encode()
+    case = with_bytes(tmp_path / "ct", "", "PatientName", name)
+    (finding,) = case.reading.findings
+    case = case.with_findings(replace(finding, label="结节"))
+    for file in case.write(tmp_path / "out", "seg", "sr", "pr", "sc", "ko").values():
+        result = pydicom.dcmread(file.path, stop_before_pixels=True)
+        assert result.get_item("PatientName").value.rstrip() == name, file.kind
+        assert result.SpecificCharacterSet == "ISO_IR 100", file.kind
+
+
 def test_undeclared_texts_of_ours_beyond_ascii_are_declared(tmp_path: Path) -> None:
     case = changed(phantom(tmp_path / "ct", lesions=1, shape=(8, 40, 48)), without("SpecificCharacterSet"))
     (finding,) = case.reading.findings
