@@ -173,20 +173,23 @@ def serving(repository: Path, folder: Path, **options: object) -> Iterator[Serve
             served.stop()
 
 
-def _await_ready(served: Served, tls: Path | None, seconds: float = 60) -> None:
+def _await_ready(served: Served, tls: Path | None, seconds: float = 300) -> None:
+    """Its door is knocked at until it opens, as a gRPC client waits longer after each try that fails."""
     give_up = time.monotonic() + seconds
     certificate = str(tls) if tls else None
-    with triton.InferenceServerClient(
-        served.url, ssl=tls is not None, root_certificates=certificate
-    ) as client:
-        while time.monotonic() < give_up:
-            if served.process.poll() is not None:
-                raise RuntimeError(f"tritonserver ended at once:\n{served.log.read_text()}")
-            try:
-                if client.is_server_ready(client_timeout=1):
-                    return
-            except InferenceServerException:
-                time.sleep(0.05)
+    while time.monotonic() < give_up:
+        if served.process.poll() is not None:
+            raise RuntimeError(f"tritonserver ended at once:\n{served.log.read_text()}")
+        with (
+            contextlib.suppress(OSError, InferenceServerException),
+            socket.create_connection(("127.0.0.1", served.grpc_port), timeout=1),
+            triton.InferenceServerClient(
+                served.url, ssl=tls is not None, root_certificates=certificate
+            ) as client,
+        ):
+            if client.is_server_ready(client_timeout=5):
+                return
+        time.sleep(0.05)
     served.stop(kill=True)
     raise RuntimeError(f"tritonserver was not ready after {seconds:g} s:\n{served.log.read_text()}")
 
