@@ -146,7 +146,7 @@ def lungs_card(version: int, masks: LearnedFrom, layout: str) -> dict[str, Any]:
             "coarse.",
             *([_V7_WORST] if is_v7 else []),
             "On a picture that is upside down, on its side or has black for white no lungs are drawn, and it "
-            "is refused; a few on which one lung is white throughout are refused too.",
+            "is refused.",
             "Draws no heart, so no cardiothoracic ratio is given: the masks hold the lung behind the heart, "
             "and no picture at hand has its heart outlined to measure a ratio against.",
             _ADULTS,
