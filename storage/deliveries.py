@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import ColumnElement, Select, delete, func, or_, select, update
+from sqlalchemy import ColumnElement, Select, and_, delete, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from storage.columns import clip, holds
@@ -82,17 +82,19 @@ def due(session: Session, destination: str, limit: int = 500) -> list[DueDeliver
 
 def to_be_confirmed(session: Session, destination: str) -> list[DueDelivery]:
     """What ``destination`` should be asked to commit now: of revisions of which nothing waits to be sent."""
-    waiting = select(Delivery.revision_pk).where(
-        Delivery.destination == destination, Delivery.state == "waiting"
-    )
-    return _deliveries(
-        session,
-        _DELIVERIES.where(
-            Delivery.destination == destination,
-            Delivery.state == "sent",
-            has_come(Delivery.commit_due, now(), LONGEST_PAUSE),
-            Delivery.revision_pk.not_in(waiting),
-        ),
+    has_come_due = has_come(Delivery.commit_due, now(), LONGEST_PAUSE)
+    return _deliveries(session, _DELIVERIES.where(_may_be_confirmed(destination), has_come_due))
+
+
+def _may_be_confirmed(destination: str) -> ColumnElement[bool]:
+    """Of a delivery: that ``destination`` may be asked to commit it, of a revision of which nothing waits."""
+    here = Delivery.destination == destination
+    waiting = select(Delivery.revision_pk).where(here, Delivery.state == "waiting")
+    return and_(
+        here,
+        Delivery.state == "sent",
+        Delivery.commit_due.is_not(None),
+        Delivery.revision_pk.not_in(waiting),
     )
 
 
@@ -124,9 +126,9 @@ def _deliveries(session: Session, query: Select[Delivery, str, int]) -> list[Due
 
 def next_due(session: Session, destination: str) -> datetime | None:
     """When the next attempt for ``destination`` is due, if any is, to send or to have confirmed."""
-    here = Delivery.destination == destination
-    send = session.scalar(select(func.min(Delivery.next_at)).where(here, Delivery.state == "waiting"))
-    confirm = session.scalar(select(func.min(Delivery.commit_due)).where(here, Delivery.state == "sent"))
+    waiting = Delivery.destination == destination, Delivery.state == "waiting"
+    send = session.scalar(select(func.min(Delivery.next_at)).where(*waiting))
+    confirm = session.scalar(select(func.min(Delivery.commit_due)).where(_may_be_confirmed(destination)))
     return min((moment for moment in (send, confirm) if moment is not None), default=None)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import JSON, BigInteger, DateTime, ForeignKey, Index, String, UniqueConstraint
+from sqlalchemy import JSON, BigInteger, DateTime, ForeignKey, Index, String, UniqueConstraint, text
 from sqlalchemy.engine import Dialect
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 from sqlalchemy.types import TypeDecorator
@@ -224,6 +224,13 @@ class Delivery(Base):
     __table_args__ = (
         UniqueConstraint("object_uid", "destination"),
         Index("ix_deliveries_due", "state", "next_at"),
+        Index(
+            "ix_deliveries_commit_due",
+            "destination",
+            "commit_due",
+            sqlite_where=text("commit_due IS NOT NULL"),
+            postgresql_where=text("commit_due IS NOT NULL"),
+        ),
     )
 
     id: Mapped[int] = mapped_column(primary_key=True)

@@ -1,10 +1,15 @@
-"""What is due, whatever the clock did."""
+"""What is due, whatever the clock did, and when the next is."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
+from typing import Any
 
 import pytest
+from sqlalchemy import event, text
+from sqlalchemy.orm import Session
 
 from storage import deliveries, priors
 from storage.database import Database, now
@@ -13,6 +18,7 @@ from tests.node.web import rows
 
 PAUSE = timedelta(seconds=30)
 REPORT = StoredObject("sr", "1.2.840.10008.5.1.4.1.1.88.34", "1.2.9", "results/sr.dcm")
+MASKS = StoredObject("seg", "1.2.840.10008.5.1.4.1.1.66.4", "1.2.8", "results/seg.dcm")
 
 
 @pytest.fixture
@@ -71,3 +77,50 @@ def test_an_attempt_that_failed_waits_out_its_pause_be_it_the_longest(database: 
         for pause in (PAUSE, timedelta(days=7)):
             deliveries.record_failed(session, each.id, "away", pause)
             assert deliveries.due(session, "pacs") == []
+
+
+def test_what_is_to_be_confirmed_is_not_due_while_another_object_of_its_revision_waits(
+    database: Database,
+) -> None:
+    uid = posted(database)
+    with database.session() as session:
+        deliveries.post(session, uid, 1, "pacs", [MASKS])
+        report, masks = deliveries.due(session, "pacs")
+        deliveries.record_sent(session, report.id, confirm=True)
+        again_at = deliveries.record_failed(session, masks.id, "away", PAUSE)
+    with database.snapshot() as session:
+        assert deliveries.due(session, "pacs") == deliveries.to_be_confirmed(session, "pacs") == []
+        assert deliveries.next_due(session, "pacs") == again_at
+    with database.session() as session:
+        deliveries.record_sent(session, masks.id, confirm=True)
+        (first, _) = deliveries.to_be_confirmed(session, "pacs")
+        assert first.object_uid == REPORT.uid
+        due_at = deliveries.next_due(session, "pacs")
+        assert due_at is not None and due_at <= now()
+
+
+@pytest.mark.parametrize("look", [deliveries.next_due, deliveries.to_be_confirmed])
+def test_what_awaits_commitment_is_found_without_a_look_at_all_that_was_sent(
+    database: Database, look: Callable[[Session, str], object]
+) -> None:
+    with database.session() as session, plans_of(session) as plans:
+        look(session, "pacs")
+    assert any("ix_deliveries_commit_due" in plan for plan in plans)
+
+
+@contextmanager
+def plans_of(session: Session) -> Iterator[list[str]]:
+    """How the database goes about each query, written down as it is asked."""
+    plans: list[str] = []
+    connection = session.connection()
+    is_sqlite = connection.dialect.name == "sqlite"
+    if not is_sqlite:
+        connection.execute(text("SET LOCAL enable_seqscan = off"))  # as it were with many rows
+
+    def explain(_: object, cursor: Any, statement: str, parameters: Any, *__: object) -> None:
+        cursor.execute(f"EXPLAIN {'QUERY PLAN ' if is_sqlite else ''}{statement}", parameters)
+        plans.append(str(cursor.fetchall()))
+
+    event.listen(connection, "before_cursor_execute", explain)
+    yield plans
+    event.remove(connection, "before_cursor_execute", explain)
