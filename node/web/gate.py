@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 
 OPEN = {"/login", "/setup", "/api/alive", "/api/health"}
 FOR_ADMINS = ("/audit", "/api/audit")
-OF_ONES_OWN = {"/logout", "/account"}  # what a viewer may change
+OF_ONES_OWN = {"/login", "/logout", "/account"}  # what a viewer may change
 UNASKED = ("/live", "/health/sign")  # what an open page fetches without anybody there
 ASKED_BY = "search"  # the one part of a page whose requests its script makes for a person
 

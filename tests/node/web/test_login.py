@@ -380,6 +380,17 @@ def test_a_viewer_looks_and_an_admin_acts_under_their_names(browse: Open, databa
 
 
 @pytest.mark.usefixtures("people")
+def test_who_is_logged_in_may_log_in_anew_whatever_their_role(browse: Open, database: Database) -> None:
+    """As in a second window that still shows the login."""
+    viewer = browse()
+    log_in(viewer, "berta")
+    assert viewer.get("/login?next=/health").headers["location"] == "/health"
+    assert log_in(viewer, "berta") == 303
+    assert log_in(viewer) == 303
+    assert [entry.who for entry in trail(database, "login")] == ["anna", "berta", "berta"]
+
+
+@pytest.mark.usefixtures("people")
 def test_looking_again_soon_is_the_same_look(browse: Open, database: Database) -> None:
     with database.session() as session:
         study = rows.add_study(session)
