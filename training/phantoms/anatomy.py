@@ -84,8 +84,8 @@ def chest_anatomy(seed: int) -> Anatomy:
     lungs = fields["lungs"]
     tubes = {
         "bones": _ribs(rng, build),
-        "great vessels": _great_vessels(rng, build),
-        "airways": _trachea(),
+        "great vessels": great_vessels(rng, build),
+        "airways": trachea(),
     }
     arteries, veins, bronchi = [], [], []
     for side, carina in ((-1, (-14.0, 12.0, 24.0)), (1, (14.0, 12.0, 22.0))):
@@ -215,17 +215,8 @@ def _ribs(rng: np.random.Generator, build: Build) -> Tubes:
     parts = []
     for side in (-1, 1):
         for number in range(12):
-            top = build.apex - 6 - number * (build.apex - build.base + 70) / 12.5 + rng.normal(0, 1)
-            reach = np.linspace(0.06, 0.97 if number < 7 else 0.95 - 0.09 * (number - 6), 26)
-            theta = np.pi * reach
-            z = top - (38 + 4.5 * number) * (1 - np.cos(theta)) / 2 - 4
-            width, depth = build.cavity(z.astype(np.float32))
-            gap = 5.5
-            x = side * (width + gap) * np.abs(np.sin(theta)) ** 0.83
-            y = (depth + gap) * np.cos(theta)
-            keep = width > 18
-            if keep.sum() > 3:
-                path = np.stack([x, y, z], 1)[keep]
+            path = rib(rng, build, side, number)
+            if len(path) > 3:
                 parts.append(Tubes.along(path, rng.uniform(3.6, 4.6)))
                 parts.append(Tubes.along(path - [0, 0, 4.0], rng.uniform(3.2, 4.2)))
         tip = build.apex - 4 + rng.normal(0, 4)
@@ -246,7 +237,23 @@ def _ribs(rng: np.random.Generator, build: Build) -> Tubes:
     return Tubes.joined(parts)
 
 
-def _great_vessels(rng: np.random.Generator, build: Build) -> Tubes:
+def rib(rng: np.random.Generator, build: Build, side: int, number: int) -> Array:
+    """The course of a rib, points (n, 3) in LPS mm from the spine to the front; ``side`` is -1 on the right.
+    Ribs above the cavity's dome have few points or none."""
+    top = build.apex - 6 - number * (build.apex - build.base + 70) / 12.5 + rng.normal(0, 1)
+    reach = np.linspace(0.06, 0.97 if number < 7 else 0.95 - 0.09 * (number - 6), 26)
+    theta = np.pi * reach
+    z = top - (38 + 4.5 * number) * (1 - np.cos(theta)) / 2 - 4
+    width, depth = build.cavity(z.astype(np.float32))
+    gap = 5.5
+    x = side * (width + gap) * np.abs(np.sin(theta)) ** 0.83
+    y = (depth + gap) * np.cos(theta)
+    path: Array = np.stack([x, y, z], 1)[width > 18]
+    return path
+
+
+def great_vessels(rng: np.random.Generator, build: Build) -> Tubes:
+    """Aorta, caval and central pulmonary vessels, and small nodes of the mediastinum."""
     back = build.half_depth * 0.66
     wide = rng.normal(1, 0.09)
     jitter = rng.normal(0, 2.5, 3)
@@ -279,7 +286,8 @@ def _great_vessels(rng: np.random.Generator, build: Build) -> Tubes:
     return Tubes.joined(parts)
 
 
-def _trachea() -> Tubes:
+def trachea() -> Tubes:
+    """From the neck to the carina."""
     return Tubes.along([(0, 2, 150), (0, 6, 90), (0, 10, 45), (0, 12, 30)], 8.5)
 
 
