@@ -5,7 +5,8 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 
 from fastapi import Request
 
@@ -22,85 +23,116 @@ MOST_LOOKS = 10_000
 
 
 @dataclass(frozen=True)
+class _Search:
+    """What was typed in the end, and ``first``, among what a list was ``narrowed`` to. Letters that were
+    added showed no more than the first did, so both tell all that was shown."""
+
+    narrowed: str
+    typed: str
+    first: str
+
+    def goes_on_as(self, later: _Search) -> bool:
+        same = later.narrowed == self.narrowed
+        return same and bool(self.typed) and later.typed.startswith(self.typed)
+
+    def __str__(self) -> str:
+        typed = self.typed if self.first == self.typed else f"{self.typed} (typed from {self.first} on)"
+        return _joined(self.narrowed, typed)
+
+
+@dataclass(frozen=True)
 class _Typing:
     """Searches of one person, a few seconds apart, and the line of the trail that tells of them."""
 
     line: int
-    searches: tuple[str, ...]
+    searches: tuple[_Search, ...]
     at: float
 
-    def with_another(self, search: str, at: float) -> _Typing:
-        """A search that only goes on from the last one takes its place."""
-        goes_on = search.startswith(self.searches[-1])
-        kept = self.searches[:-1] if goes_on else self.searches
-        return _Typing(self.line, (*kept, search), at)
+    def with_another(self, search: _Search, at: float) -> _Typing:
+        *kept, last = self.searches
+        if last.goes_on_as(search):
+            return _Typing(self.line, (*kept, replace(search, first=last.first)), at)
+        return _Typing(self.line, (*self.searches, search), at)
 
     @property
     def text(self) -> str:
-        return f"searched the list of studies for {'; '.join(self.searches)}"
+        return f"searched the list of studies for {'; '.join(str(search) for search in self.searches)}"
 
 
 class Looks:
-    """One line for each look, not for each click; one for a search, not for each letter typed."""
+    """One line for each look, not for each click; one for a search, not for each letter typed. What cannot be
+    noted is not shown: the error is the caller's."""
 
     def __init__(self, database: Database, clock: Callable[[], float] = time.monotonic) -> None:
         self._database = database
         self._clock = clock
-        self._lock = threading.Lock()
-        self._at: dict[tuple[str, str, str], float] = {}
         self._one_at_a_time = threading.Lock()
+        self._noted_at: dict[tuple[str, str, str], float] = {}
         self._typing: dict[tuple[str, str], _Typing] = {}
 
     def at_study(self, request: Request, study_uid: str) -> None:
-        who, address = visitor(request), address_of(request)
-        if self._is_new(request, (who, address, study_uid)):
-            with self._database.session() as session:
-                text = "looked at the study"
-                audit.note(session, "viewed", who, text, address=address, study_uid=study_uid)
+        self._note(request, "looked at the study", study_uid)
 
     def at_list(self, request: Request, query: StudyQuery) -> None:
         """A search is noted with what was asked for: it tells whom somebody was interested in."""
-        who, address, search = visitor(request), address_of(request), _in_words(query)
-        if not self._is_new(request, (who, address, f"list {search}")):
-            return
-        if search:
-            self._note_search(who, address, search)
-            return
-        with self._database.session() as session:
-            audit.note(session, "viewed", who, "looked at the list of studies", address=address)
+        narrowed = _joined(
+            query.state or "",
+            f"received from {query.since}" if query.since else "",
+            f"received to {query.until}" if query.until else "",
+        )
+        search = _Search(narrowed, query.q, query.q)
+        if query.older is not None:
+            page = f"older than {query.older.last_image_at:%Y-%m-%d %H:%M:%S} UTC"
+            self._note(request, f"looked at the list of studies: {_joined(str(search), page)}")
+        elif str(search):
+            who, address = visitor(request), address_of(request)
+            note = partial(self._note_search, who, address, search)
+            self._once(request, (who, address, f"list {search}"), note)
+        else:
+            self._note(request, "looked at the list of studies")
 
-    def _note_search(self, who: str, address: str, search: str) -> None:
-        moment, person = self._clock(), (who, address)
-        with self._one_at_a_time:
-            before = self._typing.get(person)
+    def _note(self, request: Request, text: str, study_uid: str = "") -> None:
+        who, address = visitor(request), address_of(request)
+
+        def note() -> None:
             with self._database.session() as session:
-                if before is not None and moment - before.at < SECONDS_OF_TYPING:
-                    typing = before.with_another(search, moment)
-                    if len(typing.text) <= LONGEST_LINE and audit.amend(session, typing.line, typing.text):
-                        self._typing[person] = typing
-                        return
-                first = _Typing(0, (search,), moment)
-                line = audit.note(session, "viewed", who, first.text, address=address)
-            if len(self._typing) >= MOST_LOOKS:
-                self._typing.clear()
-            self._typing[person] = _Typing(line, (search,), moment)
+                audit.note(session, "viewed", who, text, address=address, study_uid=study_uid)
 
-    def _is_new(self, request: Request, look: tuple[str, str, str]) -> bool:
+        self._once(request, (who, address, study_uid or text), note)
+
+    def _note_search(self, who: str, address: str, search: _Search) -> None:
+        moment, person = self._clock(), (who, address)
+        before = self._typing.get(person)
+        with self._database.session() as session:
+            if before is not None and moment - before.at < SECONDS_OF_TYPING:
+                typing = before.with_another(search, moment)
+                if len(typing.text) <= LONGEST_LINE and audit.amend(session, typing.line, typing.text):
+                    self._typing[person] = typing
+                    return
+            first = _Typing(0, (search,), moment)
+            line = audit.note(session, "viewed", who, first.text, address=address)
+        if len(self._typing) >= MOST_LOOKS:
+            self._typing.clear()
+        self._typing[person] = replace(first, line=line)
+
+    def _once(self, request: Request, look: tuple[str, str, str], note: Callable[[], None]) -> None:
+        if self._is_noted(request, look):  # which waits for nobody's note
+            return
+        with self._one_at_a_time:
+            if self._is_noted(request, look):
+                return
+            note()
+            if len(self._noted_at) >= MOST_LOOKS:
+                self._noted_at.clear()
+            self._noted_at[look] = self._clock()
+
+    def _is_noted(self, request: Request, look: tuple[str, str, str]) -> bool:
         """An open page may show what was looked at for as long as it likes, and nothing else."""
-        moment = self._clock()
-        with self._lock:
-            before = self._at.get(look)
-            if before is not None:
-                if keeps_itself_up_to_date(request.headers) or moment - before < SECONDS_OF_A_LOOK:
-                    return False
-            elif len(self._at) >= MOST_LOOKS:
-                self._at.clear()
-            self._at[look] = moment
-            return True
+        before = self._noted_at.get(look)
+        if before is None:
+            return False
+        return keeps_itself_up_to_date(request.headers) or self._clock() - before < SECONDS_OF_A_LOOK
 
 
-def _in_words(query: StudyQuery) -> str:
-    """What a list is narrowed to, but for the state; empty where it is not."""
-    parts = [f"received from {query.since}" if query.since else ""]
-    parts += [f"received to {query.until}" if query.until else "", query.q]
+def _joined(*parts: str) -> str:
     return ", ".join(part for part in parts if part)

@@ -6,7 +6,7 @@ import logging
 import re
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -14,6 +14,7 @@ from fastapi import FastAPI
 from fastapi.routing import APIRoute
 from fastapi.testclient import TestClient
 from sqlalchemy import select, update
+from sqlalchemy.exc import OperationalError
 
 from node.security.passwords import hashed
 from node.settings import Settings
@@ -22,7 +23,7 @@ from node.web.app import create_app
 from node.web.attempts import BY_ADDRESS, BY_NAME, BY_PERSON, WINDOW, Attempts
 from node.web.looks import Looks
 from node.web.waiting import WaitingRoom
-from storage import accounts
+from storage import accounts, audit
 from storage.audit import AuditEntry, AuditFilter, newest
 from storage.database import Database, now
 from storage.tables import WebSession
@@ -416,7 +417,7 @@ def test_what_is_searched_for_is_noted_in_one_line_and_not_by_the_letter(
         browser.get("/studies", params={"q": typed}, headers=REFRESHING)
         clock[0] += 2
     assert [entry.text for entry in trail(database, "viewed")] == [
-        "searched the list of studies for PAT-01; PAT-02"
+        "searched the list of studies for PAT-01 (typed from PAT on); PAT-02"
     ]
     clock[0] += 60
     browser.get("/studies", params={"q": "PAT-03", "from": "2026-01-31"}, headers=SEARCHING)
@@ -425,6 +426,60 @@ def test_what_is_searched_for_is_noted_in_one_line_and_not_by_the_letter(
     assert said[0].text == "searched the list of studies for received from 2026-01-31, PAT-03; ACC7"
     assert (said[0].who, said[0].address) == ("anna", "10.0.0.1")
     assert len(said) == 2
+
+
+@pytest.mark.usefixtures("people")
+def test_what_was_shown_is_not_erased_by_typing_on(
+    browse: Open, database: Database, guarded: FastAPI
+) -> None:
+    guarded.state.context.looks = Looks(database, lambda: 1000.0)
+    browser = browse()
+    log_in(browser)
+    for typed in ("DOE", "DOE, whom nobody is called"):
+        browser.get("/studies", params={"q": typed}, headers=SEARCHING)
+    browser.get("/studies?state=failed")
+    browser.get("/studies?state=failed&q=ROE", headers=SEARCHING)
+    assert [entry.text for entry in trail(database, "viewed")] == [
+        "searched the list of studies for DOE, whom nobody is called (typed from DOE on); failed; failed, ROE"
+    ]
+
+
+@pytest.mark.usefixtures("people")
+def test_each_page_of_the_list_that_is_looked_at_is_noted(browse: Open, database: Database) -> None:
+    with database.session() as session:
+        for _ in range(3):
+            rows.add_study(session, at=datetime(2026, 1, 31, 8, 15, tzinfo=UTC))
+    browser = browse()
+    log_in(browser)
+    for search, said in (("", ""), ("PAT", "PAT, ")):
+        first = browser.get("/api/studies", params={"q": search, "limit": 2}).json()
+        browser.get("/studies", params={"q": search, "older": first["older"]})
+        assert trail(database, "viewed")[0].text == (
+            f"looked at the list of studies: {said}older than 2026-01-31 08:15:00 UTC"
+        )
+    assert len(trail(database, "viewed")) == 4
+
+
+@pytest.mark.usefixtures("people")
+@pytest.mark.parametrize(
+    "address", ["/studies/{uid}", "/api/studies/{uid}/readings", "/studies", "/studies?q=P"]
+)
+def test_what_cannot_be_noted_is_not_shown_on_a_second_try_either(
+    browse: Open, database: Database, monkeypatch: pytest.MonkeyPatch, address: str
+) -> None:
+    with database.session() as session:
+        address = address.format(uid=rows.add_study(session).uid)
+    browser = browse()
+    log_in(browser)
+
+    def away(*_: object, **__: object) -> int:
+        raise OperationalError("INSERT INTO audit", {}, Exception("the disk is full"))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(audit, "note", away)
+        assert [browser.get(address).status_code for _ in range(2)] == [503, 503]
+    assert browser.get(address).status_code == 200
+    assert len(trail(database, "viewed")) == 1
 
 
 @pytest.mark.usefixtures("people")
