@@ -1,12 +1,19 @@
-"""DeepLesion as released: ``DL_info.csv`` beside ``Images_png/PATIENT_STUDY_SERIES/SLICE.png``."""
+"""DeepLesion as released: ``DL_info.csv`` beside ``Images_png/PATIENT_STUDY_SERIES/SLICE.png``.
+
+Its slices are numbered from the head down, as the affine of the release's own ``DL_save_nifti.py`` says; what
+is loaded here goes from the feet up.
+"""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from training.datasets.case import Box, Case, CaseImage
 from training.datasets.files import pixels, there
@@ -30,12 +37,84 @@ SPLITS = {1: "train", 2: "validation", 3: "test"}
 _COLUMNS = (
     "File_name",
     "Patient_index",
+    "Measurement_coordinates",
     "Bounding_boxes",
     "Coarse_lesion_type",
     "Possibly_noisy",
     "Spacing_mm_px_",
     "Train_Val_Test",
 )
+_REACH_MM = 30.0
+
+Ends = tuple[tuple[float, float], tuple[float, float]]
+"""Of a measured axis, (column, row) pixels."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A lesion as it was measured on a key slice. ``box``: 5 pixels beyond the axes on each side."""
+
+    long_axis: Ends
+    short_axis: Ends
+    box: Box
+
+
+@dataclass(frozen=True)
+class KeySlice:
+    """A slice on which lesions were measured. ``spacing_mm``: between slices, rows and columns. ``noisy``:
+    the release doubts one of its lesions."""
+
+    path: Path
+    patient: str
+    split: str
+    spacing_mm: tuple[float, float, float]
+    lesions: tuple[Measured, ...]
+    noisy: bool
+
+    @property
+    def name(self) -> str:
+        return f"{self.path.parent.name}_{self.path.name}"
+
+    def stack(self) -> tuple[npt.NDArray[np.int16], int]:
+        """HU (slices, rows, columns), from the feet up, of the slices that are released on either side of it
+        without a gap, 30 mm at most; and the number of the key slice among them.
+
+        Raises:
+            BrokenDataError: a slice cannot be read, or is of another size than the key slice.
+        """
+        most = round(_REACH_MM / self.spacing_mm[0])
+        above, below = self._beside(-1, most), self._beside(1, most)
+        with ThreadPoolExecutor() as pool:
+            slices = list(pool.map(_hounsfield, [*reversed(below), self.path, *above]))
+        for path, one in zip([*reversed(below), self.path, *above], slices, strict=True):
+            if one.shape != slices[len(below)].shape:
+                raise BrokenDataError(f"{path} is of another size than {self.path.name}")
+        return np.stack(slices), len(below)
+
+    def _beside(self, step: int, most: int) -> list[Path]:
+        """The slices that follow on one side, the nearest first, up to the first that is not there."""
+        number, width = int(self.path.stem), len(self.path.stem)
+        found: list[Path] = []
+        for away in range(1, most + 1):
+            path = self.path.with_name(f"{number + step * away:0{width}d}.png")
+            if not path.exists():
+                break
+            found.append(path)
+        return found
+
+
+def read_key_slices(folder: Path) -> list[KeySlice]:
+    """Every key slice, with all lesions on it.
+
+    Raises:
+        BrokenDataError: a file or value is missing or not as released.
+    """
+    table = folder / "DL_info.csv"
+    rows: dict[str, list[Row]] = defaultdict(list)
+    for row in read_table(table, _COLUMNS):
+        rows[row.text("File_name")].append(row)
+    there(folder / "Images_png")
+    return [_key_slice(folder / "Images_png", name, of_slice) for name, of_slice in rows.items()]
 
 
 def read_deeplesion(folder: Path, *, context: int = 0) -> list[Case]:
@@ -46,40 +125,48 @@ def read_deeplesion(folder: Path, *, context: int = 0) -> list[Case]:
     Raises:
         BrokenDataError: a file or value is missing or not as released.
     """
-    table = folder / "DL_info.csv"
-    rows: dict[str, list[Row]] = defaultdict(list)
-    for row in read_table(table, _COLUMNS):
-        rows[row.text("File_name")].append(row)
-    there(folder / "Images_png")
-    return [_case(folder / "Images_png", name, of_slice, context) for name, of_slice in rows.items()]
+    return [
+        Case(
+            id=one.name,
+            patient=one.patient,
+            load=_loader(one.path, context, one.spacing_mm),
+            boxes=tuple(lesion.box for lesion in one.lesions),
+            split=one.split,
+            notes={"possibly_noisy": str(int(one.noisy))},
+        )
+        for one in read_key_slices(folder)
+    ]
 
 
-def _case(folder: Path, name: str, rows: list[Row], context: int) -> Case:
+def _key_slice(folder: Path, name: str, rows: list[Row]) -> KeySlice:
     first = rows[0]
     series, _, number = Path(name).stem.rpartition("_")
     if not series or not number.isdigit():
         raise first.broken(f"File_name is {name!r}, not PATIENT_STUDY_SERIES_SLICE.png")
     path = there(folder / series / f"{number}.png", str(first.file))
     column, row, between = first.numbers("Spacing_mm_px_", 3)
+    if min(column, row, between) <= 0:
+        raise first.broken(f"Spacing_mm_px_ is {first.text('Spacing_mm_px_')}, not three lengths")
     split = SPLITS.get(int(first.number("Train_Val_Test")))
     if split is None:
         raise first.broken(f"Train_Val_Test is {first.text('Train_Val_Test')}, not 1, 2 or 3")
-    return Case(
-        id=name,
-        patient=first.text("Patient_index").zfill(6),
-        load=_loader(path, context, (between, row, column)),
-        boxes=tuple(_box(r) for r in rows),
-        split=split,
-        notes={"possibly_noisy": str(int(max(r.number("Possibly_noisy") for r in rows)))},
+    return KeySlice(
+        path,
+        first.text("Patient_index").zfill(6),
+        split,
+        (between, row, column),
+        tuple(_measured(r) for r in rows),
+        max(r.number("Possibly_noisy") for r in rows) > 0,
     )
 
 
-def _box(row: Row) -> Box:
+def _measured(row: Row) -> Measured:
     x1, y1, x2, y2 = row.numbers("Bounding_boxes", 4)
     kind = TYPES.get(int(row.number("Coarse_lesion_type")))
     if kind is None or x2 <= x1 or y2 <= y1:
         raise row.broken(f"the lesion {row.text('Bounding_boxes')} has no size or no known type")
-    return Box(kind, (x1, y1), (x2, y2))
+    a, b, c, d, e, f, g, h = row.numbers("Measurement_coordinates", 8)
+    return Measured(((a, b), (c, d)), ((e, f), (g, h)), Box(kind, (x1, y1), (x2, y2)))
 
 
 def _loader(path: Path, context: int, spacing_mm: tuple[float, float, float]) -> Callable[[], CaseImage]:
@@ -87,11 +174,11 @@ def _loader(path: Path, context: int, spacing_mm: tuple[float, float, float]) ->
         number, width = int(path.stem), len(path.stem)
         slices = [_hounsfield(path)]
         for step in (-1, 1):
-            last = slices[0] if step < 0 else slices[-1]
+            last = slices[0] if step > 0 else slices[-1]
             for away in range(1, context + 1):
                 beside = path.with_name(f"{number + step * away:0{width}d}.png")
                 last = _hounsfield(beside) if beside.exists() else last
-                slices.insert(0, last) if step < 0 else slices.append(last)
+                slices.insert(0, last) if step > 0 else slices.append(last)
         if not context:
             return CaseImage(slices[0], "HU", spacing_mm[1:])
         return CaseImage(np.stack(slices), "HU", spacing_mm)
@@ -99,7 +186,7 @@ def _loader(path: Path, context: int, spacing_mm: tuple[float, float, float]) ->
     return load
 
 
-def _hounsfield(path: Path) -> np.ndarray:
+def _hounsfield(path: Path) -> npt.NDArray[np.int16]:
     """16-bit PNG, 32768 above HU."""
     stored = pixels(path)
     if stored.ndim != 2 or stored.dtype == np.uint8:

@@ -10,7 +10,7 @@ from PIL import Image
 
 from tests.training.datasets.pictures import picture, text
 from training.datasets.case import Box
-from training.datasets.deeplesion import read_deeplesion
+from training.datasets.deeplesion import read_deeplesion, read_key_slices
 from training.datasets.deeplesion_slices import read_deeplesion_slices
 from training.errors import BrokenDataError
 
@@ -60,10 +60,36 @@ def test_pixels_are_hounsfield_units(folder: Path) -> None:
     assert image.spacing_mm == (0.7, 0.8)
 
 
-def test_slices_beside_come_along_and_the_last_is_repeated(folder: Path) -> None:
+def test_slices_beside_come_along_from_the_feet_up_and_the_last_is_repeated(folder: Path) -> None:
     image = read_deeplesion(folder, context=2)[0].load()
-    assert image.pixels[:, 0, 0].tolist() == [108, 108, 109, 109, 109]
+    assert image.pixels[:, 0, 0].tolist() == [109, 109, 109, 108, 108]
     assert image.spacing_mm == (5, 0.7, 0.8)
+
+
+def test_a_stack_goes_from_the_feet_up_as_far_as_slices_follow_each_other(folder: Path) -> None:
+    first, _ = read_key_slices(folder)
+    for number in (105, 107, 110, *range(112, 120)):
+        picture(first.path.with_name(f"{number}.png"), np.full((6, 8), number + 32768, np.uint16))
+    voxels, key = first.stack()
+    assert voxels[:, 0, 0].tolist() == [110, 109, 108, 107]
+    assert key == 1
+    for number in range(90, 120):
+        picture(first.path.with_name(f"{number:03d}.png"), np.full((6, 8), number + 32768, np.uint16))
+    voxels, key = first.stack()
+    assert (voxels[0, 0, 0], voxels[-1, 0, 0], key) == (115, 103, 6), "30 mm are 6 slices of 5 mm"
+
+
+def test_a_slice_of_another_size_is_named(folder: Path) -> None:
+    first, _ = read_key_slices(folder)
+    picture(first.path.with_name("110.png"), np.full((6, 9), 32768, np.uint16))
+    with pytest.raises(BrokenDataError, match=r"110\.png is of another size than 109\.png"):
+        first.stack()
+
+
+def test_a_lesion_has_its_axes_and_its_box(folder: Path) -> None:
+    lesion = read_key_slices(folder)[0].lesions[0]
+    assert (lesion.long_axis, lesion.short_axis) == (((1, 2), (3, 4)), ((5, 6), (7, 8)))
+    assert lesion.box == Box("lesion", (226, 90), (241, 111))
 
 
 def test_a_missing_slice_is_named(folder: Path) -> None:
