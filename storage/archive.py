@@ -1,9 +1,10 @@
 """The file archive: images as they were sent, results of readings, what was refused and what was set aside.
 
 Files are the truth and rows follow. An image is written under a unique name in ``incoming``, made durable,
-then linked to its place under ``images``; the name in ``incoming`` stays until its row is committed. What
-lies in ``incoming`` on start is therefore all that a crash can have left: a file with a second link is an
-image without a row, one without is debris.
+then linked to its place under ``images``; the name in ``incoming`` stays until its row is committed. What is
+kept already and comes again stays a file of its own there as long, under a name that says so. What lies in
+``incoming`` on start is therefore all that a crash can have left: a file with a second link is an image
+without a row, one that came again opens its study where it has to, and any other is debris.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from storage.part10 import data_set_offset
 FOLDERS = ("images", "results", "quarantine", "set-aside", "incoming")
 _LOCK = "incoming.lock"  # in an archive's root; whoever receives holds it
 _FETCHED = "-fetched"  # ends the name in incoming of what this node asked for
+_AGAIN = ".again"  # suffix of the name in incoming of what was kept before
 _CHUNK = 1 << 20
 _CREATE = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
 _UID = re.compile(r"[0-9]+(\.[0-9]+)*\Z")
@@ -48,11 +50,12 @@ class ContentConflictError(ValueError):
 
 @dataclass(frozen=True)
 class Kept:
-    """An image in its place. ``path`` is relative to the archive's root; ``is_new`` is False when
-    the very same object was there before."""
+    """An image in its place. ``path`` is relative to the archive's root; ``incoming_name`` is what is left
+    in ``incoming``; ``is_new`` is False when the very same object was there before."""
 
     path: str
     size: int
+    incoming_name: str
     is_new: bool
 
 
@@ -75,8 +78,12 @@ class IncomingFile:
             written += os.write(self.fd, memoryview(data)[written:])
 
     def discard(self) -> None:
+        """Close it, and leave nothing of it, unless it has its place among the images already: with its name
+        here, it is entered by the next start."""
+        has_its_place = os.fstat(self.fd).st_nlink > 1
         os.close(self.fd)
-        Path(self.path).unlink(missing_ok=True)
+        if not has_its_place:
+            Path(self.path).unlink(missing_ok=True)
 
 
 class Archive:
@@ -158,12 +165,12 @@ class Archive:
         Raises:
             OSError: the folder takes no file.
         """
-        name = f"{self._session}-{next(self._numbers)}{_FETCHED if fetched else ''}.part"
+        name = f"{self._session}-{next(self._numbers):09d}{_FETCHED if fetched else ''}.part"
         path = f"{self._incoming}/{name}"
         return IncomingFile(path, name, os.open(path, _CREATE, 0o640))
 
     def keep(self, incoming: IncomingFile, study_uid: str, uid: str) -> Kept:
-        """Give a received file its place, durably, and close it. Its name in ``incoming`` stays
+        """Give a received file its place, durably, and close it. A name of it in ``incoming`` stays
         until ``recorded``; on an error the file is still the caller's, open.
 
         Raises:
@@ -176,19 +183,24 @@ class Archive:
         size = os.fstat(incoming.fd).st_size
         if self.durable:
             os.fsync(incoming.fd)
+        name = incoming.name
         try:
             self._link(incoming.path, folder, place)
-            is_new = True
         except FileExistsError:
             if not _same_object(incoming.fd, Path(place)):
                 raise ContentConflictError(
                     f"another object with the SOP Instance UID {uid} was received before; the first is kept"
                 ) from None
-            is_new = False
+            name = f"{Path(incoming.name).stem}{_AGAIN}"
+            os.rename(incoming.path, f"{self._incoming}/{name}")  # noqa: PTH104
         if self.durable:
-            self._sync.folders(Path(folder), self.incoming)
+            try:
+                self._sync.folders(Path(folder), self.incoming)
+            except OSError:
+                os.rename(f"{self._incoming}/{name}", incoming.path)  # noqa: PTH104
+                raise
         os.close(incoming.fd)
-        return Kept(relative, size, is_new)
+        return Kept(relative, size, name, is_new=name == incoming.name)
 
     def recorded(self, incoming_name: str, path: str = "") -> None:
         """The image's row, at ``path``, is committed: its name in ``incoming`` has done its work. Should the
@@ -249,7 +261,7 @@ class Archive:
             found = sorted(e.name for e in entries if not e.name.startswith(self._session))
         for name in found:
             path = self.incoming / name
-            if path.stat().st_nlink > 1:
+            if path.stat().st_nlink > 1 or path.suffix == _AGAIN:
                 yield path
             else:
                 path.unlink()

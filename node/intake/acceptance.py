@@ -31,6 +31,7 @@ log = logging.getLogger(__name__)
 
 SUCCESS = 0x0000
 SECONDS_BETWEEN_LOOKS_AT_THE_DISK = 0.1
+SECONDS_TO_ADOPT = 600.0  # what an earlier run left, with a database that has fallen behind
 
 
 @dataclass(frozen=True)
@@ -107,12 +108,17 @@ class Acceptance:
             received = _received(announced, header, place, status.st_size)
             if announced.fetched:  # a prior is expected for a while, and sent by somebody after that
                 received = replace(received, received_at=datetime.fromtimestamp(status.st_mtime, UTC))
-            self._ledger.enter(Entry(received, path.name), timeout=600)
+            self._ledger.await_room(SECONDS_TO_ADOPT)
+            self._ledger.enter(Entry(received, path.name))
             adopted += 1
         return adopted
 
     def open(self, fetched: bool) -> IncomingFile:
         self.check_room()
+        try:
+            self._ledger.await_room()
+        except LedgerFullError as error:
+            raise RefusedError(OUT_OF_RESOURCES, str(error)) from error
         return self._archive.receive(fetched)
 
     def check_room(self) -> None:
@@ -163,10 +169,7 @@ class Acceptance:
             unexpected = RefusedError(CANNOT_UNDERSTAND, f"it cannot be kept: {error}")
             return self.refuse(announced, unexpected, incoming)
         self._free -= kept.size  # until the next look
-        try:
-            self._ledger.enter(Entry(_received(announced, header, kept.path, kept.size), incoming.name))
-        except LedgerFullError as error:
-            return self.refuse(announced, RefusedError(OUT_OF_RESOURCES, str(error), header.study_uid), None)
+        self._ledger.enter(Entry(_received(announced, header, kept.path, kept.size), kept.incoming_name))
         return Answer(SUCCESS, study_uid=header.study_uid, was_here=not kept.is_new)
 
     def _study_holding(self, uid: str, header: Header) -> str | None:

@@ -59,6 +59,7 @@ class Ledger:
     """Takes images, refusals, resends and lines of the audit trail from any thread and writes them with one.
 
     A batch is given ``linger`` seconds to grow, so that the database costs a fast sender next to nothing.
+    ``capacity``: how many may wait before whoever brings more is kept waiting himself, ``patience`` seconds.
     ``merged``: patient IDs that are one patient's. ``belongings`` are told what is committed, so that what
     contradicts it is refused at the door.
     """
@@ -73,6 +74,7 @@ class Ledger:
         batch: int = 512,
         linger: float = 0.25,
         capacity: int = 20_000,
+        patience: float = 5,
     ) -> None:
         self._database = database
         self._archive = archive
@@ -81,6 +83,7 @@ class Ledger:
         self._batch = batch
         self._linger = linger
         self._capacity = capacity
+        self._patience = patience
         self._resends: Lines = {}
         self._waiting: queue.SimpleQueue[Item | threading.Event] = queue.SimpleQueue()
         self._stopping = threading.Event()
@@ -113,18 +116,22 @@ class Ledger:
         self._waiting.put(threading.Event())
         self._thread.join(seconds)
 
-    def enter(self, entry: Item, timeout: float = 5) -> None:
-        """Have an image, a refusal, a resend or a line of the audit trail written soon.
+    def await_room(self, seconds: float | None = None) -> None:
+        """Wait until there is room for one more, for ``seconds`` or else the ledger's ``patience``. Whoever
+        is to be told that there is none has to be told before a file of his is kept.
 
         Raises:
-            LedgerFullError: there was no room within ``timeout`` seconds.
+            LedgerFullError: there was none meanwhile.
         """
         until = 0.0
         while self._waiting.qsize() + len(self._held) >= self._capacity:
-            until = until or time.monotonic() + timeout
+            until = until or time.monotonic() + (self._patience if seconds is None else seconds)
             if time.monotonic() > until:
                 raise LedgerFullError(self.problem or "the database has fallen behind")
             time.sleep(0.02)
+
+    def enter(self, entry: Item) -> None:
+        """Have an image, a refusal, a resend or a line of the audit trail written soon."""
         self._waiting.put(entry)
 
     def settle(self, seconds: float = math.inf) -> bool:
@@ -167,7 +174,7 @@ class Ledger:
         batch: list[Item] = []
         while len(batch) < self._batch:
             try:
-                item = self._waiting.get(block=not batch, timeout=self._patience())
+                item = self._waiting.get(block=not batch, timeout=self._until_moves())
             except queue.Empty:
                 break
             if isinstance(item, threading.Event):
@@ -177,8 +184,8 @@ class Ledger:
             batch.append(item)
         return batch, None
 
-    def _patience(self) -> float | None:
-        """Seconds to wait for something new."""
+    def _until_moves(self) -> float | None:
+        """Seconds to wait for something new, until files that could not be moved are tried again."""
         return max(0.0, self._held_until - time.monotonic()) if self._held else None
 
     def _look_again(self) -> bool:

@@ -68,9 +68,11 @@ class RefusalNotes:
 
     def enter(self, item: Refused | Resent | AuditEntry) -> None:
         try:
-            self._ledger.enter(item)
+            self._ledger.await_room()
         except LedgerFullError:
             log.warning("This could not be entered, for the database has fallen behind: %s", item)
+        else:
+            self._ledger.enter(item)
 
     def _is_one_of_few(self, address: str) -> bool:
         hour = int(time.monotonic() // 3600)

@@ -106,6 +106,50 @@ def test_a_new_start_finds_what_was_not_recorded_and_clears_debris(archive: Arch
     assert [path.name for path in again.incoming.iterdir()] == [unrecorded.name]
 
 
+def test_what_came_again_and_was_not_recorded_is_found_by_a_new_start(archive: Archive) -> None:
+    keep(archive, b"pixels")
+    again = archive.receive()
+    again.write(encode_head("1.2", "1.2.3", "1.2.840.10008.1.2.1", "ANOTHER") + b"pixels")
+    kept = archive.keep(again, "1.9", "1.2.3")
+    left = [path for path in Archive(archive.root).left_behind() if path.name == kept.incoming_name]
+    assert [decode_head(path.read_bytes()).source for path in left] == ["ANOTHER"]
+    archive.recorded(kept.incoming_name, kept.path)
+    assert not left[0].exists()
+
+
+def test_an_image_whose_folder_is_not_known_to_be_on_the_disk_is_left_to_the_next_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    archive = Archive(tmp_path / "data")
+    keep(archive, b"a", "1.2.1")
+    first, again = archive.receive(), archive.receive()
+    first.write(encode_head("1.2", "1.2.2", "1.2.840.10008.1.2.1", "CT1") + b"b")
+    again.write(encode_head("1.2", "1.2.1", "1.2.840.10008.1.2.1", "CT1") + b"a")
+
+    def fails(folder: Path) -> None:
+        raise OSError(errno.EIO, "Input/output error", str(folder))
+
+    monkeypatch.setattr("storage.durable.sync_folder", fails)
+    for incoming, uid in ((first, "1.2.2"), (again, "1.2.1")):
+        with pytest.raises(OSError, match="Input/output error"):
+            archive.keep(incoming, "1.9", uid)
+        incoming.discard()
+    assert archive.path(archive.image_path("1.9", "1.2.2")).exists()
+    (_, left) = Archive(archive.root).left_behind()
+    assert left.name == first.name
+    assert {path.name for path in archive.incoming.iterdir()} >= {first.name}
+    assert again.name not in {path.name for path in archive.incoming.iterdir()}
+
+
+def test_what_an_earlier_run_left_is_told_in_the_order_of_its_coming(archive: Archive) -> None:
+    names = []
+    for number in range(12):
+        incoming = archive.receive()
+        incoming.write(HEAD)
+        names.append(archive.keep(incoming, "1.9", f"1.2.{number}").incoming_name)
+    assert [path.name for path in Archive(archive.root).left_behind()] == names
+
+
 def test_what_is_being_received_now_is_not_taken_for_debris(archive: Archive) -> None:
     incoming = archive.receive()
     assert list(archive.left_behind()) == []

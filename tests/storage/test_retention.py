@@ -16,6 +16,7 @@ from storage.archive import Archive
 from storage.closing import ClosedStudy, close_quiet
 from storage.database import Database, now
 from storage.intake import Received, instances_of, record
+from storage.part10 import encode_head
 from storage.retention import forget_records, kept_by_failure, releasable, release
 from storage.tables import Event, FindingRow, Instance, Refusal, Revision, Series, Study
 from tests.node.web import rows
@@ -351,17 +352,17 @@ def test_an_image_deleted_while_it_was_sent_again_is_put_back(tmp_path: Path) ->
     """It was answered with success on the strength of the first; its second copy takes that one's place."""
     archive = Archive(tmp_path, durable=False)
     path = archive.image_path("1.2", "1.2.3")
-    for name in ("first", "second"):
+    for _ in ("first", "second"):
         incoming = archive.receive()
-        incoming.write(b"the same bytes" + bytes(200))
-        if name == "first":
-            archive.keep(incoming, "1.2", "1.2.3")
-            archive.recorded(incoming.name, path)
+        incoming.write(encode_head("1.2", "1.2.3", "1.2.840.10008.1.2.1", "CT1") + b"the same bytes")
+        kept = archive.keep(incoming, "1.2", "1.2.3")
+        if kept.is_new:
+            archive.recorded(kept.incoming_name, path)
     archive.delete_images([path])
     assert not archive.path(path).exists()
     assert not archive.path(path).parent.exists()
-    archive.recorded(incoming.name, path)
-    assert archive.path(path).read_bytes().startswith(b"the same bytes")
+    archive.recorded(kept.incoming_name, path)
+    assert archive.path(path).read_bytes().endswith(b"the same bytes")
     assert list(archive.incoming.iterdir()) == []
 
 

@@ -7,16 +7,26 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from pydicom.uid import ExplicitVRLittleEndian
 from sqlalchemy import select
 
-from storage.database import Database
+from node.intake.acceptance import SUCCESS, Acceptance
+from node.intake.belongings import Belongings
+from node.intake.examination import Announcement
+from node.intake.ledger import Ledger
+from node.intake.notes import RefusalNotes
+from storage import priors
+from storage.archive import Archive
+from storage.database import Database, now
 from storage.tables import Instance, Study
 from tests.databases import held
 from tests.node.intake.conftest import Intake
-from tests.node.intake.senders import ct_series, send
+from tests.node.intake.senders import ct_series, ct_slice, in_transfer_syntax, send
 
 SERVE = """
 import sys, threading
@@ -111,6 +121,35 @@ def test_a_prior_that_was_being_fetched_at_a_kill_is_still_nobodys_study(
         study = session.scalars(select(Study)).one()
         assert not study.is_open
         assert study.fetched_until is not None
+
+
+def test_a_prior_that_was_sent_before_a_kill_is_to_be_read(
+    tmp_path: Path, open_database: Callable[[], Database], start_intake: Callable[..., Intake]
+) -> None:
+    database, image = open_database(), ct_slice()
+    syntax, data = in_transfer_syntax(image, ExplicitVRLittleEndian)
+    fetched = Announcement(image.SOPClassUID, image.SOPInstanceUID, syntax, "OVERREAD", "fetched")
+    with database.session() as session:
+        patient, until = priors.PatientIdentity(image.PatientID), now() + timedelta(minutes=5)
+        priors.expect(session, image.StudyInstanceUID, patient, "20200101", "", "a prior", until)
+    before = start_intake("fast")
+    assert before.receiver.take(fetched, data) == SUCCESS
+    before.receiver.stop()
+
+    archive = Archive(tmp_path / "data", durable=False)
+    ledger = Ledger(database, archive)  # which never comes to write
+    arrival = Acceptance(archive, ledger, RefusalNotes(ledger), Belongings()).begin(
+        replace(fetched, caller="CT1", address="127.0.0.1")
+    )
+    arrival.write(data)
+    assert arrival.finish().status == SUCCESS
+
+    after = start_intake("fast")
+    assert len(after.instances()) == 1
+    with database.snapshot() as session:
+        study = session.scalars(select(Study)).one()
+        assert (study.is_open, study.fetched_until, study.source) == (True, None, "CT1")
+    assert after.files(after.archive.incoming) == []
 
 
 def test_images_wait_while_the_database_is_held_and_are_entered_after(

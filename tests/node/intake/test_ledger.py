@@ -8,10 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydicom.uid import ExplicitVRLittleEndian
 from sqlalchemy import delete, select
 from sqlalchemy.exc import IntegrityError
 
+from node.intake.acceptance import Acceptance
+from node.intake.belongings import Belongings
+from node.intake.examination import OUT_OF_RESOURCES, Announcement
 from node.intake.ledger import Entry, Ledger, LedgerFullError, LedgerStoppedError
+from node.intake.notes import RefusalNotes
 from node.upkeep.retention import check_set_aside
 from node.web.metrics import metrics_registry
 from storage.archive import Archive
@@ -21,6 +26,7 @@ from storage.intake import Received, Recorded, Refused, record
 from storage.quarantine import prune
 from storage.retention import forget_records
 from storage.tables import Instance, Refusal
+from tests.node.intake.senders import ct_slice, encoded
 from tests.waiting import wait_for
 
 
@@ -228,13 +234,26 @@ def test_who_is_turned_away_for_what_waits_is_told_why(
 ) -> None:
     archive.set_aside.rmdir()
     archive.set_aside.touch()
-    ledger = Ledger(open_database(), archive, capacity=1)
+    ledger = Ledger(open_database(), archive, capacity=1, patience=0.1)
     ledger.start()
     ledger.enter(entry(archive, 1, size=1 << 70))
     ledger.settle()
     with pytest.raises(LedgerFullError, match="set-aside"):
-        ledger.enter(entry(archive, 2), timeout=0.1)
+        ledger.await_room()
     ledger.stop()
+
+
+def test_who_is_turned_away_for_what_waits_leaves_no_file(
+    archive: Archive, open_database: Callable[[], Database]
+) -> None:
+    ledger = Ledger(open_database(), archive, capacity=0, patience=0)
+    image = ct_slice()
+    announced = Announcement(image.SOPClassUID, image.SOPInstanceUID, ExplicitVRLittleEndian, "CT1", "")
+    for _ in ("first", "again"):
+        arrival = Acceptance(archive, ledger, RefusalNotes(ledger), Belongings()).begin(announced)
+        arrival.write(encoded(image))
+        assert arrival.finish().status == OUT_OF_RESOURCES
+    assert [path for path in archive.root.rglob("*") if path.is_file()] == []
 
 
 def fails(times: int) -> Callable[..., Recorded]:
