@@ -1,0 +1,419 @@
+"""What a beam passes in a chest, from the measures of ``training.phantoms.anatomy``: millimetres of tissue,
+air and bone behind each pixel of a detector.
+
+Organs that are smooth are integrated in closed form at the depth where their edge lies; ribs, vessels and
+airways are the tubes of the anatomy, thrown on the detector one by one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+
+import numpy as np
+import numpy.typing as npt
+
+from training.phantoms.anatomy import Build, anatomy_seed, great_vessels, rib, trachea
+from training.phantoms.fields import Array
+from training.phantoms.radiograph_beam import Beam
+from training.phantoms.tubes import Tubes, grow_tree
+
+SIDES = (-1, 1)
+_HEART_Y, _SPINE_Y = -18.0, 62.0
+Mask = npt.NDArray[np.bool_]
+
+
+class Breathing(Build):
+    """A chest in deep breath, whose upper end is more pointed than that of one who lies in a scanner."""
+
+    def cavity(self, z: Array | np.float32) -> tuple[Array, Array]:
+        rise = np.clip((z + 60) / (self.apex + 64), 0, 1)
+        dome = np.sqrt(np.maximum(1 - rise**2.3, 0.0))
+        return self.half_width * dome, self.half_depth * (0.25 + 0.75 * dome) * np.minimum(1, dome * 3)
+
+
+@dataclass(frozen=True)
+class Patient:
+    """One who is X-rayed. ``build`` is that of the CT of the same seed.
+
+    heart: width of the heart by that of the chest. domes: height of the right and the left diaphragm over the
+    base, mm. lung: density of aerated lung. breasts: thickness, mm, 0 for none. bone: by the usual density.
+    vessels: calibre of those in the lungs by the usual one.
+    """
+
+    seed: int
+    build: Build
+    heart: float
+    upright: float
+    domes: tuple[float, float]
+    lung: float
+    breasts: float
+    bone: float
+    vessels: float
+
+    @classmethod
+    def drawn(cls, seed: int) -> Patient:
+        build = Build.drawn(anatomy_seed(seed))
+        rng = np.random.default_rng([seed, 81])
+        return cls(
+            seed=seed,
+            build=build,
+            heart=float(np.clip(rng.normal(0.445, 0.034), 0.35, 0.54)),
+            upright=float(rng.normal(0.62, 0.12)),
+            domes=(float(22 + rng.normal(0, 6)), float(12 + rng.normal(0, 6))),
+            lung=float(np.clip(rng.normal(0.135, 0.025), 0.08, 0.22)),
+            breasts=float(rng.uniform(8, 45)) if rng.random() < 0.5 else 0.0,
+            bone=float(rng.uniform(0.65, 1.15)),
+            vessels=float(rng.normal(1, 0.1)),
+        )
+
+
+@dataclass(frozen=True)
+class Pose:
+    """How the patient stands or lies: ``breath`` lifts the diaphragm (mm); ``arms`` hang beside the chest;
+    ``blades``: how far the shoulder blades are turned out of the lungs, mm; ``shrug``: lift of the shoulders;
+    ``supine``: the stomach's gas lies in front and the vessels of the upper lungs are full."""
+
+    breath: float
+    arms: bool
+    blades: float
+    shrug: float
+    supine: bool
+
+
+@dataclass(frozen=True)
+class Change:
+    """What disease does to the shape: ``heart`` adds to its share of the chest; ``raised`` lifts the right
+    and left diaphragm, ``pulled`` moves the mediastinum to the left, mm; ``congested``: how full the vessels
+    are."""
+
+    heart: float = 0.0
+    raised: tuple[float, float] = (0.0, 0.0)
+    pulled: float = 0.0
+    congested: float = 0.0
+
+
+@dataclass(frozen=True, eq=False)
+class Thorax:
+    """Maps of (rows, columns), lungs (2, rows, columns) for the right and the left.
+
+    x, z: LPS mm in the middle of the chest. soft: path in all but bone and air, mm of water. bone: path in
+    compact bone, mm. air: aerated lung behind each pixel, mm. lungs: their outlines, with the part behind the
+    heart. across: from the midline (0) to the ribs (1). above: mm over the diaphragm. high: from the
+    diaphragm (0) to the apex (1).
+    """
+
+    patient: Patient
+    beam: Beam
+    x: Array
+    z: Array
+    soft: Array
+    bone: Array
+    air: Array
+    lungs: Mask
+    heart: Mask
+    across: Array
+    above: Array
+    high: Array
+
+
+def thorax(patient: Patient, pose: Pose, beam: Beam, change: Change) -> Thorax:
+    """``patient`` as ``beam`` passes."""
+    rng = np.random.default_rng([patient.seed, 82])
+    build = Breathing(**asdict(patient.build) | {"base": patient.build.base + pose.breath})
+    x, z = (np.broadcast_to(axis, beam.shape) for axis in beam.plane(0.0))
+    ripple = _ripple(rng, beam.shape)
+    x, z = x + 2.5 * ripple[0], z + 2.5 * ripple[1]
+    middle = change.pulled * np.clip((build.apex - z) / 150, 0, 1) + 3 * ripple[2]
+
+    air, outlines, above = _lungs(patient, build, change, x, z, middle)
+    width, _ = build.cavity(z)
+    across = np.clip(np.abs(x - middle) / np.maximum(width, 1), 0, 1.2)
+    heart_depth, heart = _heart(patient, build, change, pose, beam)
+    in_lungs = air.sum(0)
+    vessels = beam.through(_moved(great_vessels(rng, build), change.pulled))
+    inside = np.minimum(heart_depth + np.minimum(vessels, 60), 0.97 * in_lungs)
+    left_air = air * (1 - inside / np.maximum(in_lungs, 1e-3))
+
+    body = _body(build, pose, x, z, ripple)
+    soft = body - (1 - patient.lung * (1 + 0.15 * ripple[3])) * left_air.sum(0)
+    soft -= 0.9 * beam.through(_moved(trachea(), change.pulled))
+    soft -= _gas(rng, patient, build, change, pose, beam)
+    tree = _tree(rng, patient, build, change, pose)
+    soft += 0.85 * np.minimum(beam.through(tree), 0.5 * left_air.sum(0))
+    if patient.breasts:
+        soft += _breasts(rng, patient, build, pose, beam)
+    bone = patient.bone * _bones(rng, patient, build, pose, beam)
+    if pose.arms:
+        arm_soft, arm_bone = _arms(rng, build, beam)
+        soft, bone = soft + arm_soft, bone + arm_bone
+    rise = np.maximum(build.apex - z + above, 60)
+    return Thorax(
+        patient=patient,
+        beam=beam,
+        x=x - middle,
+        z=z,
+        soft=np.maximum(soft, 0),
+        bone=bone,
+        air=left_air,
+        lungs=outlines,
+        heart=heart,
+        across=across,
+        above=above,
+        high=np.clip(above / rise, -0.2, 1),
+    )
+
+
+def _ripple(rng: np.random.Generator, shape: tuple[int, int]) -> Array:
+    """Four maps of smooth noise of unit spread."""
+    return waves(rng, (4, *shape), 9)
+
+
+def waves(rng: np.random.Generator, shape: tuple[int, ...], knots: int) -> Array:
+    """Maps (n, rows, columns) of smooth noise of about unit spread with ``knots`` bumps along each side."""
+    coarse = rng.standard_normal((shape[0], knots + 3, knots + 3)).astype(np.float32)
+    down, right = (_spline(n, knots) for n in shape[1:])
+    return np.asarray(np.matmul(np.matmul(down, coarse), right.T) * 1.9, np.float32)
+
+
+@lru_cache(maxsize=32)
+def _spline(count: int, knots: int) -> Array:
+    """(count, knots + 3): the cubic B-splines at ``count`` places over ``knots`` bumps."""
+    at = np.linspace(0, knots - 1e-4, count)[:, None] - (np.arange(knots + 3)[None] - 1)
+    t = np.abs(at)
+    near, far = 2 / 3 - t**2 + t**3 / 2, (2 - t) ** 3 / 6
+    return np.where(t < 1, near, np.where(t < 2, far, 0)).astype(np.float32)
+
+
+def _moved(tubes: Tubes, by: float) -> Tubes:
+    step = np.array([by, 0, 0], np.float32)
+    return Tubes(tubes.starts + step, tubes.ends + step, tubes.radii)
+
+
+def _lungs(
+    patient: Patient, build: Build, change: Change, x: Array, z: Array, middle: Array
+) -> tuple[Array, Mask, Array]:
+    """Air and outlines (2, rows, columns), and mm over the diaphragm. Below the dome the lung goes on behind
+    it, and less so before it."""
+    width, depth = build.cavity(z)
+    across = np.clip(np.abs(x) / np.maximum(width, 1), 0, 1)
+    half = depth * (1 - across**2.4) ** (1 / 2.2) * (width > 8)
+    off = np.abs(x - middle)
+    waist = np.clip((z - 30) / 60, 0, 1)
+    air, outlines, heights = [], [], []
+    for side, dome, raised in zip(SIDES, patient.domes, change.raised, strict=True):
+        place = np.abs(x) / build.half_width
+        floor = build.base + dome + raised
+        floor = (
+            floor - 88 * np.clip(np.abs(place - 0.45), 0, 1) ** 2 - 26 * np.clip(place - 0.72, 0, 1) / 0.28
+        )
+        above = z - floor
+        behind = np.sqrt(150 * np.maximum(-above, 0))
+        chord = np.where(
+            above > 0, 2 * half, np.maximum(half + 5 - behind, 0) + np.maximum(half - 8 - behind, 0)
+        )
+        here = (x - middle) * side > 0
+        border = 12 + (3 if side > 0 else 0) + 4 * waist
+        near = np.clip((off - border + 6) / (22 + 4 * waist), 0, 1)
+        air.append(chord * here * near**2 * (3 - 2 * near))
+        outlines.append(here & (half > 10) & (above > -3) & (off > border))
+        heights.append(above)
+    above = np.where(x < middle, heights[0], heights[1])
+    return np.array(air), np.array(outlines), above
+
+
+def _heart(patient: Patient, build: Build, change: Change, pose: Pose, beam: Beam) -> tuple[Array, Mask]:
+    """How deep the heart is behind each pixel, mm, and its silhouette."""
+    x, z = beam.plane(_HEART_Y)
+    rng = np.random.default_rng([patient.seed, 83])
+    wide = (patient.heart + change.heart) * 2 * build.half_width
+    floor = build.base + patient.domes[1] + 0.4 * max(change.raised)
+    flat = np.clip(patient.upright - 0.004 * pose.breath - 1.2 * change.heart, 0.2, 0.95)
+    right = wide * (0.32 + 0.02 * rng.standard_normal())
+    left = wide - right
+    turn = 1.25 - 0.6 * flat
+    long, short = 0.56 * wide * (1 + 0.12 * flat), 0.40 * wide * rng.normal(1, 0.04)
+    reach = np.hypot(long * np.sin(turn), short * np.cos(turn))
+    rise = floor + 0.72 * np.hypot(long * np.cos(turn), short * np.sin(turn))
+    x = x - change.pulled
+    main = _ellipse(x, z, (left - reach, rise), (short, long), turn)
+    atrium = (0.62 * right, 0.31 * wide)
+    appendage = (left - reach + 0.02 * wide, rise + 0.34 * wide)
+    parts = [
+        (main, 0.46 * wide),
+        (_ellipse(x, z, (-right + atrium[0], rise + 0.03 * wide), atrium, 0.1), 0.34 * wide),
+        (_ellipse(x, z, appendage, (0.21 * wide, 0.24 * wide), 0.3), 0.32 * wide),
+    ]
+    inside = sum(np.maximum(1 - part, 0) ** 1.5 for part, _ in parts) ** (1 / 1.5)
+    depth = np.max([2 * deep * np.sqrt(np.maximum(1 - part, 0)) for part, deep in parts], 0)
+    depth = np.maximum(depth, 1.5 * 0.38 * wide * np.sqrt(np.maximum(inside, 0)))
+    silhouette = (inside > 0) & (z > floor - 22)
+    fat = np.zeros_like(depth)
+    for side in SIDES:
+        size = 22 * rng.gamma(1.5, 0.4)
+        edge = -right if side < 0 else left
+        fat += size * np.exp(-(((x - side * abs(edge) * 0.85) / 18) ** 2) - ((z - floor) / 14) ** 2)
+    return np.asarray(depth + fat, np.float32), silhouette
+
+
+def _ellipse(
+    x: Array, z: Array, center: tuple[float, float], radii: tuple[float, float], turn: float
+) -> Array:
+    """Squared distance in radii; ``turn`` leans the second axis from upright to the right above."""
+    cos, sin = np.cos(turn), np.sin(turn)
+    across = (x - center[0]) * cos + (z - center[1]) * sin
+    along = -(x - center[0]) * sin + (z - center[1]) * cos
+    out: Array = (across / radii[0]) ** 2 + (along / radii[1]) ** 2
+    return out
+
+
+def _body(build: Build, pose: Pose, x: Array, z: Array, ripple: Array) -> Array:
+    """Depth of the whole trunk with shoulders and neck, mm."""
+    lean = np.clip((z - 20) / 110, 0, 1.3)
+    wide = build.half_width + build.wall + 0.9 * build.fat + 40 * lean**1.5
+    wide = wide + 0.25 * build.fat * np.clip((build.base - z) / 80, 0, 1)
+    deep = build.half_depth + build.wall + 0.75 * build.fat + 2 - 12 * lean + 2 * ripple[3]
+    trunk = 2 * deep * (1 - np.clip(np.abs(x) / wide, 0, 1) ** 2.6) ** (1 / 2.4)
+    top = build.apex + 42 + pose.shrug - 0.45 * np.maximum(np.abs(x) - 50, 0)
+    trunk = trunk * np.sqrt(np.clip((top - z) / 60, 0, 1))
+    neck = 2 * 58 * np.sqrt(np.clip(1 - (x / (60 + 0.3 * build.fat)) ** 2, 0, 1)) * (z > build.apex - 20)
+    return np.asarray(np.maximum(trunk, neck) * 0.97, np.float32)
+
+
+def _gas(
+    rng: np.random.Generator, patient: Patient, build: Build, change: Change, pose: Pose, beam: Beam
+) -> Array:
+    """Air in the stomach and the colon's bends, mm."""
+    x, z = beam.plane(-30.0)
+    out = np.zeros(beam.shape, np.float32)
+    left = build.base + patient.domes[1] + change.raised[1]
+    for _ in range(int(rng.poisson(1.3)) + 1):
+        at = (float(rng.normal(66, 16)), left - float(rng.uniform(20, 50)))
+        radii = (float(rng.uniform(12, 40)), float(rng.uniform(8, 20)))
+        bubble = 1 - _ellipse(x, z, at, radii, float(rng.normal(0, 0.3)))
+        level = at[1] - radii[1] * rng.uniform(-0.2, 0.6) if not pose.supine else -1e3
+        out += rng.uniform(8, 45) * np.sqrt(np.maximum(bubble, 0)) * np.clip((z - level) / 3, 0, 1)
+    return out
+
+
+def _tree(rng: np.random.Generator, patient: Patient, build: Build, change: Change, pose: Pose) -> Tubes:
+    """Vessels of both lungs from their hila; full ones are wider, and those above no longer thinner."""
+    parts = []
+    for side, dome in zip(SIDES, np.add(patient.domes, change.raised), strict=True):
+        hilum = np.array([side * 30.0 + change.pulled, 2.0, 14.0])
+        for count, start, calibre in ((230, (0, 0, 0), 0.62), (130, (-side * 4, -8, -20), 0.58)):
+            leaves = _leaves(rng, build, side, build.base + dome, count)
+            tree = grow_tree(rng, hilum + start, leaves, calibre * patient.vessels)
+            height = np.clip(((tree.starts + tree.ends)[:, 2] / 2 - 10) / 70, -1, 1)
+            full = 0.75 * change.congested + (0.35 if pose.supine else 0)
+            radii = tree.radii * (1 + 0.3 * change.congested) * (1 + 0.3 * height * (full - 0.45))
+            parts.append(Tubes(tree.starts, tree.ends, radii.astype(np.float32)))
+        trunk = [hilum + (-side * 10, 2, 8), hilum + (side * 6, 2, -8), hilum + (side * 16, 10, -48)]
+        parts.append(Tubes.along(trunk, np.array([9.0, 8.0, 5.0]) * patient.vessels))
+    return Tubes.joined(parts)
+
+
+def _leaves(rng: np.random.Generator, build: Build, side: int, floor: float, count: int) -> Array:
+    """Points (count, 3) about even in a lung."""
+    z = rng.uniform(floor - 8, build.apex - 8, 3 * count).astype(np.float32)
+    width, depth = build.cavity(z)
+    keep = np.flatnonzero(rng.random(3 * count) < width * depth / (build.half_width * build.half_depth))[
+        :count
+    ]
+    across = np.sqrt(rng.uniform(0.04, 0.92, len(keep)))
+    room = np.sqrt(1 - across**2) * 0.95
+    x = side * np.maximum(across * width[keep], 20)
+    y = rng.uniform(-1, 1, len(keep)) * room * depth[keep]
+    return np.stack([x, y, z[keep]], 1).astype(np.float32)
+
+
+def _breasts(rng: np.random.Generator, patient: Patient, build: Build, pose: Pose, beam: Beam) -> Array:
+    """Soft tissue of both breasts, mm: sharp below, fading above."""
+    x, z = beam.plane(-build.half_depth - 20)
+    out = np.zeros(beam.shape, np.float32)
+    hang = float(rng.normal(-40, 18)) - (0 if not pose.supine else -15)
+    size = 42 + 0.9 * patient.breasts
+    for side in SIDES:
+        at = (side * float(rng.normal(82, 6)), hang + float(rng.normal(0, 5)))
+        stretched = np.where(z > at[1], (z - at[1]) * 0.7, z - at[1])
+        inside = 1 - ((x - at[0]) / size) ** 2 - (stretched / (0.8 * size)) ** 2
+        out += patient.breasts * np.sqrt(np.maximum(inside, 0))
+    return out
+
+
+def _bones(rng: np.random.Generator, patient: Patient, build: Build, pose: Pose, beam: Beam) -> Array:
+    """Ribs, spine, collar bones and shoulder blades: mm of compact bone."""
+    shell, core = [], []
+    ribs = Breathing(**asdict(patient.build))
+    for side in SIDES:
+        for number in range(12):
+            path = rib(rng, ribs, side, number)
+            path = path[: max(int(len(path) * 0.8), 0)]
+            if len(path) > 3:
+                for shift in (0.0, -4.0):
+                    radius = rng.uniform(3.2, 4.3)
+                    shell.append(Tubes.along(path + [0, 0, shift], radius))
+                    core.append(Tubes.along(path + [0, 0, shift], radius - 1.1))
+        tip = build.apex - 8 + 0.6 * pose.shrug + rng.normal(0, 5)
+        collar = [(16, -52, tip - 14), (48, -60, tip - 6), (92, -42, tip + 6), (140, -14, tip + 14)]
+        course = np.array(collar) * (side, 1, 1)
+        thick = np.array([7.5, 5.2, 5.0, 6.0])
+        shell.append(Tubes.along(course, thick))
+        core.append(Tubes.along(course, thick - 1.4))
+    out = 0.55 * beam.through(Tubes.joined(shell)) - 0.42 * beam.through(Tubes.joined(core))
+    out += _spine(build, beam)
+    for side in SIDES:
+        out += _blade(rng, build, pose, beam, side)
+    return np.maximum(out, 0)
+
+
+def _spine(build: Build, beam: Beam) -> Array:
+    """Vertebral bodies, dense at their plates and at the pedicles, with their spinous processes."""
+    x, z = beam.plane(_SPINE_Y)
+    step = 2 * np.pi * z / 25
+    wide = 19 + 1.5 * np.cos(step) - 0.02 * np.clip(z, -100, 140)
+    column = np.sqrt(np.clip(1 - (x / wide) ** 2, 0, 1))
+    plates = 1 + 0.35 * np.clip(np.cos(step + np.pi), 0.55, 1)
+    disc = np.clip((-np.cos(step) - 0.8) / 0.2, 0, 1) * 0
+    out = 7.5 * column * (plates - disc)
+    for side in SIDES:
+        out = out + 3.5 * np.exp(-(((x - side * 12) / 3.2) ** 2)) * np.clip(np.cos(step - 0.9) - 0.3, 0, 1)
+        out = out + 2.0 * np.exp(-(((x - side * 26) / 9) ** 2)) * np.clip(np.cos(step - 0.7) - 0.55, 0, 1) * 2
+    out = out + 5.0 * np.exp(-((x / 3) ** 2)) * np.clip(np.cos(step - 2.4) - 0.2, 0, 1)
+    return np.asarray(out, np.float32)
+
+
+def _blade(rng: np.random.Generator, build: Build, pose: Pose, beam: Beam, side: int) -> Array:
+    """A shoulder blade: a thin plate with denser edges, its spine and the head of the arm."""
+    x, z = beam.plane(70.0)
+    out_by = 96 + pose.blades + float(rng.normal(0, 5))
+    up = build.apex - 6 + pose.shrug + float(rng.normal(0, 5))
+    corners = [(out_by, up + 8), (out_by + 10, up - 108), (out_by + 52, up - 12)]
+    inside = np.full(beam.shape, 99.0, np.float32)
+    for (ax, az), (bx, bz) in zip(corners, corners[1:] + corners[:1], strict=True):
+        length = np.hypot(bx - ax, bz - az)
+        distance = ((side * x - ax) * -(bz - az) + (z - az) * (bx - ax)) / length
+        inside = np.minimum(inside, distance)
+    plate = np.clip(inside / 2 + 0.5, 0, 1) * (1.2 + 2.2 * np.exp(-((inside - 2.5) ** 2) / 8))
+    spine = [(side * (out_by + 4), 84, up - 22), (side * (out_by + 60), 60, up + 10)]
+    head = np.array([side * (out_by + 66), 30, up - 16])
+    parts = [
+        0.3 * beam.through(Tubes.along(spine, 5.0)),
+        0.22 * beam.through(Tubes.along([head, head + (side * 2, 0, -4)], 22.0)),
+    ]
+    return np.asarray(plate + sum(parts), np.float32)
+
+
+def _arms(rng: np.random.Generator, build: Build, beam: Beam) -> tuple[Array, Array]:
+    """Arms that hang beside the chest: soft tissue and bone, mm."""
+    soft, shell, core = [], [], []
+    for side in SIDES:
+        top = np.array([side * (build.half_width + 52), 10, build.apex - 30])
+        out = rng.uniform(10, 70) + 0.6 * build.fat
+        elbow = top + (side * out, 15, -230)
+        radius = rng.uniform(30, 40) + 0.3 * build.fat
+        soft.append(Tubes.along([top + (0, 0, -10), elbow], [radius * 1.1, radius * 0.85]))
+        shell.append(Tubes.along([top + (0, 0, 10), elbow], 11.0))
+        core.append(Tubes.along([top + (0, 0, 10), elbow], 6.5))
+    bone = 0.7 * (beam.through(Tubes.joined(shell)) - beam.through(Tubes.joined(core)))
+    return beam.through(Tubes.joined(soft)), np.maximum(bone, 0)
