@@ -8,8 +8,9 @@ from datetime import timedelta
 from node.peers.sending import DeliveryError
 from node.settings import PriorsSettings
 from node.upkeep.periodic import PeriodicTask
+from node.upkeep.steady import SteadyClock
 from storage import priors
-from storage.database import Database, now
+from storage.database import Database
 from storage.events import log_event
 from storage.priors import Due
 
@@ -20,15 +21,21 @@ class Recall:
     """Asks silent archives whether they are back, and then has the studies compared again.
 
     The rows are the truth and survive a restart. ``echoes``: a C-ECHO to each archive, by name, that raises
-    DeliveryError while it is away.
+    DeliveryError while it is away. ``clock``: for how long each was asked; by default one that doubts a wall
+    clock that leaps.
     """
 
     def __init__(
-        self, database: Database, settings: PriorsSettings, echoes: Mapping[str, Callable[[], None]]
+        self,
+        database: Database,
+        settings: PriorsSettings,
+        echoes: Mapping[str, Callable[[], None]],
+        clock: SteadyClock | None = None,
     ) -> None:
         self._database = database
         self._settings = settings
         self._echoes = echoes
+        self._clock = clock or SteadyClock()
         self.task = PeriodicTask(
             "recall", self.look, SECONDS_BETWEEN_LOOKS, "archives that were away cannot be come back to"
         )
@@ -47,7 +54,7 @@ class Recall:
             self._come_back(one, answers[one.archive])
 
     def _is_over(self, one: Due) -> bool:
-        too_old = now() - one.first_at > timedelta(days=self._settings.retry_days)
+        too_old = self._clock.now() - one.first_at > timedelta(days=self._settings.retry_days)
         return too_old or one.archive not in self._echoes
 
     def _give_up(self, one: Due) -> None:

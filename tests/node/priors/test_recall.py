@@ -7,11 +7,13 @@ from pathlib import Path
 
 from sqlalchemy import select
 
+from node.peers.sending import DeliveryError
 from node.priors.recall import Recall
 from node.settings import PriorsSettings
+from node.upkeep.steady import SteadyClock
 from storage import priors
 from storage.database import Database, now
-from storage.tables import Revision, Study, Unanswered
+from storage.tables import Event, Revision, Study, Unanswered
 from tests.node.web import rows
 
 PAUSE = timedelta(seconds=60)
@@ -40,6 +42,39 @@ def test_a_study_under_way_has_its_archive_asked_after_a_pause_and_not_at_every_
     for _ in range(5):
         look(database, asked)
     assert asked == ["pacs"]
+
+
+def test_an_archive_is_given_up_by_the_days_that_passed_and_not_by_a_clock_that_leaps(
+    database: Database, tmp_path: Path
+) -> None:
+    uid = waiting_study(database, tmp_path)
+    leap, passed = timedelta(0), timedelta(0)
+    steady = SteadyClock(lambda: now() + passed + leap, lambda: (now() + passed).timestamp())
+    recall = Recall(database, PriorsSettings(retry_days=7), {"pacs": is_away}, steady)
+
+    def is_waited_for() -> bool:
+        recall.look()
+        with database.session() as session:
+            row = session.scalars(select(Unanswered)).one_or_none()
+            if row is not None:
+                row.next_at = now()
+            return row is not None
+
+    assert is_waited_for()
+    leap = timedelta(days=31)
+    assert is_waited_for()
+    leap, passed = timedelta(0), timedelta(days=6)
+    assert is_waited_for()
+    passed = timedelta(days=8)
+    assert not is_waited_for()
+    with database.snapshot() as session:
+        assert "pacs is not asked for earlier studies any more" in [
+            one.text for one in session.scalars(select(Event).where(Event.study_uid == uid))
+        ]
+
+
+def is_away() -> None:
+    raise DeliveryError("it is away")
 
 
 def test_an_archive_that_answers_the_echo_and_fails_has_a_study_read_again_ever_more_rarely(
