@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 
 from storage.columns import clip
 from storage.database import now
+from storage.paging import Place, page_of, shown
 from storage.tables import AuditLine
 
 AuditKind = Literal[
@@ -44,6 +45,14 @@ class AuditFilter:
     before: datetime | None = None
 
 
+@dataclass(frozen=True)
+class AuditPage:
+    """A page of the trail, newest first; ``older`` is None on the last."""
+
+    entries: tuple[AuditEntry, ...]
+    older: Place | None
+
+
 def note(
     session: Session, kind: AuditKind, who: str, text: str, *, address: str = "", study_uid: str = ""
 ) -> int:
@@ -67,8 +76,14 @@ def enter(session: Session, entries: Sequence[AuditEntry]) -> None:
 
 def newest(session: Session, wanted: AuditFilter, limit: int = 200) -> tuple[AuditEntry, ...]:
     """The newest entries first."""
-    query = select(AuditLine).order_by(AuditLine.at.desc(), AuditLine.id.desc()).limit(limit)
-    return tuple(_entry(line) for line in session.scalars(_narrowed(query, wanted)))
+    return audit_page(session, wanted, None, limit).entries
+
+
+def audit_page(session: Session, wanted: AuditFilter, older_than: Place | None, limit: int) -> AuditPage:
+    query = _narrowed(select(AuditLine), wanted)
+    query = page_of(query, AuditLine.at, AuditLine.id, older_than, limit)
+    lines, last = shown(session.scalars(query).all(), limit)
+    return AuditPage(tuple(_entry(line) for line in lines), Place(last.at, last.id) if last else None)
 
 
 def oldest_first(session: Session, wanted: AuditFilter) -> Iterator[AuditEntry]:

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal, get_args
 
-from sqlalchemy import ColumnElement, Row, Select, and_, case, exists, func, literal, or_, select, tuple_
+from sqlalchemy import ColumnElement, Row, Select, and_, case, exists, func, literal, or_, select
 from sqlalchemy.orm import InstrumentedAttribute, Session, aliased
 
+from storage.paging import Place, page_of, shown
 from storage.tables import (
     Delivery,
     FindingRow,
@@ -54,14 +55,6 @@ class StudyLine:
     image_count: int
     readers: tuple[str, ...]
     finding_count: int | None
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where a page of the list ended; the next one holds what is older."""
-
-    last_image_at: datetime
-    id: int
 
 
 @dataclass(frozen=True)
@@ -119,6 +112,14 @@ class RefusalLine:
     reason: str
 
 
+@dataclass(frozen=True)
+class RefusalPage:
+    """A page of them, newest first; ``older`` is None on the last."""
+
+    refusals: tuple[RefusalLine, ...]
+    older: Place | None
+
+
 AnySelect = Select[*tuple[Any, ...]]
 AnyRow = Row[*tuple[Any, ...]]
 
@@ -135,14 +136,10 @@ def list_studies(
 ) -> StudyPage:
     """Studies as wanted, those with the newest image first. Costs the same on every page."""
     query = _matching(_lines(), wanted or StudyFilter())
-    if older_than is not None:
-        here = tuple_(literal(older_than.last_image_at, UtcDateTime()), literal(older_than.id))
-        query = query.where(tuple_(Study.last_image_at, Study.id) < here)
-    query = query.order_by(Study.last_image_at.desc(), Study.id.desc()).limit(limit + 1)
-    rows = session.execute(query).all()
-    shown, more = rows[:limit], len(rows) > limit
-    older = Place(shown[-1].Study.last_image_at, shown[-1].Study.id) if more else None
-    return StudyPage(_study_lines(session, shown), older)
+    query = page_of(query, Study.last_image_at, Study.id, older_than, limit)
+    rows, last = shown(session.execute(query).all(), limit)
+    older = Place(last.Study.last_image_at, last.Study.id) if last else None
+    return StudyPage(_study_lines(session, rows), older)
 
 
 def one_study(session: Session, uid: str) -> StudyLine | None:
@@ -193,13 +190,15 @@ def list_sources(session: Session) -> tuple[SourceLine, ...]:
     return tuple(SourceLine(source, at, count) for source, at, count in session.execute(query))
 
 
-def list_refusals(session: Session, limit: int = 200) -> tuple[RefusalLine, ...]:
+def list_refusals(session: Session, older_than: Place | None = None, limit: int = 200) -> RefusalPage:
     """The newest refusals first."""
-    rows = session.scalars(select(Refusal).order_by(Refusal.at.desc(), Refusal.id.desc()).limit(limit))
-    return tuple(
+    query = page_of(select(Refusal), Refusal.at, Refusal.id, older_than, limit)
+    rows, last = shown(session.scalars(query).all(), limit)
+    lines = (
         RefusalLine(r.at, r.caller, r.address, r.study_uid, r.uid, r.sop_class, r.status or None, r.reason)
         for r in rows
     )
+    return RefusalPage(tuple(lines), Place(last.at, last.id) if last else None)
 
 
 def _how_many(session: Session, *conditions: ColumnElement[bool] | InstrumentedAttribute[bool]) -> int:

@@ -11,10 +11,17 @@ from node.upkeep.probe import Probe
 from node.web.context import Action, Context, context
 from node.web.context import health as look_at_health
 from node.web.live import Look
-from node.web.queries import LARGEST_KEY, StudyQuery, as_text, study_query
+from node.web.queries import (
+    LARGEST_KEY,
+    RefusalQuery,
+    StudyQuery,
+    as_text,
+    refusal_query,
+    study_query,
+)
 from node.web.trail import AuditQuery, address_of, audit_query, visitor
 from storage.actions import ActionRefusedError
-from storage.audit import AuditEntry, newest
+from storage.audit import AuditEntry, audit_page
 from storage.dossier import Dossier, reading_bodies, study_dossier
 from storage.overview import (
     RefusalLine,
@@ -55,12 +62,18 @@ class HealthBody:
 
 @dataclass(frozen=True)
 class RefusalsBody:
+    """``older``: as of the studies."""
+
     refusals: tuple[RefusalLine, ...]
+    older: str | None
 
 
 @dataclass(frozen=True)
 class AuditBody:
+    """``older``: as of the studies."""
+
     entries: tuple[AuditEntry, ...]
+    older: str | None
 
 
 @dataclass(frozen=True)
@@ -171,10 +184,12 @@ async def alive() -> AliveBody:
 @router.get("/audit", summary="Who sent, saw and did what, and who was turned away; the newest first")
 def trail(node: Node, query: Annotated[AuditQuery, Depends(audit_query)]) -> AuditBody:
     with node.database.snapshot() as session:
-        return AuditBody(newest(session, query.filter, query.limit))
+        page = audit_page(session, query.filter, query.older, query.limit)
+    return AuditBody(page.entries, as_text(page.older) or None)
 
 
-@router.get("/refusals", summary="What was not accepted, from whom, and why; the newest 200")
-def refusals(node: Node) -> RefusalsBody:
+@router.get("/refusals", summary="What was not accepted, from whom, and why; the newest first")
+def refusals(node: Node, query: Annotated[RefusalQuery, Depends(refusal_query)]) -> RefusalsBody:
     with node.database.snapshot() as session:
-        return RefusalsBody(list_refusals(session))
+        page = list_refusals(session, query.older, query.limit)
+    return RefusalsBody(page.refusals, as_text(page.older) or None)

@@ -82,7 +82,7 @@ class Looks:
         )
         search = _Search(narrowed, query.q, query.q)
         if query.older is not None:
-            page = f"older than {query.older.last_image_at:%Y-%m-%d %H:%M:%S} UTC"
+            page = f"older than {query.older.at:%Y-%m-%d %H:%M:%S} UTC"
             self._note(request, f"looked at the list of studies: {_joined(str(search), page)}")
         elif str(search):
             who, address = visitor(request), address_of(request)

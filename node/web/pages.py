@@ -13,11 +13,18 @@ from node.web.context import Action, Context
 from node.web.gate import token_in
 from node.web.live import changes
 from node.web.presentation import page_templates, span
-from node.web.queries import LARGEST_KEY, StudyQuery, as_text, study_query
+from node.web.queries import (
+    LARGEST_KEY,
+    RefusalQuery,
+    StudyQuery,
+    as_text,
+    refusal_query,
+    study_query,
+)
 from node.web.trail import AuditQuery, address_of, audit_query
 from node.web.way import stuck_deliveries, way_of, what_to_do
 from storage.actions import ActionRefusedError
-from storage.audit import KINDS, newest
+from storage.audit import KINDS, audit_page
 from storage.dossier import key_image_path, study_dossier
 from storage.overview import list_refusals
 
@@ -67,10 +74,14 @@ def key_image(request: Request, node: Node, uid: str, finding: int) -> Response:
 
 
 @router.get("/refusals")
-def refusals(request: Request, node: Node) -> Response:
+def refusals(
+    request: Request, node: Node, query: Annotated[RefusalQuery, Depends(refusal_query)]
+) -> Response:
     mark = node.mark.read()
     with node.database.snapshot() as session:
-        return show(request, "refusals", mark=mark, refusals=list_refusals(session))
+        page = list_refusals(session, query.older, query.limit)
+    refused = page.refusals
+    return show(request, "refusals", mark=mark, refusals=refused, query=query, older=as_text(page.older))
 
 
 @router.get("/health")
@@ -91,8 +102,9 @@ def health(request: Request, node: Node, look: HealthLook) -> Response:
 def trail(request: Request, node: Node, query: Annotated[AuditQuery, Depends(audit_query)]) -> Response:
     mark = node.mark.read()
     with node.database.snapshot() as session:
-        entries = newest(session, query.filter, query.limit)
-    return show(request, "audit", mark=mark, entries=entries, query=query, kinds=KINDS)
+        page = audit_page(session, query.filter, query.older, query.limit)
+    older = as_text(page.older)
+    return show(request, "audit", mark=mark, entries=page.entries, query=query, kinds=KINDS, older=older)
 
 
 @router.get("/health/sign")

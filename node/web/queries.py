@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Annotated
@@ -9,9 +10,11 @@ from urllib.parse import urlencode
 
 from fastapi import HTTPException, Query
 
-from storage.overview import STATES, Place, StudyFilter, StudyState
+from storage.overview import STATES, StudyFilter, StudyState
+from storage.paging import Place
 
-PAGE = 50
+PAGE = 50  # studies
+LONG_PAGE = 200  # lines of what is one line each
 LARGEST_KEY = (1 << 31) - 1  # of a row, in every database
 
 
@@ -47,9 +50,23 @@ class StudyQuery:
             "from": self.since.isoformat() if self.since else "",
             "to": self.until.isoformat() if self.until else "",
             "older": as_text(self.older),
+            "limit": str(self.limit) if self.limit != PAGE else "",
         } | changed
-        given = {name: value for name, value in parts.items() if value}
-        return "/studies" + (f"?{urlencode(given)}" if given else "")
+        return address("/studies", parts)
+
+
+@dataclass(frozen=True)
+class RefusalQuery:
+    older: Place | None = None
+    limit: int = LONG_PAGE
+
+    def address(self, **changed: str) -> str:
+        """As of ``StudyQuery``."""
+        limit = str(self.limit) if self.limit != LONG_PAGE else ""
+        return address("/refusals", {"older": as_text(self.older), "limit": limit} | changed)
+
+
+Older = Annotated[str, Query(description="what the page before gave as older")]
 
 
 def study_query(
@@ -60,7 +77,7 @@ def study_query(
     ] = "",
     since: Annotated[str, Query(alias="from", description="first day, 2026-01-31")] = "",
     until: Annotated[str, Query(alias="to", description="last day, 2026-01-31")] = "",
-    older: Annotated[str, Query(description="what the page before gave as older")] = "",
+    older: Older = "",
     limit: Annotated[int, Query(ge=1, le=500, description="studies on a page")] = PAGE,
 ) -> StudyQuery:
     """
@@ -73,8 +90,24 @@ def study_query(
     return StudyQuery(named, q.strip(), day(since), day(until), from_text(older), limit)
 
 
+def refusal_query(
+    older: Older = "",
+    limit: Annotated[int, Query(ge=1, le=500, description="lines on a page")] = LONG_PAGE,
+) -> RefusalQuery:
+    """
+    Raises:
+        HTTPException: 422 with a sentence for a bad place.
+    """
+    return RefusalQuery(from_text(older), limit)
+
+
+def address(path: str, parts: Mapping[str, str]) -> str:
+    given = {name: value for name, value in parts.items() if value}
+    return path + (f"?{urlencode(given)}" if given else "")
+
+
 def as_text(place: Place | None) -> str:
-    return f"{place.last_image_at.isoformat()}~{place.id}" if place else ""
+    return f"{place.at.isoformat()}~{place.id}" if place else ""
 
 
 def from_text(text: str) -> Place | None:

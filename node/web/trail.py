@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Annotated
-from urllib.parse import urlencode
 
 from fastapi import HTTPException, Query, Request
 
-from node.web.queries import day, midnight
+from node.web.queries import LONG_PAGE, Older, address, as_text, day, from_text, midnight
 from node.wire.listening import plain_address
 from storage.audit import KINDS, AuditFilter, AuditKind
+from storage.paging import Place
 
 
 @dataclass(frozen=True)
@@ -22,6 +22,7 @@ class AuditQuery:
     q: str
     since: date | None
     until: date | None
+    older: Place | None
     limit: int
 
     @property
@@ -33,11 +34,17 @@ class AuditQuery:
             midnight(self.until + timedelta(days=1)) if self.until else None,
         )
 
-    def address(self, kind: str) -> str:
-        """The page's own address for another kind."""
-        parts = {"kind": kind, "q": self.q, "from": self.since or "", "to": self.until or ""}
-        given = {name: value for name, value in parts.items() if value}
-        return "/audit" + (f"?{urlencode(given)}" if given else "")
+    def address(self, **changed: str) -> str:
+        """The page's own address with this query, ``changed`` in some of its parts (empty: left out)."""
+        parts = {
+            "kind": self.kind or "",
+            "q": self.q,
+            "from": self.since.isoformat() if self.since else "",
+            "to": self.until.isoformat() if self.until else "",
+            "older": as_text(self.older),
+            "limit": str(self.limit) if self.limit != LONG_PAGE else "",
+        } | changed
+        return address("/audit", parts)
 
 
 def audit_query(
@@ -45,16 +52,17 @@ def audit_query(
     q: Annotated[str, Query(max_length=200, description="part of who, address, study UID or text")] = "",
     since: Annotated[str, Query(alias="from", description="first day, 2026-01-31")] = "",
     until: Annotated[str, Query(alias="to", description="last day, 2026-01-31")] = "",
-    limit: Annotated[int, Query(ge=1, le=5000, description="lines, the newest first")] = 200,
+    older: Older = "",
+    limit: Annotated[int, Query(ge=1, le=5000, description="lines on a page")] = LONG_PAGE,
 ) -> AuditQuery:
     """
     Raises:
-        HTTPException: 422 with a sentence for an unknown kind or a bad day.
+        HTTPException: 422 with a sentence for an unknown kind, a bad day or a bad place.
     """
     named = next((known for known in KINDS if known == kind), None)
     if kind and named is None:
         raise HTTPException(422, f"There is no kind {kind!r}. There are: {', '.join(KINDS)}.")
-    return AuditQuery(named, q.strip(), day(since), day(until), limit)
+    return AuditQuery(named, q.strip(), day(since), day(until), from_text(older), limit)
 
 
 def visitor(request: Request) -> str:

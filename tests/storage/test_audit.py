@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from storage.audit import AuditEntry, AuditFilter, enter, newest, note, oldest_first, prune
+from storage.audit import AuditEntry, AuditFilter, audit_page, enter, newest, note, oldest_first, prune
 from storage.database import Database, now
 
 
@@ -15,6 +15,20 @@ def test_what_was_done_is_listed_newest_first_and_handed_out_oldest_first(databa
     with database.snapshot() as session:
         assert [entry.who for entry in newest(session, AuditFilter(), limit=2)] == ["carla", "berta"]
         assert [entry.who for entry in oldest_first(session, AuditFilter())] == ["anna", "berta", "carla"]
+
+
+def test_pages_follow_each_other_also_where_many_lines_are_of_one_moment(database: Database) -> None:
+    moment = now()
+    with database.session() as session:
+        enter(session, [AuditEntry(moment, "login", str(number), "", "logged in") for number in range(5)])
+        enter(session, [AuditEntry(moment, "logout", "5", "", "logged out")])
+    told: list[str] = []
+    with database.snapshot() as session:
+        page = audit_page(session, AuditFilter(kind="login"), None, 2)
+        while page.older is not None:
+            told += [entry.who for entry in page.entries]
+            page = audit_page(session, AuditFilter(kind="login"), page.older, 2)
+    assert [*told, *(entry.who for entry in page.entries)] == ["4", "3", "2", "1", "0"]
 
 
 def test_an_entry_is_found_by_kind_time_and_part_of_what_it_says(database: Database) -> None:

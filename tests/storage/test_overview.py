@@ -175,4 +175,4 @@ def test_refusals_are_listed_the_newest_first(database: Database) -> None:
         rows.add_refusal(session, "old", at=now() - timedelta(hours=1))
         rows.add_refusal(session, "new")
     with database.snapshot() as session:
-        assert [refusal.reason for refusal in list_refusals(session)] == ["new", "old"]
+        assert [refusal.reason for refusal in list_refusals(session).refusals] == ["new", "old"]

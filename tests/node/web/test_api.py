@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,7 @@ from sqlalchemy import select
 from node.settings import Settings
 from node.upkeep.probe import Probe
 from node.web.app import create_app
+from storage import audit
 from storage.audit import AuditFilter, newest
 from storage.database import Database, now
 from storage.intake import NO_STATUS
@@ -140,6 +143,49 @@ def test_refusals_tell_what_from_whom_and_why(client: TestClient, database: Data
         0xC000,
         "its pixel data ends early",
     )
+
+
+@pytest.mark.parametrize(("name", "lines"), [("refusals", "refusals"), ("audit", "entries")])
+def test_every_refusal_and_line_of_the_trail_can_be_reached(
+    client: TestClient, database: Database, name: str, lines: str
+) -> None:
+    with database.session() as session:
+        for number in range(5):
+            rows.add_refusal(session, f"number {number}")
+            audit.note(session, "login", "anna", f"number {number}")
+    told: list[str] = []
+    older = None
+    for count in (2, 2, 1):
+        asked = {
+            "limit": 2,
+            **({"older": older} if older else {}),
+            **({"q": "number"} if name == "audit" else {}),
+        }
+        body = client.get(f"/api/{name}", params=asked).json()
+        page = client.get(f"/{name}", params=asked).text
+        assert len(body[lines]) == count
+        told += [line.get("reason") or line["text"] for line in body[lines]]
+        assert all(text in page for text in told[-count:])
+        assert ("Older →" in page, "← Newest" in page) == (body["older"] is not None, older is not None)
+        older = body["older"]
+    assert (told, older) == ([f"number {number}" for number in (4, 3, 2, 1, 0)], None)
+    assert client.get(f"/api/{name}", params={"older": "x"}).status_code == 422
+
+
+def test_a_page_keeps_its_length_and_place_when_it_is_fetched_anew(
+    client: TestClient, database: Database
+) -> None:
+    with database.session() as session:
+        for number in range(3):
+            rows.add_study(session, at=now() - timedelta(days=3, hours=12))  # an age that does not tick
+            rows.add_refusal(session)
+            audit.note(session, "login", "anna", f"number {number}")
+    for name in ("studies", "refusals", "audit"):
+        older = client.get(f"/api/{name}", params={"limit": 1}).json()["older"]
+        page = client.get(f"/{name}", params={"limit": 1, "older": older}).text
+        again = re.findall(r'id="board" hx-get="([^"]*)"', page)[0].replace("&amp;", "&")
+        part = client.get(again, headers={"hx-request": "true", "hx-trigger": "board"}).text
+        assert part.strip() and part.strip() in page
 
 
 def test_a_refusal_that_nobody_was_answered_has_no_status(client: TestClient, database: Database) -> None:
