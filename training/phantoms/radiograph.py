@@ -56,7 +56,10 @@ def radiograph(
     chest = thorax(patient, pose, beam, what.change)
     soft = chest.soft + opacities(chest, what, seed)
     bone = chest.bone + devices(chest, pose, scene)
-    grey = film.exposed(soft, bone, _shutters(scene, beam), noise)
+    field = _shutters(scene, beam)
+    grey = film.exposed(soft, bone, field, noise)
+    if scene.random() < 0.5:
+        grey = grey * (field > 0.5)
     grey = marked(grey, beam.view, scene)
     return Radiograph(
         picture=np.rint(grey * _WHITE).astype(np.uint16),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +14,8 @@ from training.phantoms.fields import Array
 from training.phantoms.tubes import Tubes
 
 _STEP_MM = 0.7
-_RADIUS_RATIO = 1.16
+_RADIUS_RATIO = 1.22
+_POINT_PX = 0.7
 _LARGEST_PX = 48.0
 
 
@@ -63,14 +64,14 @@ class Beam:
         x = (u / larger + y * np.sin(self.turn)) / np.cos(self.turn)
         return x[None].astype(np.float32), (v / larger + self.lift * y)[:, None].astype(np.float32)
 
-    def through(self, tubes: Tubes) -> Array:
-        """How long the rays run within tubes, mm (rows, columns); where tubes lie in each other, both count.
+    def through(self, *drawn: tuple[Tubes, float]) -> Array:
+        """How long the rays run within tubes, mm (rows, columns), each set by its weight; where tubes lie in
+        each other, both count.
 
         Each tube is a row of discs that hold its volume: their sum across it is the chord of a cylinder.
         """
-        out: Array = np.zeros(self.shape, np.float32)
-        if not len(tubes):
-            return out
+        tubes = Tubes.joined([one for one, _ in drawn])
+        weights = np.repeat([weight for _, weight in drawn], [len(one) for one, _ in drawn])
         lengths = np.linalg.norm(tubes.ends - tubes.starts, axis=1)
         count = np.maximum(np.ceil(lengths / _STEP_MM), 1).astype(int)
         which = np.repeat(np.arange(len(tubes)), count)
@@ -79,25 +80,20 @@ class Beam:
         points = tubes.starts[which] * (1 - share) + tubes.ends[which] * share
         columns, rows, larger = self.shadows(points)
         volume = np.pi * tubes.radii[which] ** 2 * (lengths / count)[which]
-        weight = volume * larger**2 / self.spacing_mm**2
+        weight = weights[which] * volume * larger**2 / self.spacing_mm**2
         radius = tubes.radii[which] * larger / self.spacing_mm
-        room = int(np.ceil(min(_LARGEST_PX, float(radius.max())))) + 2
+        room = int(_LARGEST_PX) + 2 if radius.max(initial=0) > 14 else 16
         padded = tuple(fft.next_fast_len(n + 2 * room, real=True) for n in self.shape)
         inside = (rows > 1 - room) & (rows < self.shape[0] + room - 2)
         inside &= (columns > 1 - room) & (columns < self.shape[1] + room - 2)
-        kind = np.maximum(np.rint(np.log(np.maximum(radius, 0.4) / 0.4) / np.log(_RADIUS_RATIO)), 0).astype(
-            int
-        )
-        spectrum: Any = 0
+        kind = np.rint(np.log(np.maximum(radius, _POINT_PX) / _POINT_PX) / np.log(_RADIUS_RATIO)).astype(int)
+        spectrum = np.zeros((padded[0], padded[1] // 2 + 1), np.complex64)
         for one in np.unique(kind[inside]):
             at = inside & (kind == one)
             dots = _dots(rows[at] + room, columns[at] + room, weight[at], padded)
-            spectrum = spectrum + fft.rfft2(dots) * _disc(0.4 * _RADIUS_RATIO**one, padded)
-        if np.isscalar(spectrum):
-            return out
-        drawn = fft.irfft2(spectrum, padded)
-        out = drawn[room : room + self.shape[0], room : room + self.shape[1]]
-        return np.maximum(out, 0, out=out)
+            spectrum += fft.rfft2(dots) * _disc(_POINT_PX * _RADIUS_RATIO**one, padded)
+        whole: Array = fft.irfft2(spectrum, padded)
+        return whole[room : room + self.shape[0], room : room + self.shape[1]]
 
 
 def _dots(rows: Array, columns: Array, weight: Array, shape: tuple[int, ...]) -> Array:

@@ -131,22 +131,29 @@ def thorax(patient: Patient, pose: Pose, beam: Beam, change: Change) -> Thorax:
     across = np.clip(np.abs(x - middle) / np.maximum(width, 1), 0, 1.2)
     heart_depth, heart = _heart(patient, build, change, pose, beam)
     in_lungs = air.sum(0)
-    vessels = beam.through(_moved(great_vessels(rng, build), change.pulled))
-    inside = np.minimum(heart_depth + np.minimum(vessels, 60), 0.97 * in_lungs)
+    vessels = beam.through((_moved(great_vessels(rng, build), change.pulled), 1.0))
+    resting = np.clip(heart_depth / 60, 0, 1) * np.clip(1 - above / 22, 0, 1)
+    inside = np.maximum(heart_depth + np.minimum(vessels, 60), resting * in_lungs)
+    inside = np.minimum(inside, 0.97 * in_lungs)
     left_air = air * (1 - inside / np.maximum(in_lungs, 1e-3))
 
     body = _body(build, pose, x, z, ripple)
-    soft = body - (1 - patient.lung * (1 + 0.15 * ripple[3])) * left_air.sum(0)
-    soft -= 0.9 * beam.through(_moved(trachea(), change.pulled))
+    grain = (
+        0.12 * ripple[3]
+        + 0.1 * waves(rng, (1, *beam.shape), 40)[0]
+        + 0.14 * waves(rng, (1, *beam.shape), 90)[0]
+    )
+    soft = body - (1 - patient.lung * (1 + grain)) * left_air.sum(0)
     soft -= _gas(rng, patient, build, change, pose, beam)
     tree = _tree(rng, patient, build, change, pose)
-    soft += 0.85 * np.minimum(beam.through(tree), 0.5 * left_air.sum(0))
+    soft += 0.9 * np.minimum(beam.through((tree, 1.0)), 0.5 * left_air.sum(0))
     if patient.breasts:
         soft += _breasts(rng, patient, build, pose, beam)
     bone = patient.bone * _bones(rng, patient, build, pose, beam)
-    if pose.arms:
-        arm_soft, arm_bone = _arms(rng, build, beam)
-        soft, bone = soft + arm_soft, bone + arm_bone
+    airway = (_moved(trachea(), change.pulled), -0.95)
+    soft += beam.through(
+        airway, *(_arms(np.random.default_rng([patient.seed, 84]), build) if pose.arms else ())
+    )
     rise = np.maximum(build.apex - z + above, 60)
     return Thorax(
         patient=patient,
@@ -203,18 +210,16 @@ def _lungs(
     air, outlines, heights = [], [], []
     for side, dome, raised in zip(SIDES, patient.domes, change.raised, strict=True):
         place = np.abs(x) / build.half_width
-        floor = build.base + dome + raised
-        floor = (
-            floor - 88 * np.clip(np.abs(place - 0.45), 0, 1) ** 2 - 26 * np.clip(place - 0.72, 0, 1) / 0.28
-        )
+        drop = 70 * np.abs(place - 0.42) ** 2 + 24 * np.clip((place - 0.6) / 0.4, 0, 1) ** 2
+        floor = build.base + dome + raised - drop
         above = z - floor
-        behind = np.sqrt(150 * np.maximum(-above, 0))
+        behind = np.sqrt(500 * np.maximum(-above, 0))
         chord = np.where(
             above > 0, 2 * half, np.maximum(half + 5 - behind, 0) + np.maximum(half - 8 - behind, 0)
         )
         here = (x - middle) * side > 0
-        border = 12 + (3 if side > 0 else 0) + 4 * waist
-        near = np.clip((off - border + 6) / (22 + 4 * waist), 0, 1)
+        border = 12 + (3 if side > 0 else 0) - 2 * waist
+        near = np.clip((off - border + 6) / 22, 0, 1)
         air.append(chord * here * near**2 * (3 - 2 * near))
         outlines.append(here & (half > 10) & (above > -3) & (off > border))
         heights.append(above)
@@ -231,22 +236,22 @@ def _heart(patient: Patient, build: Build, change: Change, pose: Pose, beam: Bea
     flat = np.clip(patient.upright - 0.004 * pose.breath - 1.2 * change.heart, 0.2, 0.95)
     right = wide * (0.32 + 0.02 * rng.standard_normal())
     left = wide - right
-    turn = 1.25 - 0.6 * flat
-    long, short = 0.56 * wide * (1 + 0.12 * flat), 0.40 * wide * rng.normal(1, 0.04)
+    turn = 1.3 - 0.6 * flat
+    long, short = 0.58 * wide * (1 + 0.12 * flat), 0.38 * wide * rng.normal(1, 0.04)
     reach = np.hypot(long * np.sin(turn), short * np.cos(turn))
-    rise = floor + 0.72 * np.hypot(long * np.cos(turn), short * np.sin(turn))
+    rise = floor + 0.56 * np.hypot(long * np.cos(turn), short * np.sin(turn))
     x = x - change.pulled
     main = _ellipse(x, z, (left - reach, rise), (short, long), turn)
-    atrium = (0.62 * right, 0.31 * wide)
-    appendage = (left - reach + 0.02 * wide, rise + 0.34 * wide)
+    atrium = (0.7 * right, 0.38 * wide)
+    appendage = (left - reach - 0.02 * wide, rise + 0.36 * wide)
     parts = [
-        (main, 0.46 * wide),
-        (_ellipse(x, z, (-right + atrium[0], rise + 0.03 * wide), atrium, 0.1), 0.34 * wide),
-        (_ellipse(x, z, appendage, (0.21 * wide, 0.24 * wide), 0.3), 0.32 * wide),
+        (main, 0.56 * wide),
+        (_ellipse(x, z, (-right + atrium[0], rise - 0.04 * wide), atrium, 0.1), 0.46 * wide),
+        (_ellipse(x, z, appendage, (0.21 * wide, 0.24 * wide), 0.3), 0.42 * wide),
     ]
     inside = sum(np.maximum(1 - part, 0) ** 1.5 for part, _ in parts) ** (1 / 1.5)
     depth = np.max([2 * deep * np.sqrt(np.maximum(1 - part, 0)) for part, deep in parts], 0)
-    depth = np.maximum(depth, 1.5 * 0.38 * wide * np.sqrt(np.maximum(inside, 0)))
+    depth = np.maximum(depth, 1.5 * 0.48 * wide * np.sqrt(np.maximum(inside, 0)))
     silhouette = (inside > 0) & (z > floor - 22)
     fat = np.zeros_like(depth)
     for side in SIDES:
@@ -301,15 +306,15 @@ def _tree(rng: np.random.Generator, patient: Patient, build: Build, change: Chan
     parts = []
     for side, dome in zip(SIDES, np.add(patient.domes, change.raised), strict=True):
         hilum = np.array([side * 30.0 + change.pulled, 2.0, 14.0])
-        for count, start, calibre in ((230, (0, 0, 0), 0.62), (130, (-side * 4, -8, -20), 0.58)):
+        for count, start, calibre in ((170, (0, 0, 0), 0.85), (100, (-side * 4, -8, -20), 0.8)):
             leaves = _leaves(rng, build, side, build.base + dome, count)
             tree = grow_tree(rng, hilum + start, leaves, calibre * patient.vessels)
             height = np.clip(((tree.starts + tree.ends)[:, 2] / 2 - 10) / 70, -1, 1)
             full = 0.75 * change.congested + (0.35 if pose.supine else 0)
             radii = tree.radii * (1 + 0.3 * change.congested) * (1 + 0.3 * height * (full - 0.45))
             parts.append(Tubes(tree.starts, tree.ends, radii.astype(np.float32)))
-        trunk = [hilum + (-side * 10, 2, 8), hilum + (side * 6, 2, -8), hilum + (side * 16, 10, -48)]
-        parts.append(Tubes.along(trunk, np.array([9.0, 8.0, 5.0]) * patient.vessels))
+        trunk = [hilum + (-side * 10, 2, 10), hilum + (side * 10, 2, -6), hilum + (side * 20, 10, -50)]
+        parts.append(Tubes.along(trunk, np.array([10.0, 9.0, 5.5]) * patient.vessels))
     return Tubes.joined(parts)
 
 
@@ -343,24 +348,25 @@ def _breasts(rng: np.random.Generator, patient: Patient, build: Build, pose: Pos
 
 def _bones(rng: np.random.Generator, patient: Patient, build: Build, pose: Pose, beam: Beam) -> Array:
     """Ribs, spine, collar bones and shoulder blades: mm of compact bone."""
-    shell, core = [], []
+    flat, edges, shell, core = [], [], [], []
     ribs = Breathing(**asdict(patient.build))
     for side in SIDES:
         for number in range(12):
             path = rib(rng, ribs, side, number)
             path = path[: max(int(len(path) * 0.8), 0)]
             if len(path) > 3:
-                for shift in (0.0, -4.0):
-                    radius = rng.uniform(3.2, 4.3)
-                    shell.append(Tubes.along(path + [0, 0, shift], radius))
-                    core.append(Tubes.along(path + [0, 0, shift], radius - 1.1))
-        tip = build.apex - 8 + 0.6 * pose.shrug + rng.normal(0, 5)
+                radius = rng.uniform(4.8, 6.2)
+                flat.append(Tubes.along(path - [0, 0, 4], radius))
+                edges += [Tubes.along(path + [0, 0, shift - 4], 1.1) for shift in (radius - 1, 1 - radius)]
+        tip = build.apex - 24 + 0.6 * pose.shrug + rng.normal(0, 5)
         collar = [(16, -52, tip - 14), (48, -60, tip - 6), (92, -42, tip + 6), (140, -14, tip + 14)]
         course = np.array(collar) * (side, 1, 1)
         thick = np.array([7.5, 5.2, 5.0, 6.0])
         shell.append(Tubes.along(course, thick))
         core.append(Tubes.along(course, thick - 1.4))
-    out = 0.55 * beam.through(Tubes.joined(shell)) - 0.42 * beam.through(Tubes.joined(core))
+    limbs = _limbs(rng, build, pose)
+    ribs_seen = ((Tubes.joined(flat), 0.2), (Tubes.joined(edges), 0.5))
+    out = beam.through(*ribs_seen, (Tubes.joined(shell), 0.75), (Tubes.joined(core), -0.4), *limbs)
     out += _spine(build, beam)
     for side in SIDES:
         out += _blade(rng, build, pose, beam, side)
@@ -374,8 +380,7 @@ def _spine(build: Build, beam: Beam) -> Array:
     wide = 19 + 1.5 * np.cos(step) - 0.02 * np.clip(z, -100, 140)
     column = np.sqrt(np.clip(1 - (x / wide) ** 2, 0, 1))
     plates = 1 + 0.35 * np.clip(np.cos(step + np.pi), 0.55, 1)
-    disc = np.clip((-np.cos(step) - 0.8) / 0.2, 0, 1) * 0
-    out = 7.5 * column * (plates - disc)
+    out = 3.2 * column * plates
     for side in SIDES:
         out = out + 3.5 * np.exp(-(((x - side * 12) / 3.2) ** 2)) * np.clip(np.cos(step - 0.9) - 0.3, 0, 1)
         out = out + 2.0 * np.exp(-(((x - side * 26) / 9) ** 2)) * np.clip(np.cos(step - 0.7) - 0.55, 0, 1) * 2
@@ -395,25 +400,32 @@ def _blade(rng: np.random.Generator, build: Build, pose: Pose, beam: Beam, side:
         distance = ((side * x - ax) * -(bz - az) + (z - az) * (bx - ax)) / length
         inside = np.minimum(inside, distance)
     plate = np.clip(inside / 2 + 0.5, 0, 1) * (1.2 + 2.2 * np.exp(-((inside - 2.5) ** 2) / 8))
-    spine = [(side * (out_by + 4), 84, up - 22), (side * (out_by + 60), 60, up + 10)]
-    head = np.array([side * (out_by + 66), 30, up - 16])
-    parts = [
-        0.3 * beam.through(Tubes.along(spine, 5.0)),
-        0.22 * beam.through(Tubes.along([head, head + (side * 2, 0, -4)], 22.0)),
-    ]
-    return np.asarray(plate + sum(parts), np.float32)
+    return np.asarray(plate, np.float32)
 
 
-def _arms(rng: np.random.Generator, build: Build, beam: Beam) -> tuple[Array, Array]:
-    """Arms that hang beside the chest: soft tissue and bone, mm."""
-    soft, shell, core = [], [], []
+def _limbs(rng: np.random.Generator, build: Build, pose: Pose) -> list[tuple[Tubes, float]]:
+    """The spines of the shoulder blades and the bones of the arms, each with its density."""
+    parts: list[tuple[Tubes, float]] = []
     for side in SIDES:
-        top = np.array([side * (build.half_width + 52), 10, build.apex - 30])
-        out = rng.uniform(10, 70) + 0.6 * build.fat
-        elbow = top + (side * out, 15, -230)
+        joint = np.array(
+            [side * (build.half_width + 36 + 0.3 * pose.blades), 20, build.apex - 26 + pose.shrug]
+        )
+        blade = joint + [(-side * 62, 60, -4), (-side * 8, 40, 26)]
+        hang = rng.uniform(10, 70) if pose.arms else rng.uniform(120, 190)
+        elbow = joint + (side * hang, 15, -230 if pose.arms else -190)
+        parts.append((Tubes.along(blade, 5.0), 0.3))
+        parts.append((Tubes.along([joint, joint + (side * 3, 0, -6)], 22.0), 0.2))
+        parts.append((Tubes.along([joint, elbow], 11.0), 0.6))
+        parts.append((Tubes.along([joint, elbow], 7.0), -0.5))
+    return parts
+
+
+def _arms(rng: np.random.Generator, build: Build) -> list[tuple[Tubes, float]]:
+    """The flesh of arms that hang beside the chest."""
+    parts = []
+    for side in SIDES:
+        top = np.array([side * (build.half_width + 52), 10, build.apex - 40])
+        elbow = top + (side * (rng.uniform(10, 70) + 0.6 * build.fat), 15, -230)
         radius = rng.uniform(30, 40) + 0.3 * build.fat
-        soft.append(Tubes.along([top + (0, 0, -10), elbow], [radius * 1.1, radius * 0.85]))
-        shell.append(Tubes.along([top + (0, 0, 10), elbow], 11.0))
-        core.append(Tubes.along([top + (0, 0, 10), elbow], 6.5))
-    bone = 0.7 * (beam.through(Tubes.joined(shell)) - beam.through(Tubes.joined(core)))
-    return beam.through(Tubes.joined(soft)), np.maximum(bone, 0)
+        parts.append((Tubes.along([top, elbow], [radius * 1.1, radius * 0.85]), 1.0))
+    return parts

@@ -36,7 +36,7 @@ def devices(chest: Thorax, pose: Pose, rng: np.random.Generator) -> Array:
             turn = np.linspace(0, 2 * np.pi, 9)
             loop = np.stack([7 * np.cos(turn), 0 * turn - 75, z + 4 * np.sin(turn)], 1)
             tubes.append(Tubes.along(loop + rng.normal(0, 1, 3), 0.55))
-    return 1.6 * chest.beam.through(Tubes.joined(tubes)) if tubes else np.zeros_like(chest.soft)
+    return chest.beam.through((Tubes.joined(tubes), 1.6)) if tubes else np.zeros_like(chest.soft)
 
 
 def _bent(

@@ -98,9 +98,9 @@ def disease(seed: int, findings: frozenset[str]) -> Disease:
 
 def _fluid(rng: np.random.Generator, is_there: bool) -> tuple[float, float]:
     if not is_there:
-        blunt = rng.uniform(2, 13) if rng.random() < 0.12 else 0.0
+        blunt = float(np.exp(rng.normal(np.log(9), 0.55))) if rng.random() < 0.24 else 0.0
         return (blunt, 0.0) if rng.random() < 0.5 else (0.0, blunt)
-    height = float(np.exp(rng.normal(np.log(26), 0.65)))
+    height = float(np.exp(rng.normal(np.log(26), 0.7)))
     kind, other = rng.random(), height * rng.uniform(0.4, 1.1)
     return (height, 0.0) if kind < 0.33 else (0.0, height) if kind < 0.66 else (height, other)
 
@@ -217,7 +217,7 @@ def _covers(chest: Thorax, what: Disease, k: int, rough: Array, fine: Array) -> 
             away = ((chest.across - patch.across) / patch.wide) ** 2
             away = away + ((chest.high - patch.high) / patch.tall) ** 2
             edge = 1.15 - np.sqrt(away) + patch.ragged * (0.35 * rough[0] + 0.22 * fine[0])
-            covers.append(patch.filled * np.clip(edge / (0.35 + 0.5 * patch.ragged), 0, 1))
+            covers.append(patch.filled * np.clip(edge / (0.55 + 0.5 * patch.ragged), 0, 1))
     haze = what.haze[k]
     if haze > 0:
         about = np.exp(-(((chest.across - 0.35) / 0.34) ** 2) - ((chest.high - 0.36) / 0.34) ** 2)
@@ -238,7 +238,7 @@ def _drawn_plate(chest: Thorax, plate: Plate, rough: Array) -> Array:
     width = chest.patient.build.half_width
     tall = 150.0
     along = chest.x * plate.side - plate.across * width
-    up = chest.above - plate.high * tall - plate.slope * along - 2.5 * rough
+    up = chest.above - plate.high * tall - plate.slope * along - 1.3 * rough
     near = np.clip((plate.length_mm / 2 - np.abs(along)) / 8 + 0.5, 0, 1) * (chest.x * plate.side > 0)
     band = np.exp(-((up / plate.thick_mm) ** 2)) * near
     return np.asarray(np.minimum(plate.deep_mm * band, 0.6 * chest.air.sum(0)), np.float32)
@@ -261,4 +261,4 @@ def _lines(rng: np.random.Generator, chest: Thorax, what: Disease) -> Array:
         size = rng.uniform(2.5, 5.5)
         ring = at + size * np.stack([np.cos(turn), 0 * turn, np.sin(turn)], 1)
         tubes.append(Tubes.along(ring, rng.uniform(0.6, 1.5)))
-    return chest.beam.through(Tubes.joined(tubes)) if tubes else np.zeros_like(chest.soft)
+    return chest.beam.through((Tubes.joined(tubes), 1.0)) if tubes else np.zeros_like(chest.soft)
