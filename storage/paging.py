@@ -13,7 +13,7 @@ from sqlalchemy.orm import InstrumentedAttribute
 from storage.tables import UtcDateTime
 
 Row = TypeVar("Row")
-Rows = TypeVar("Rows", bound=tuple[Any, ...])
+Query = TypeVar("Query", bound=Select[*tuple[Any, ...]])
 
 
 @dataclass(frozen=True)
@@ -26,12 +26,12 @@ class Place:
 
 
 def page_of(
-    query: Select[Rows],
+    query: Query,
     at: InstrumentedAttribute[datetime],
     id_: InstrumentedAttribute[int],
     older_than: Place | None,
     limit: int,
-) -> Select[Rows]:
+) -> Query:
     """The newest rows of ``query``, and one more than ``limit`` where there are more. Costs the same on every
     page, where an index has ``at``."""
     if older_than is not None:

@@ -11,6 +11,7 @@ from functools import partial
 from fastapi import Request
 
 from node.web.gate import keeps_itself_up_to_date
+from node.web.presentation import clock
 from node.web.queries import StudyQuery
 from node.web.trail import address_of, visitor
 from storage import audit
@@ -82,7 +83,7 @@ class Looks:
         )
         search = _Search(narrowed, query.q, query.q)
         if query.older is not None:
-            page = f"older than {query.older.at:%Y-%m-%d %H:%M:%S} UTC"
+            page = f"older than {clock(query.older.at)}"
             self._note(request, f"looked at the list of studies: {_joined(str(search), page)}")
         elif str(search):
             who, address = visitor(request), address_of(request)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote
 
 from fastapi.templating import Jinja2Templates
@@ -65,7 +64,12 @@ def page_templates() -> Jinja2Templates:
     templates = Jinja2Templates(directory=TEMPLATES)
     templates.env.trim_blocks = templates.env.lstrip_blocks = True
     templates.env.auto_reload = False
-    templates.env.globals.update(state_meanings=STATE_MEANINGS, stage_words=STAGE_WORDS, plural=plural)
+    templates.env.globals.update(
+        state_meanings=STATE_MEANINGS,
+        stage_words=STAGE_WORDS,
+        plural=plural,
+        zone=lambda: zone_of(now().astimezone()),
+    )
     templates.env.filters.update(
         age=age, moment=moment, dicom_date=dicom_date, axes=axes, volume=volume, percent=percent, size=size,
         signed_percent=signed_percent, days=days, in_path=in_path, object_name=object_name,
@@ -76,12 +80,24 @@ def page_templates() -> Jinja2Templates:
 
 def age(value: datetime) -> Markup:
     """How long ago; the page keeps it up to date, and shows the moment itself on hovering."""
-    return _time(value, "age", span((now() - value).total_seconds()))
+    shown = Markup('<time datetime="{}" data-show="age" title="{}">{}</time>')
+    return shown.format(value.isoformat(), clock(value), span((now() - value).total_seconds()))
 
 
 def moment(value: datetime) -> Markup:
-    """The moment in the reader's own time zone; UTC where the page may not run its script."""
-    return _time(value, "moment", f"{value:%Y-%m-%d %H:%M:%S} UTC")
+    return Markup('<time datetime="{}">{}</time>').format(value.isoformat(), clock(value))
+
+
+def clock(value: datetime) -> str:
+    """``2026-01-31 09:15:00 CET``, in the node's own time zone, as the days that are asked for are."""
+    here = value.astimezone()
+    return f"{here:%Y-%m-%d %H:%M:%S} {zone_of(here)}"
+
+
+def zone_of(here: datetime) -> str:
+    """``CET``, or ``UTC+03`` of a zone without a name."""
+    name = here.tzname() or "UTC"
+    return f"UTC{name}" if name[0] in "+-" else name
 
 
 def span(seconds: float) -> str:
@@ -156,8 +172,3 @@ def size(count: float) -> str:
             return f"{count:.0f} {unit}" if unit in ("B", "kB") else f"{count:.1f} {unit}"
         count /= 1000
     return f"{count:.1f} TB"
-
-
-def _time(value: datetime, show: str, text: str) -> Markup:
-    attributes: dict[str, Any] = {"at": value.isoformat(), "show": show, "text": text}
-    return Markup('<time datetime="{at}" data-show="{show}" title="{at}">{text}</time>').format(**attributes)

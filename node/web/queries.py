@@ -75,8 +75,10 @@ def study_query(
         str,
         Query(max_length=200, description="part of a patient ID, accession, description, source, study UID"),
     ] = "",
-    since: Annotated[str, Query(alias="from", description="first day, 2026-01-31")] = "",
-    until: Annotated[str, Query(alias="to", description="last day, 2026-01-31")] = "",
+    since: Annotated[
+        str, Query(alias="from", description="first day, 2026-01-31, as the node's clock has it")
+    ] = "",
+    until: Annotated[str, Query(alias="to", description="last day")] = "",
     older: Older = "",
     limit: Annotated[int, Query(ge=1, le=500, description="studies on a page")] = PAGE,
 ) -> StudyQuery:

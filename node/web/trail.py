@@ -50,8 +50,10 @@ class AuditQuery:
 def audit_query(
     kind: Annotated[str, Query(description=f"one of {', '.join(KINDS)}")] = "",
     q: Annotated[str, Query(max_length=200, description="part of who, address, study UID or text")] = "",
-    since: Annotated[str, Query(alias="from", description="first day, 2026-01-31")] = "",
-    until: Annotated[str, Query(alias="to", description="last day, 2026-01-31")] = "",
+    since: Annotated[
+        str, Query(alias="from", description="first day, 2026-01-31, as the node's clock has it")
+    ] = "",
+    until: Annotated[str, Query(alias="to", description="last day")] = "",
     older: Older = "",
     limit: Annotated[int, Query(ge=1, le=5000, description="lines on a page")] = LONG_PAGE,
 ) -> AuditQuery:

@@ -9,16 +9,10 @@ function age(since) {
   return `${Math.floor(seconds / unit)} ${word}`;
 }
 
-function write(element, text) {
-  if (element.textContent !== text) element.textContent = text;
-}
-
 function tellTime(root = document) {
   for (const element of root.querySelectorAll("time[data-show]")) {
-    const moment = new Date(element.dateTime);
-    const local = moment.toLocaleString(undefined, { dateStyle: "medium", timeStyle: "medium" });
-    write(element, element.dataset.show === "age" ? age(moment) : local);
-    element.title = local;
+    const told = age(new Date(element.dateTime));
+    if (element.textContent !== told) element.textContent = told;
   }
 }
 

@@ -22,6 +22,7 @@ from node.web import api, login, pages
 from node.web.app import create_app
 from node.web.attempts import BY_ADDRESS, BY_NAME, BY_PERSON, WINDOW, Attempts
 from node.web.looks import Looks
+from node.web.presentation import clock
 from node.web.waiting import WaitingRoom
 from storage import accounts, audit
 from storage.audit import AuditEntry, AuditFilter, newest
@@ -446,16 +447,17 @@ def test_what_was_shown_is_not_erased_by_typing_on(
 
 @pytest.mark.usefixtures("people")
 def test_each_page_of_the_list_that_is_looked_at_is_noted(browse: Open, database: Database) -> None:
+    moment = datetime(2026, 1, 31, 8, 15, tzinfo=UTC)
     with database.session() as session:
         for _ in range(3):
-            rows.add_study(session, at=datetime(2026, 1, 31, 8, 15, tzinfo=UTC))
+            rows.add_study(session, at=moment)
     browser = browse()
     log_in(browser)
     for search, said in (("", ""), ("PAT", "PAT, ")):
         first = browser.get("/api/studies", params={"q": search, "limit": 2}).json()
         browser.get("/studies", params={"q": search, "older": first["older"]})
         assert trail(database, "viewed")[0].text == (
-            f"looked at the list of studies: {said}older than 2026-01-31 08:15:00 UTC"
+            f"looked at the list of studies: {said}older than {clock(moment)}"
         )
     assert len(trail(database, "viewed")) == 4
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -14,6 +15,9 @@ from node.results import codes
 from node.settings import Settings
 from node.upkeep.probe import Probe
 from node.web.app import create_app
+from node.web.presentation import clock
+from storage import audit
+from storage.audit import AuditEntry
 from storage.database import Database, now
 from storage.tables import Delivery, FindingRow, Study
 from tests.node.web import rows
@@ -171,7 +175,7 @@ def test_a_result_that_was_sent_again_shows_both_moments(
         first.first_sent_at = datetime(2026, 1, 31, 8, 15, tzinfo=UTC)
         second.state = "waiting"
     page = client.get(f"/studies/{study.uid}").text
-    assert "2026-01-31 08:15:00 UTC" in page
+    assert clock(first.first_sent_at) in page
     assert page.count("again <time") == 1
     assert page.count("due <time") == 1
 
@@ -227,6 +231,36 @@ def test_reports_are_told_apart_on_the_page_of_their_study(
     assert "Changes (SR)" in page
     assert "SR (changes of lung-nodules) is in pacs" in page
     assert "Structured report (SR)" in client.get(f"/studies/{untold.uid}").text
+
+
+@pytest.mark.parametrize(
+    ("zone", "shown", "named"),
+    [("CET-1", "2026-02-01 00:15:00 CET", "CET"), ("<+03>-3", "2026-02-01 02:15:00 UTC+03", "UTC+03")],
+)
+def test_days_and_moments_are_of_one_zone_which_is_named(
+    client: TestClient, database: Database, monkeypatch: pytest.MonkeyPatch, zone: str, shown: str, named: str
+) -> None:
+    moment = datetime(2026, 1, 31, 23, 15, tzinfo=UTC)
+    with database.session() as session:
+        rows.add_study(session, at=moment)
+        audit.enter(session, [AuditEntry(moment, "login", "anna", "", "logged in")])
+    with monkeypatch.context() as patched:
+        patched.setenv("TZ", zone)
+        time.tzset()
+        try:
+            studies, trail = (
+                [
+                    client.get(path, params={"from": day, "to": day}).text
+                    for day in ("2026-01-31", "2026-02-01")
+                ]
+                for path in ("/studies", "/audit")
+            )
+        finally:
+            patched.undo()
+            time.tzset()
+    for eve, day in (studies, trail):
+        assert (shown in eve, shown in day) == (False, True)
+        assert f"days and times are in {named}." in eve
 
 
 @pytest.mark.parametrize("written", ["../secret.png", "/etc/hostname", "gone.png", "results/secret.txt"])
