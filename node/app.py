@@ -106,7 +106,14 @@ class Node:
         queue = DurableQueue(_queue_url(settings), node_id, reading)
         to_be_read = ReadingQueue(room, queue)
         settle = partial(receiver.settle, SETTLE_SECONDS)
-        completion = Completion(database, settings.dicom, to_be_read.enqueue, settle, ahead.paused)
+        completion = Completion(
+            database,
+            settings.dicom,
+            to_be_read.enqueue,
+            settle,
+            ahead.paused,
+            receiver.studies_arriving,
+        )
         to_archives = _echoes(settings.archives, title, identity)
         echoes = {f"archive {name}": echo for name, echo in to_archives.items()}
         echoes |= {

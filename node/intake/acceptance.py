@@ -13,12 +13,14 @@ from node.intake.belongings import Belongings
 from node.intake.examination import (
     CANNOT_UNDERSTAND,
     CONFLICT,
+    HEAD,
     OUT_OF_RESOURCES,
     Announcement,
     Header,
     RefusedError,
     Scratch,
     examine,
+    study_uid_of,
 )
 from node.intake.ledger import Entry, Ledger, LedgerFullError
 from node.intake.notes import RefusalNotes
@@ -76,10 +78,21 @@ class Acceptance:
         self._free = 0
         self._free_known_until = 0.0
         self._scratch = Scratch(archive.incoming, self.check_room)
+        self._arriving: set[Arrival] = set()
 
     def begin(self, announced: Announcement) -> Arrival:
         """Start to receive one object."""
-        return Arrival(self, announced)
+        arrival = Arrival(self, announced)
+        self._arriving.add(arrival)
+        return arrival
+
+    def ended(self, arrival: Arrival) -> None:
+        self._arriving.discard(arrival)
+
+    def studies_arriving(self) -> frozenset[str]:
+        """The studies of which an object is on its way in, as far as what has come of it tells. One that is
+        missing here has been entered in the ledger, or never will be."""
+        return frozenset(arrival.study_uid() for arrival in tuple(self._arriving)) - {""}
 
     def adopt_left_behind(self) -> int:
         """Enter the images that an earlier run kept but did not record; return how many."""
@@ -216,11 +229,13 @@ class Arrival:
         self._acceptance = acceptance
         self._announced = announced
         self._incoming: IncomingFile | None = None
+        self._path = ""
         self._trouble: RefusedError | None = None
         head = encode_head(announced.sop_class, announced.uid, announced.transfer_syntax, announced.caller)
         self._offset = self._size = len(head)
         try:
             self._incoming = acceptance.open(announced.fetched)
+            self._path = self._incoming.path
             self._incoming.write(head)
         except RefusedError as refused:
             self._give_up(refused)
@@ -240,19 +255,31 @@ class Arrival:
         except OSError as error:
             self._give_up(out_of_resources(error))
 
+    def study_uid(self) -> str:
+        """Of what has come so far, from any thread; empty where that does not tell."""
+        try:
+            with Path(self._path).open("rb") as file:
+                return study_uid_of(file.read(HEAD))
+        except OSError:  # it never had a file, or has it no more
+            return ""
+
     def finish(self) -> Answer:
         """The object is complete: keep or refuse it."""
         if self._incoming is None:
             trouble = self._trouble or RefusedError(OUT_OF_RESOURCES, "it could not be written")
             return self._acceptance.refuse(self._announced, trouble, None)
         incoming, self._incoming = self._incoming, None
-        return self._acceptance.keep(incoming, self._offset, self._announced)
+        try:
+            return self._acceptance.keep(incoming, self._offset, self._announced)
+        finally:
+            self._acceptance.ended(self)
 
     def abandon(self) -> None:
         """The sender went away: leave nothing behind."""
         incoming, self._incoming = self._incoming, None
         if incoming is not None:
             incoming.discard()
+        self._acceptance.ended(self)
 
     def _give_up(self, trouble: RefusedError) -> None:
         self._trouble = trouble

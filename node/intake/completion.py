@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
 
 from node.settings import DicomSettings
@@ -44,7 +44,9 @@ class Completion:
 
     A closed study has its queued revision in the database before ``on_closed`` is called; should that
     fail or the node die in between, enqueueing every queued revision on start makes up for it. ``settle``
-    waits for the rows of what was received and tells whether all are there: until then, none is closed.
+    waits for the rows of what was received and tells whether all are there: until then, none is closed. A
+    study of which an image is on its way in, as ``arriving`` tells, is quiet only once that has come: a large
+    one takes longer than a quiet period.
     ``on_pause`` is told of each study that has been quiet for as long as is waited before it is read ahead:
     once after its last image, and not of what was open when the node started: if reading it ahead ended the
     node, that would be counted against nobody, and happen again and again.
@@ -57,12 +59,14 @@ class Completion:
         on_closed: Callable[[ClosedStudy], None],
         settle: Callable[[], bool] = lambda: True,
         on_pause: Callable[[OpenStudy], None] = lambda study: None,
+        arriving: Callable[[], Collection[str]] = frozenset,
     ) -> None:
         self._database = database
         self._settings = settings
         self._on_closed = on_closed
         self._settle = settle
         self._on_pause = on_pause
+        self._arriving = arriving
         self._told: dict[str, datetime] | None = None  # last image of each study that was told of
         self._unclaimed: list[ClosedStudy] = []
         self._quiet = QuietClock()
@@ -76,9 +80,10 @@ class Completion:
         with self._database.snapshot() as session:
             waiting = open_studies(session)
         self._quiet.look(waiting, now())
-        if any(study.read_now or self._is_quiet(study) for study in waiting) and self._settle():
+        complete = self._complete(waiting)  # before what has arrived meanwhile is waited for
+        if (complete or any(study.read_now for study in waiting)) and self._settle():
             with self._database.session() as session:
-                closed = close_quiet(session, now(), self._is_quiet)
+                closed = close_quiet(session, now(), lambda s: s.uid in complete and self._is_quiet(s))
             self._unclaimed += closed
         while self._unclaimed:
             self._on_closed(self._unclaimed[0])
@@ -100,6 +105,11 @@ class Completion:
         """Seconds after which it has paused, and is quiet."""
         quiet = self._settings.quiet_seconds_for(study.source)
         return self._settings.read_ahead_seconds or quiet, quiet
+
+    def _complete(self, waiting: Sequence[OpenStudy]) -> set[str]:
+        """Those that are quiet and of which nothing is on its way in."""
+        quiet = {study.uid for study in waiting if self._is_quiet(study)}
+        return quiet.difference(self._arriving()) if quiet else quiet
 
     def _is_quiet(self, study: OpenStudy) -> bool:
         return self._quiet.seconds(study) >= self._settings.quiet_seconds_for(study.source)

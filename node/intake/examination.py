@@ -13,9 +13,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
+from io import BytesIO
 from pathlib import Path
 
 from pydicom.charset import convert_encodings, decode_bytes
+from pydicom.filereader import read_partial
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, ImplicitVRLittleEndian
 
 from inference.elements import (
@@ -142,6 +144,18 @@ def examine(file: int, offset: int, announced: Announcement, scratch: Scratch) -
             return _examine(mapped, offset, len(mapped), announced)
         with _inflated(mapped, offset, scratch) as inflated:
             return _examine(inflated, 0, len(inflated), announced)
+
+
+def study_uid_of(head: bytes) -> str:
+    """The Study Instance UID in the first bytes of a Part-10 file, whatever is still to come; empty where it
+    does not lie within them, or they are deflated."""
+    file = BytesIO(head)
+    try:
+        found = read_partial(file, stop_when=lambda tag, *_: tag > STUDY_UID)
+        is_whole = file.tell() < len(head)
+        return str(found.get("StudyInstanceUID", "")) if is_whole else ""
+    except Exception:  # noqa: BLE001  what is cut off anywhere can make the parser raise anything
+        return ""
 
 
 def _examine(data: Buffer, start: int, end: int, announced: Announcement) -> Header:

@@ -117,6 +117,11 @@ class Receiver:
         """
         return self._ledger.settle(seconds)
 
+    def studies_arriving(self) -> frozenset[str]:
+        """The studies of which an object is on its way in; ask before ``settle``, which waits for the rows of
+        those that are no more."""
+        return self._acceptance.studies_arriving()
+
     def take(self, announced: Announcement, data_set: bytes) -> int:
         """Keep an object that we fetched: it did not come to our port. Returns the status to answer."""
         arrival = self._acceptance.begin(replace(announced, fetched=True))

@@ -6,14 +6,21 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from pydicom.uid import CTImageStorage, ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 from sqlalchemy import Connection, event, select
 
 from node.intake.completion import SECONDS_BETWEEN_LOOKS, Completion, QuietClock
+from node.intake.examination import study_uid_of
 from node.settings import DicomSettings, SourceSettings
 from storage.closing import ClosedStudy, OpenStudy
 from storage.database import Database, now
 from storage.intake import Received, record
+from storage.part10 import encode_head
 from storage.tables import Revision, Study
+from tests.node.intake.conftest import Intake
+from tests.node.intake.raw_sender import RawSender, store_pdus
+from tests.node.intake.senders import ct_series, ct_slice, encoded, in_transfer_syntax
+from tests.waiting import wait_for
 
 PATIENCE = 20  # seconds, for what takes a fraction of one
 
@@ -114,6 +121,49 @@ def test_a_study_is_not_closed_before_all_that_was_received_of_it_has_its_rows(
     finally:
         completion.task.stop()
     assert closed_when_asked == [[], []]
+
+
+def test_a_study_is_not_closed_while_a_large_image_of_it_is_on_its_way_in(
+    start_intake: Callable[..., Intake], closings: Closings
+) -> None:
+    intake = start_intake("fast")
+    receiver = intake.receiver
+    first, large = ct_series(2, size=256)
+    message = store_pdus(encoded(large), large.SOPInstanceUID, CTImageStorage)
+    half = len(message) // 2
+    settings = DicomSettings(quiet_seconds=0.2)
+    completion = Completion(
+        intake.database, settings, closings, receiver.settle, arriving=receiver.studies_arriving
+    )
+    with RawSender(intake.port) as sender:
+        sender.associate()
+        assert sender.store(encoded(first), first.SOPInstanceUID) == 0x0000
+        assert receiver.studies_arriving() == frozenset()
+        sender.socket.sendall(message[:half])
+        wait_for(lambda: receiver.studies_arriving() == {first.StudyInstanceUID})
+        receiver.settle()
+        for _ in range(3):
+            completion.close_quiet_studies()
+            time.sleep(0.3)
+        assert closings.studies == []
+        sender.socket.sendall(message[half:])
+        assert sender.status() == 0x0000
+        sender.release()
+    while not closings.studies:
+        completion.close_quiet_studies()
+        time.sleep(0.05)
+    with intake.database.snapshot() as session:
+        assert session.scalars(select(Revision.image_count)).all() == [2]
+
+
+@pytest.mark.parametrize("syntax", [ImplicitVRLittleEndian, ExplicitVRLittleEndian, ExplicitVRBigEndian])
+def test_the_first_bytes_of_an_object_tell_its_study(syntax: str) -> None:
+    image = ct_slice()
+    _, data = in_transfer_syntax(image, syntax)
+    file = encode_head(image.SOPClassUID, image.SOPInstanceUID, syntax, "CT1") + data
+    told = [study_uid_of(file[:size]) for size in range(0, len(file) - 2048, 7)]
+    assert set(told) == {"", image.StudyInstanceUID}
+    assert told == sorted(told)
 
 
 def test_each_source_is_given_its_own_time(

@@ -26,7 +26,7 @@ from storage.database import Database, now
 from storage.tables import Instance, Study
 from tests.databases import held
 from tests.node.intake.conftest import Intake
-from tests.node.intake.senders import ct_series, ct_slice, in_transfer_syntax, send
+from tests.node.intake.senders import ct_series, ct_slice, encoded, send
 
 SERVE = """
 import sys, threading
@@ -55,7 +55,7 @@ from storage import priors
 from storage.archive import Archive
 from storage.database import Database, now
 from tests.databases import held
-from tests.node.intake.senders import ct_series, in_transfer_syntax
+from tests.node.intake.senders import ct_series, encoded
 
 folder, url = Path(sys.argv[1]), sys.argv[2]
 database, images = Database(url), ct_series(5)
@@ -67,9 +67,9 @@ receiver = Receiver(DicomSettings(port=0, minimum_free_mb=0), "OVERREAD", Archiv
 receiver.start()
 with held(url):
     for image in images:
-        syntax, data = in_transfer_syntax(image, ExplicitVRLittleEndian)
-        asked_for = Announcement(image.SOPClassUID, image.SOPInstanceUID, syntax, "OVERREAD", "fetched")
-        assert receiver.take(asked_for, data) == 0x0000
+        uids = image.SOPClassUID, image.SOPInstanceUID
+        asked_for = Announcement(*uids, ExplicitVRLittleEndian, "OVERREAD", "fetched")
+        assert receiver.take(asked_for, encoded(image)) == 0x0000
     os.kill(os.getpid(), signal.SIGKILL)
 """
 
@@ -127,7 +127,7 @@ def test_a_prior_that_was_sent_before_a_kill_is_to_be_read(
     tmp_path: Path, open_database: Callable[[], Database], start_intake: Callable[..., Intake]
 ) -> None:
     database, image = open_database(), ct_slice()
-    syntax, data = in_transfer_syntax(image, ExplicitVRLittleEndian)
+    data, syntax = encoded(image), ExplicitVRLittleEndian
     fetched = Announcement(image.SOPClassUID, image.SOPInstanceUID, syntax, "OVERREAD", "fetched")
     with database.session() as session:
         patient, until = priors.PatientIdentity(image.PatientID), now() + timedelta(minutes=5)
