@@ -1,13 +1,13 @@
-"""Phantom chest radiographs as a data set with labels and lung masks; each is drawn when it is loaded."""
+"""Phantom chest radiographs as a data set with labels and lung masks; each is drawn when first loaded."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from functools import partial
+from functools import lru_cache, partial
 
 from training.datasets.case import Case, CaseImage, Mask
 from training.datasets.chest_labels import CLASSES
-from training.phantoms.radiograph import radiograph, random_findings, taken
+from training.phantoms.radiograph import Radiograph, radiograph, random_findings, taken
 
 
 def radiograph_cases(seeds: Iterable[int], *, shifted: bool = False) -> list[Case]:
@@ -27,11 +27,16 @@ def _case(seed: int, shifted: bool) -> Case:
     )
 
 
+@lru_cache(maxsize=256)
+def _drawn(seed: int, shifted: bool) -> Radiograph:
+    return radiograph(seed, shifted=shifted)
+
+
 def _image(seed: int, shifted: bool) -> CaseImage:
-    drawn = radiograph(seed, shifted=shifted)
+    drawn = _drawn(seed, shifted)
     return CaseImage(drawn.picture, "grey", (drawn.spacing_mm, drawn.spacing_mm))
 
 
 def _masks(seed: int, shifted: bool) -> Mapping[str, Mask]:
-    right, left = radiograph(seed, shifted=shifted).lungs
+    right, left = _drawn(seed, shifted).lungs
     return {"right lung": right, "left lung": left}

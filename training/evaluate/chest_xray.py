@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from rich.progress import track
 
 from inference.catalogue import Catalogue
@@ -33,6 +34,7 @@ from training.chest_xray.sources import labelled_in
 from training.datasets.case import Case, Mask
 from training.datasets.chest_labels import CLASSES
 from training.datasets.layouts import read_cases
+from training.datasets.radiograph_phantoms import radiograph_cases
 from training.datasets.splits import split_of
 from training.errors import TaskError
 from training.evaluate.layouts import Layouts
@@ -44,6 +46,8 @@ NOTE = (
     "is about pictures that were not learned from."
 )
 _WORST = 18
+_WRONG = 3
+_SPLITS = {"held-out": (70_000, False), "shifted": (80_000, True)}
 
 
 def evaluate_labels(
@@ -70,7 +74,8 @@ def evaluate_labels(
     found["note"] = NOTE
     engine = EmbeddedEngine(catalogue)
     if split != "folds":
-        found |= _installed(cases, engine, catalogue, out)
+        readings = [_read(case, engine, catalogue) for case in track(cases, "radiographs")]
+        found |= _told(cases, readings, catalogue, out)
     if split in ("", "folds"):
         logits = crossed(cases, features_of(cases, partial(_drawn, engine)))
         found |= _flat(figures(cases, logits), "folds_")
@@ -78,10 +83,29 @@ def evaluate_labels(
     return found
 
 
-def _installed(
-    cases: Sequence[Case], engine: Engine, catalogue: Catalogue, out: Path | None
+def evaluate_phantoms(
+    data: Path | None, split: str, out: Path | None, catalogue: Catalogue, *, count: int = 240
 ) -> dict[str, Any]:
+    """The same of the models as they are on phantom radiographs that no training drew, and Dice of their
+    lungs. split: ``held-out`` (the default), or ``shifted`` to other doses, distances, kernels, scales and
+    sizes of the field."""
+    if split and split not in _SPLITS:
+        raise TaskError(f"phantom radiographs have no split {split!r}; they have: {', '.join(_SPLITS)}")
+    split = split or "held-out"
+    first, shifted = _SPLITS[split]
+    cases = radiograph_cases(range(first, first + count), shifted=shifted)
+    engine = EmbeddedEngine(catalogue)
     readings = [_read(case, engine, catalogue) for case in track(cases, "radiographs")]
+    found: dict[str, Any] = {"task": NAME, "layout": "phantom", "split": split, "images": count}
+    found |= _told(cases, readings, catalogue, out)
+    drawn = [None if reading is None else _lungs_of(reading, catalogue) for reading in readings]
+    return found | _overlap(cases, drawn, out)
+
+
+def _told(
+    cases: Sequence[Case], readings: Sequence[Reading | None], catalogue: Catalogue, out: Path | None
+) -> dict[str, Any]:
+    """What the classes of readings are worth; None is a reading of a picture that was refused."""
     kept = [(case, reading) for case, reading in zip(cases, readings, strict=True) if reading]
     score = np.array([[c.probability for c in reading.classes] for _, reading in kept], np.float32)
     seen = [case for case, _ in kept]
@@ -96,7 +120,25 @@ def _installed(
             at = rates(truth[known, k] > 0.5, score[known, k], point.threshold)
             found[f"sensitivity_{name}"], found[f"specificity_{name}"] = at.sensitivity, at.specificity
     _draw(truth, score, out, "roc.png")
+    _draw_wrong(seen, truth, score, out)
     return found
+
+
+def _draw_wrong(cases: Sequence[Case], truth: Floats, score: Floats, out: Path | None) -> None:
+    """For each class those that have it and score lowest, and those that have it not and score highest."""
+    if out is None:
+        return
+    from training.metrics.pictures import draw_sheet
+
+    chosen: list[tuple[Case, str]] = []
+    for k, name in enumerate(CLASSES):
+        order = np.argsort(score[:, k])
+        missed = [at for at in order if truth[at, k] > 0.5][:_WRONG]
+        false = [at for at in order[::-1] if truth[at, k] < 0.5][:_WRONG]
+        chosen += [(cases[at], f"{name} {score[at, k]:.2f}") for at in missed]
+        chosen += [(cases[at], f"no {name} {score[at, k]:.2f}") for at in false]
+    pictures, titles = [case.load().pixels for case, _ in chosen], [title for _, title in chosen]
+    draw_sheet(pictures, titles, out / "wrong.png")
 
 
 def _flat(rows: Mapping[str, Mapping[str, float]], before: str) -> dict[str, Any]:
@@ -126,28 +168,37 @@ def evaluate_lungs(
     found |= {"images": len(cases), "patients": len({case.patient for case in cases}), "note": NOTE}
     if split == "folds":
         with tempfile.TemporaryDirectory() as scratch:
-            scored, scores = cases, crossed_lungs(cases, (out or Path(scratch)) / f"{FOLDS}-folds", Plan())
+            scores = crossed_lungs(cases, (out or Path(scratch)) / f"{FOLDS}-folds", Plan())
+        found |= _dice_figures(cases, np.asarray(scores))
     else:
         engine = EmbeddedEngine(catalogue)
-        drawn = [(case, _lungs(case, engine, catalogue)) for case in track(cases, "radiographs")]
-        kept = [(case, lungs) for case, lungs in drawn if lungs is not None]
-        found["refused"] = len(cases) - len(kept)
-        scored = [case for case, _ in kept]
-        scores = np.array([dices(lung_masks(case), lungs) for case, lungs in kept])
-        _draw_worst(kept, scores[:, 0], out)
+        read_all = [_read(case, engine, catalogue) for case in track(cases, "radiographs")]
+        drawn = [None if reading is None else _lungs_of(reading, catalogue) for reading in read_all]
+        found |= _overlap(cases, drawn, out)
+    return found
+
+
+def _overlap(cases: Sequence[Case], drawn: Sequence[Mask | None], out: Path | None) -> dict[str, Any]:
+    """Dice of lungs as the reader drew them; None of a picture that was refused."""
+    kept = [(case, lungs) for case, lungs in zip(cases, drawn, strict=True) if lungs is not None]
+    scores = np.array([dices(lung_masks(case), lungs) for case, lungs in kept])
+    _draw_worst(kept, scores[:, 0], out)
+    return {"refused": len(cases) - len(kept)} | _dice_figures([case for case, _ in kept], scores)
+
+
+def _dice_figures(cases: Sequence[Case], scores: npt.NDArray[np.float64]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
     for name, values in zip(("lungs", "right_lung", "left_lung"), scores.T, strict=True):
-        mean = mean_interval(values, [case.patient for case in scored])
+        mean = mean_interval(values, [case.patient for case in cases])
         found |= {f"dice_{name}": mean.value, f"dice_{name}_ci": [mean.low, mean.high]}
     return found
 
 
-def _lungs(case: Case, engine: Engine, catalogue: Catalogue) -> Mask | None:
-    """(2, rows, columns): the right and the left lung that the reader draws; None where it refuses the
-    picture."""
-    reading = _read(case, engine, catalogue)
-    if reading is None:
-        return None
-    return np.stack([segment.mask.voxels[0] for segment in reading.segments if segment.mask is not None])
+def _lungs_of(reading: Reading, catalogue: Catalogue) -> Mask:
+    """(2, rows, columns): the right and the left lung that the reader drew."""
+    masks = {segment.code.value: segment.mask for segment in reading.segments}
+    both = [masks[label.value] for label in catalogue.find(LUNGS).card.output("lungs").labels]
+    return np.stack([mask.voxels[0] for mask in both if mask is not None])
 
 
 def _draw_worst(kept: Sequence[tuple[Case, Mask]], scores: Floats, out: Path | None) -> None:
@@ -204,6 +255,7 @@ def _draw(truth: Floats, score: Floats, out: Path | None, name: str) -> None:
 
 
 LAYOUTS: Layouts = {
+    "phantom": evaluate_phantoms,
     **{name: partial(evaluate_labels, name) for name in ("nih", "nih14", "chexpert", "mimic-cxr")},
     **{name: partial(evaluate_lungs, name) for name in ("lung-masks", "montgomery", "jsrt")},
 }

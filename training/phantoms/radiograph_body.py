@@ -99,8 +99,8 @@ class Thorax:
 
     x, z: LPS mm in the middle of the chest. soft: path in all but bone and air, mm of water. bone: path in
     compact bone, mm. air: aerated lung behind each pixel, mm. lungs: their outlines, with the part behind the
-    heart. across: from the midline (0) to the ribs (1). above: mm over the diaphragm. high: from the
-    diaphragm (0) to the apex (1).
+    heart. across: from the midline (0) to the ribs (1). above: mm over the diaphragm, level: over the
+    top of its dome. high: from the diaphragm (0) to the apex (1). supine: whether the patient lies.
     """
 
     patient: Patient
@@ -114,7 +114,9 @@ class Thorax:
     heart: Mask
     across: Array
     above: Array
+    level: Array
     high: Array
+    supine: bool
 
 
 def thorax(patient: Patient, pose: Pose, beam: Beam, change: Change) -> Thorax:
@@ -126,7 +128,7 @@ def thorax(patient: Patient, pose: Pose, beam: Beam, change: Change) -> Thorax:
     x, z = x + 2.5 * ripple[0], z + 2.5 * ripple[1]
     middle = change.pulled * np.clip((build.apex - z) / 150, 0, 1) + 3 * ripple[2]
 
-    air, outlines, above = _lungs(patient, build, change, x, z, middle)
+    air, outlines, above, level = _lungs(patient, build, change, x, z, middle)
     width, _ = build.cavity(z)
     across = np.clip(np.abs(x - middle) / np.maximum(width, 1), 0, 1.2)
     heart_depth, heart = _heart(patient, build, change, pose, beam)
@@ -167,6 +169,8 @@ def thorax(patient: Patient, pose: Pose, beam: Beam, change: Change) -> Thorax:
         heart=heart,
         across=across,
         above=above,
+        level=level,
+        supine=pose.supine,
         high=np.clip(above / rise, -0.2, 1),
     )
 
@@ -199,15 +203,15 @@ def _moved(tubes: Tubes, by: float) -> Tubes:
 
 def _lungs(
     patient: Patient, build: Build, change: Change, x: Array, z: Array, middle: Array
-) -> tuple[Array, Mask, Array]:
-    """Air and outlines (2, rows, columns), and mm over the diaphragm. Below the dome the lung goes on behind
-    it, and less so before it."""
+) -> tuple[Array, Mask, Array, Array]:
+    """Air and outlines (2, rows, columns), mm over the diaphragm, and mm over the top of its dome. Below
+    that the lung goes on behind it, and less so before it."""
     width, depth = build.cavity(z)
     across = np.clip(np.abs(x) / np.maximum(width, 1), 0, 1)
     half = depth * (1 - across**2.4) ** (1 / 2.2) * (width > 8)
     off = np.abs(x - middle)
     waist = np.clip((z - 30) / 60, 0, 1)
-    air, outlines, heights = [], [], []
+    air, outlines, heights, levels = [], [], [], []
     for side, dome, raised in zip(SIDES, patient.domes, change.raised, strict=True):
         place = np.abs(x) / build.half_width
         drop = 70 * np.abs(place - 0.42) ** 2 + 24 * np.clip((place - 0.6) / 0.4, 0, 1) ** 2
@@ -223,8 +227,9 @@ def _lungs(
         air.append(chord * here * near**2 * (3 - 2 * near))
         outlines.append(here & (half > 10) & (above > -3) & (off > border))
         heights.append(above)
-    above = np.where(x < middle, heights[0], heights[1])
-    return np.array(air), np.array(outlines), above
+        levels.append(above - drop)
+    above, level = (np.where(x < middle, *both) for both in (heights, levels))
+    return np.array(air), np.array(outlines), above, level
 
 
 def _heart(patient: Patient, build: Build, change: Change, pose: Pose, beam: Beam) -> tuple[Array, Mask]:

@@ -18,6 +18,7 @@ FINDINGS = ("cardiomegaly", "effusion", "atelectasis", "consolidation", "edema")
 _HEALTHY_SHARE = 0.36
 _SHARES = {"cardiomegaly": 0.36, "effusion": 0.36, "atelectasis": 0.36, "consolidation": 0.34, "edema": 0.24}
 _FULL = 0.92
+_ANGLE_MM = 46.0  # of the ribs with the diaphragm, below its dome
 
 
 @dataclass(frozen=True)
@@ -98,9 +99,9 @@ def disease(seed: int, findings: frozenset[str]) -> Disease:
 
 def _fluid(rng: np.random.Generator, is_there: bool) -> tuple[float, float]:
     if not is_there:
-        blunt = float(np.exp(rng.normal(np.log(9), 0.55))) if rng.random() < 0.24 else 0.0
+        blunt = float(np.exp(rng.normal(np.log(15), 0.5))) if rng.random() < 0.24 else 0.0
         return (blunt, 0.0) if rng.random() < 0.5 else (0.0, blunt)
-    height = float(np.exp(rng.normal(np.log(26), 0.7)))
+    height = float(np.exp(rng.normal(np.log(36), 0.6)))
     kind, other = rng.random(), height * rng.uniform(0.4, 1.1)
     return (height, 0.0) if kind < 0.33 else (0.0, height) if kind < 0.66 else (height, other)
 
@@ -226,12 +227,15 @@ def _covers(chest: Thorax, what: Disease, k: int, rough: Array, fine: Array) -> 
 
 
 def _meniscus(chest: Thorax, height: float, rough: Array) -> Array:
-    """Fluid climbs along the ribs, and behind the lung more than before it."""
-    climb = np.clip((chest.across - 0.35) / 0.6, 0, 1.2)
-    surface = height * (0.05 + 0.95 * climb**1.7) - 34 * np.clip((chest.across - 0.72) / 0.28, 0, 1)
-    surface = surface + 0.12 * height + 2 * rough
-    soft = 4 + 0.28 * height
-    return np.clip((surface - chest.above) / soft + 0.3, 0, 1)
+    """Fluid fills the angle below the dome first and climbs along the ribs; where one lies, it spreads."""
+    climb = np.clip((chest.across - 0.3) / 0.7, 0, 1.1) ** 2
+    upright = height * (0.55 if chest.supine else 1.0)
+    surface = upright * (0.5 + 0.9 * climb) - _ANGLE_MM + 1.5 * rough
+    below = np.clip((surface - chest.level) / (4 + 0.25 * height) + 0.3, 0, 1)
+    if not chest.supine:
+        return below
+    veil = min(0.5, height / 130) * np.clip(1 - 0.8 * chest.high, 0, 1) * np.clip(chest.above / 15, 0, 1)
+    return np.asarray(1 - (1 - below) * (1 - veil))
 
 
 def _drawn_plate(chest: Thorax, plate: Plate, rough: Array) -> Array:
