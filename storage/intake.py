@@ -118,38 +118,15 @@ def record(session: Session, received: Sequence[Received], merged: Sequence[Sequ
     whoever sends a study that is or was fetched opens it, known images or not. A patient without an ID is
     never taken for another: each such study gets a patient of its own, told apart by the study UID as issuer.
     """
-    studies = _studies(session, received)
-    series = _series(session, received, studies)
-    found = session.execute(
-        select(Instance.uid, Instance.path).where(Instance.uid.in_({image.uid for image in received}))
-    )
-    held = {row.uid: row.path for row in found}
-    by_key = {study.id: study.uid for study in studies.values()}
-    study_of = {uid: by_key.get(one.study_pk, "another") for uid, one in series.items()}
-    expected = _only_expected(session, studies)
-    misfits: list[Misfit] = []
-    new: list[Received] = []
-    known: list[Received] = []
-    for image in received:
-        if held.get(image.uid, image.path) != image.path:
-            misfits.append(Misfit(image, UID_OF_ANOTHERS))
-            continue
-        if image.uid in held:
-            known.append(image)
-            continue
-        study, of_series = studies[image.study_uid], study_of[image.series_uid]
-        is_free = image.study_uid in expected or not study.patient.patient_id
-        owner = Belonging(None if is_free else study.patient.patient_id, of_series)
-        if reason := contradiction(owner, image.study_uid, image.patient_id, merged):
-            misfits.append(Misfit(image, reason))
-        else:
-            told = Belonging(study.patient.patient_id, of_series)
-            is_anothers = contradiction(told, image.study_uid, image.patient_id, merged)
-            if is_anothers or (image.patient_id and not study.patient.patient_id):
-                _give(session, study, image)
-            expected.discard(image.study_uid)
-            new.append(image)
-            held[image.uid] = image.path
+    new, known, misfits = _judged(session, received, merged)
+    studies = _studies(session, [*new, *known])
+    series = _series(session, new, studies)
+    for image in new:
+        study = studies[image.study_uid]
+        told = Belonging(study.patient.patient_id)
+        is_anothers = contradiction(told, image.study_uid, image.patient_id, merged)
+        if is_anothers or (image.patient_id and not study.patient.patient_id):
+            _give(session, study, image)
     sent_after_fetch = [image for image in known if studies[image.study_uid].fetched_until is not None]
     _open(session, studies, [i for i in (*new, *sent_after_fetch) if not _fetched(i, studies[i.study_uid])])
     _prolong(session, studies, known)
@@ -173,6 +150,46 @@ def record(session: Session, received: Sequence[Received], merged: Sequence[Sequ
             if study.images_deleted_at is not None and not still_missing(session, study):
                 note_whole(session, study)
     return Recorded(len(new), len(known), tuple(misfits))
+
+
+def _judged(
+    session: Session, received: Sequence[Received], merged: Sequence[Sequence[str]]
+) -> tuple[list[Received], list[Received], list[Misfit]]:
+    """Those that are new, those that are known, and those that contradict what is known or comes before them.
+    These last claim nothing: where nothing else is of their studies and series, there are none."""
+    studies = _studies_by_uid(session, {image.study_uid for image in received})
+    found = session.execute(
+        select(Instance.uid, Instance.path).where(Instance.uid.in_({image.uid for image in received}))
+    )
+    held = {row.uid: row.path for row in found}
+    by_key = {study.id: study.uid for study in studies.values()}
+    series = _series_by_uid(session, {image.series_uid for image in received})
+    study_of = {uid: by_key.get(one.study_pk, "another") for uid, one in series.items()}
+    told = {uid: study.patient.patient_id for uid, study in studies.items()}
+    expected = _only_expected(session, studies)
+    patient_of = {uid: told[uid] or None for uid in studies if uid not in expected}
+    new: list[Received] = []
+    known: list[Received] = []
+    misfits: list[Misfit] = []
+    for image in received:
+        if held.get(image.uid, image.path) != image.path:
+            misfits.append(Misfit(image, UID_OF_ANOTHERS))
+            continue
+        if image.uid in held:
+            known.append(image)
+            continue
+        owner = Belonging(patient_of.get(image.study_uid), study_of.get(image.series_uid))
+        if reason := contradiction(owner, image.study_uid, image.patient_id, merged):
+            misfits.append(Misfit(image, reason))
+            continue
+        new.append(image)
+        held[image.uid] = image.path
+        study_of[image.series_uid] = image.study_uid
+        if not owner.patient_id:
+            of_study = told.get(image.study_uid)
+            is_anothers = contradiction(Belonging(of_study), image.study_uid, image.patient_id, merged)
+            patient_of[image.study_uid] = (image.patient_id if is_anothers else of_study) or image.patient_id
+    return new, known, misfits
 
 
 def note_refusals(session: Session, refused: Sequence[Refused]) -> None:

@@ -99,6 +99,27 @@ def test_a_misfit_that_comes_twice_is_one_twice_and_keeps_nobody_out(database: D
     assert (recorded.new, recorded.known) == (1, 0)
 
 
+def test_a_misfit_claims_no_series_and_makes_no_study(database: Database) -> None:
+    take_in(database, image(1))
+    of_another, elsewhere = image(1, series="1.5", patient_id="P2"), image(2, "1.3", "1.6", uid="1.1.1.1")
+    assert len(take_in(database, of_another, elsewhere).misfits) == 2
+    with database.snapshot() as session:
+        assert session.scalars(select(Study.uid)).all() == ["1.1"]
+        assert session.scalars(select(Series.uid)).all() == ["1.1.1"]
+        assert session.scalars(select(Patient.patient_id)).all() == ["P1"]
+    assert take_in(database, image(1, "1.2", "1.5", patient_id="P2")) == Recorded(1, 0)
+
+
+def test_of_one_batch_the_first_image_says_whose_a_study_and_a_series_are(database: Database) -> None:
+    first, named = image(1, patient_id=""), image(2, patient_id="P1")
+    of_another, elsewhere = image(3, patient_id="P2"), image(4, "1.2", patient_id="P2")
+    recorded = take_in(database, first, named, of_another, elsewhere)
+    assert [misfit.received for misfit in recorded.misfits] == [of_another, elsewhere]
+    assert owner(database) == "P1"
+    with database.snapshot() as session:
+        assert session.scalars(select(Study.uid)).all() == ["1.1"]
+
+
 def test_late_images_under_an_id_that_was_merged_with_the_studys_own_are_taken(database: Database) -> None:
     take_in(database, image(1), image(9, "1.2", "1.2.1", patient_id="P3"))
     late, strange = image(2, patient_id="P2"), image(3, patient_id="P3")
