@@ -17,6 +17,7 @@ from training.phantoms.tubes import Tubes
 FINDINGS = ("cardiomegaly", "effusion", "atelectasis", "consolidation", "edema")
 _HEALTHY_SHARE = 0.36
 _SHARES = {"cardiomegaly": 0.36, "effusion": 0.36, "atelectasis": 0.36, "consolidation": 0.34, "edema": 0.24}
+_LIKES_SHARE = 0.22
 _FULL = 0.92
 _ANGLE_MM = 46.0  # of the ribs with the diaphragm, below its dome
 
@@ -85,52 +86,56 @@ def random_findings(seed: int) -> frozenset[str]:
 def disease(seed: int, findings: frozenset[str]) -> Disease:
     """How the findings of the radiograph ``seed`` show, and the lesser likes of them that those without have.
 
-    Each kind has a generator of its own, so that one finding alters no other.
+    Each kind has a generator of its own, so that one finding alters no other, and one scale: what is drawn of
+    a grade is the same whether it counts as a finding or not.
     """
     streams = [np.random.default_rng([seed, 86, kind]) for kind in range(len(FINDINGS))]
     heart = streams[0].normal(0.092, 0.036) if "cardiomegaly" in findings else 0.0
-    fluid = _fluid(streams[1], "effusion" in findings)
-    plates, raised, pulled, collapsed = _collapse(streams[2], "atelectasis" in findings)
-    patches = _patches(streams[3], "consolidation" in findings)
-    congested, haze, lines, cuffs = _congestion(streams[4], "edema" in findings)
+    fluid, collapse, filled, wet = (
+        (_grade(rng, name in findings), rng) for rng, name in zip(streams[1:], FINDINGS[1:], strict=True)
+    )
+    plates, raised, pulled, lobes = _collapse(*collapse)
+    congested, haze, lines, cuffs = _congestion(*wet)
     change = Change(float(max(heart, 0.0)), raised, pulled, congested)
-    return Disease(change, fluid, (*patches, *collapsed), plates, haze, lines, cuffs)
+    patches = (*_patches(*filled), *lobes)
+    return Disease(change, _fluid(*fluid), patches, plates, haze, lines, cuffs)
 
 
-def _fluid(rng: np.random.Generator, is_there: bool) -> tuple[float, float]:
-    if not is_there:
-        blunt = float(np.exp(rng.normal(np.log(15), 0.5))) if rng.random() < 0.24 else 0.0
-        return (blunt, 0.0) if rng.random() < 0.5 else (0.0, blunt)
-    height = float(np.exp(rng.normal(np.log(36), 0.6)))
+def _grade(rng: np.random.Generator, is_finding: bool) -> float:
+    """From 0, nothing, to 1, gross. Some without the finding have more of its likes than some who have it."""
+    finding, like = 0.12 + 0.88 * rng.beta(1.7, 1.4), 0.08 + 0.55 * rng.beta(1.5, 2.2)
+    has_like = rng.random() < _LIKES_SHARE
+    return float(finding if is_finding else like if has_like else 0.0)
+
+
+def _fluid(grade: float, rng: np.random.Generator) -> tuple[float, float]:
+    if grade == 0:
+        return 0.0, 0.0
+    height = 4 + 95 * grade**1.4
     kind, other = rng.random(), height * rng.uniform(0.4, 1.1)
     return (height, 0.0) if kind < 0.33 else (0.0, height) if kind < 0.66 else (height, other)
 
 
 def _collapse(
-    rng: np.random.Generator, is_there: bool
+    grade: float, rng: np.random.Generator
 ) -> tuple[tuple[Plate, ...], tuple[float, float], float, tuple[Patch, ...]]:
     """Plates, how far the diaphragms are raised and the mediastinum is pulled, and lobes that lost volume."""
-    side = int(rng.choice(SIDES))
+    side, shifted = int(rng.choice(SIDES)), float(rng.normal(0, 2))
     raised = [0.0, 0.0]
-    if not is_there:
-        count = int(rng.random() < 0.2)
-        plates = tuple(_plate(rng, int(rng.choice(SIDES)), 0.55) for _ in range(count))
-        if rng.random() < 0.12:
-            raised[(side + 1) // 2] = float(rng.uniform(4, 18))
-        return plates, (raised[0], raised[1]), float(rng.normal(0, 2)), ()
-    lobar = rng.random() < 0.45
-    loss = float(rng.uniform(0.25, 1.0))
-    count = int(rng.integers(0, 2)) if lobar else int(rng.integers(1, 4))
+    if grade == 0:
+        return (), (0.0, 0.0), shifted, ()
+    lobar = rng.random() < 0.5
+    count = int(rng.poisson(0.4)) if lobar else 1 + int(rng.poisson(1.6 * grade))
     plates = tuple(
-        _plate(rng, side if rng.random() < 0.65 else -side, rng.uniform(0.8, 1.5)) for _ in range(count)
+        _plate(rng, side if rng.random() < 0.65 else -side, 0.5 + 1.1 * grade) for _ in range(count)
     )
-    raised[(side + 1) // 2] = float((26 if lobar else 16) * loss * rng.uniform(0.3, 1.2))
-    pulled = float(side * (14 if lobar else 4) * loss * rng.uniform(0.2, 1))
+    raised[(side + 1) // 2] = float((28 if lobar else 18) * grade * rng.uniform(0.3, 1.2))
+    shifted += float(side * (16 if lobar else 4) * grade * rng.uniform(0.2, 1))
     lobes: tuple[Patch, ...] = ()
     if lobar:
         high = rng.choice([0.06, 0.75], p=[0.8, 0.2])
-        lobes = (Patch(side, rng.uniform(0.2, 0.45), high, 0.28, 0.2, 0.25 + 0.55 * loss, 0.25),)
-    return plates, (raised[0], raised[1]), pulled, lobes
+        lobes = (Patch(side, rng.uniform(0.2, 0.45), high, 0.28, 0.2, 0.18 + 0.65 * grade, 0.25),)
+    return plates, (raised[0], raised[1]), shifted, lobes
 
 
 def _plate(rng: np.random.Generator, side: int, strong: float) -> Plate:
@@ -139,27 +144,22 @@ def _plate(rng: np.random.Generator, side: int, strong: float) -> Plate:
         across=float(rng.uniform(0.3, 0.8)),
         high=float(rng.uniform(0.03, 0.4)),
         length_mm=float(rng.uniform(22, 70) * min(1.0, strong)),
-        thick_mm=float(rng.uniform(1.2, 3.6) * strong),
+        thick_mm=float(rng.uniform(1.3, 3.4) * strong),
         slope=float(rng.normal(0, 0.25)),
-        deep_mm=float(rng.uniform(14, 40) * strong),
+        deep_mm=float(rng.uniform(16, 40) * strong),
     )
 
 
-def _patches(rng: np.random.Generator, is_there: bool) -> tuple[Patch, ...]:
-    if not is_there:
-        if rng.random() > 0.18:
-            return ()
-        faint = Patch(
-            int(rng.choice(SIDES)), rng.uniform(0.2, 0.8), rng.uniform(0.1, 0.9), 0.16, 0.12, 0.12, 0.7
-        )
-        return (faint,)
-    strong, count = rng.uniform(0.2, 0.75), int(rng.integers(1, 4))
+def _patches(grade: float, rng: np.random.Generator) -> tuple[Patch, ...]:
+    if grade == 0:
+        return ()
+    count = 1 + int(rng.poisson(1.6 * grade))
     first = int(rng.choice(SIDES))
-    at, high = rng.uniform(0.25, 0.75), rng.beta(1.2, 1.8)
+    at, high, spread = rng.uniform(0.25, 0.75), rng.beta(1.2, 1.8), 0.13 + 0.2 * grade
     found = []
     for number in range(count):
         side = first if number == 0 or rng.random() < 0.6 else -first
-        size = rng.uniform(0.12, 0.38) * (1 if number == 0 else 0.7)
+        size = spread * rng.uniform(0.7, 1.3) * (1 if number == 0 else 0.7)
         found.append(
             Patch(
                 side,
@@ -167,27 +167,22 @@ def _patches(rng: np.random.Generator, is_there: bool) -> tuple[Patch, ...]:
                 float(np.clip(high + rng.normal(0, 0.15), 0.02, 0.95)),
                 float(size * rng.uniform(0.8, 1.4)),
                 float(size * rng.uniform(0.6, 1.2)),
-                float(strong * rng.uniform(0.7, 1.1)),
+                float((0.1 + 0.62 * grade) * rng.uniform(0.75, 1.2)),
                 float(rng.uniform(0.2, 0.9)),
             )
         )
     return tuple(found)
 
 
-def _congestion(rng: np.random.Generator, is_there: bool) -> tuple[float, tuple[float, float], int, int]:
+def _congestion(grade: float, rng: np.random.Generator) -> tuple[float, tuple[float, float], int, int]:
     """Fullness of the vessels, haze of the right and the left lung, septal lines, cuffs."""
-    if not is_there:
-        full = float(np.clip(rng.normal(0.05, 0.25), -0.3, 0.8))
-        dim = max(0.0, float(rng.normal(0.0, 0.03)))
-        return full, (dim, dim), int(rng.poisson(0.8)), int(rng.poisson(1.0))
-    grade = float(rng.beta(1.6, 1.6))
-    haze = 0.04 + 0.38 * grade**1.2
     uneven = rng.normal(1, 0.2, 2).clip(0.4, 1.6)
+    haze = 0.44 * grade**1.2 + max(0.0, rng.normal(0, 0.025))
     return (
-        float(rng.normal(0.5 + 0.5 * grade, 0.2)),
+        float(np.clip(rng.normal(0.05 + 0.9 * grade, 0.22), -0.3, 1.3)),
         (float(haze * uneven[0]), float(haze * uneven[1])),
-        int(rng.poisson(2 + 12 * grade)) if rng.random() < 0.75 else 0,
-        int(rng.poisson(2 + 4 * grade)),
+        int(rng.poisson(0.5 + 11 * grade)) if rng.random() < 0.75 else 0,
+        int(rng.poisson(0.8 + 4 * grade)),
     )
 
 
