@@ -13,6 +13,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 SAFE_METHODS = {"GET", "HEAD", "OPTIONS"}
 
+ADDED_BY_PROXIES = ("forwarded", "via", "x-forwarded-", "x-real-ip")  # how their headers' names begin
+
 SECURITY_HEADERS = {
     "Content-Security-Policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
@@ -57,11 +59,32 @@ class HostGuard:
             await self._app(scope, receive, send)
 
     def _is_ours(self, host: str) -> bool:
-        try:
-            name = urlsplit(f"//{host}").hostname or ""
-        except ValueError:
-            return False
+        name = _name_in(host)
         return name in self._names or _is_address(name)
+
+
+class ThisMachineAlone:
+    """Where nobody is asked to log in, answers who is at this machine and nobody else.
+
+    A proxy on it comes from this machine as well. What such a one hands on for others is known by what it
+    adds (RFC 7239, RFC 9110 7.6.3), or by the name or address that the page was asked for by.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and (why := _perhaps_from_elsewhere(Headers(scope=scope))):
+            refusal = PlainTextResponse(
+                f"This request {why}, so it came through a proxy. The page asks nobody to log in, for it is "
+                "shown to this machine alone. To have it ask, name the proxy under web.proxies, and what "
+                "browsers call the page under web.names; where the proxy asks for a login itself, set "
+                "web.behind_login = true. Then restart the node.\n",
+                403,
+            )
+            await refusal(scope, receive, send)
+        else:
+            await self._app(scope, receive, send)
 
 
 class SecurityHeaders:
@@ -87,12 +110,30 @@ class SecurityHeaders:
         await self._app(scope, receive, send_with_headers)
 
 
+def _name_in(host: str) -> str:
+    """The name or address in a Host header, empty where there is none."""
+    try:
+        return urlsplit(f"//{host}").hostname or ""
+    except ValueError:
+        return ""
+
+
 def _is_address(name: str) -> bool:
     try:
         ipaddress.ip_address(name)
     except ValueError:
         return False
     return True
+
+
+def _perhaps_from_elsewhere(headers: Headers) -> str:
+    """What shows that somebody else's request was handed on, empty where nothing does."""
+    added = next((name for name in headers if name.lower().startswith(ADDED_BY_PROXIES)), None)
+    if added is not None:
+        return f"has a header {added!r}"
+    name = _name_in(headers.get("host", ""))
+    here = name == "localhost" or (_is_address(name) and ipaddress.ip_address(name).is_loopback)
+    return "" if here else f"asks for {name!r}"
 
 
 def _perhaps_anothers(headers: Headers, host: str) -> str:

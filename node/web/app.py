@@ -17,7 +17,7 @@ from starlette.exceptions import HTTPException
 from node.settings import Settings
 from node.upkeep.probe import Probe
 from node.web import api, login, pages
-from node.web.access import HostGuard, SecurityHeaders
+from node.web.access import HostGuard, SecurityHeaders, ThisMachineAlone
 from node.web.context import Context
 from node.web.gate import LoginGate
 from node.web.metrics import metrics_registry
@@ -78,6 +78,8 @@ def create_app(
     if settings.web.asks_login:
         app.include_router(login.router)
         app.add_middleware(LoginGate, logins=node.logins, metrics_open=settings.web.metrics == "open")
+    elif not settings.web.behind_login:
+        app.add_middleware(ThisMachineAlone)
     app.add_middleware(HostGuard, host=settings.web.host, names=settings.web.names)
     app.add_middleware(SecurityHeaders)
     return app

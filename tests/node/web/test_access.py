@@ -2,16 +2,72 @@
 
 from __future__ import annotations
 
+import socket
+from pathlib import Path
+
 import pytest
+from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
+from node.settings import Settings
+from node.web.app import create_app
 from storage.database import Database
 from tests.node.web import rows
+from tests.node.web.conftest import WELL
+
+HERE = ["127.0.0.1:8080", "localhost", "LOCALHOST:9", "[::1]:8080"]
+ELSEWHERE = ["10.1.2.3", "[fe80::1]:8080", "node.hospital.example"]
 
 
-@pytest.mark.parametrize("host", ["127.0.0.1:8080", "localhost", "LOCALHOST:9", "[::1]:8080", "10.1.2.3"])
-def test_the_machines_own_names_and_addresses_are_answered(client: TestClient, host: str) -> None:
-    assert client.get("/api/health", headers={"host": host}).status_code == 200
+@pytest.fixture(autouse=True)
+def _the_machines_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(socket, "gethostname", lambda: "node.hospital.example")
+
+
+@pytest.mark.parametrize("host", HERE + ELSEWHERE)
+def test_the_machines_own_names_and_addresses_are_answered(
+    database: Database, data_dir: Path, host: str
+) -> None:
+    with TestClient(page(database, data_dir, login="always")) as client:
+        assert client.get("/api/health", headers={"host": host}).status_code == 200
+
+
+@pytest.mark.parametrize("host", HERE)
+def test_who_is_at_this_machine_is_asked_for_no_login(client: TestClient, host: str) -> None:
+    assert client.get("/studies", headers={"host": host}).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"x-forwarded-for": "10.9.9.9"},
+        {"X-Forwarded-Host": "node.hospital.example"},
+        {"x-real-ip": "127.0.0.1"},
+        {"Forwarded": "for=10.9.9.9;proto=https"},
+        {"Via": "1.1 Caddy"},
+        *({"host": host} for host in ELSEWHERE),
+    ],
+)
+def test_a_proxy_that_the_node_was_not_told_of_lets_nobody_in_without_a_login(
+    database: Database, data_dir: Path, headers: dict[str, str]
+) -> None:
+    with database.session() as session:
+        study = rows.add_study(session)
+    with TestClient(page(database, data_dir), base_url="http://127.0.0.1:8080") as browser:
+        for path in ("/studies", f"/api/studies/{study.uid}", "/metrics", "/live"):
+            answer = browser.get(path, headers=headers)
+            assert answer.status_code == 403
+            assert "name the proxy under web.proxies" in answer.text
+            assert study.uid not in answer.text
+    asking = page(database, data_dir, proxies=["127.0.0.1"])
+    relying = page(database, data_dir, behind_login=True)
+    for app, status in ((asking, 303), (relying, 200)):
+        with TestClient(app, base_url="http://127.0.0.1:8080", follow_redirects=False) as browser:
+            assert browser.get("/studies", headers=headers).status_code == status
+
+
+def page(database: Database, data_dir: Path, **web: object) -> FastAPI:
+    return create_app(Settings.model_validate({"web": web}), database, data_dir, lambda: WELL)
 
 
 @pytest.mark.parametrize(
