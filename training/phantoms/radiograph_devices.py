@@ -16,7 +16,7 @@ from training.phantoms.tubes import Tubes
 def devices(chest: Thorax, pose: Pose, rng: np.random.Generator) -> Array:
     """Path in metal and plastics, as mm of compact bone (rows, columns)."""
     build = chest.patient.build
-    ill = 0.55 if pose.supine else 0.12
+    ill = 0.65 if pose.supine else 0.15
     front, tubes = -build.half_depth - 20, []
     if rng.random() < ill:
         for _ in range(int(rng.integers(2, 6))):
@@ -36,7 +36,7 @@ def devices(chest: Thorax, pose: Pose, rng: np.random.Generator) -> Array:
             turn = np.linspace(0, 2 * np.pi, 9)
             loop = np.stack([7 * np.cos(turn), 0 * turn - 75, z + 4 * np.sin(turn)], 1)
             tubes.append(Tubes.along(loop + rng.normal(0, 1, 3), 0.55))
-    return chest.beam.through((Tubes.joined(tubes), 1.6)) if tubes else np.zeros_like(chest.soft)
+    return chest.beam.through((Tubes.joined(tubes), 2.6)) if tubes else np.zeros_like(chest.soft)
 
 
 def _bent(

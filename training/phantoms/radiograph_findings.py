@@ -17,7 +17,7 @@ from training.phantoms.tubes import Tubes
 FINDINGS = ("cardiomegaly", "effusion", "atelectasis", "consolidation", "edema")
 _HEALTHY_SHARE = 0.36
 _SHARES = {"cardiomegaly": 0.36, "effusion": 0.36, "atelectasis": 0.36, "consolidation": 0.34, "edema": 0.24}
-_LIKES_SHARE = 0.22
+_LIKES_SHARE = 0.26
 _FULL = 0.92
 _ANGLE_MM = 46.0  # of the ribs with the diaphragm, below its dome
 
@@ -90,7 +90,7 @@ def disease(seed: int, findings: frozenset[str]) -> Disease:
     a grade is the same whether it counts as a finding or not.
     """
     streams = [np.random.default_rng([seed, 86, kind]) for kind in range(len(FINDINGS))]
-    heart = streams[0].normal(0.092, 0.036) if "cardiomegaly" in findings else 0.0
+    heart = streams[0].normal(0.098, 0.036) if "cardiomegaly" in findings else 0.0
     fluid, collapse, filled, wet = (
         (_grade(rng, name in findings), rng) for rng, name in zip(streams[1:], FINDINGS[1:], strict=True)
     )
@@ -103,7 +103,7 @@ def disease(seed: int, findings: frozenset[str]) -> Disease:
 
 def _grade(rng: np.random.Generator, is_finding: bool) -> float:
     """From 0, nothing, to 1, gross. Some without the finding have more of its likes than some who have it."""
-    finding, like = 0.12 + 0.88 * rng.beta(1.7, 1.4), 0.08 + 0.55 * rng.beta(1.5, 2.2)
+    finding, like = 0.2 + 0.8 * rng.beta(1.7, 1.3), 0.08 + 0.6 * rng.beta(1.5, 2.0)
     has_like = rng.random() < _LIKES_SHARE
     return float(finding if is_finding else like if has_like else 0.0)
 
@@ -134,7 +134,7 @@ def _collapse(
     lobes: tuple[Patch, ...] = ()
     if lobar:
         high = rng.choice([0.06, 0.75], p=[0.8, 0.2])
-        lobes = (Patch(side, rng.uniform(0.2, 0.45), high, 0.28, 0.2, 0.18 + 0.65 * grade, 0.25),)
+        lobes = (Patch(side, rng.uniform(0.2, 0.45), high, 0.28, 0.2, 0.2 + 0.7 * grade, 0.25),)
     return plates, (raised[0], raised[1]), shifted, lobes
 
 
@@ -144,9 +144,9 @@ def _plate(rng: np.random.Generator, side: int, strong: float) -> Plate:
         across=float(rng.uniform(0.3, 0.8)),
         high=float(rng.uniform(0.03, 0.4)),
         length_mm=float(rng.uniform(22, 70) * min(1.0, strong)),
-        thick_mm=float(rng.uniform(1.3, 3.4) * strong),
+        thick_mm=float(rng.uniform(1.6, 4.0) * strong),
         slope=float(rng.normal(0, 0.25)),
-        deep_mm=float(rng.uniform(16, 40) * strong),
+        deep_mm=float(rng.uniform(22, 50) * strong),
     )
 
 
