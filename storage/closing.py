@@ -6,11 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import func, or_, select, update
+from sqlalchemy import func, not_, or_, select, update
 from sqlalchemy.orm import Session
 
 from storage.deleted_images import still_missing, was_read
 from storage.events import count_of
+from storage.own_results import is_own_result
 from storage.tables import Event, Instance, Revision, Series, Study
 
 
@@ -38,8 +39,8 @@ def open_studies(session: Session) -> list[OpenStudy]:
 
 def close_quiet(session: Session, now: datetime, is_quiet: Callable[[OpenStudy], bool]) -> list[ClosedStudy]:
     """Close every open study that has been quiet for long enough, and every one that a person asked to have
-    read now. Only a study with new images, or with ``read_now``, gets a revision. It is skipped, and not
-    returned, while images that were read before are deleted."""
+    read now. Only a study with new images, or with ``read_now``, gets a revision: results of this node's that
+    came back are none. It is skipped, and not returned, while images that were read before are deleted."""
     waiting = (
         select(Study)
         .where(or_(Study.is_open, Study.read_now))
@@ -68,7 +69,9 @@ def _close(session: Session, study: Study, now: datetime) -> int | None:
             func.count(Instance.id),
             func.count(Instance.id).filter(Instance.revision.is_(None)),
             func.count(Instance.series_pk.distinct()),
-        ).where(of_study)
+        )
+        .join(Instance.series)
+        .where(of_study, not_(is_own_result()))
     ).one()
     if not total or not (new or asked):
         return None

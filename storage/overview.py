@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal, get_args
 
-from sqlalchemy import ColumnElement, Row, Select, and_, case, exists, func, literal, or_, select
+from sqlalchemy import ColumnElement, Row, Select, and_, case, exists, func, literal, not_, or_, select
 from sqlalchemy.orm import InstrumentedAttribute, Session, aliased
 
+from storage.own_results import is_own_result
 from storage.paging import Place, page_of, shown
 from storage.tables import (
     Delivery,
@@ -244,8 +245,8 @@ def _study_lines(session: Session, rows: Sequence[AnyRow]) -> tuple[StudyLine, .
     )
     images = _counted(
         session,
-        select(Series.study_pk, func.count()).join(Instance).where(Series.study_pk.in_(study_keys))
-        .group_by(Series.study_pk),
+        select(Series.study_pk, func.count()).join(Instance)
+        .where(Series.study_pk.in_(study_keys), not_(is_own_result())).group_by(Series.study_pk),
     )  # fmt: skip
     findings = _counted(
         session,

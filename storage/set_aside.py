@@ -33,9 +33,10 @@ def count(folder: Path) -> int:
 
 def listed(session: Session, folder: Path) -> Iterator[SetAside]:
     """Every image in ``folder``, the oldest first."""
+    written_down = select(Refusal).where(Refusal.path.startswith(f"{folder.name}/")).order_by(Refusal.id)
+    lines = {line.path: line for line in session.scalars(written_down)}
     for path in sorted(folder.glob("*/*.dcm")):
-        relative = path.relative_to(folder.parent).as_posix()
-        line = session.scalar(select(Refusal).where(Refusal.path == relative).order_by(Refusal.id.desc()))
+        line = lines.get(path.relative_to(folder.parent).as_posix())
         yield SetAside(path, line.at, line.caller, line.study_uid, line.reason) if line else SetAside(path)
 
 

@@ -7,8 +7,11 @@ from sqlalchemy import select
 
 from storage.closing import ClosedStudy, close_quiet, open_studies
 from storage.database import Database
+from storage.deliveries import post
 from storage.intake import Received, Recorded, Refused, instances_of, note_refusals, record
+from storage.overview import one_study
 from storage.priors import PatientIdentity, expect
+from storage.readings import StoredObject
 from storage.tables import Event, Instance, Patient, Refusal, Revision, Series, Study
 
 START = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -205,6 +208,23 @@ def test_a_resend_of_known_images_is_not_read_again(database: Database) -> None:
     assert close(database, after=99) == []
     with database.snapshot() as session:
         assert not session.scalars(select(Study)).one().is_open
+
+
+def test_results_of_this_nodes_that_come_back_are_no_images_and_not_read(database: Database) -> None:
+    take_in(database, image(1), image(2))
+    close(database, after=60)
+    report = StoredObject("sr", "1.2.840.10008.5.1.4.1.1.88.34", "1.7.1", "results/sr.dcm")
+    with database.session() as session:
+        post(session, "1.1", 1, "pacs", [report])
+    take_in(database, image(100, series="1.7", uid=report.uid, modality="SR"))
+    assert close(database, after=160) == []
+    with database.snapshot() as session:
+        line = one_study(session, "1.1")
+        assert line is not None and (line.image_count, line.revision) == (2, 1)
+    take_in(database, image(200, series="1.8", uid="1.8.1", modality="SR"), image(3))
+    assert close(database, after=260) == [ClosedStudy("1.1", 2)]
+    with database.snapshot() as session:
+        assert session.scalars(select(Revision.image_count).order_by(Revision.number)).all() == [2, 4]
 
 
 def test_a_resend_prolongs_the_quiet_period_of_an_open_study(database: Database) -> None:
