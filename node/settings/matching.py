@@ -4,10 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from difflib import get_close_matches
-
-from pydicom._dicom_dict import DicomDictionary
-from pydicom.datadict import tag_for_keyword
 
 Tags = Mapping[str, tuple[str, ...]]
 Match = Mapping[str, str | tuple[str, ...]]
@@ -32,19 +28,6 @@ def mismatch(tags: Tags, match: Match) -> str | None:
     return None
 
 
-def check_keywords(match: Match) -> None:
-    """Refuses keywords that DICOM does not know.
-
-    Raises:
-        ValueError: naming the keyword, and the nearest that exists.
-    """
-    for keyword in match:
-        if tag_for_keyword(keyword) is None:
-            near = get_close_matches(keyword, _keywords(), n=1)
-            hint = f"; did you mean {near[0]}?" if near else ""
-            raise ValueError(f"DICOM has no attribute with the keyword {keyword!r}{hint}")
-
-
 def _fits(value: str, wanted: str) -> bool:
     if wanted.startswith("~"):
         return re.search(wanted[1:], value, re.IGNORECASE) is not None
@@ -53,7 +36,3 @@ def _fits(value: str, wanted: str) -> bool:
 
 def _several(wanted: str | tuple[str, ...]) -> Iterable[str]:
     return (wanted,) if isinstance(wanted, str) else wanted
-
-
-def _keywords() -> list[str]:
-    return [entry[4] for entry in DicomDictionary.values() if entry[4]]
