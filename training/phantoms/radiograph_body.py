@@ -241,8 +241,8 @@ def _heart(patient: Patient, build: Build, change: Change, pose: Pose, beam: Bea
     flat = np.clip(patient.upright - 0.004 * pose.breath - 1.2 * change.heart, 0.2, 0.95)
     right = wide * (0.32 + 0.02 * rng.standard_normal())
     left = wide - right
-    turn = 1.3 - 0.6 * flat
-    long, short = 0.58 * wide * (1 + 0.12 * flat), 0.38 * wide * rng.normal(1, 0.04)
+    turn = 1.08 - 0.5 * flat
+    long, short = 0.53 * wide * (1 + 0.12 * flat), 0.38 * wide * rng.normal(1, 0.04)
     reach = np.hypot(long * np.sin(turn), short * np.cos(turn))
     rise = floor + 0.56 * np.hypot(long * np.cos(turn), short * np.sin(turn))
     x = x - change.pulled
@@ -251,7 +251,7 @@ def _heart(patient: Patient, build: Build, change: Change, pose: Pose, beam: Bea
     appendage = (left - reach - 0.02 * wide, rise + 0.36 * wide)
     parts = [
         (main, 0.56 * wide),
-        (_ellipse(x, z, (-right + atrium[0], rise - 0.04 * wide), atrium, 0.1), 0.46 * wide),
+        (_ellipse(x, z, (-right + atrium[0], rise - 0.1 * wide), atrium, 0.1), 0.46 * wide),
         (_ellipse(x, z, appendage, (0.21 * wide, 0.24 * wide), 0.3), 0.42 * wide),
     ]
     inside = sum(np.maximum(1 - part, 0) ** 1.5 for part, _ in parts) ** (1 / 1.5)
