@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import getpass
+import os
+import pwd
 import sys
 from pathlib import Path
 
@@ -16,8 +18,6 @@ from node.web.logins import checked_name
 from storage import accounts, audit
 from storage.accounts import Role
 from storage.database import Database
-
-BY = "overread users"
 
 
 class UsersError(RuntimeError):
@@ -50,7 +50,7 @@ def add_user(settings: Settings, name: str, role: Role, password_file: Path | No
     kept = hashed(name, _password(password_file))
     with database.session() as session:
         accounts.add(session, name, role, kept)
-        audit.note(session, "account", BY, f"made the account {name!r} ({role})")
+        audit.note(session, "account", _whoever_asks(), f"made the account {name!r} ({role})")
     database.close()
     console().print(
         f"{name} may log in as {role}, by {database.named}.{_not_yet(settings.web)}", soft_wrap=True
@@ -65,7 +65,7 @@ def set_password(settings: Settings, name: str, password_file: Path | None) -> N
     kept = hashed(name, _password(password_file))
     with database.session() as session:
         accounts.set_password(session, name, kept)
-        audit.note(session, "account", BY, f"set the password of {name!r}")
+        audit.note(session, "account", _whoever_asks(), f"set the password of {name!r}")
     database.close()
     console().print(f"{name} has a new password, and was logged out everywhere.")
 
@@ -78,9 +78,19 @@ def remove_user(settings: Settings, name: str) -> None:
     database = _database(settings)
     with database.session() as session:
         accounts.remove(session, name)
-        audit.note(session, "account", BY, f"removed the account {name!r}")
+        audit.note(session, "account", _whoever_asks(), f"removed the account {name!r}")
     database.close()
     console().print(f"{name} may not log in any more, and was logged out.")
+
+
+def _whoever_asks() -> str:
+    """``anna (overread users)``: the user of this machine, by what sudo says where it is between."""
+    uid = os.getuid()
+    try:
+        name = pwd.getpwuid(uid).pw_name
+    except KeyError:  # as in a container that is run as any user
+        name = f"user {uid}"
+    return f"{os.environ.get('SUDO_USER') or name} (overread users)"
 
 
 def _not_yet(web: WebSettings) -> str:

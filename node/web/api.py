@@ -182,7 +182,8 @@ async def alive() -> AliveBody:
 
 
 @router.get("/audit", summary="Who sent, saw and did what, and who was turned away; the newest first")
-def trail(node: Node, query: Annotated[AuditQuery, Depends(audit_query)]) -> AuditBody:
+def trail(request: Request, node: Node, query: Annotated[AuditQuery, Depends(audit_query)]) -> AuditBody:
+    node.looks.at_trail(request, query)
     with node.database.snapshot() as session:
         page = audit_page(session, query.filter, query.older, query.limit)
     return AuditBody(page.entries, as_text(page.older) or None)

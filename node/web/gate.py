@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from http.cookies import CookieError, SimpleCookie
 from urllib.parse import quote
 
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers
+from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -22,18 +24,23 @@ OPEN = {"/login", "/setup", "/api/alive", "/api/health"}
 FOR_ADMINS = ("/audit", "/api/audit")
 OF_ONES_OWN = {"/login", "/logout", "/account"}  # what a viewer may change
 UNASKED = ("/live", "/health/sign")  # what an open page fetches without anybody there
+ONLY_ADMINS = "only an admin may do that"
 ASKED_BY = "search"  # the one part of a page whose requests its script makes for a person
 
 
 class LoginGate:
     """A page is closed unless it is listed here: a new one cannot be forgotten.
 
-    ``metrics_open``: whether /metrics asks nobody. ``request.state.login`` is who asks.
+    ``refused``: notes what a viewer may not have, and why. ``metrics_open``: whether /metrics asks nobody.
+    ``request.state.login`` is who asks.
     """
 
-    def __init__(self, app: ASGIApp, logins: Logins, metrics_open: bool) -> None:
+    def __init__(
+        self, app: ASGIApp, logins: Logins, refused: Callable[[Request, str], None], metrics_open: bool
+    ) -> None:
         self._app = app
         self._logins = logins
+        self._refused = refused
         self._open = OPEN | ({"/metrics"} if metrics_open else set())
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -42,19 +49,20 @@ class LoginGate:
             return
         headers, path = Headers(scope=scope), scope["path"]
         is_active = path not in UNASKED and not keeps_itself_up_to_date(headers)
+        refusal = None
         try:
             token = token_in(scope)
             login = await run_in_threadpool(self._logins.who_is, token, is_active) if token else None
+            scope.setdefault("state", {})["login"] = login
+            if login is not None and _is_beyond(login, scope["method"], path):
+                await run_in_threadpool(self._refused, Request(scope), ONLY_ADMINS)
+                refusal = _forbidden(path)
         except SQLAlchemyError as error:
             log.error("the database does not answer", exc_info=error)
             sentence = "The database does not answer, so nobody can be let in. `overread check` says why.\n"
             await PlainTextResponse(sentence, 503)(scope, receive, send)
             return
-        scope.setdefault("state", {})["login"] = login
-        refusal = None
-        if login is not None:
-            refusal = _beyond(login, scope["method"], path)
-        elif path not in self._open and not path.startswith("/static/"):
+        if login is None and path not in self._open and not path.startswith("/static/"):
             refusal = _to_log_in(scope, headers)
         await (refusal or self._app)(scope, receive, send)
 
@@ -80,11 +88,13 @@ def cookie_name(scope: Scope) -> str:
     return "__Host-overread" if scope.get("scheme") == "https" else "overread"
 
 
-def _beyond(login: Login, method: str, path: str) -> Response | None:
+def _is_beyond(login: Login, method: str, path: str) -> bool:
     acts = method not in SAFE_METHODS and path not in OF_ONES_OWN
-    if login.role == "admin" or not (acts or path.startswith(FOR_ADMINS)):
-        return None
-    sentence = "Only an admin may do that; your account is a viewer's."
+    return login.role != "admin" and (acts or path.startswith(FOR_ADMINS))
+
+
+def _forbidden(path: str) -> Response:
+    sentence = f"{ONLY_ADMINS.capitalize()}; your account is a viewer's."
     if path.startswith("/api/"):
         return JSONResponse({"detail": sentence}, 403)
     return PlainTextResponse(sentence + "\n", 403)

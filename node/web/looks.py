@@ -1,4 +1,4 @@
-"""Notes in the audit trail whose study was looked at by whom, and what was searched for."""
+"""Notes in the audit trail whose study was looked at by whom, what was searched for, and what was refused."""
 
 from __future__ import annotations
 
@@ -13,12 +13,15 @@ from fastapi import Request
 from node.web.gate import keeps_itself_up_to_date
 from node.web.presentation import clock
 from node.web.queries import StudyQuery
-from node.web.trail import address_of, visitor
+from node.web.trail import AuditQuery, address_of, visitor
 from storage import audit
+from storage.audit import AuditKind
 from storage.database import Database
+from storage.paging import Place
 
 SECONDS_OF_A_LOOK = 600.0  # in which looking again is the same look
 SECONDS_OF_TYPING = 10.0  # between two searches that are one
+LONGEST_ADDRESS = 200  # characters of what was refused
 LONGEST_LINE = 1000  # characters of searches in one line
 MOST_LOOKS = 10_000
 
@@ -43,21 +46,25 @@ class _Search:
 
 @dataclass(frozen=True)
 class _Typing:
-    """Searches of one person, a few seconds apart, and the line of the trail that tells of them."""
+    """Searches of ``where`` by one person, a few seconds apart, and the line of the trail that tells of
+    them."""
 
     line: int
+    where: str
     searches: tuple[_Search, ...]
     at: float
 
     def with_another(self, search: _Search, at: float) -> _Typing:
-        *kept, last = self.searches
+        *others, last = self.searches
         if last.goes_on_as(search):
-            return _Typing(self.line, (*kept, replace(search, first=last.first)), at)
-        return _Typing(self.line, (*self.searches, search), at)
+            search = replace(search, first=last.first)
+        else:
+            others.append(last)
+        return replace(self, searches=(*others, search), at=at)
 
     @property
     def text(self) -> str:
-        return f"searched the list of studies for {'; '.join(str(search) for search in self.searches)}"
+        return f"searched {self.where} for {'; '.join(str(search) for search in self.searches)}"
 
 
 class Looks:
@@ -69,7 +76,7 @@ class Looks:
         self._clock = clock
         self._one_at_a_time = threading.Lock()
         self._noted_at: dict[tuple[str, str, str], float] = {}
-        self._typing: dict[tuple[str, str], _Typing] = {}
+        self._typing: dict[tuple[str, str, str], _Typing] = {}
 
     def at_study(self, request: Request, study_uid: str) -> None:
         self._note(request, "looked at the study", study_uid)
@@ -81,28 +88,44 @@ class Looks:
             f"received from {query.since}" if query.since else "",
             f"received to {query.until}" if query.until else "",
         )
-        search = _Search(narrowed, query.q, query.q)
-        if query.older is not None:
-            page = f"older than {clock(query.older.at)}"
-            self._note(request, f"looked at the list of studies: {_joined(str(search), page)}")
+        self._at_lines(request, "the list of studies", narrowed, query.q, query.older)
+
+    def at_trail(self, request: Request, query: AuditQuery) -> None:
+        narrowed = _joined(
+            query.kind or "",
+            f"from {query.since}" if query.since else "",
+            f"to {query.until}" if query.until else "",
+        )
+        self._at_lines(request, "the audit trail", narrowed, query.q, query.older)
+
+    def refused(self, request: Request, why: str) -> None:
+        """What a person asked for is not theirs to have."""
+        asked = f"{request.method} {request.url.path}"[:LONGEST_ADDRESS]
+        self._note(request, f"was refused {asked}: {why}", kind="turned-away")
+
+    def _at_lines(self, request: Request, where: str, narrowed: str, typed: str, older: Place | None) -> None:
+        search = _Search(narrowed, typed, typed)
+        if older is not None:
+            page = _joined(str(search), f"older than {clock(older.at)}")
+            self._note(request, f"looked at {where}: {page}")
         elif str(search):
             who, address = visitor(request), address_of(request)
-            note = partial(self._note_search, who, address, search)
-            self._once(request, (who, address, f"list {search}"), note)
+            note = partial(self._note_search, who, address, where, search)
+            self._once(request, (who, address, f"{where}: {search}"), note)
         else:
-            self._note(request, "looked at the list of studies")
+            self._note(request, f"looked at {where}")
 
-    def _note(self, request: Request, text: str, study_uid: str = "") -> None:
+    def _note(self, request: Request, text: str, study_uid: str = "", kind: AuditKind = "viewed") -> None:
         who, address = visitor(request), address_of(request)
 
         def note() -> None:
             with self._database.session() as session:
-                audit.note(session, "viewed", who, text, address=address, study_uid=study_uid)
+                audit.note(session, kind, who, text, address=address, study_uid=study_uid)
 
         self._once(request, (who, address, study_uid or text), note)
 
-    def _note_search(self, who: str, address: str, search: _Search) -> None:
-        moment, person = self._clock(), (who, address)
+    def _note_search(self, who: str, address: str, where: str, search: _Search) -> None:
+        moment, person = self._clock(), (who, address, where)
         before = self._typing.get(person)
         with self._database.session() as session:
             if before is not None and moment - before.at < SECONDS_OF_TYPING:
@@ -110,7 +133,7 @@ class Looks:
                 if len(typing.text) <= LONGEST_LINE and audit.amend(session, typing.line, typing.text):
                     self._typing[person] = typing
                     return
-            first = _Typing(0, (search,), moment)
+            first = _Typing(0, where, (search,), moment)
             line = audit.note(session, "viewed", who, first.text, address=address)
         if len(self._typing) >= MOST_LOOKS:
             self._typing.clear()

@@ -100,6 +100,7 @@ def health(request: Request, node: Node, look: HealthLook) -> Response:
 
 @router.get("/audit")
 def trail(request: Request, node: Node, query: Annotated[AuditQuery, Depends(audit_query)]) -> Response:
+    node.looks.at_trail(request, query)
     mark = node.mark.read()
     with node.database.snapshot() as session:
         page = audit_page(session, query.filter, query.older, query.limit)

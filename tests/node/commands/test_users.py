@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pwd
 from pathlib import Path
 
 import pytest
@@ -36,8 +37,9 @@ def test_every_command_has_help_with_an_example(command: str) -> None:
 
 
 def test_accounts_are_made_changed_listed_and_removed_and_all_of_it_is_recorded(
-    database: Database, tmp_path: Path
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.delenv("SUDO_USER", raising=False)
     assert overread("users", "add", "anna", typed=PASSWORD + "\n").exit_code == 0
     (tmp_path / "secret").write_text("another long password\n")
     assert overread("users", "add", "berta", "--role", "viewer", "--password-file", "secret").exit_code == 0
@@ -45,6 +47,7 @@ def test_accounts_are_made_changed_listed_and_removed_and_all_of_it_is_recorded(
     assert "anna" in listed
     assert "viewer" in listed
     assert overread("users", "password", "anna", typed="a third long password\n").exit_code == 0
+    monkeypatch.setenv("SUDO_USER", "carla")
     assert overread("users", "remove", "berta").exit_code == 0
     with database.snapshot() as session:
         (anna,) = accounts.accounts(session)
@@ -56,6 +59,8 @@ def test_accounts_are_made_changed_listed_and_removed_and_all_of_it_is_recorded(
         "set the password of 'anna'",
         "removed the account 'berta'",
     ]
+    here = f"{pwd.getpwuid(os.getuid()).pw_name} (overread users)"
+    assert [line["who"] for line in lines] == [here, here, here, "carla (overread users)"]
 
 
 @pytest.mark.parametrize(

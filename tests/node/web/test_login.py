@@ -376,6 +376,15 @@ def test_a_viewer_looks_and_an_admin_acts_under_their_names(browse: Open, databa
     entries = {(e.kind, e.who, e.address, e.study_uid) for e in trail(database)}
     assert ("viewed", "berta", "10.0.0.7", study.uid) in entries
     assert ("action", "anna", "10.0.0.8", study.uid) in entries
+    assert [(entry.who, entry.address, entry.text) for entry in reversed(trail(database, "turned-away"))] == [
+        ("berta", "10.0.0.7", f"was refused {what}: only an admin may do that")
+        for what in (
+            f"POST /studies/{study.uid}/read-now",
+            "GET /audit",
+            f"POST /api/studies/{study.uid}/read-now",
+            "GET /api/audit",
+        )
+    ]
     listed = admin.get("/api/audit?kind=action").json()["entries"]
     assert [(line["who"], line["text"]) for line in listed] == [("anna", "asked the node to read now")]
     assert "berta" in admin.get("/audit").text
@@ -390,6 +399,27 @@ def test_who_is_logged_in_may_log_in_anew_whatever_their_role(browse: Open, data
     assert log_in(viewer, "berta") == 303
     assert log_in(viewer) == 303
     assert [entry.who for entry in trail(database, "login")] == ["anna", "berta", "berta"]
+
+
+@pytest.mark.usefixtures("people")
+def test_who_reads_the_trail_is_in_it(browse: Open, database: Database, guarded: FastAPI) -> None:
+    guarded.state.context.looks = Looks(database, lambda: 1000.0)
+    browser = browse()
+    log_in(browser)
+    for _ in range(2):
+        page = browser.get("/audit")
+        assert page.text.count("looked at the audit trail") == 1
+        browser.get("/audit", headers=REFRESHING)
+    browser.get("/audit?q=ber", headers=SEARCHING)
+    browser.get("/audit?q=berta", headers=SEARCHING)
+    older = browser.get("/api/audit?limit=1").json()["older"]
+    browser.get("/api/audit", params={"kind": "login", "older": older})
+    first, *others = [entry.text for entry in trail(database, "viewed")]
+    assert first.startswith("looked at the audit trail: login, older than ")
+    assert others == [
+        "searched the audit trail for berta (typed from ber on)",
+        "looked at the audit trail",
+    ]
 
 
 @pytest.mark.usefixtures("people")
