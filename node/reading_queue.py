@@ -33,9 +33,9 @@ class ReadingQueue:
         )
 
     def enqueue(self, closed: ClosedStudy) -> None:
-        """Have a study read, as urgently as its route asks."""
+        """Have a study read, as urgently as its route asks; after all others, where it is compared again."""
         uid, revision = closed.study_uid, closed.revision_number
-        priority = urgency_of(self._room, Job(uid, revision))
+        priority = self._priority(uid, revision)
         self._queue.enqueue(_key(uid, revision), uid, revision, priority=priority)
 
     def take_up(self) -> None:
@@ -43,12 +43,17 @@ class ReadingQueue:
         with self._room.database.snapshot() as session:
             unfinished = readings.unfinished(session)
         for uid, revision in unfinished:
-            priority = partial(urgency_of, self._room, Job(uid, revision))
+            priority = partial(self._priority, uid, revision)
             if not self._queue.take_up(_key(uid, revision), uid, revision, priority=priority):
                 try:
                     give_up(self._room, uid, revision)
                 except Exception:  # what is behind it is taken up all the same
                     log.exception("study %s could not be given up", uid)
+
+    def _priority(self, study_uid: str, revision: int) -> str:
+        with self._room.database.snapshot() as session:
+            compares_again = readings.find_revision(session, study_uid, revision).compares_again
+        return "again" if compares_again else urgency_of(self._room, Job(study_uid, revision))
 
 
 def _key(study_uid: str, revision: int) -> str:

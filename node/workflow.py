@@ -36,7 +36,7 @@ QUEUE = "runs"
 GIVEN_UP = "MAX_RECOVERY_ATTEMPTS_EXCEEDED"
 ENDED = ("SUCCESS", "ERROR", "CANCELLED", GIVEN_UP)
 ON_ITS_WAY = ("PENDING", "ENQUEUED", "DELAYED")
-PRIORITY = {"stat": 1, "routine": 10}  # the lower number goes first
+PRIORITY = {"stat": 1, "routine": 10, "again": 100}  # the lower number goes first
 MOST_LIVES = 10
 """How many lives of the node may end while a run is under way, until it is given up: one that takes the node
 down would else be the first at every start, and nothing behind it would ever be run. Where power or memory

@@ -90,7 +90,7 @@ def _read(session: Session, study: Study, asked: str) -> int:
     missing = still_missing(session, study) if study.images_deleted_at is not None else 0
     without = f", without {count_of(missing, 'image')} that were deleted" if missing else ""
     note_whole(session, study)
-    study.read_now = True
+    study.read_now, study.compare_again = True, False
     log_event(session, "receive", f"{asked}{without}.", study_uid=study.uid)
     return missing
 

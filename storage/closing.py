@@ -61,8 +61,8 @@ def _open_study(study: Study) -> OpenStudy:
 
 
 def _close(session: Session, study: Study, now: datetime) -> int | None:
-    asked = study.read_now
-    study.is_open = study.read_now = False
+    asked, compare_again = study.read_now, study.compare_again
+    study.is_open = study.read_now = study.compare_again = False
     of_study = Instance.series_pk.in_(select(Series.id).where(Series.study_pk == study.id))
     total, new, series = session.execute(
         select(
@@ -92,7 +92,14 @@ def _close(session: Session, study: Study, now: datetime) -> int | None:
             reason=f"Revision {number} of the study came before it was read.",
         )
     )
-    revision = Revision(study_pk=study.id, number=number, state="queued", image_count=total, closed_at=now)
+    revision = Revision(
+        study_pk=study.id,
+        number=number,
+        state="queued",
+        image_count=total,
+        closed_at=now,
+        compares_again=compare_again and not new,
+    )
     session.add(revision)
     again = "now" if new else "again"
     why = f"to be read {again}" if asked else "after its quiet period"

@@ -263,7 +263,7 @@ def compare_again(session: Session, study_uid: str) -> bool:
     )
     if state not in ("delivering", "delivered", "failed"):
         return False
-    study.read_now = True
+    study.read_now = study.compare_again = True
     return True
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import JSON, BigInteger, DateTime, ForeignKey, Index, String, UniqueConstraint, text
+from sqlalchemy import JSON, BigInteger, DateTime, ForeignKey, Index, String, UniqueConstraint, false, text
 from sqlalchemy.engine import Dialect
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 from sqlalchemy.types import TypeDecorator
@@ -52,8 +52,8 @@ class Patient(Base):
 
 class Study(Base):
     """``last_image_at`` and ``closed_at``: a study is open while an image arrived after it was last closed.
-    ``read_now`` closes it without waiting for the quiet period. ``fetched_until``: images that come before
-    this moment were asked for, as a prior's, and open no reading; None once somebody sent the study.
+    ``read_now`` closes it without waiting for the quiet period; ``compare_again``: and nobody waits for that,
+    it is only to be set against what is known now. ``fetched_until``: images that come before this moment were asked for, as a prior's, and open no reading; None once somebody sent the study.
     ``birth_date`` as the study's own images have it: an ID may have been given to two people.
     ``images_deleted_at``: None again once the series that were read are whole again, or a person asked to
     have what is here read; until then what comes of it is not read."""
@@ -79,6 +79,7 @@ class Study(Base):
     last_image_at: Mapped[datetime]
     is_open: Mapped[bool] = mapped_column(default=True)
     read_now: Mapped[bool] = mapped_column(default=False)
+    compare_again: Mapped[bool] = mapped_column(default=False, server_default=false())
     fetched_until: Mapped[datetime | None]
     images_deleted_at: Mapped[datetime | None]
 
@@ -132,6 +133,7 @@ class Revision(Base):
     fetched and read to be compared with, whose results are not sent.
     stage: the step under way, or the one that failed; reason: a sentence for failed and skipped.
     choices: why each series was or was not read, as `storage.choices.SeriesChoice`.
+    compares_again: it has no image that was not read before, and only what it is compared with is new.
     """
 
     __tablename__ = "revisions"
@@ -148,6 +150,7 @@ class Revision(Base):
     started_at: Mapped[datetime | None]
     finished_at: Mapped[datetime | None]
     choices: Mapped[list[Any]] = mapped_column(default=list, server_default="[]")
+    compares_again: Mapped[bool] = mapped_column(default=False, server_default=false())
 
     study: Mapped[Study] = relationship(back_populates="revisions")
     readings: Mapped[list[ReadingRow]] = relationship(back_populates="revision")

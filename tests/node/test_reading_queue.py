@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from pydicom import dcmwrite
+from sqlalchemy import select
 
 from inference.catalogue import Catalogue
 from node import reading_queue
@@ -15,11 +16,12 @@ from node.intake.files import received_file
 from node.reading_queue import ReadingQueue
 from node.reading_room import ReadingRoom
 from node.settings import RouteSettings, Settings
-from storage import actions, readings
+from storage import actions, priors, readings
 from storage.archive import Archive
 from storage.closing import ClosedStudy, close_quiet
 from storage.database import Database, now
 from storage.intake import record
+from storage.tables import Revision
 from tests.node.intake.senders import ct_slice
 
 
@@ -95,6 +97,26 @@ def test_a_study_is_queued_with_the_priority_of_its_route(closed, priorities, ex
     wanted = {f"{studies[name].study_uid}/1": priority for name, priority in expected.items()}
     assert at_once.priorities == wanted
     assert after_a_crash.priorities == wanted
+
+
+def test_a_comparison_made_again_is_read_after_all_others_unless_a_person_asks_for_it(closed) -> None:
+    database, archive, studies = closed
+    settings = Settings(routes=routes("stat", "routine"))
+    room = ReadingRoom(settings, database, archive, Catalogue(None), engine=None)  # type: ignore[arg-type]
+    uid = studies["emergency"].study_uid
+    for ask in (priors.compare_again, lambda session, uid: actions.read_again(session, uid, "anna")):
+        queued, after_a_crash = Queued(), Queued()
+        with database.session() as session:
+            for revision in session.scalars(select(Revision)):
+                revision.state = "delivered"
+            ask(session, uid)
+            (again,) = close_quiet(session, now(), lambda study: False)
+        ReadingQueue(room, queued).enqueue(again)  # type: ignore[arg-type]
+        ReadingQueue(room, after_a_crash).take_up()  # type: ignore[arg-type]
+        assert queued.priorities == after_a_crash.priorities
+        assert queued.priorities == {
+            f"{uid}/{again.revision_number}": "again" if again.revision_number == 2 else "stat"
+        }
 
 
 def test_a_study_that_takes_the_node_down_each_time_ends_failed_and_can_be_read_again(closed) -> None:
