@@ -53,7 +53,8 @@ class Patient(Base):
 class Study(Base):
     """``last_image_at`` and ``closed_at``: a study is open while an image arrived after it was last closed.
     ``read_now`` closes it without waiting for the quiet period; ``compare_again``: and nobody waits for that,
-    it is only to be set against what is known now. ``fetched_until``: images that come before this moment were asked for, as a prior's, and open no reading; None once somebody sent the study.
+    it is only to be set against what is known now. ``fetched_until``: images that come before this moment
+    were asked for, as a prior's, and open no reading; None once somebody sent the study.
     ``birth_date`` as the study's own images have it: an ID may have been given to two people.
     ``images_deleted_at``: None again once the series that were read are whole again, or a person asked to
     have what is here read; until then what comes of it is not read."""
