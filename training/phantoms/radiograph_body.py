@@ -147,7 +147,7 @@ def thorax(patient: Patient, pose: Pose, beam: Beam, change: Change) -> Thorax:
     )
     soft = body - (1 - patient.lung * (1 + grain)) * left_air.sum(0)
     soft -= _gas(rng, patient, build, change, pose, beam)
-    tree = _tree(rng, patient, build, change, pose)
+    tree = _tree(rng, patient, build, change, pose, min(1.0, beam.shape[1] / 200))
     soft += 0.9 * np.minimum(beam.through((tree, 1.0)), 0.5 * left_air.sum(0))
     if patient.breasts:
         soft += _breasts(rng, patient, build, pose, beam)
@@ -306,13 +306,16 @@ def _gas(
     return out
 
 
-def _tree(rng: np.random.Generator, patient: Patient, build: Build, change: Change, pose: Pose) -> Tubes:
-    """Vessels of both lungs from their hila; full ones are wider, and those above no longer thinner."""
+def _tree(
+    rng: np.random.Generator, patient: Patient, build: Build, change: Change, pose: Pose, share: float
+) -> Tubes:
+    """Vessels of both lungs from their hila; full ones are wider, and those above no longer thinner.
+    ``share``: how many of the smallest there are, by those that a fine detector shows."""
     parts = []
     for side, dome in zip(SIDES, np.add(patient.domes, change.raised), strict=True):
         hilum = np.array([side * 30.0 + change.pulled, 2.0, 14.0])
         for count, start, calibre in ((170, (0, 0, 0), 0.85), (100, (-side * 4, -8, -20), 0.8)):
-            leaves = _leaves(rng, build, side, build.base + dome, count)
+            leaves = _leaves(rng, build, side, build.base + dome, int(count * share))
             tree = grow_tree(rng, hilum + start, leaves, calibre * patient.vessels)
             height = np.clip(((tree.starts + tree.ends)[:, 2] / 2 - 10) / 70, -1, 1)
             full = 0.75 * change.congested + (0.35 if pose.supine else 0)

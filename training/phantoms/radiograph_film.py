@@ -36,18 +36,18 @@ class Film:
         blur, sharpened = rng.uniform(0.35, 0.9) + 0.2 * portable, rng.uniform(0, 1.0)
         curve = rng.uniform(0.3, 1.2)
         if shifted:
-            quanta *= 0.3
+            quanta *= 0.4
             blur, sharpened = (
                 (rng.uniform(1.2, 1.6), 0.0) if rng.random() < 0.5 else (0.3, rng.uniform(1.4, 2))
             )
-            curve = rng.choice([rng.uniform(0.0, 0.15), rng.uniform(1.6, 2.2)])
+            curve = rng.choice([rng.uniform(0.0, 0.15), rng.uniform(1.3, 1.6)])
         return cls(
             quanta=float(quanta),
             scatter=float(rng.uniform(0.8, 2.0) if portable else rng.uniform(0.25, 0.8)),
             blur_px=float(blur),
             sharpened=float(sharpened),
-            middle=float(rng.normal(0, 0.16 if not shifted else 0.3)),
-            wide=float(rng.uniform(0.85, 1.35) if not shifted else rng.choice([0.7, 1.6])),
+            middle=float(rng.normal(0, 0.16 if not shifted else 0.25)),
+            wide=float(rng.uniform(0.85, 1.35) if not shifted else rng.choice([0.8, 1.5])),
             curve=float(curve),
         )
 

@@ -133,16 +133,18 @@ def grow_tree(
         if n == 1:
             there = points[0]
         else:
-            there = here + rng.uniform(0.28, 0.5) * (points.mean(0) - here)
-            spread = points - points.mean(0)
+            middle = points.mean(0)
+            there = here + rng.uniform(0.28, 0.5) * (middle - here)
+            spread = points - middle
             axis = spread[rng.integers(n)] + 0.7 * spread[np.argmax((spread**2).sum(1))]
             side = spread @ axis
-            cut = np.partition(side, n // 2)[n // 2] if n > 3 else np.median(side)
+            cut = (side[0] + side[1]) / 2 if n == 2 else np.partition(side, n // 2)[n // 2]
             left = side < cut
             if not left.any() or left.all():
                 left = np.arange(n) < n // 2
             todo += [(there, points[left]), (there, points[~left])]
-        length = float(np.linalg.norm(there - here))
+        step = there - here
+        length = float(np.sqrt(step.dot(step)))
         bend = (here + there) / 2 + rng.normal(0, 0.08 * length, 3)
         starts += [here, bend.astype(np.float32)]
         ends += [bend.astype(np.float32), there]
