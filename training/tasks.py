@@ -133,8 +133,9 @@ def _pet_ct(request: Request) -> Path:
         device=request.device,
         resume=request.resume,
         schedule=schedule,
+        start=request.start,
     )
-    return recipe.train(request.out, plan)
+    return recipe.train(request.out, plan, request.data if request.layout == recipe.LAYOUT else None)
 
 
 TASKS: Mapping[str, Task] = {
@@ -156,7 +157,7 @@ TASKS: Mapping[str, Task] = {
         ACTIVATIONS,
         starts=True,
     ),
-    "pet-ct": Task(_pet_ct, ("phantom",), ("cnn",), ACTIVATIONS),
+    "pet-ct": Task(_pet_ct, ("phantom", "lung-pet-ct-dx"), ("cnn",), ACTIVATIONS, starts=True),
     "growth": Task(_growth, ("phantom",), ("lstm",)),
     "registration": Task(_registration, ("phantom",), ("cnn",)),
 }

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +14,7 @@ from inference.card import CodedLabel, ModelCard
 from inference.catalogue import Catalogue
 from inference.engine import Engine, Tensors, infer_each
 from inference.errors import UnreadableSeriesError
-from inference.findings import Code, Finding, Model, Reading, Uptake
+from inference.findings import Assessment, Code, Finding, Model, Reading, Uptake
 from inference.hot_spots import HotSpot, hot_spots
 from inference.measure import measure
 from inference.pet_ct import PetCt
@@ -28,6 +28,8 @@ from inference.volume import Volume
 
 NAME = "pet-ct"
 HOT_SPOTS = "pet-ct-hot-spots"
+HISTOLOGY = "histology"
+"""The output that some networks for hot spots have: of which type a cancer is."""
 HYPERMETABOLIC = Code("SCT", "52988006", "Lesion")
 CROP = (32, 32, 32)
 CROP_MM = 4.0
@@ -43,13 +45,15 @@ Array = npt.NDArray[np.float32]
 @dataclass(frozen=True, eq=False)
 class Judged:
     """What the network makes of a hot spot: ``physiological``, ``benign`` and ``malignant`` add up to 1;
-    ``site`` is where a lesion there lies."""
+    ``site`` is where a lesion there lies. ``histologies``: how probable each type of cancer is, should it be
+    one, by label; empty where the network knows none."""
 
     spot: HotSpot
     physiological: float
     benign: float
     malignant: float
     site: str
+    histologies: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def lesion(self) -> float:
@@ -60,6 +64,11 @@ class Judged:
         """The suspicion of it, given that the spot is a lesion; of the phantoms' truth, not of pathology."""
         return self.malignant / max(self.benign + self.malignant, 1e-6)
 
+    @property
+    def histology(self) -> str | None:
+        """The likeliest type."""
+        return max(self.histologies, key=lambda label: self.histologies[label], default=None)
+
 
 def read(volume: Volume, engine: Engine, catalogue: Catalogue) -> Reading:
     """Lesions that may be cancer, with SUV, metabolic volume, site and malignancy; the most certain first.
@@ -69,10 +78,10 @@ def read(volume: Volume, engine: Engine, catalogue: Catalogue) -> Reading:
         UnreadableSeriesError: no CT beside the PET, too few slices, or an extent no body has.
         EngineError: a network cannot be run.
     """
-    pet = _checked(volume)
+    pet = checked(volume)
     model = catalogue.find(HOT_SPOTS)
     times = [time.perf_counter()]
-    registration, models = _registered(pet, engine, catalogue)
+    registration, models = registered(pet, engine, catalogue)
     ct = ct_on_pet(pet, registration)
     times.append(time.perf_counter())
     p = model.card.postprocess
@@ -97,6 +106,7 @@ def read(volume: Volume, engine: Engine, catalogue: Catalogue) -> Reading:
 def judge(pet: Volume, ct: Volume, spots: Sequence[HotSpot], engine: Engine, card: ModelCard) -> list[Judged]:
     """A close look at each hot spot. ``ct`` lies on any grid of the PET's own space."""
     sites = [label.label for label in card.output("site").labels]
+    types = [label.label for output in card.outputs if output.tensor == HISTOLOGY for label in output.labels]
     batches = [spots[at : at + _BATCH] for at in range(0, len(spots), _BATCH)]
 
     def fed(batch: Sequence[HotSpot]) -> Tensors:
@@ -111,7 +121,9 @@ def judge(pet: Volume, ct: Volume, spots: Sequence[HotSpot], engine: Engine, car
         for number, spot in enumerate(batch):
             kinds = [float(v) for v in outputs["kind"][number]]
             site = sites[int(outputs["site"][number].argmax())]
-            judged.append(Judged(spot, kinds[0], kinds[1], kinds[2], site))
+            typed = outputs[HISTOLOGY][number] if types else ()
+            histologies = {label: float(p) for label, p in zip(types, typed, strict=True)}
+            judged.append(Judged(spot, kinds[0], kinds[1], kinds[2], site, histologies))
     return judged
 
 
@@ -207,10 +219,20 @@ def _finding(one: Judged, pet: PetCt, ct: Volume, site: CodedLabel) -> Finding:
         kind=one.site,
         site=Code(site.scheme, site.value, site.meaning),
         uptake=uptake(one.spot, pet, pet.lean_factor),
+        assessments=_typed(one),
     )
 
 
-def _registered(pet: PetCt, engine: Engine, catalogue: Catalogue) -> tuple[Registration, tuple[Model, ...]]:
+def _typed(one: Judged) -> tuple[Assessment, ...]:
+    """The type of what is cancer rather than benign; none where the network knows no types."""
+    if one.histology is None or one.malignant <= one.benign:
+        return ()
+    share = min(max(round(100 * one.histologies[one.histology]), 1), 99)
+    statement = f"{one.histology.capitalize()} is the likeliest of {len(one.histologies)} types ({share} %)."
+    return (Assessment("Type of cancer", one.histology, statement),)
+
+
+def registered(pet: PetCt, engine: Engine, catalogue: Catalogue) -> tuple[Registration, tuple[Model, ...]]:
     """How the CT lies in the PET, and the network that says so; as the scanner placed them without one."""
     assert pet.ct is not None
     if REGISTRATION not in catalogue.names:
@@ -231,7 +253,12 @@ def _box(spot: HotSpot) -> tuple[slice, ...]:
     return tuple(slice(o, o + n) for o, n in zip(spot.mask.origin, spot.mask.voxels.shape, strict=True))
 
 
-def _checked(volume: Volume) -> PetCt:
+def checked(volume: Volume) -> PetCt:
+    """A PET with its CT that can be read.
+
+    Raises:
+        UnreadableSeriesError: no CT beside the PET, too few slices, or an extent no body has.
+    """
     if not isinstance(volume, PetCt) or volume.ct is None:
         raise UnreadableSeriesError("A PET is read together with the CT of its study; send both.")
     if volume.shape[0] < _LEAST_SLICES:

@@ -10,8 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from xml.etree import ElementTree
 
-from pydicom import dcmread
-from pydicom.errors import InvalidDicomError
+from pydicom import Dataset, dcmread
 
 from inference.errors import UnreadableSeriesError
 from inference.volume import load_volume
@@ -19,6 +18,8 @@ from training.datasets.case import Box, Case, CaseImage
 from training.datasets.files import there
 from training.errors import BrokenDataError
 
+IMAGES, ANNOTATIONS = "Lung-PET-CT-Dx", "Annotation"
+PREFIX = "Lung_Dx-"
 TYPES = {
     "A": "adenocarcinoma",
     "B": "small cell carcinoma",
@@ -34,20 +35,18 @@ def read_lung_pet_ct_dx(folder: Path) -> list[Case]:
     Raises:
         BrokenDataError: a folder is missing, a box is malformed, or lies on no image that is there.
     """
-    images = there(folder / "Lung-PET-CT-Dx")
-    annotations = there(folder / "Annotation")
+    images = there(folder / IMAGES)
+    annotations = there(folder / ANNOTATIONS)
     cases = []
     for marked in sorted(p for p in annotations.iterdir() if p.is_dir()):
-        patient = f"Lung_Dx-{marked.name}"
-        kind = TYPES.get(marked.name[:1])
-        if kind is None:
-            raise BrokenDataError(f"{marked} is not called after a patient, as A0001")
+        patient = f"{PREFIX}{marked.name}"
+        kind = histology_of(marked)
         by_instance, files = _series(there(images / patient, str(marked)))
         boxes: dict[str, list[Box]] = defaultdict(list)
         for path in sorted(marked.glob("*.xml")):
             if path.stem not in by_instance:
                 raise BrokenDataError(f"{path} marks an image that is not in {images / patient}")
-            boxes[by_instance[path.stem]] += _boxes(path, kind)
+            boxes[by_instance[path.stem]] += boxes_of(path, kind)
         cases += [
             Case(uid, patient, _loader(files[uid]), boxes=tuple(held), labels={kind: 1.0})
             for uid, held in sorted(boxes.items())
@@ -55,23 +54,39 @@ def read_lung_pet_ct_dx(folder: Path) -> list[Case]:
     return cases
 
 
-def _series(folder: Path) -> tuple[dict[str, str], dict[str, list[Path]]]:
-    """SOP instance to series, and series to files."""
-    by_instance: dict[str, str] = {}
-    files: dict[str, list[Path]] = defaultdict(list)
-    for path in sorted(folder.rglob("*.dcm")):
-        try:
-            header = dcmread(
-                path, stop_before_pixels=True, specific_tags=["SOPInstanceUID", "SeriesInstanceUID"]
-            )
-            by_instance[str(header.SOPInstanceUID)] = str(header.SeriesInstanceUID)
-        except (InvalidDicomError, AttributeError, EOFError) as error:
-            raise BrokenDataError(f"{path} is not a DICOM image: {error}") from error
-        files[str(header.SeriesInstanceUID)].append(path)
-    return by_instance, files
+def histology_of(folder: Path) -> str:
+    """Of the patient that a folder is called after.
+
+    Raises:
+        BrokenDataError: it is called after none.
+    """
+    kind = TYPES.get(folder.name.removeprefix(PREFIX)[:1])
+    if kind is None:
+        raise BrokenDataError(f"{folder} is not called after a patient, as A0001")
+    return kind
 
 
-def _boxes(path: Path, kind: str) -> list[Box]:
+def header_of(path: Path, keywords: Sequence[str]) -> Dataset:
+    """Some attributes of an image.
+
+    Raises:
+        BrokenDataError: it is none, or one of its UIDs is missing.
+    """
+    try:
+        header = dcmread(path, stop_before_pixels=True, specific_tags=list(keywords))
+        for keyword in ("SOPInstanceUID", "SeriesInstanceUID"):
+            header[keyword]
+    except Exception as error:  # a damaged file makes the parser raise anything
+        raise BrokenDataError(f"{path} is not a DICOM image: {error}") from error
+    return header
+
+
+def boxes_of(path: Path, kind: str) -> list[Box]:
+    """Of one image, the SOP instance that the annotation is called after.
+
+    Raises:
+        BrokenDataError: it is malformed, or holds none.
+    """
     try:
         found = []
         for marked in ElementTree.parse(path).getroot().iter("object"):
@@ -84,6 +99,17 @@ def _boxes(path: Path, kind: str) -> list[Box]:
     if not found:
         raise BrokenDataError(f"{path} holds no box")
     return found
+
+
+def _series(folder: Path) -> tuple[dict[str, str], dict[str, list[Path]]]:
+    """SOP instance to series, and series to files."""
+    by_instance: dict[str, str] = {}
+    files: dict[str, list[Path]] = defaultdict(list)
+    for path in sorted(folder.rglob("*.dcm")):
+        header = header_of(path, ("SOPInstanceUID", "SeriesInstanceUID"))
+        by_instance[str(header.SOPInstanceUID)] = str(header.SeriesInstanceUID)
+        files[str(header.SeriesInstanceUID)].append(path)
+    return by_instance, files
 
 
 def _loader(files: Sequence[Path]) -> Callable[[], CaseImage]:

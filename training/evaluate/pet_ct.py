@@ -21,6 +21,7 @@ from inference.hot_spots import hot_spots
 from inference.readers.pet_ct import HOT_SPOTS, NAME, Judged, judge, reported, uptake
 from training.errors import TaskError
 from training.evaluate.layouts import Layouts
+from training.evaluate.lung_pet_ct_dx import LAYOUT, evaluate_marked
 from training.metrics.classification import Interval, auroc, limits, roc
 from training.pet_ct.spots import PATIENTS_PER_ANATOMY, lesion_of, volumes
 from training.phantoms.hot_lesions import HotLesion
@@ -218,4 +219,4 @@ def _median_of(values: npt.NDArray[np.float64]) -> Interval:
     return Interval(float(np.median(values)), *limits(drawn))
 
 
-LAYOUTS: Layouts = {"phantom": evaluate_phantoms}
+LAYOUTS: Layouts = {"phantom": evaluate_phantoms, LAYOUT: evaluate_marked}

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from inference.readers.pet_ct import CROP, CROP_MM, HOT_SPOTS, NAME
+from inference.readers.pet_ct import CROP, CROP_MM, HISTOLOGY, HOT_SPOTS, NAME
 from training.pet_ct.network import CT_INTENSITY, PET_INTENSITY
-from training.pet_ct.spots import KINDS, LEAST_ML, LEAST_SUV, MOST
+from training.pet_ct.spots import HISTOLOGIES, KINDS, LEAST_ML, LEAST_SUV, MOST
 from training.phantoms.hot_lesions import SITES
 
 _SITE_CODES = {
@@ -16,16 +16,65 @@ _SITE_CODES = {
     "bone": ("SCT", "272673000", "Bone"),
     "soft tissue": ("SCT", "87784001", "Soft tissue"),
 }
+# PS3.16 CID 639, Tumor Graft Histologic Type
+_HISTOLOGY_CODES = {
+    "adenocarcinoma": ("SCT", "1187332001", "Adenocarcinoma"),
+    "small cell carcinoma": ("SCT", "74364000", "Small cell carcinoma"),
+    "large cell carcinoma": ("SCT", "22687000", "Large cell carcinoma"),
+    "squamous cell carcinoma": ("SCT", "1162767002", "Squamous cell carcinoma"),
+}
+_ON_PHANTOMS = "overread train pet-ct --layout phantom"
+_SEEN_NONE = (
+    "Has seen no real patient; malignancy is that of phantoms whose cancers are on average hotter, "
+    "larger and less even than their inflammation, and of nothing else."
+)
+_SEEN_SOME = (
+    "What is benign it knows from phantoms alone. Real cancers are those that somebody boxed; a hot spot "
+    "without a box was learned from only where it is faint or far from the lungs: of hot organs in the "
+    "chest, and of nodes, it knows what phantoms show."
+)
+_UNTYPED = (
+    "The type it gives is where a lesion lies (lung, node, bone, soft tissue). It knows no "
+    "histology: phantoms cannot teach it."
+)
+_TYPED = (
+    "The histology is a guess at the patient's, from uptake and density: it comes in the shares of the data "
+    "learned from, whose rare types are hardly ever said, and is no substitute for a biopsy."
+)
+
+
+def learned_data(phantoms: int, data_set: str = "", patients: int = 0) -> list[dict[str, Any]]:
+    """What a run learned from, as a card says it. patients: real ones, of ``data_set``."""
+    learned: list[dict[str, Any]] = [
+        {
+            "name": "PET/CT phantoms",
+            "kind": "phantom",
+            "cases": phantoms,
+            "license": "Apache-2.0",
+            "description": "procedural patients" + ("" if patients else "; no real one took part"),
+        }
+    ]
+    if patients:
+        site = {"name": data_set, "kind": "real", "cases": patients, "license": "as the data set's"}
+        described = "patients of the split train: hot spots in boxes, and those that are faint or far off"
+        learned.append(site | {"description": described})
+    return learned
 
 
 def hot_spots_card(
     version: int,
     lesion: float,
     report: float,
-    data: Sequence[dict[str, Any]],
-    metrics: Sequence[dict[str, Any]],
+    data: Sequence[Mapping[str, Any]],
+    metrics: Sequence[Mapping[str, Any]],
+    *,
+    typed: bool = False,
 ) -> dict[str, Any]:
-    """``model.yaml``, its weights' hash still missing."""
+    """``model.yaml``, its weights' hash still missing. data: what the weights learned from. typed: whether
+    they say histologies."""
+    real = [part["name"] for part in data if part["kind"] == "real"]
+    earlier = any("these go on from" in part["description"] for part in data)
+    command = f"overread train pet-ct --layout {real[0]} --data DIR" if typed else _ON_PHANTOMS
     dims = [-1, 1, *CROP]
     shapes = {"min": [1, *dims[1:]], "opt": [16, *dims[1:]], "max": [64, *dims[1:]]}
 
@@ -88,6 +137,7 @@ def hot_spots_card(
                 ],
                 "description": "where a lesion there lies",
             },
+            *([_histology()] if typed else []),
         ],
         "operating_points": {
             "lesion": {"threshold": lesion, "chosen_for": "95 % of lesions are called no physiology"},
@@ -97,15 +147,13 @@ def hot_spots_card(
         "parity": {"absolute": 1e-3, "relative": 1e-3},
         "batching": {"max": 64, "preferred": [16]},
         "training_data": list(data),
-        "training_command": "overread train pet-ct --layout phantom",
+        "training_command": f"{command} --from EARLIER" if earlier else command,
         "metrics": list(metrics),
         "intended_use": "Second stage of the reader pet-ct on FDG PET/CT of adult chests",
         "limits": [
             "Not a medical device: for research, every result unverified.",
-            "Has seen no real patient; malignancy is that of phantoms whose cancers are on average hotter, "
-            "larger and less even than their inflammation, and of nothing else.",
-            "The type it gives is where a lesion lies (lung, node, bone, soft tissue). It knows no "
-            "histology: phantoms cannot teach it.",
+            _SEEN_SOME if real else _SEEN_NONE,
+            _TYPED if typed else _UNTYPED,
             "The phantoms reach from the kidneys to the neck; brain, bladder and legs are hardly known "
             "to it.",
             "What is less than 2.2 SUV after 6 mm of smoothing, or less than half as hot again as what lies "
@@ -113,4 +161,24 @@ def hot_spots_card(
             "FDG only: other tracers have another physiology. A PET that names one is not read; where it "
             "names none, the reading says that FDG was assumed.",
         ],
+    }
+
+
+def _histology() -> dict[str, Any]:
+    return {
+        "tensor": HISTOLOGY,
+        "dims": [-1, len(HISTOLOGIES)],
+        "kind": "probability",
+        "activation": "softmax",
+        "labels": [
+            dict(
+                zip(
+                    ("label", "scheme", "value", "meaning"),
+                    (histology, *_HISTOLOGY_CODES[histology]),
+                    strict=True,
+                )
+            )
+            for histology in HISTOLOGIES
+        ],
+        "description": "of which type a cancer there is",
     }

@@ -12,11 +12,13 @@ import numpy.typing as npt
 from inference.hot_spots import HotSpot, hot_spots
 from inference.readers.pet_ct import crops
 from inference.volume import Volume
+from training.datasets.lung_pet_ct_dx import TYPES
 from training.phantoms.hot_lesions import SITES
 from training.phantoms.pet import PetCtPhantom, TrueLesion, pet_ct_phantom
 
 LEAST_SUV, LEAST_ML, MOST = 2.2, 0.3, 150
 PHYSIOLOGICAL, BENIGN, MALIGNANT = 0, 1, 2
+HISTOLOGIES = tuple(TYPES.values())
 KINDS = ("physiological", "benign", "malignant")
 PATIENTS_PER_ANATOMY = 10
 
@@ -24,13 +26,15 @@ PATIENTS_PER_ANATOMY = 10
 @dataclass(frozen=True, eq=False)
 class Spots:
     """Crops of hot spots: ``pet`` SUV and ``ct`` HU, float16, ``region`` uint8, each (n, 32, 32, 32).
-    kind: number in ``KINDS``. site: number in ``SITES``, -1 where physiological. patient: whose."""
+    kind: number in ``KINDS``. site: number in ``SITES``, -1 where physiological or not known. histology:
+    number in ``HISTOLOGIES``, -1 where not known. patient: whose."""
 
     pet: npt.NDArray[np.float16]
     ct: npt.NDArray[np.float16]
     region: npt.NDArray[np.uint8]
     kind: npt.NDArray[np.int64]
     site: npt.NDArray[np.int64]
+    histology: npt.NDArray[np.int64]
     patient: npt.NDArray[np.int64]
 
     def __len__(self) -> int:
@@ -38,7 +42,7 @@ class Spots:
 
     @classmethod
     def joined(cls, parts: Sequence[Spots]) -> Spots:
-        names = ("pet", "ct", "region", "kind", "site", "patient")
+        names = cls.__dataclass_fields__
         return cls(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
 
 
@@ -94,6 +98,7 @@ def patient_spots(
             [PHYSIOLOGICAL if t is None else MALIGNANT if t.recipe.malignant else BENIGN for t in chosen]
         ),
         np.array([-1 if t is None else SITES.index(t.recipe.site) for t in chosen]),
+        np.full(len(kept), -1),
         np.full(len(kept), number),
     )
 
@@ -112,5 +117,6 @@ def kept_spots(folder: Path, numbers: range, first_anatomy: int) -> Spots:
             np.savez(part, allow_pickle=False, **together.__dict__)
             part.replace(path)
         with np.load(path) as arrays:
-            parts.append(Spots(**dict(arrays)))
+            unknown = {"histology": np.full(len(arrays["kind"]), -1)}
+            parts.append(Spots(**(unknown | dict(arrays))))
     return Spots.joined(parts)
