@@ -13,7 +13,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from node.security.tls import Identity
-from node.web.deadline import DeadlineProtocol
+from node.web.deadline import DeadlineServer, Door
 from node.wire.listening import listen, plain_address
 
 log = logging.getLogger(__name__)
@@ -56,11 +56,10 @@ class WebServer:
         Raises:
             WebServerError: the port is taken or not allowed, or the host is not this machine's.
         """
-        listener = _listen(self.host, self.port)
-        self.port = listener.getsockname()[1]
+        door = Door(_listen(self.host, self.port))
+        self.port = door.getsockname()[1]
         config = uvicorn.Config(
             self._app,
-            http=DeadlineProtocol,
             log_config=None,
             access_log=False,
             server_header=False,
@@ -71,10 +70,8 @@ class WebServer:
             forwarded_allow_ips=self._proxies,
             ssl_context_factory=_always_current(self._identity) if self._identity else None,
         )
-        self._server = uvicorn.Server(config)
-        self._thread = threading.Thread(
-            target=self._server.run, kwargs={"sockets": [listener]}, name="web", daemon=True
-        )
+        self._server = DeadlineServer(config, door)
+        self._thread = threading.Thread(target=self._server.run, name="web", daemon=True)
         self._thread.start()
         log.info("status page at %s", self.url)
 

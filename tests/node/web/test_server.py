@@ -241,7 +241,21 @@ def test_who_does_not_end_a_request_is_hung_up_on(
     app: FastAPI, monkeypatch: pytest.MonkeyPatch, said: bytes
 ) -> None:
     monkeypatch.setattr(deadline, "REQUEST_SECONDS", 0.3)
-    server = WebServer(app, "127.0.0.1", 0)
+    _is_hung_up_on(WebServer(app, "127.0.0.1", 0), said)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [pytest.param(b"", id="nothing"), pytest.param(b"\x16\x03\x01\x02\x00\x01", id="half a hello")],
+)
+def test_who_does_not_end_a_handshake_is_hung_up_on(
+    app: FastAPI, identity: Identity, monkeypatch: pytest.MonkeyPatch, said: bytes
+) -> None:
+    monkeypatch.setattr(deadline, "REQUEST_SECONDS", 0.3)
+    _is_hung_up_on(WebServer(app, "127.0.0.1", 0, identity), said)
+
+
+def _is_hung_up_on(server: WebServer, said: bytes) -> None:
     server.start()
     with (
         socket.create_connection(("127.0.0.1", server.port), timeout=20) as silent,
@@ -266,21 +280,32 @@ def test_a_page_that_listens_is_not_hung_up_on(
         assert _next_mark(lines) != first
 
 
+@pytest.mark.parametrize("secure", [False, True], ids=["plain", "tls"])
 def test_a_crowd_is_hung_up_on_and_leaves_room_when_it_goes(
-    address: str, monkeypatch: pytest.MonkeyPatch
+    app: FastAPI, identity: Identity, monkeypatch: pytest.MonkeyPatch, secure: bool
 ) -> None:
     monkeypatch.setattr(deadline, "MOST_CONNECTIONS", 3)
-    port = httpx.URL(address).port
+    server = WebServer(app, "127.0.0.1", 0, identity if secure else None)
+    server.start()
     with ExitStack() as stack:
         crowd = [
-            stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=20)) for _ in range(4)
+            stack.enter_context(socket.create_connection(("127.0.0.1", server.port), timeout=20))
+            for _ in range(4)
         ]
         assert crowd[-1].recv(1) == b""
-    wait_for(lambda: _answers(address))
+        assert not _answers(server.url)
+    wait_for(lambda: _answers(server.url))
+    server.stop()
 
 
 def _answers(address: str) -> bool:
     try:
-        return httpx.get(f"{address}api/alive").status_code == 200
+        return httpx.get(f"{address}api/alive", verify=False).status_code == 200
     except httpx.HTTPError:
         return False
+
+
+@pytest.fixture
+def identity(tmp_path: Path) -> Identity:
+    pair = Authority(tmp_path).issue("page")
+    return Identity(Files(pair.certificate, pair.private_key))
