@@ -11,6 +11,7 @@ from training.phantoms.anatomy import chest_anatomy
 from training.phantoms.chest import random_nodules
 from training.phantoms.endoscopy import endoscopy_frame, polyp_count
 from training.phantoms.fields import Grid
+from training.phantoms.radiograph import FINDINGS, radiograph, random_findings
 from training.phantoms.render import render
 
 Frames = npt.NDArray[np.float32]
@@ -39,6 +40,34 @@ def test_a_leak_would_be_found(lesion_free_frames: tuple[Frames, npt.NDArray[np.
     leaky = frames.copy()
     leaky[has_polyps, 4:12, 4:12, 0] *= 1.2
     assert found_by_classifier(leaky, has_polyps) > 0.6
+
+
+@pytest.fixture(scope="module")
+def healthy_radiographs() -> tuple[Frames, list[frozenset[str]]]:
+    """Radiographs without any finding, and the findings that each would have had."""
+    seeds = range(400)
+    pictures = [radiograph(seed, findings=frozenset(), size=24).picture for seed in seeds]
+    return np.array(pictures, np.float32), [random_findings(seed) for seed in seeds]
+
+
+@pytest.mark.parametrize("name", [*FINDINGS, "no_finding"])
+def test_a_chest_does_not_tell_which_findings_it_would_have_had(
+    healthy_radiographs: tuple[Frames, list[frozenset[str]]], name: str
+) -> None:
+    pictures, findings = healthy_radiographs
+    has_it = np.array([name in found if name in FINDINGS else not found for found in findings])
+    assert abs(found_by_classifier(pictures, has_it) - 0.5) < 0.05
+
+
+def test_a_chest_that_tells_would_be_found(
+    healthy_radiographs: tuple[Frames, list[frozenset[str]]],
+) -> None:
+    """The bodies of those who would have had edema a twentieth brighter: they are larger, say."""
+    pictures, findings = healthy_radiographs
+    has_it = np.array(["edema" in found for found in findings])
+    leaky = pictures.copy()
+    leaky[has_it, 6:18, 6:18] *= 1.05
+    assert found_by_classifier(leaky, has_it) > 0.6
 
 
 def test_the_place_of_a_nodule_does_not_tell_whether_it_is_malignant() -> None:
