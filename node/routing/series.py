@@ -19,6 +19,7 @@ from inference.picture import view_of
 from inference.tracer import tracer_of
 from inference.volume import UnreadableSeriesError
 from node.settings.matching import Tags
+from storage.errors import said
 from storage.files import is_of_file
 
 _VOLUMES = ("CT", "PT")
@@ -111,6 +112,16 @@ def describe(series_uid: str, paths: Sequence[Path]) -> SeriesDescription:
             break
     else:
         return SeriesDescription(series_uid, {}, len(paths), problem="none of its files is readable DICOM")
+    try:
+        return _described(series_uid, paths, header)
+    except Exception as error:  # a damaged value makes the parser raise anything, once it is looked at
+        if not is_of_file(path, error):
+            raise
+        problem = f"what its header says cannot be read: {said(error)}"
+        return SeriesDescription(series_uid, tags_of(header), len(paths), problem=problem)
+
+
+def _described(series_uid: str, paths: Sequence[Path], header: Dataset) -> SeriesDescription:
     if header.get("Modality") not in _VOLUMES or not header.get("Rows"):
         seen = view_of(header).not_frontal if header.get("Modality") in _RADIOGRAPHS else ""
         return SeriesDescription(series_uid, tags_of(header), len(paths), not_frontal=seen)
@@ -178,6 +189,6 @@ def tags_of(header: Dataset) -> Tags:
                 continue
             values = element.value if isinstance(element.value, MultiValue | list) else [element.value]
             tags[element.keyword] = tuple(str(value).strip() for value in values)
-        except (ValueError, TypeError, AttributeError, NotImplementedError):
-            continue  # a value that breaks its own rules matches like an absent one
+        except Exception:  # noqa: BLE001  a value that breaks its own rules makes the parser raise anything
+            continue  # and matches like an absent one
     return tags

@@ -5,6 +5,7 @@ from __future__ import annotations
 import builtins
 import errno
 import io
+import struct
 from collections import defaultdict
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +21,7 @@ from node.settings import RouteSettings
 from node.settings.matching import matches
 from node.settings.routes import DEFAULT_ROUTES
 from storage.archive import Archive
+from storage.part10 import encode_head
 from tests.inference.pictures import DX, chest, write_picture
 from tests.inference.series import affine_of, change, write_scene
 from training.phantoms.dicom import Series
@@ -313,6 +315,37 @@ def test_a_match_is_a_value_a_list_or_a_pattern(match, fits) -> None:
 
 def test_the_shipped_routes_cover_every_reader() -> None:
     assert {shipped.reader for shipped in DEFAULT_ROUTES} == set(ALL)
+
+
+def element(tag: int, vr: str, value: bytes) -> bytes:
+    """In Explicit VR Little Endian, whatever is wrong with it (PS3.5 7.1.2)."""
+    long = b"\0\0" if vr == "SQ" else b""
+    length = len(value).to_bytes(4 if long else 2, "little")
+    return struct.pack("<HH", tag >> 16, tag & 0xFFFF) + vr.encode() + long + length + value
+
+
+@pytest.mark.parametrize(
+    ("modality", "damaged", "problem"),
+    [
+        (b"DX", element(0x00189073, "FD", b"1.5 ms"), ""),  # Acquisition Duration, which nobody looks at
+        (b"CT", element(0x00280010, "US", b"512"), "what its header says cannot be read"),  # Rows
+        (b"DX", element(0x00540220, "SQ", b"odd"), "what its header says cannot be read"),  # View Code
+    ],
+)
+def test_a_header_that_breaks_the_rules_costs_its_series_at_most(
+    tmp_path: Path, modality: bytes, damaged: bytes, problem: str
+) -> None:
+    path = tmp_path / "damaged.dcm"
+    head = encode_head("1.2.840.10008.5.1.4.1.1.1.1", "1.2.3", "1.2.840.10008.1.2.1", "SENDER")
+    elements = {
+        0x00080060: element(0x00080060, "CS", modality),
+        0x00081030: element(0x00081030, "LO", b"chest "),
+    }
+    elements[int.from_bytes(damaged[:2], "little") << 16 | int.from_bytes(damaged[2:4], "little")] = damaged
+    path.write_bytes(head + b"".join(elements[tag] for tag in sorted(elements)))
+    series = describe("1.2", [path])
+    assert series.problem.partition(":")[0] == problem
+    assert series.tags == {"Modality": (modality.decode(),), "StudyDescription": ("chest",)}
 
 
 def test_a_series_is_described_from_its_headers(tmp_path: Path) -> None:
