@@ -362,6 +362,6 @@ def _named(item: Item) -> str:
 
 
 def _is_away(error: Exception) -> bool:
-    """Whether the database, not the entry, is to blame: it may be taken later."""
-    at_fault = isinstance(error, DBAPIError | PoolTimeoutError | OSError)
+    """Whether the database or the machine, not the entry, is to blame: it may be taken later."""
+    at_fault = isinstance(error, DBAPIError | PoolTimeoutError | OSError | MemoryError)
     return at_fault and not isinstance(error, DataError | IntegrityError)

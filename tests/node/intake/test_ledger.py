@@ -15,7 +15,7 @@ from sqlalchemy.exc import IntegrityError
 from node.intake.acceptance import Acceptance
 from node.intake.belongings import Belongings
 from node.intake.examination import OUT_OF_RESOURCES, Announcement
-from node.intake.ledger import Entry, Ledger, LedgerFullError, LedgerStoppedError
+from node.intake.ledger import ATTEMPTS, Entry, Ledger, LedgerFullError, LedgerStoppedError
 from node.intake.notes import RefusalNotes
 from node.upkeep.retention import check_set_aside
 from node.web.metrics import metrics_registry
@@ -256,22 +256,30 @@ def test_who_is_turned_away_for_what_waits_leaves_no_file(
     assert [path for path in archive.root.rglob("*") if path.is_file()] == []
 
 
-def fails(times: int) -> Callable[..., Recorded]:
+CONSTRAINT = IntegrityError("INSERT", {}, Exception("FOREIGN KEY constraint failed"))
+
+
+def fails(times: int, error: Exception = CONSTRAINT) -> Callable[..., Recorded]:
     """Enters images like ``record``, but for the first ``times``."""
     left = iter(range(times))
 
     def record_(*given: Any) -> Recorded:
         if next(left, None) is not None:
-            raise IntegrityError("INSERT", {}, Exception("FOREIGN KEY constraint failed"))
+            raise error
         return record(*given)
 
     return record_
 
 
+@pytest.mark.parametrize(("times", "error"), [(1, CONSTRAINT), (ATTEMPTS, MemoryError())])
 def test_an_error_that_passes_sets_nothing_aside(
-    archive: Archive, open_database: Callable[[], Database], monkeypatch: pytest.MonkeyPatch
+    archive: Archive,
+    open_database: Callable[[], Database],
+    monkeypatch: pytest.MonkeyPatch,
+    times: int,
+    error: Exception,
 ) -> None:
-    monkeypatch.setattr("node.intake.ledger.record", fails(1))
+    monkeypatch.setattr("node.intake.ledger.record", fails(times, error))
     database = open_database()
     ledger = Ledger(database, archive)
     ledger.enter(entry(archive, 1))
