@@ -145,7 +145,7 @@ def test_who_knows_all_that_was_drawn_tells_no_finding_beyond_doubt() -> None:
         ],
         "effusion": [max(what.fluid) for what in recipes],
         "atelectasis": [_collapsed(what) for what in recipes],
-        "consolidation": [max((p.filled for p in _patchy(what)), default=0.0) for what in recipes],
+        "consolidation": [max((patch.filled for patch in what.patches), default=0.0) for what in recipes],
         "edema": [sum(what.haze) for what in recipes],
     }
     for name, scores in best.items():
@@ -153,10 +153,7 @@ def test_who_knows_all_that_was_drawn_tells_no_finding_beyond_doubt() -> None:
         assert 0.9 < told < 0.98, (name, told)
 
 
-def _patchy(what: Disease) -> list[object]:
-    return [patch for patch in what.patches if patch.ragged != 0.25]
-
-
 def _collapsed(what: Disease) -> float:
-    lobes = [patch.filled for patch in what.patches if patch.ragged == 0.25]
-    return max([*lobes, *(plate.thick_mm / 5 for plate in what.plates)], default=0.0)
+    return max(
+        [*(lobe.filled for lobe in what.lobes), *(plate.thick_mm / 5 for plate in what.plates)], default=0.0
+    )

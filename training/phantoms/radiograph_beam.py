@@ -100,8 +100,12 @@ def _dots(rows: Array, columns: Array, weight: Array, shape: tuple[int, ...]) ->
     top, left = np.floor(rows).astype(int), np.floor(columns).astype(int)
     down, right = (rows - top).astype(np.float32), (columns - left).astype(np.float32)
     flat = top * shape[1] + left
-    corners = ((0, (1 - down) * (1 - right)), (1, (1 - down) * right))
-    corners += ((shape[1], down * (1 - right)), (shape[1] + 1, down * right))
+    corners = (
+        (0, (1 - down) * (1 - right)),
+        (1, (1 - down) * right),
+        (shape[1], down * (1 - right)),
+        (shape[1] + 1, down * right),
+    )
     out = np.zeros(shape[0] * shape[1])
     for step, share in corners:
         out += np.bincount(flat + step, weight * share, len(out))

@@ -51,12 +51,14 @@ class Plate:
 
 @dataclass(frozen=True)
 class Disease:
-    """What there is. fluid: height of an effusion over the right and the left diaphragm, mm. haze: how much
-    of the lungs about the hila is filled; lines: how many septal lines; cuffs: of bronchi."""
+    """What there is. fluid: height of an effusion over the right and the left diaphragm, mm. patches: of
+    consolidation. lobes: those that lost volume. haze: how much of the right and the left lung about the hila
+    is filled. lines: how many septal lines. cuffs: how many bronchi have one."""
 
     change: Change
     fluid: tuple[float, float] = (0.0, 0.0)
     patches: tuple[Patch, ...] = ()
+    lobes: tuple[Patch, ...] = ()
     plates: tuple[Plate, ...] = ()
     haze: tuple[float, float] = (0.0, 0.0)
     lines: int = 0
@@ -97,8 +99,7 @@ def disease(seed: int, findings: frozenset[str]) -> Disease:
     plates, raised, pulled, lobes = _collapse(*collapse)
     congested, haze, lines, cuffs = _congestion(*wet)
     change = Change(float(max(heart, 0.0)), raised, pulled, congested)
-    patches = (*_patches(*filled), *lobes)
-    return Disease(change, _fluid(*fluid), patches, plates, haze, lines, cuffs)
+    return Disease(change, _fluid(*fluid), _patches(*filled), lobes, plates, haze, lines, cuffs)
 
 
 def _grade(rng: np.random.Generator, is_finding: bool) -> float:
@@ -208,7 +209,7 @@ def _covers(chest: Thorax, what: Disease, k: int, rough: Array, fine: Array) -> 
     covers = []
     if what.fluid[k] > 0:
         covers.append(_meniscus(chest, what.fluid[k], rough[3]))
-    for patch in what.patches:
+    for patch in (*what.patches, *what.lobes):
         if patch.side == SIDES[k]:
             away = ((chest.across - patch.across) / patch.wide) ** 2
             away = away + ((chest.high - patch.high) / patch.tall) ** 2
