@@ -15,6 +15,7 @@ from inference.engine.embedded import EmbeddedEngine
 from inference.parity import verify
 from tests.training.leak import found_by_classifier
 from training.ct_lesions.detector import losses, scaled, stacked, targets
+from training.ct_lesions.known import KNOWN
 from training.ct_lesions.networks import ARCHITECTURES, Characteriser, LesionNet
 from training.ct_lesions.patches import SPACING_MM, RealBackground, Shard, Spot, real_shard
 from training.ct_lesions.recipe import export_characteriser, export_detector, learned_from
@@ -150,9 +151,10 @@ def test_the_loss_falls_when_the_answer_is_right() -> None:
     spot = Spot((30.0, 30.0, 30.0), 16.0, "liver", True)
     share = np.zeros(grid.shape, np.float32)
     share[11:19, 11:19, 11:19] = 1
-    parts = targets(grid, [spot])
-    batch = stacked([(scaled(np.zeros(grid.shape)), *parts, share)])
-    heat, log_diameter, _, _, _ = parts
+    known = np.full(grid.shape, KNOWN, np.uint8)
+    parts = targets(grid, [spot], known)
+    batch = stacked([(scaled(np.zeros(grid.shape)), *parts, share, known)])
+    heat, log_diameter, *_ = parts
     maps = torch.zeros(1, 3 + len(SITES), 16, 16, 16)
     inside = torch.zeros(1, 1, 32, 32, 32)
     wrong = losses(maps, inside, batch)

@@ -22,6 +22,7 @@ from training.ct_lesions.characteriser import (
     train_characteriser,
 )
 from training.ct_lesions.crops import AROUND, SHAPE, UNKNOWN, Crop, crop_spacing, cut, kept_crops
+from training.ct_lesions.known import KNOWN
 from training.ct_lesions.looks import KINDS, LOOKS, kind_of, look_of
 from training.ct_lesions.networks import Characteriser, CharacteriserForService, LesionNet
 from training.ct_lesions.recipe import FIRST_CROPS, Plan
@@ -204,21 +205,22 @@ def test_how_a_lesion_looks_is_told_where_such_lesions_have_it_and_differs_by_ma
 
 def test_nearly_half_of_each_batch_are_lesions_and_a_number_gives_the_same_batch(crops: list[Crop]) -> None:
     batches = CropBatches(crops, 1, 12)
-    close, spacing, around, mask, labels = batches(3)
+    close, spacing, around, known, mask, labels = batches(3)
     assert labels[:, 0].sum() == 6
     assert close.shape == mask.shape == (12, 1, *SHAPE)
     assert around.shape == (12, 1, *AROUND)
     assert spacing.shape == (12, 1)
+    assert (known == KNOWN).all()
     assert torch.equal(close, batches(3)[0])
     assert not torch.equal(close, batches(4)[0])
 
 
 def test_the_loss_falls_when_the_answer_is_right(crops: list[Crop]) -> None:
-    *_, mask, labels = batched(crops)
+    *_, known, mask, labels = batched(crops)
     judged = torch.zeros(len(crops), WIDTH)
-    wrong = losses(torch.zeros_like(mask), judged, mask, labels)
+    wrong = losses(torch.zeros_like(mask), judged, known, mask, labels)
     judged = answers(labels)
-    right = losses(mask * 12 - 6, judged, mask, labels)
+    right = losses(mask * 12 - 6, judged, known, mask, labels)
     assert all(right[name] < wrong[name] for name in wrong)
 
 

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from inference.findings import Point
 from inference.resample import sample_crops
 from inference.volume import Volume
+from training.ct_lesions.known import KNOWN
 from training.ct_lesions.looks import UNKNOWN_KIND, UNKNOWN_LOOK, kind_of, look_of
 from training.kept import Arrays, kept
 from training.phantoms.acquisition import stored
@@ -30,11 +31,13 @@ UNKNOWN = -1
 @dataclass(frozen=True, eq=False)
 class Crop:
     """close: HU, int16, ``SHAPE`` with rows and columns ``spacing_mm`` apart. mask: of that shape, per cent
-    inside. around: HU, int16, ``AROUND``. malignant, site (its number in ``SITES``), look and kind (see
+    inside. known: what is known of each of its slices (see ``training.ct_lesions.known``). around: HU, int16,
+    ``AROUND``. malignant, site (its number in ``SITES``), look and kind (see
     ``training.ct_lesions.looks``): ``UNKNOWN`` where they are."""
 
     close: npt.NDArray[np.int16]
     mask: npt.NDArray[np.uint8]
+    known: npt.NDArray[np.uint8]
     around: npt.NDArray[np.int16]
     spacing_mm: float
     lesion: float
@@ -43,6 +46,9 @@ class Crop:
     look: tuple[float, ...]
     kind: int
     real: bool
+
+
+_FIELDS = tuple(field.name for field in fields(Crop))
 
 
 def crop_spacing(diameter_mm: float) -> float:
@@ -79,6 +85,7 @@ def cut(
     return Crop(
         stored(sample_crops(volume, [center_mm], SHAPE, steps)[0]),
         np.rint(100 * mask).astype(np.uint8),
+        np.full(SHAPE[0], KNOWN, np.uint8),
         stored(sample_crops(body, [center_mm], AROUND, AROUND_MM)[0]),
         spacing,
         float(share is not None),
@@ -92,11 +99,12 @@ def cut(
 
 def kept_crops(path: Path, made_from: Iterable[object], make: Callable[[], Sequence[Crop]]) -> list[Crop]:
     """The crops of ``make``, or of an earlier run that made them from the same (``training.kept.kept``)."""
-    columns = kept(path, made_from, lambda: _as_arrays(make()))
+    columns = kept(path, (*_FIELDS, *made_from), lambda: _as_arrays(make()))
     return [
         Crop(
             columns["close"][i],
             columns["mask"][i],
+            columns["known"][i],
             columns["around"][i],
             float(columns["spacing_mm"][i]),
             float(columns["lesion"][i]),
@@ -111,4 +119,4 @@ def kept_crops(path: Path, made_from: Iterable[object], make: Callable[[], Seque
 
 
 def _as_arrays(crops: Sequence[Crop]) -> Arrays:
-    return {field.name: np.array([getattr(crop, field.name) for crop in crops]) for field in fields(Crop)}
+    return {name: np.array([getattr(crop, name) for crop in crops]) for name in _FIELDS}

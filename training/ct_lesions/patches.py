@@ -7,14 +7,16 @@ the same shape, 255 where a voxel is filled by a lesion, and ``NAME.json``, the 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from inference.findings import Point
+from training.ct_lesions.known import KNOWN
 from training.kept import digest
 from training.phantoms.abdomen import abdomen_anatomy
 from training.phantoms.acquisition import Scan, stored
@@ -31,16 +33,36 @@ _LESIONS = 16
 _PHANTOM_ROUNDS = 6
 _AROUND, _ANYWHERE = 10, 4
 _KEPT_CLEAR_MM = 12.0
+_ALL_KNOWN = np.broadcast_to(np.uint8(KNOWN), (SIZE,) * 3)
 
 
 @dataclass(frozen=True)
 class Spot:
-    """A lesion of a patch: LPS mm from the patch's first voxel. ``site`` None where it is not known."""
+    """A lesion of a patch: LPS mm from the patch's first voxel. ``site`` and ``malignant`` None where they
+    are not known."""
 
     center_mm: Point
     diameter_mm: float
     site: Site | None
-    malignant: bool
+    malignant: bool | None
+
+
+@dataclass(frozen=True, eq=False)
+class Patch:
+    """hu, share (255 where a voxel is filled by a lesion), known (see ``training.ct_lesions.known``): each
+    (64, 64, 64)."""
+
+    hu: npt.NDArray[np.int16]
+    share: npt.NDArray[np.uint8]
+    known: npt.NDArray[np.uint8]
+    spots: Sequence[Spot]
+
+
+class Patches(Protocol):
+    """Of one patient or scan."""
+
+    def __len__(self) -> int: ...
+    def __getitem__(self, number: int) -> Patch: ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -142,13 +164,30 @@ def _reaches(grid: Grid, point: Point, radius: float) -> bool:
 def _save(folder: Path, name: str, patches: Sequence[_Patch]) -> None:
     if not patches:
         raise ValueError(f"{name} gives no patch: what is known to be diseased reaches everywhere")
+    arrays: dict[str, npt.NDArray[Any]] = {
+        "hu": np.stack([p[0] for p in patches]),
+        "share": np.stack([p[1] for p in patches]),
+    }
+    keep(folder, name, arrays, [p[2] for p in patches])
+
+
+def keep(
+    folder: Path, name: str, arrays: Mapping[str, npt.NDArray[Any]], spots: Sequence[Sequence[Spot]]
+) -> None:
+    """Write arrays (n, …) as ``NAME-KEY.npy`` and the lesions of n patches as ``NAME.json``, which is there
+    when all is."""
     folder.mkdir(parents=True, exist_ok=True)
-    np.save(folder / f"{name}-hu.npy", np.stack([p[0] for p in patches]))
-    np.save(folder / f"{name}-share.npy", np.stack([p[1] for p in patches]))
-    spots = [[asdict(spot) for spot in p[2]] for p in patches]
+    for key, values in arrays.items():
+        np.save(folder / f"{name}-{key}.npy", values)
     part = folder / f"{name}.part"
-    part.write_text(json.dumps(spots))
+    part.write_text(json.dumps([[asdict(spot) for spot in of_patch] for of_patch in spots]))
     part.replace(folder / f"{name}.json")
+
+
+def kept_spots(folder: Path, name: str) -> tuple[tuple[Spot, ...], ...]:
+    """The lesions of each patch that ``keep`` wrote."""
+    kept = json.loads((folder / f"{name}.json").read_text())
+    return tuple(tuple(Spot(**{**spot, "center_mm": tuple(spot["center_mm"])}) for spot in p) for p in kept)
 
 
 @dataclass(frozen=True, eq=False)
@@ -161,17 +200,17 @@ class Shard:
 
     @classmethod
     def opened(cls, folder: Path, name: str) -> Shard:
-        spots = json.loads((folder / f"{name}.json").read_text())
         return cls(
             np.load(folder / f"{name}-hu.npy", mmap_mode="r"),
             np.load(folder / f"{name}-share.npy", mmap_mode="r"),
-            tuple(
-                tuple(Spot(**{**spot, "center_mm": tuple(spot["center_mm"])}) for spot in p) for p in spots
-            ),
+            kept_spots(folder, name),
         )
 
     def __len__(self) -> int:
         return len(self.spots)
+
+    def __getitem__(self, number: int) -> Patch:
+        return Patch(self.hu[number], self.share[number], _ALL_KNOWN, self.spots[number])
 
 
 SITE_NUMBER: dict[Site | None, int] = {site: number for number, site in enumerate(SITES)} | {None: -1}
