@@ -77,10 +77,13 @@ def create_app(
     app.add_exception_handler(DataError, _cannot_be_held)
     if settings.web.asks_login:
         app.include_router(login.router)
+
+        def refuse(request: Request, why: str) -> Response:
+            node.looks.refused(request, why)
+            return _answer(request, 403, f"{why.capitalize()}; your account is a viewer's.")
+
         metrics_open = settings.web.metrics == "open"
-        app.add_middleware(
-            LoginGate, logins=node.logins, refused=node.looks.refused, metrics_open=metrics_open
-        )
+        app.add_middleware(LoginGate, logins=node.logins, refuse=refuse, metrics_open=metrics_open)
     elif not settings.web.behind_login:
         app.add_middleware(ThisMachineAlone)
     app.add_middleware(HostGuard, host=settings.web.host, names=settings.web.names)

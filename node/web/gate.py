@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from http.cookies import CookieError, SimpleCookie
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.concurrency import run_in_threadpool
@@ -31,16 +31,16 @@ ASKED_BY = "search"  # the one part of a page whose requests its script makes fo
 class LoginGate:
     """A page is closed unless it is listed here: a new one cannot be forgotten.
 
-    ``refused``: notes what a viewer may not have, and why. ``metrics_open``: whether /metrics asks nobody.
-    ``request.state.login`` is who asks.
+    ``refuse``: notes what a viewer may not have, and answers why. ``metrics_open``: whether /metrics asks
+    nobody. ``request.state.login`` is who asks.
     """
 
     def __init__(
-        self, app: ASGIApp, logins: Logins, refused: Callable[[Request, str], None], metrics_open: bool
+        self, app: ASGIApp, logins: Logins, refuse: Callable[[Request, str], Response], metrics_open: bool
     ) -> None:
         self._app = app
         self._logins = logins
-        self._refused = refused
+        self._refuse = refuse
         self._open = OPEN | ({"/metrics"} if metrics_open else set())
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -55,8 +55,7 @@ class LoginGate:
             login = await run_in_threadpool(self._logins.who_is, token, is_active) if token else None
             scope.setdefault("state", {})["login"] = login
             if login is not None and _is_beyond(login, scope["method"], path):
-                await run_in_threadpool(self._refused, Request(scope), ONLY_ADMINS)
-                refusal = _forbidden(path)
+                refusal = await run_in_threadpool(self._refuse, Request(scope), ONLY_ADMINS)
         except SQLAlchemyError as error:
             log.error("the database does not answer", exc_info=error)
             sentence = "The database does not answer, so nobody can be let in. `overread check` says why.\n"
@@ -93,21 +92,19 @@ def _is_beyond(login: Login, method: str, path: str) -> bool:
     return login.role != "admin" and (acts or path.startswith(FOR_ADMINS))
 
 
-def _forbidden(path: str) -> Response:
-    sentence = f"{ONLY_ADMINS.capitalize()}; your account is a viewer's."
-    if path.startswith("/api/"):
-        return JSONResponse({"detail": sentence}, 403)
-    return PlainTextResponse(sentence + "\n", 403)
-
-
 def _to_log_in(scope: Scope, headers: Headers) -> Response:
     path = scope["path"]
     if path.startswith("/api/"):
         return JSONResponse({"detail": "Log in first, at /login."}, 401)
     if "hx-request" in headers:
-        return Response(status_code=401, headers={"HX-Redirect": "/login"})
+        shown = urlsplit(headers.get("hx-current-url", ""))
+        return Response(status_code=401, headers={"HX-Redirect": _login_before(shown.path, shown.query)})
     if path in ("/live", "/metrics") or scope["method"] != "GET":
         return PlainTextResponse("Log in first, at /login.\n", 401)
-    query = scope.get("query_string", b"").decode("latin-1")
+    return RedirectResponse(_login_before(path, scope.get("query_string", b"").decode("latin-1")), 303)
+
+
+def _login_before(path: str, query: str) -> str:
+    """The login's address that leads on to a page."""
     wanted = path + (f"?{query}" if query else "")
-    return RedirectResponse("/login" + ("" if wanted == "/" else f"?next={quote(wanted, safe='/')}"), 303)
+    return "/login" + (f"?next={quote(wanted, safe='/')}" if wanted not in ("", "/") else "")

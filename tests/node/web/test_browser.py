@@ -329,7 +329,14 @@ def test_the_first_admin_logs_in_out_and_in_again_with_the_keyboard_alone(
     type_in(code, "anna", "correct horse battery", "correct horse battery")
     expect(page.locator("tbody tr")).to_have_count(1)
     expect(page.get_by_role("link", name="anna")).to_be_visible()
+    expect(page.locator("#sign a")).to_have_text("all ok")
     _look_at(page, "status-logged-in")
+    page.set_viewport_size({"width": 375, "height": 800})
+    parts = [page.locator(part).bounding_box() for part in (".brand", "#sign", ".who")]
+    middles = [part["y"] + part["height"] / 2 for part in parts if part]
+    assert max(middles) - min(middles) < 12  # one row
+    expect(page.get_by_role("link", name="Overread")).to_be_visible()
+    page.set_viewport_size({"width": 1280, "height": 860})
     page.goto(f"{server.url}account")
     _look_at(page, "account")
     page.get_by_role("button", name="Log out").press("Enter")
@@ -340,7 +347,7 @@ def test_the_first_admin_logs_in_out_and_in_again_with_the_keyboard_alone(
     expect(page.get_by_label("Name")).to_be_focused()
     type_in("anna", "correct horse battery")
     expect(page.get_by_role("heading", name="Nothing like that")).to_be_visible()
-    page.get_by_role("link", name="all", exact=True).click()
+    page.get_by_role("link", name="All", exact=True).click()
     expect(page.locator("tbody tr").first).to_contain_text("anna")
     _look_at(page, "audit")
     page.close()

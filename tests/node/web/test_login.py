@@ -203,6 +203,9 @@ def test_a_login_ends_by_itself(browse: Open, database: Database, columns: dict[
     assert browser.get("/studies").status_code == 303
     part = browser.get("/studies", headers={"hx-request": "true"})
     assert (part.status_code, part.headers["hx-redirect"]) == (401, "/login")
+    shown = {"hx-request": "true", "hx-current-url": "http://127.0.0.1:8080/studies?state=failed"}
+    part = browser.get("/studies", headers=shown)
+    assert part.headers["hx-redirect"] == "/login?next=/studies%3Fstate%3Dfailed"
 
 
 @pytest.mark.usefixtures("people")
@@ -370,7 +373,9 @@ def test_a_viewer_looks_and_an_admin_acts_under_their_names(browse: Open, databa
     assert "read-now" not in page.text
     for prefix in ("", "/api"):
         assert viewer.post(f"{prefix}/studies/{study.uid}/read-now").status_code == 403
-        assert viewer.get(f"{prefix}/audit").status_code == 403
+        refused = viewer.get(f"{prefix}/audit")
+        assert (refused.status_code, "Only an admin may do that" in refused.text) == (403, True)
+        assert ("Show all studies" in refused.text) == (not prefix)
     assert admin.post(f"/studies/{study.uid}/read-now").status_code == 303
     assert "asked for by anna" in admin.get(f"/studies/{study.uid}").text
     entries = {(e.kind, e.who, e.address, e.study_uid) for e in trail(database)}
