@@ -123,11 +123,12 @@ _BY_VOLUME: Final = frozenset({None, "solid"})
 
 
 def by_guidelines(reading: Reading, names: Collection[str]) -> Reading:
-    """The reading as ``names`` of ``GUIDELINES`` alone have it; where that leaves nothing out, itself."""
-    wanted = {GUIDELINES[name] for name in names}
+    """The reading as ``names`` of ``GUIDELINES`` alone have it; where that leaves nothing out, itself. What
+    no guideline says stays."""
+    left_out = {guideline for name, guideline in GUIDELINES.items() if name not in names}
 
     def by_wanted(assessments: Sequence[Assessment]) -> tuple[Assessment, ...]:
-        return tuple(each for each in assessments if each.guideline in wanted)
+        return tuple(each for each in assessments if each.guideline not in left_out)
 
     told = replace(
         reading,

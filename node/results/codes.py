@@ -143,13 +143,30 @@ RESPONSES = {
     "SD": Term(OWN_SCHEME, "SD", "Stable disease", OWN),
 }
 
+# The type of a cancer, where a network says one (CID 639)
+ASSOCIATED_MORPHOLOGY = Term("SCT", "116676008", "Associated morphology", SNOMED)
+CANCERS = {
+    "adenocarcinoma": Term("SCT", "1187332001", "Adenocarcinoma"),
+    "small cell carcinoma": Term("SCT", "74364000", "Small cell carcinoma"),
+    "large cell carcinoma": Term("SCT", "22687000", "Large cell carcinoma"),
+    "squamous cell carcinoma": Term("SCT", "1162767002", "Squamous cell carcinoma"),
+}
+
 # What guidelines make of a nodule, and of the examination
 FLEISCHNER = Term(OWN_SCHEME, "FLEISCHNER", "Fleischner Society 2017", OWN)
 LUNG_RADS = Term(OWN_SCHEME, "LUNG-RADS", "Lung-RADS 2022", OWN)
 BTS = Term(OWN_SCHEME, "BTS", "British Thoracic Society 2015", OWN)
 NELSON = Term(OWN_SCHEME, "NELSON", "NELSON trial", OWN)
-GUIDELINES = {"Fleischner 2017": FLEISCHNER, "Lung-RADS 2022": LUNG_RADS, "BTS 2015": BTS, "NELSON": NELSON}
+GUIDELINES = {
+    "Fleischner 2017": FLEISCHNER,
+    "Lung-RADS 2022": LUNG_RADS,
+    "BTS 2015": BTS,
+    "NELSON": NELSON,
+    "Type of cancer": ASSOCIATED_MORPHOLOGY,
+}
+"""By who assesses a lesion, and what an assessment is called that is no guideline's."""
 ASSESSED: dict[str, Term] = {
+    **CANCERS,
     **{
         each: Term(OWN_SCHEME, f"LR-{each}", f"Category {each}", OWN)
         for each in get_args(lung_rads.ExamCategory)

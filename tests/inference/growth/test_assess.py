@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from inference.findings import Caveat, Change, Mask, SolidPart
+from inference.findings import Assessment, Caveat, Change, Mask, SolidPart
 from inference.growth.assess import (
     GUIDELINES,
     UNKNOWN,
@@ -427,6 +427,14 @@ def test_a_site_has_nodules_classed_by_the_guidelines_it_names_alone():
     assert told.assessments == ()
     assert by_guidelines(whole, GUIDELINES) is whole
     assert by_guidelines(reading(nodule_of(9)), []) == reading(nodule_of(9))
+
+
+def test_what_no_guideline_says_of_a_lesion_stays_whichever_a_site_names():
+    typed = Assessment(
+        "Type of cancer", "adenocarcinoma", "Adenocarcinoma is the likeliest of 4 types (62 %)."
+    )
+    told = reading(replace(nodule_of(9), assessments=(typed,)))
+    assert by_guidelines(told, []) is told
 
 
 def test_only_nodules_of_the_lung_are_assessed():

@@ -44,6 +44,18 @@ def test_no_code_is_listed_twice() -> None:
     assert len(keys) == len(set(keys))
 
 
+def test_the_types_of_cancer_are_those_of_the_standard() -> None:
+    """PS3.16 CID 639, Tumor Graft Histologic Type, has the morphologies of SNOMED CT that are in use."""
+    types = {
+        value
+        for entries in concepts["SCT"].values()
+        for value, (_, context_groups) in entries.items()
+        if 639 in context_groups
+    }
+    assert {term.value for term in codes.CANCERS.values()} <= types
+    assert set(codes.CANCERS) <= set(codes.ASSESSED)
+
+
 def test_artificial_intelligence_is_not_manual_processing() -> None:
     """Validators compare no code with its meaning: 123109 DCM is Manual Processing."""
     assert codes.ARTIFICIAL_INTELLIGENCE.value == "123110"

@@ -11,7 +11,7 @@ import pytest
 from highdicom import sr
 from pydicom import Dataset
 
-from inference.findings import Change, Finding, Uptake
+from inference.findings import Assessment, Change, Finding, Uptake
 from inference.growth.assess import assessed
 from node.results import Predecessor, ResultFile, codes
 from tests.node.results.phantoms import Case
@@ -121,6 +121,18 @@ def test_the_volumes_refer_to_the_segments(results: dict[str, ResultFile], case:
         segment = group.referenced_segment
         assert segment.referenced_sop_instance_uid == seg.SOPInstanceUID
         assert numbers[segment.referenced_segment_numbers[0]] == group.tracking_uid
+
+
+@pytest.mark.needs("dciodvfy", "dsrdump")
+def test_the_type_of_a_cancer_is_coded_and_said_with_its_probability(case: Case, tmp_path: Path) -> None:
+    lesion, _ = case.reading.findings
+    words = "Squamous cell carcinoma is the likeliest of 4 types (62 %)."
+    typed = Assessment("Type of cancer", "squamous cell carcinoma", words)
+    path = case.with_findings(replace(lesion, assessments=(typed,))).write(tmp_path)["sr"].path
+    (group,) = groups(path)
+    assert evaluations(group)["Associated morphology"] == "Squamous cell carcinoma"
+    assert f"Type of cancer: {words}".encode() in path.read_bytes()
+    assert dciodvfy(path) == [] and dsrdump(path) == []
 
 
 @pytest.fixture(scope="module")
