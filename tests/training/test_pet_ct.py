@@ -19,18 +19,21 @@ from pydicom.sr._concepts_dict import concepts
 
 from inference.catalogue import SHIPPED_MODELS, Catalogue
 from inference.engine.embedded import EmbeddedEngine
+from inference.hot_spots import hot_spots
 from inference.parity import verify
 from inference.pet_ct import load_pet_ct
 from inference.readers.pet_ct import HISTOLOGY, HOT_SPOTS, read
+from inference.registration.transform import Registration
+from inference.volume import Volume
 from tests.training.lung_pet_ct_dx import FAINT, NODE, TUMOUR, write_patient
 from training import run
-from training.datasets.pet_ct_studies import PetCtStudy, read_pet_ct_studies
+from training.datasets.pet_ct_studies import PetCtStudy, PlacedBox, read_pet_ct_studies
 from training.errors import BrokenDataError
 from training.evaluate.lung_pet_ct_dx import evaluate_marked
 from training.loop import Schedule
 from training.pet_ct import recipe
 from training.pet_ct.cards import hot_spots_card, learned_data
-from training.pet_ct.marked import OPEN, Marked, marked
+from training.pet_ct.marked import OPEN, Marked, kinds_of, marked
 from training.pet_ct.network import (
     BATCH,
     HotSpotNetwork,
@@ -108,7 +111,7 @@ def studies(release: Path) -> dict[str, PetCtStudy]:
     return {study.patient: study for study in read_pet_ct_studies(release).studies}
 
 
-def known(one: Marked) -> dict[str, int]:
+def known_of(one: Marked) -> dict[str, int]:
     """What is known of the spots that show each sphere."""
     found = {}
     for name, sphere in (("tumour", TUMOUR), ("node", NODE), ("faint", FAINT)):
@@ -122,7 +125,7 @@ def test_what_a_box_marks_is_cancer_and_what_nobody_marked_is_open_unless_faint(
     release: Path, nothing: Catalogue
 ) -> None:
     one = marked(studies(release)["Lung_Dx-A0001"], EmbeddedEngine(nothing), nothing)
-    assert known(one) == {"tumour": MALIGNANT, "node": OPEN, "faint": PHYSIOLOGICAL}
+    assert known_of(one) == {"tumour": MALIGNANT, "node": OPEN, "faint": PHYSIOLOGICAL}
 
 
 def test_nothing_is_known_to_be_faint_beside_a_tumour_that_is_faint_itself(
@@ -130,7 +133,31 @@ def test_nothing_is_known_to_be_faint_beside_a_tumour_that_is_faint_itself(
 ) -> None:
     write_patient(tmp_path, "A0001", (replace(TUMOUR, suv=5.0), NODE, FAINT))
     one = marked(studies(tmp_path)["Lung_Dx-A0001"], EmbeddedEngine(nothing), nothing)
-    assert known(one) == {"tumour": MALIGNANT, "node": OPEN, "faint": OPEN}
+    assert known_of(one) == {"tumour": MALIGNANT, "node": OPEN, "faint": OPEN}
+
+
+def test_what_lies_far_below_the_lungs_and_in_no_bone_is_not_cancer() -> None:
+    """Nor is it known of the same nearer to them, or in bone."""
+    shape, mm = (90, 30, 30), 6.0
+    affine = np.diag([mm, mm, mm, 1.0])[[2, 1, 0, 3]]
+    suv, hu = np.full(shape, 0.8, np.float32), np.full(shape, 20.0, np.float32)
+    hu[55:85, 8:22, 4:12] = hu[55:85, 8:22, 18:26] = -800
+    hot = {"remote": (20, 10, 10), "bone": (20, 20, 20), "near": (45, 10, 10), "tumour": (75, 15, 8)}
+    for name, (z, y, x) in hot.items():
+        box = (slice(z - 2, z + 3), slice(y - 2, y + 3), slice(x - 2, x + 3))
+        suv[box] = 9.0
+        hu[box] = 400 if name == "bone" else 30
+    pet, ct = (Volume(voxels, affine, "", "", (None,) * len(voxels)) for voxels in (suv, hu))
+    spots = hot_spots(pet, least_suv=2.2, least_ml=0.3, most=20)
+    center = tuple(mm * k for k in reversed(hot["tumour"]))
+    boxed = PlacedBox(center, ((1, 0, 0), (0, 1, 0), (0, 0, 1)), (15.0, 15.0, 15.0))
+    kinds = kinds_of(spots, pet, ct, Registration.identity(""), [boxed])
+    near = {
+        name: min(range(4), key=lambda k: abs(np.subtract(spots[k].peak, at)).sum())
+        for name, at in hot.items()
+    }
+    known = {name: kinds[number] for name, number in near.items()}
+    assert known == {"remote": PHYSIOLOGICAL, "bone": OPEN, "near": OPEN, "tumour": MALIGNANT}
 
 
 def test_pixels_that_cannot_be_read_are_named(tmp_path: Path, nothing: Catalogue) -> None:
@@ -184,8 +211,11 @@ def test_what_is_left_out_is_told_with_its_reason(
     with caplog.at_level(logging.WARNING, "training"):
         recipe._real(release, tmp_path, nothing)
     said = "\n".join(caplog.messages)
-    assert f"1 PET/CT left out ({uid('study', NO_PET)}): no PET" in said
-    assert f"1 PET/CT left out ({uid('study', NO_DOSE)}): RadionuclideTotalDose is missing" in said
+    assert f"1 PET/CT left out (Lung_Dx-{NO_PET} {uid('study', NO_PET)}): no PET" in said
+    assert (
+        f"1 PET/CT left out (Lung_Dx-{NO_DOSE} {uid('study', NO_DOSE)}): RadionuclideTotalDose is missing"
+        in said
+    )
 
 
 def test_a_run_on_other_data_does_not_go_on_with_this_one(trained: Path) -> None:
@@ -303,8 +333,14 @@ def measured(release: Path, split: str, models: Path) -> dict[str, Any]:
     return dict(json.loads(dumps(found)))
 
 
-def test_a_model_is_measured_by_tumour_and_spot(release: Path, saying: Path) -> None:
-    found = measured(release, "", saying)
+@pytest.fixture(scope="module")
+def figures(release: Path, saying: Path) -> dict[str, Any]:
+    """Of all patients."""
+    return measured(release, "", saying)
+
+
+def test_a_model_is_measured_by_tumour_and_spot(figures: dict[str, Any]) -> None:
+    found = figures
     assert (found["split"], found["patients"], found["tumours"]) == ("all", 6, 6)
     assert (found["hot_spots"], found["hot_spots_known"], found["hot_spots_boxed"]) == (18, 12, 6)
     assert found["tumour_sensitivity"] == found["tumours_hot"] == 1
@@ -315,8 +351,8 @@ def test_a_model_is_measured_by_tumour_and_spot(release: Path, saying: Path) -> 
     assert sorted(reason[: len(refused)] for reason in found["left_out"]) == [refused, "no PET"]
 
 
-def test_histology_is_measured_by_patient(release: Path, saying: Path) -> None:
-    found = measured(release, "", saying)
+def test_histology_is_measured_by_patient(figures: dict[str, Any]) -> None:
+    found = figures
     assert found["histology_patients"] == 6 and found["histology_accuracy"] == pytest.approx(2 / 6)
     small = HISTOLOGIES.index("small cell carcinoma")
     confusion = np.array(found["histology_confusion"]["true_by_called"])
@@ -325,7 +361,7 @@ def test_histology_is_measured_by_patient(release: Path, saying: Path) -> None:
 
 def test_a_split_holds_the_patients_that_training_left_alone(release: Path, saying: Path) -> None:
     found = measured(release, "test", saying)
-    assert (found["patients"], found["tumours"]) == (2, 2)
+    assert (found["patients"], found["tumours"], found["left_out"]) == (2, 2, {})
 
 
 def test_a_model_that_reports_nothing_finds_no_tumour(release: Path, saying: Path, tmp_path: Path) -> None:

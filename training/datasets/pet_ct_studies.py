@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -84,15 +84,21 @@ class PetCtStudy:
     ct: tuple[Path, ...]
     boxes: tuple[PlacedBox, ...]
 
+    @property
+    def name(self) -> str:
+        """As a person would look it up: patient and UID."""
+        return f"{self.patient} {self.uid}"
+
     def fingerprint(self) -> tuple[object, ...]:
         """What its hot spots are made from."""
-        files = tuple((path.name, path.stat().st_size) for path in (*self.pet, *self.ct))
+        states = ((path.name, path.stat()) for path in (*self.pet, *self.ct))
+        files = tuple((name, state.st_size, state.st_mtime_ns) for name, state in states)
         return self.uid, self.patient, self.histology, self.boxes, files
 
 
 @dataclass(frozen=True)
 class Release:
-    """The PET/CTs of a folder, and by reason the studies that are left out of it."""
+    """The PET/CTs of a folder, and by reason the studies that are left out of it, each by patient and UID."""
 
     studies: tuple[PetCtStudy, ...]
     left_out: Mapping[str, tuple[str, ...]]
@@ -110,10 +116,11 @@ class _Series:
     marked: dict[Path, Path] = field(default_factory=dict)
 
 
-def read_pet_ct_studies(folder: Path) -> Release:
-    """Every study that holds a PET corrected for attenuation, a CT in its frame of reference, and a box on
-    such a CT. Of several the best is taken as the node takes it: readable, original, of wide coverage, thin,
-    of more images; of kernels, which 4 mm do not show, it asks nothing.
+def read_pet_ct_studies(folder: Path, wanted: Callable[[str], bool] = lambda patient: True) -> Release:
+    """Of the patients that are ``wanted``, every study that holds a PET corrected for attenuation, a CT in
+    its frame of reference, and a box on such a CT. Of several the best is taken as the node takes it:
+    readable, original, of wide coverage, thin, of more images; of kernels, which 4 mm do not show, it asks
+    nothing.
 
     Raises:
         BrokenDataError: a folder is missing, a file is no DICOM image, an annotation is malformed or lies on
@@ -127,13 +134,13 @@ def read_pet_ct_studies(folder: Path) -> Release:
         there(images / f"{PREFIX}{marked.name}", str(marked))
     studies: list[PetCtStudy] = []
     left_out: dict[str, list[str]] = defaultdict(list)
-    for name, home in sorted(homes.items()):
+    for name, home in sorted((name, home) for name, home in homes.items() if wanted(name)):
         histology = histology_of(home)
         found = _by_study(home, annotations / name.removeprefix(PREFIX))
         for uid, series in sorted(found.items()):
             chosen = _chosen(series)
             if isinstance(chosen, str):
-                left_out[chosen].append(uid)
+                left_out[chosen].append(f"{name} {uid}")
                 continue
             pet, ct = chosen
             frame = pet.frame_of_reference_uid
@@ -145,7 +152,7 @@ def read_pet_ct_studies(folder: Path) -> Release:
                 for box in boxes_of(annotation, histology)
             ]
             if not boxes:
-                left_out["no box on a CT in the frame of reference of its PET"].append(uid)
+                left_out["no box on a CT in the frame of reference of its PET"].append(f"{name} {uid}")
                 continue
             studies.append(PetCtStudy(uid, name, histology, tuple(pet.files), tuple(ct.files), tuple(boxes)))
     return Release(tuple(studies), {reason: tuple(uids) for reason, uids in sorted(left_out.items())})

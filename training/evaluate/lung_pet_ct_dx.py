@@ -73,15 +73,15 @@ def evaluate_marked(data: Path | None, split: str, out: Path | None, catalogue: 
     split = split or "all"
     if split not in ("all", *SHARES):
         raise TaskError(f"{LAYOUT} has no split {split!r}; it has: all, {', '.join(SHARES)}")
-    release = read_pet_ct_studies(data)
+    release = read_pet_ct_studies(data, lambda patient: split in ("all", split_of(patient)))
     engine, card = EmbeddedEngine(catalogue), catalogue.find(HOT_SPOTS).card
-    left_out = {reason: list(uids) for reason, uids in release.left_out.items()}
+    left_out = {reason: list(names) for reason, names in release.left_out.items()}
     scans = []
-    for study in track([s for s in release.studies if split in ("all", split_of(s.patient))], "PET/CTs"):
+    for study in track(release.studies, "PET/CTs"):
         try:
             scans.append(_read(study, engine, catalogue, card))
         except UnreadableSeriesError as error:
-            left_out.setdefault(str(error), []).append(study.uid)
+            left_out.setdefault(str(error), []).append(study.name)
     tell_left_out(left_out)
     if not scans:
         raise BrokenDataError(f"{data} holds no PET/CT of the split {split} that can be measured on")

@@ -131,7 +131,7 @@ def real_spots(
                 lambda study=study: _cut(marked(study, engine, catalogue)),  # type: ignore[misc]
             )
         except UnreadableSeriesError as error:
-            refused[str(error)].append(study.uid)
+            refused[str(error)].append(study.name)
             continue
         parts.append(Spots(**arrays, patient=np.full(len(arrays["kind"]), numbers[study.patient])))
     some = [part for part in parts if len(part)]

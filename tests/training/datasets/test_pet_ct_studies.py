@@ -110,14 +110,14 @@ def test_a_study_that_cannot_be_used_is_left_out_and_counted(
 ) -> None:
     written(folder, which, **values)
     found = read_pet_ct_studies(folder)
-    assert found.studies == () and found.left_out == {said: (STUDY,)}
+    assert found.studies == () and found.left_out == {said: (f"Lung_Dx-A0001 {STUDY}",)}
 
 
 def test_a_study_whose_tumour_nobody_boxed_is_left_out(folder: Path) -> None:
     for path in (folder / "Annotation/A0001").iterdir():
         path.unlink()
     assert read_pet_ct_studies(folder).left_out == {
-        "no box on a CT in the frame of reference of its PET": (STUDY,)
+        "no box on a CT in the frame of reference of its PET": (f"Lung_Dx-A0001 {STUDY}",)
     }
 
 
