@@ -39,9 +39,9 @@ class Task:
 
 
 def _ct_lesions(request: Request) -> Path:
-    """On phantoms alone, or with the real scans of a folder as backgrounds too."""
+    """On phantoms alone, or with the real scans of a folder as backgrounds, or DeepLesion's, too."""
     from training.ct_lesions import recipe
-    from training.ct_lesions.sources import scans_in
+    from training.ct_lesions.sources import marked_in, scans_in
 
     plan = recipe.Plan(
         seed=request.seed,
@@ -53,7 +53,8 @@ def _ct_lesions(request: Request) -> Path:
         start=request.start,
     )
     scans = scans_in(request.data) if request.layout == "backgrounds" and request.data else []
-    return recipe.train(scans, request.out, plan)
+    marked = marked_in(request.data) if request.layout == "deeplesion" and request.data else None
+    return recipe.train(scans, request.out, plan, marked)
 
 
 def _lung_nodules(request: Request) -> Path:
@@ -141,7 +142,7 @@ def _pet_ct(request: Request) -> Path:
 TASKS: Mapping[str, Task] = {
     "ct-lesions": Task(
         _ct_lesions,
-        ("phantom", "backgrounds"),
+        ("phantom", "backgrounds", "deeplesion"),
         architectures=("unet", "deeplab"),
         activations=ACTIVATIONS,
         starts=True,

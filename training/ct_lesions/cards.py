@@ -23,6 +23,8 @@ EQUAL_WORDS = {
 """What the words of the two networks weigh until ``training.ct_lesions.words`` has weighed them."""
 _COMMAND = "overread train ct-lesions"
 _COMMAND_ON_SCANS = f"{_COMMAND} --data DIR --layout backgrounds"
+_COMMAND_ON_DEEPLESION = f"{_COMMAND} --data DIR --layout deeplesion"
+DEEPLESION = "DeepLesion"
 _SITE_CODES: dict[Site, tuple[str, str]] = {
     "bone": ("272673000", "Bone"),
     "abdomen": ("818981001", "Abdomen"),
@@ -38,17 +40,24 @@ _SITES = [
 ]
 _INTENSITY = {"clip": list(CLIP_HU), "divide": DIVIDE_HU}
 _WHERE = "where it is, by the coarse types of DeepLesion"
-_LIMITS = [
-    "Not a medical device: for research, every result unverified.",
+_NOT_A_DEVICE = "Not a medical device: for research, every result unverified."
+_FROM_PHANTOMS = (
     "Learned from procedural phantoms and lesions drawn into the few real scans named above: no lesion of a "
-    "real patient was learned from. Its figures are those of phantoms unless they name a real data set.",
-    "Sees no diffuse disease, no effusion, no lesion of the hollow organs, and little below 8 mm.",
-]
+    "real patient was learned from. Its figures are those of phantoms unless they name a real data set."
+)
+_FROM_DEEPLESION = (
+    "Learned from procedural phantoms and from the lesions marked on DeepLesion's key slices, where about "
+    "half of all lesions have no mark. Malignancy, how far a lesion reaches beyond its slice, and the site "
+    "where the release tells no type are known from phantoms alone. Its figures are those of phantoms unless "
+    "they name a real data set."
+)
+_UNSEEN = "Sees no diffuse disease, no effusion, no lesion of the hollow organs, and little below 8 mm."
 _OF_WORDS = (
     "The four weights of the score (heat_weight to score_offset) were fitted on phantoms of other seeds, two "
     "thirds scanned as those of the evaluation that are held out, one third as those that are shifted: the "
     "shifted figures are of other patients, but not of a kind of scan that nothing was fitted on."
 )
+_WORDS_OF_DEEPLESION = "They were fitted on key slices of DeepLesion's split validation too."
 _OF_MALIGNANCY = (
     "Malignancy tells apart how the phantoms' benign and malignant lesions look; it is no pathology."
 )
@@ -103,10 +112,10 @@ def detector_card(
         "postprocess": {"most_candidates": 90.0},
         "parity": tensors.PARITY,
         "training_data": list(data),
-        "training_command": _COMMAND_ON_SCANS if any(one["kind"] == "real" for one in data) else _COMMAND,
+        "training_command": _command(data),
         "metrics": list(metrics),
         "intended_use": "First stage of the reader ct-lesions on CT of adult bodies",
-        "limits": [*_LIMITS, _OF_MALIGNANCY],
+        "limits": [*_limits(data), _OF_MALIGNANCY],
     }
 
 
@@ -159,8 +168,22 @@ def characteriser_card(
         "parity": tensors.CLOSE_PARITY,
         "batching": tensors.BATCHING,
         "training_data": list(data),
-        "training_command": _COMMAND_ON_SCANS if any(one["kind"] == "real" for one in data) else _COMMAND,
+        "training_command": _command(data),
         "metrics": list(metrics),
         "intended_use": "Second stage of the reader ct-lesions",
-        "limits": [*_LIMITS, _OF_WORDS],
+        "limits": [*_limits(data), _OF_WORDS, *([_WORDS_OF_DEEPLESION] if _on_deeplesion(data) else [])],
     }
+
+
+def _on_deeplesion(data: Sequence[dict[str, Any]]) -> bool:
+    return any(one["name"] == DEEPLESION for one in data)
+
+
+def _command(data: Sequence[dict[str, Any]]) -> str:
+    if _on_deeplesion(data):
+        return _COMMAND_ON_DEEPLESION
+    return _COMMAND_ON_SCANS if any(one["kind"] == "real" for one in data) else _COMMAND
+
+
+def _limits(data: Sequence[dict[str, Any]]) -> list[str]:
+    return [_NOT_A_DEVICE, _FROM_DEEPLESION if _on_deeplesion(data) else _FROM_PHANTOMS, _UNSEEN]

@@ -9,6 +9,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from rich.progress import track
 
@@ -20,6 +21,7 @@ from training.ct_lesions import cards
 from training.ct_lesions.characteriser import train_characteriser
 from training.ct_lesions.crops import AROUND, SHAPE, Crop, kept_crops
 from training.ct_lesions.detector import train_detector
+from training.ct_lesions.key_slices import KeySlicePatches, key_slice_crops
 from training.ct_lesions.networks import (
     Characteriser,
     CharacteriserForService,
@@ -28,8 +30,10 @@ from training.ct_lesions.networks import (
 )
 from training.ct_lesions.patches import Shard, phantom_shard, real_shard
 from training.ct_lesions.searched import phantom_crops, real_crops
-from training.ct_lesions.sources import RealScan
+from training.ct_lesions.sources import MarkedSlices, RealScan
 from training.ct_lesions.words import weigh
+from training.datasets.deeplesion import KeySlice
+from training.datasets.splits import write_splits
 from training.export import export_one, smooth_input
 from training.kept import digest
 from training.loop import Schedule
@@ -45,7 +49,9 @@ _TRUNKS_TO_A_SCAN = 25  # real scans are few, and what a body looks like is lear
 class Plan:
     """How much of everything. Of the first network: ``trunks`` and ``steps``; of the second: ``crop_trunks``,
     each scanned ``scans_each`` times with ``lesions_each``, and ``look_steps``; ``word_scans`` tell what
-    the words of both weigh. Seeds below 10,000 are training's; evaluation draws from 70,000 on.
+    the words of both weigh. Of marked scans the first network learns every key slice, the second
+    ``slices_each`` of each patient, and ``checked`` patients, a key slice each, choose the weights. Seeds
+    below 10,000 are training's; evaluation draws from 70,000 on.
     ``start``: the folder of an earlier run or of models, whose weights this one goes on from."""
 
     trunks: int = 50
@@ -55,6 +61,8 @@ class Plan:
     lesions_each: int = 14
     look_steps: int = 4000
     word_scans: int = 16
+    slices_each: int = 2
+    checked: int = 120
     seed: int = 1
     activation: str = "relu"
     architecture: str = "unet"
@@ -64,22 +72,31 @@ class Plan:
     start: Path | None = None
 
 
-def train(scans: Sequence[RealScan], out: Path, plan: Plan) -> Path:
+def train(scans: Sequence[RealScan], out: Path, plan: Plan, marked: MarkedSlices | None = None) -> Path:
     """Train and write both networks into ``out/models``, a model repository; returns that folder.
 
     Everything on the way lies in ``out``, and a second call goes on where the first was stopped. The second
-    stage learns from what the first one marks.
+    stage learns from what the first one marks. marked: scans with marked lesions, half of each batch of both;
+    the other half are phantoms, which alone tell of malignancy and of a lesion's third dimension.
 
     Raises:
         BrokenDataError: no weights in ``plan.start``, or another run in ``out``.
     """
     start, start_of_looks = _starts(plan)
+    marked = marked or MarkedSlices()
     for stage, weights in (("network", start), ("characteriser", start_of_looks)):
-        begin(out / stage, _made_from(scans, plan), resume=plan.resume, start=weights)
+        begin(out / stage, _made_from(scans, plan, marked), resume=plan.resume, start=weights)
+    if marked.splits:
+        write_splits(out / "splits.json", marked.splits)
+    checked = _checked(marked, plan)
     folder, repository = out / "patches", out / "models"
     seeds = range(FIRST_TRUNK, FIRST_TRUNK + plan.trunks)
     names = [phantom_shard(seed, folder) for seed in track(seeds, "phantom trunks")]
     names_real = [real_shard(scan.background(), folder) for scan in track(scans, "real scans")]
+    patients = [*marked.learned, *((one,) for one in checked)]
+    sliced = [
+        KeySlicePatches.of(slices, folder) for slices in track(patients, "key slices", disable=not patients)
+    ]
     held = max(1, plan.trunks // 10)
     often = max(1, plan.trunks // _TRUNKS_TO_A_SCAN)
     shards = [Shard.opened(folder, name) for name in (*names[held:], *names_real * often)]
@@ -88,6 +105,8 @@ def train(scans: Sequence[RealScan], out: Path, plan: Plan) -> Path:
         [Shard.opened(folder, name) for name in names[:held]],
         out / "network",
         Schedule(plan.steps, 3e-3, minutes=plan.minutes),
+        marked=sliced[: len(marked.learned)],
+        marked_held_out=sliced[len(marked.learned) :],
         seed=plan.seed,
         activation=plan.activation,
         architecture=plan.architecture,
@@ -95,23 +114,30 @@ def train(scans: Sequence[RealScan], out: Path, plan: Plan) -> Path:
         device=plan.device,
         start=start,
     )
-    data = [*learned_from(plan.trunks, scans), *learned_before(plan.start, cards.NAME)]
+    every = [one for slices in marked.learned for one in slices]
+    data = [*learned_from(plan.trunks, scans, len(every)), *learned_before(plan.start, cards.NAME)]
     export_detector(network.to("cpu"), repository, version=VERSION, data=data, metrics=[])
-    learned, checked = prepare(scans, repository, out / "crops", plan)
+    learned, held_out = prepare(scans, repository, out / "crops", plan)
+    searched = [one for slices in marked.learned for one in _some(slices, plan)]
     characteriser, _ = train_characteriser(
         learned,
-        checked,
+        held_out,
         out / "characteriser",
         Schedule(plan.look_steps, 3e-3, minutes=plan.minutes),
+        marked=prepare_marked(searched, repository, out / "crops"),
+        marked_held_out=prepare_marked(checked, repository, out / "crops"),
         seed=plan.seed,
         activation=plan.activation,
         resume=plan.resume,
         device=plan.device,
         start=start_of_looks,
     )
-    data = [*learned_from(plan.crop_trunks, scans), *learned_before(plan.start, cards.CHARACTERISER)]
+    data = [
+        *learned_from(plan.crop_trunks, scans, len(searched)),
+        *learned_before(plan.start, cards.CHARACTERISER),
+    ]
     export_characteriser(characteriser.to("cpu"), repository, version=1, data=data, metrics=[])
-    weigh(repository, plan.word_scans)
+    weigh(repository, plan.word_scans, checked)
     return repository
 
 
@@ -144,6 +170,36 @@ def prepare(
     held = max(1, plan.crop_trunks // 10)
     crops += [of_scan(scan) for scan in track(scans, "marks in real scans")]
     return list(chain.from_iterable(crops[held:])), list(chain.from_iterable(crops[:held]))
+
+
+def prepare_marked(key_slices: Sequence[KeySlice], repository: Path, folder: Path) -> list[Crop]:
+    """Crops of key slices, about the marks of the first network in ``repository`` and about those made by
+    hand; kept in ``folder`` as those of ``prepare`` are."""
+    catalogue = Catalogue(repository)
+    engine = EmbeddedEngine(catalogue)
+    card = catalogue.find(cards.NAME).card
+
+    def of_slice(one: KeySlice) -> list[Crop]:
+        made_from = card.sha256, card.operating_points, card.postprocess, one
+        path = folder / f"deeplesion-{one.path.parent.name}-{one.path.stem}"
+        return kept_crops(path, made_from, lambda: key_slice_crops(one, engine, card))
+
+    found = map(of_slice, track(key_slices, "marks on key slices", disable=not key_slices))
+    return list(chain.from_iterable(found))
+
+
+def _some(slices: Sequence[KeySlice], plan: Plan) -> list[KeySlice]:
+    """Those of a patient that the second network learns from."""
+    rng = np.random.default_rng([plan.seed, 86, int(digest(slices[0].patient), 16)])
+    chosen = rng.choice(len(slices), min(plan.slices_each, len(slices)), replace=False)
+    return [slices[int(i)] for i in sorted(chosen)]
+
+
+def _checked(marked: MarkedSlices, plan: Plan) -> list[KeySlice]:
+    """Those that choose the weights: one each of some patients."""
+    rng = np.random.default_rng([plan.seed, 87])
+    patients = rng.permutation(len(marked.checked))[: plan.checked]
+    return [slices[int(rng.integers(len(slices)))] for slices in (marked.checked[int(i)] for i in patients)]
 
 
 def export_detector(
@@ -189,15 +245,25 @@ def export_characteriser(
     sync(Catalogue(repository))
 
 
-def learned_from(trunks: int, scans: Sequence[RealScan]) -> list[dict[str, Any]]:
+def learned_from(trunks: int, scans: Sequence[RealScan], key_slices: int = 0) -> list[dict[str, Any]]:
     phantoms = "chest, abdomen and pelvis with lesions of eight types"
     real = "background for phantom lesions; what is known to be diseased was left out"
+    marked = {
+        "name": cards.DEEPLESION,
+        "kind": "real",
+        "cases": key_slices,
+        "license": "as the NIH Clinical Center's release of DeepLesion",
+        "description": "key slices of the split train with the slices beside them; outlines are ellipses "
+        "through the ends of the two measured axes, and what is unmarked counts the less, the more it looks "
+        "like a lesion",
+    }
     return [
         {"name": "body phantoms", "kind": "phantom", "cases": trunks, "description": phantoms},
         *(
             {"name": s.name, "kind": "real", "cases": 1, "license": s.license, "description": real}
             for s in scans
         ),
+        *([marked] if key_slices else []),
     ]
 
 
@@ -218,10 +284,12 @@ def _starts(plan: Plan) -> tuple[Weights | None, Weights | None]:
     )
 
 
-def _made_from(scans: Sequence[RealScan], plan: Plan) -> dict[str, object]:
+def _made_from(scans: Sequence[RealScan], plan: Plan, marked: MarkedSlices) -> dict[str, object]:
+    drawn_into = ((scan.name, str(scan.folder.resolve()), scan.kept_clear) for scan in scans)
     return {
         "task": "ct-lesions",
-        "data": digest(*((scan.name, str(scan.folder.resolve()), scan.kept_clear) for scan in scans)),
+        "data": digest(*drawn_into, *marked.learned, *marked.checked),
+        "key slices": (plan.slices_each, plan.checked),
         "phantoms": (plan.trunks, plan.crop_trunks, plan.scans_each, plan.lesions_each),
         "seed": plan.seed,
         "activation": plan.activation,

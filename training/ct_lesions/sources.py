@@ -1,9 +1,12 @@
-"""The real data ``ct-lesions`` learns from: scans as backgrounds for lesions that are drawn."""
+"""The real data ``ct-lesions`` learns from: scans as backgrounds for lesions that are drawn, and DeepLesion's
+key slices, on which lesions are marked."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +16,7 @@ from inference.findings import Point
 from inference.resample import resample
 from inference.volume import Volume, load_volume
 from training.ct_lesions.patches import SPACING_MM, RealBackground
+from training.datasets.deeplesion import KeySlice, read_key_slices
 from training.errors import BrokenDataError
 from training.phantoms.fields import Grid
 
@@ -40,6 +44,42 @@ class RealScan:
         volume = resample(self.load(), SPACING_MM)
         hu = np.clip(volume.voxels, -1024, 3071).astype(np.int16)
         return RealBackground(self.name, hu, Grid.of(volume), self.kept_clear)
+
+
+@dataclass(frozen=True)
+class MarkedSlices:
+    """Key slices by patient: those to learn from, and those that choose the weights. ``splits``: every
+    patient's, as released."""
+
+    learned: tuple[tuple[KeySlice, ...], ...] = ()
+    checked: tuple[tuple[KeySlice, ...], ...] = ()
+    splits: Mapping[str, str] = field(default_factory=dict)
+
+
+def marked_in(folder: Path) -> MarkedSlices:
+    """DeepLesion's splits train and validation, without the key slices that it calls possibly noisy.
+
+    Raises:
+        BrokenDataError: the folder is not laid out as released, has a patient in two splits, or nothing of
+            either split.
+    """
+    splits: dict[str, str] = {}
+    patients: dict[str, dict[str, list[KeySlice]]] = defaultdict(lambda: defaultdict(list))
+    for one in read_key_slices(folder.resolve()):
+        if splits.setdefault(one.patient, one.split) != one.split:
+            raise BrokenDataError(
+                f"{folder} has the patient {one.patient} in two splits: {splits[one.patient]} and {one.split}"
+            )
+        if not one.noisy:
+            patients[one.split][one.patient].append(one)
+    for split in ("train", "validation"):
+        if not patients[split]:
+            raise BrokenDataError(f"{folder} holds no key slice of the split {split}")
+    learned, checked = (
+        tuple(tuple(slices) for _, slices in sorted(patients[split].items()))
+        for split in ("train", "validation")
+    )
+    return MarkedSlices(learned, checked, splits)
 
 
 def scans_in(folder: Path) -> list[RealScan]:

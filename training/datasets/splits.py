@@ -38,14 +38,19 @@ def kept_splits(path: Path, patients: Iterable[str], shares: Mapping[str, float]
     found = {patient: known.get(patient) or split_of(patient, shares) for patient in sorted(set(patients))}
     merged = {**known, **found}
     if merged != known:
-        by_split = {
-            name: sorted(p for p, s in merged.items() if s == name) for name in sorted({*merged.values()})
-        }
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_suffix(".part")
-        part.write_text(json.dumps(by_split, indent=1) + "\n", encoding="utf-8")
-        part.replace(path)
+        write_splits(path, merged)
     return found
+
+
+def write_splits(path: Path, splits: Mapping[str, str]) -> None:
+    """Patient to split, as ``read_splits`` takes them."""
+    by_split = {
+        name: sorted(p for p, s in splits.items() if s == name) for name in sorted({*splits.values()})
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_suffix(".part")
+    part.write_text(json.dumps(by_split, indent=1) + "\n", encoding="utf-8")
+    part.replace(path)
 
 
 def read_splits(path: Path) -> dict[str, str]:
