@@ -16,6 +16,7 @@ from training.datasets.radiograph_phantoms import radiograph_cases
 from training.errors import TaskError
 from training.evaluate.chest_xray import evaluate_phantoms
 from training.metrics.classification import auroc
+from training.phantoms.anatomy import chest_anatomy
 from training.phantoms.radiograph import FINDINGS, Radiograph, radiograph, random_findings, taken
 from training.phantoms.radiograph_beam import Beam
 from training.phantoms.radiograph_body import Change, Patient, thorax
@@ -52,6 +53,15 @@ def test_what_lies_far_from_the_detector_is_larger() -> None:
     chests = [np.ptp(np.flatnonzero(chest.lungs.any((0, 1)))) for chest in (ahead, behind)]
     assert wide[1] > 1.07 * wide[0]
     assert wide[1] / chests[1] > wide[0] / chests[0]
+
+
+def test_the_chest_is_as_wide_as_on_the_same_patients_ct() -> None:
+    lungs = chest_anatomy(12).fields["lungs"]
+    columns = np.flatnonzero((lungs.values > 0).any((0, 1)))
+    on_ct = np.ptp(columns) * lungs.grid.spacing_mm[2]
+    chest = thorax(Patient.drawn(12), taken(12)[1], BEAM, Change())
+    shadow = np.ptp(np.flatnonzero(chest.lungs.any((0, 1)))) * BEAM.spacing_mm
+    assert shadow / float(BEAM.magnification(0.0)) == pytest.approx(on_ct, rel=0.06)
 
 
 def test_the_same_seed_draws_the_same_radiograph() -> None:
