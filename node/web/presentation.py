@@ -129,8 +129,8 @@ def volume(mm3: float) -> str:
 
 
 def units(words: str) -> str:
-    """``< 80 mm3``, as reading.json has it, with the sign that everything else here has."""
-    return words.replace("mm3", "mm³")
+    """``>= 300 mm3``, as reading.json has it, with the signs that everything else here has."""
+    return words.replace("mm3", "mm³").replace(">=", "≥").replace("<=", "≤")
 
 
 def percent(probability: float) -> str:

@@ -60,7 +60,7 @@ def test_a_study_page_says_what_guidelines_make_of_findings_and_of_the_examinati
 ) -> None:
     whole = {
         "guideline": "British Thoracic Society 2015",
-        "result": "80-300 mm3",
+        "result": ">= 80 mm3",
         "statement": "Solid, 240 mm3.",
         "recommendation": "At 300 mm3: PET/CT.",
     }
@@ -68,7 +68,7 @@ def test_a_study_page_says_what_guidelines_make_of_findings_and_of_the_examinati
         study = rows.add_study(session)
         rows.add_reading(session, study, rows.close(session, study), data_dir, assessments=[whole])
     page = client.get(f"/studies/{study.uid}").text
-    assert "<b>British Thoracic Society 2015: 80-300 mm³</b> Solid, 240 mm³. At 300 mm³: PET/CT.</p>" in page
+    assert "<b>British Thoracic Society 2015: ≥ 80 mm³</b> Solid, 240 mm³. At 300 mm³: PET/CT.</p>" in page
     assert 'data-label="#" class="number">2</td>' in page
     assert "Solid, 10.3 mm, baseline: category 4A." in page
     assert "CT at low dose in 3 months; PET/CT may be considered." in page
