@@ -19,8 +19,9 @@ from training.metrics.classification import auroc
 from training.phantoms.anatomy import chest_anatomy
 from training.phantoms.radiograph import FINDINGS, Radiograph, radiograph, random_findings, taken
 from training.phantoms.radiograph_beam import Beam
-from training.phantoms.radiograph_body import Change, Patient, thorax
+from training.phantoms.radiograph_body import thorax
 from training.phantoms.radiograph_findings import Disease, disease, opacities
+from training.phantoms.radiograph_patient import Change, Patient
 from training.phantoms.tubes import Tubes
 
 SMALL = 96

@@ -11,10 +11,11 @@ import numpy.typing as npt
 
 from training.phantoms.fields import Array
 from training.phantoms.radiograph_beam import Beam
-from training.phantoms.radiograph_body import Mask, Patient, Pose, thorax
+from training.phantoms.radiograph_body import Mask, thorax
 from training.phantoms.radiograph_devices import devices, marked
 from training.phantoms.radiograph_film import Film
 from training.phantoms.radiograph_findings import FINDINGS, disease, opacities, random_findings
+from training.phantoms.radiograph_patient import Patient, Pose
 
 SIZE = 320
 _WHITE = 4095

@@ -13,84 +13,15 @@ from functools import lru_cache
 import numpy as np
 import numpy.typing as npt
 
-from training.phantoms.anatomy import Build, anatomy_seed, great_vessels, rib, trachea
+from training.phantoms.anatomy import Build, great_vessels, trachea
 from training.phantoms.fields import Array
 from training.phantoms.radiograph_beam import Beam
+from training.phantoms.radiograph_bones import bones
+from training.phantoms.radiograph_patient import SIDES, Breathing, Change, Patient, Pose
 from training.phantoms.tubes import Tubes, grow_tree
 
-SIDES = (-1, 1)
-_HEART_Y, _SPINE_Y = -18.0, 62.0
+_HEART_Y = -18.0
 Mask = npt.NDArray[np.bool_]
-
-
-class Breathing(Build):
-    """A chest in deep breath, whose upper end is more pointed than that of one who lies in a scanner."""
-
-    def cavity(self, z: Array | np.float32) -> tuple[Array, Array]:
-        rise = np.clip((z + 60) / (self.apex + 64), 0, 1)
-        dome = np.sqrt(np.maximum(1 - rise**2.3, 0.0))
-        return self.half_width * dome, self.half_depth * (0.25 + 0.75 * dome) * np.minimum(1, dome * 3)
-
-
-@dataclass(frozen=True)
-class Patient:
-    """One who is X-rayed. ``build`` is that of the CT of the same seed.
-
-    heart: width of the heart by that of the chest. domes: height of the right and the left diaphragm over the
-    base, mm. lung: density of aerated lung. breasts: thickness, mm, 0 for none. bone: by the usual density.
-    vessels: calibre of those in the lungs by the usual one.
-    """
-
-    seed: int
-    build: Build
-    heart: float
-    upright: float
-    domes: tuple[float, float]
-    lung: float
-    breasts: float
-    bone: float
-    vessels: float
-
-    @classmethod
-    def drawn(cls, seed: int) -> Patient:
-        build = Build.drawn(anatomy_seed(seed))
-        rng = np.random.default_rng([seed, 81])
-        return cls(
-            seed=seed,
-            build=build,
-            heart=float(np.clip(rng.normal(0.445, 0.034), 0.35, 0.54)),
-            upright=float(rng.normal(0.62, 0.12)),
-            domes=(float(22 + rng.normal(0, 6)), float(12 + rng.normal(0, 6))),
-            lung=float(np.clip(rng.normal(0.135, 0.025), 0.08, 0.22)),
-            breasts=float(rng.uniform(8, 45)) if rng.random() < 0.5 else 0.0,
-            bone=float(rng.uniform(0.65, 1.15)),
-            vessels=float(rng.normal(1, 0.1)),
-        )
-
-
-@dataclass(frozen=True)
-class Pose:
-    """How the patient stands or lies: ``breath`` lifts the diaphragm (mm); ``arms`` hang beside the chest;
-    ``blades``: how far the shoulder blades are turned out of the lungs, mm; ``shrug``: lift of the shoulders;
-    ``supine``: the stomach's gas lies in front and the vessels of the upper lungs are full."""
-
-    breath: float
-    arms: bool
-    blades: float
-    shrug: float
-    supine: bool
-
-
-@dataclass(frozen=True)
-class Change:
-    """What disease does to the shape: ``heart`` adds to its share of the chest; ``raised`` lifts the right
-    and left diaphragm, ``pulled`` moves the mediastinum to the left, mm; ``congested``: how full the vessels
-    are."""
-
-    heart: float = 0.0
-    raised: tuple[float, float] = (0.0, 0.0)
-    pulled: float = 0.0
-    congested: float = 0.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -151,7 +82,7 @@ def thorax(patient: Patient, pose: Pose, beam: Beam, change: Change) -> Thorax:
     soft += 0.9 * np.minimum(beam.through((tree, 1.0)), 0.5 * left_air.sum(0))
     if patient.breasts:
         soft += _breasts(rng, patient, build, pose, beam)
-    bone = patient.bone * _bones(rng, patient, build, pose, beam)
+    bone = patient.bone * bones(rng, patient, build, pose, beam)
     airway = (_moved(trachea(), change.pulled), -0.95)
     soft += beam.through(
         airway, *(_arms(np.random.default_rng([patient.seed, 84]), build) if pose.arms else ())
@@ -352,80 +283,6 @@ def _breasts(rng: np.random.Generator, patient: Patient, build: Build, pose: Pos
         inside = 1 - ((x - at[0]) / size) ** 2 - (stretched / (0.8 * size)) ** 2
         out += patient.breasts * np.sqrt(np.maximum(inside, 0))
     return out
-
-
-def _bones(rng: np.random.Generator, patient: Patient, build: Build, pose: Pose, beam: Beam) -> Array:
-    """Ribs, spine, collar bones and shoulder blades: mm of compact bone."""
-    flat, edges, shell, core = [], [], [], []
-    ribs = Breathing(**asdict(patient.build))
-    for side in SIDES:
-        for number in range(12):
-            path = rib(rng, ribs, side, number)
-            path = path[: max(int(len(path) * 0.8), 0)]
-            if len(path) > 3:
-                radius = rng.uniform(4.8, 6.2)
-                flat.append(Tubes.along(path - [0, 0, 4], radius))
-                edges += [Tubes.along(path + [0, 0, shift - 4], 1.1) for shift in (radius - 1, 1 - radius)]
-        tip = build.apex - 24 + 0.6 * pose.shrug + rng.normal(0, 5)
-        collar = [(16, -52, tip - 14), (48, -60, tip - 6), (92, -42, tip + 6), (140, -14, tip + 14)]
-        course = np.array(collar) * (side, 1, 1)
-        thick = np.array([7.5, 5.2, 5.0, 6.0])
-        shell.append(Tubes.along(course, thick))
-        core.append(Tubes.along(course, thick - 1.4))
-    limbs = _limbs(rng, build, pose)
-    ribs_seen = ((Tubes.joined(flat), 0.2), (Tubes.joined(edges), 0.5))
-    out = beam.through(*ribs_seen, (Tubes.joined(shell), 0.75), (Tubes.joined(core), -0.4), *limbs)
-    out += _spine(build, beam)
-    for side in SIDES:
-        out += _blade(rng, build, pose, beam, side)
-    return np.maximum(out, 0)
-
-
-def _spine(build: Build, beam: Beam) -> Array:
-    """Vertebral bodies, dense at their plates and at the pedicles, with their spinous processes."""
-    x, z = beam.plane(_SPINE_Y)
-    step = 2 * np.pi * z / 25
-    wide = 19 + 1.5 * np.cos(step) - 0.02 * np.clip(z, -100, 140)
-    column = np.sqrt(np.clip(1 - (x / wide) ** 2, 0, 1))
-    plates = 1 + 0.35 * np.clip(np.cos(step + np.pi), 0.55, 1)
-    out = 3.2 * column * plates
-    for side in SIDES:
-        out = out + 3.5 * np.exp(-(((x - side * 12) / 3.2) ** 2)) * np.clip(np.cos(step - 0.9) - 0.3, 0, 1)
-        out = out + 2.0 * np.exp(-(((x - side * 26) / 9) ** 2)) * np.clip(np.cos(step - 0.7) - 0.55, 0, 1) * 2
-    out = out + 5.0 * np.exp(-((x / 3) ** 2)) * np.clip(np.cos(step - 2.4) - 0.2, 0, 1)
-    return np.asarray(out, np.float32)
-
-
-def _blade(rng: np.random.Generator, build: Build, pose: Pose, beam: Beam, side: int) -> Array:
-    """A shoulder blade: a thin plate with denser edges, its spine and the head of the arm."""
-    x, z = beam.plane(70.0)
-    out_by = 96 + pose.blades + float(rng.normal(0, 5))
-    up = build.apex - 6 + pose.shrug + float(rng.normal(0, 5))
-    corners = [(out_by, up + 8), (out_by + 10, up - 108), (out_by + 52, up - 12)]
-    inside = np.full(beam.shape, 99.0, np.float32)
-    for (ax, az), (bx, bz) in zip(corners, corners[1:] + corners[:1], strict=True):
-        length = np.hypot(bx - ax, bz - az)
-        distance = ((side * x - ax) * -(bz - az) + (z - az) * (bx - ax)) / length
-        inside = np.minimum(inside, distance)
-    plate = np.clip(inside / 2 + 0.5, 0, 1) * (1.2 + 2.2 * np.exp(-((inside - 2.5) ** 2) / 8))
-    return np.asarray(plate, np.float32)
-
-
-def _limbs(rng: np.random.Generator, build: Build, pose: Pose) -> list[tuple[Tubes, float]]:
-    """The spines of the shoulder blades and the bones of the arms, each with its density."""
-    parts: list[tuple[Tubes, float]] = []
-    for side in SIDES:
-        joint = np.array(
-            [side * (build.half_width + 36 + 0.3 * pose.blades), 20, build.apex - 26 + pose.shrug]
-        )
-        blade = joint + [(-side * 62, 60, -4), (-side * 8, 40, 26)]
-        hang = rng.uniform(10, 70) if pose.arms else rng.uniform(120, 190)
-        elbow = joint + (side * hang, 15, -230 if pose.arms else -190)
-        parts.append((Tubes.along(blade, 5.0), 0.3))
-        parts.append((Tubes.along([joint, joint + (side * 3, 0, -6)], 22.0), 0.2))
-        parts.append((Tubes.along([joint, elbow], 11.0), 0.6))
-        parts.append((Tubes.along([joint, elbow], 7.0), -0.5))
-    return parts
 
 
 def _arms(rng: np.random.Generator, build: Build) -> list[tuple[Tubes, float]]:

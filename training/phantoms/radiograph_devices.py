@@ -9,7 +9,8 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from training.phantoms.fields import Array
-from training.phantoms.radiograph_body import SIDES, Pose, Thorax
+from training.phantoms.radiograph_body import Thorax
+from training.phantoms.radiograph_patient import SIDES, Pose
 from training.phantoms.tubes import Tubes
 
 

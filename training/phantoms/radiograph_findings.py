@@ -11,7 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from training.phantoms.fields import Array
-from training.phantoms.radiograph_body import SIDES, Change, Thorax, waves
+from training.phantoms.radiograph_body import Thorax, waves
+from training.phantoms.radiograph_patient import SIDES, Change
 from training.phantoms.tubes import Tubes
 
 FINDINGS = ("cardiomegaly", "effusion", "atelectasis", "consolidation", "edema")
