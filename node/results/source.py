@@ -141,6 +141,7 @@ def sanitised(header: Dataset, volume: Volume) -> Dataset:
     _drop_bulk(header)
     for keyword in NAMES:
         header.pop(Tag(keyword), None)
+    _drop_unreadable(header)
     header.decode()
     header.pop(Tag("SpecificCharacterSet"), None)
     if not header.get("Modality"):
@@ -257,6 +258,20 @@ def _drop_bulk(header: Dataset) -> None:
         del header[tag]
     for keyword in ("IconImageSequence", "OriginalAttributesSequence", "ReferencedImageSequence"):
         header.pop(Tag(keyword), None)
+
+
+def _drop_unreadable(header: Dataset) -> None:
+    """Elements, at any depth, whose values break the rules of their representation, such as a number of a
+    wrong length: as if they were absent."""
+    for tag in list(header.keys()):
+        try:
+            element = header[tag]
+        except Exception:  # noqa: BLE001  a damaged value makes the parser raise anything
+            del header[tag]
+            continue
+        if element.VR == "SQ":
+            for item in element.value or []:
+                _drop_unreadable(item)
 
 
 def _mend_tables(header: Dataset, keyword: str) -> None:

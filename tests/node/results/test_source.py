@@ -9,6 +9,7 @@ from pathlib import Path
 import pydicom
 import pytest
 from pydicom import Dataset
+from pydicom.dataelem import RawDataElement
 
 from inference.volume import load_volume
 from node.results import UnusableSourceError
@@ -30,6 +31,16 @@ def without(*keywords: str) -> Change:
 def with_value(keyword: str, value: object) -> Change:
     def change(image: Dataset) -> None:
         image[keyword] = pydicom.DataElement(keyword, pydicom.datadict.dictionary_VR(keyword), value)
+
+    return change
+
+
+def with_unreadable(keyword: str, value: bytes) -> Change:
+    tag = pydicom.tag.Tag(keyword)
+
+    def change(image: Dataset) -> None:
+        vr = pydicom.datadict.dictionary_VR(tag)
+        image[tag] = RawDataElement(tag, vr, len(value), value, 0, False, True)
 
     return change
 
@@ -88,6 +99,8 @@ def with_bytes(folder: Path, declared: str, keyword: str, name: bytes) -> Case:
         pytest.param(with_value("StudyDate", "15.01.2024"), id="a date that is none"),
         pytest.param(with_value("StudyTime", "noon"), id="a time that is none"),
         pytest.param(with_value("StudyDescription", ""), id="empty description"),
+        pytest.param(with_unreadable("AcquisitionDuration", b"1.5 ms"), id="a number of a wrong length"),
+        pytest.param(with_unreadable("RequestAttributesSequence", b"odd "), id="a sequence that is none"),
     ],
 )
 def test_results_are_valid_in_spite_of(change: Change, tmp_path: Path) -> None:
