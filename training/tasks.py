@@ -92,14 +92,24 @@ def _polyps(request: Request) -> Path:
 
 
 def _chest_xray(request: Request) -> Path:
-    from training.chest_xray import recipe
-    from training.chest_xray.lungs import SCHEDULE
+    """Half of the ``minutes`` for either network."""
+    from training.chest_xray import cnn, lungs, recipe
     from training.chest_xray.sources import found_in
 
-    assert request.data is not None
+    half = None if request.minutes is None else request.minutes / 2
+    plan = recipe.Plan(
+        seed=request.seed,
+        device=request.device,
+        resume=request.resume,
+        schedule=replace(lungs.SCHEDULE, minutes=half),
+        findings=replace(cnn.SCHEDULE, minutes=half),
+        activation=request.activation,
+        architecture=request.architecture,
+        start=request.start,
+    )
+    if request.layout == "phantom" or request.data is None:
+        return recipe.train("phantom", (), None, request.out, plan)
     labelled, masks = found_in(request.data, request.layout)
-    schedule = replace(SCHEDULE, minutes=request.minutes)
-    plan = recipe.Plan(request.seed, request.device, request.resume, schedule)
     return recipe.train(request.layout, labelled, masks, request.out, plan)
 
 
@@ -150,7 +160,13 @@ TASKS: Mapping[str, Task] = {
     "lung-nodules": Task(
         _lung_nodules, ("phantom", "lidc-slices", "luna16"), activations=ACTIVATIONS, starts=True
     ),
-    "chest-xray": Task(_chest_xray, ("nih", "nih14", "chexpert", "mimic-cxr")),
+    "chest-xray": Task(
+        _chest_xray,
+        ("phantom", "nih", "nih14", "chexpert", "mimic-cxr"),
+        ("cnn", "scattering"),
+        ACTIVATIONS,
+        starts=True,
+    ),
     "polyps": Task(
         _polyps,
         ("phantom", "kvasir-seg", "cvc-clinicdb", "polyp-masks"),

@@ -17,8 +17,8 @@ from inference.catalogue import Catalogue
 from inference.readers.chest_xray import FINDINGS, LUNGS
 from inference.readers.radiograph import Floats
 from tests.inference.pictures import chest
-from training.chest_xray import recipe
-from training.chest_xray.cards import LearnedFrom, findings_card, lungs_card
+from training.chest_xray import cnn, recipe
+from training.chest_xray.cards import Data, LearnedFrom, findings_card, lungs_card
 from training.chest_xray.findings import figures, fit_findings, folds_of
 from training.chest_xray.lung_batches import BATCH, NO_CHEST, LungCase, LungSource
 from training.chest_xray.lungs import (
@@ -28,7 +28,7 @@ from training.chest_xray.lungs import (
     lungs_on,
     train_lungs,
 )
-from training.chest_xray.recipe import Plan, calibrated_on, crossed_lungs, train
+from training.chest_xray.recipe import Plan, calibration, crossed_lungs, train
 from training.chest_xray.sources import found_in, labelled_in
 from training.datasets.case import Case, CaseImage
 from training.datasets.chest_labels import CLASSES
@@ -78,7 +78,9 @@ def test_open_labels_are_left_out_and_operating_points_are_ordered() -> None:
     fitted = fit_findings(features, open_truth, patients)
     logits = fitted.logits(features)
     assert np.isfinite(logits).all()
-    calibrated, points = calibrated_on(fitted, logits, open_truth)
+    found = calibration(logits, open_truth, "some")
+    points = found.points
+    calibrated = fitted.rescaled(found.slopes, found.offsets)
     probability = 1 / (1 + np.exp(-calibrated.logits(features)))
     assert probability.mean(0) == pytest.approx(truth.mean(0), abs=0.06)
     for name in CLASSES[:-1]:
@@ -187,7 +189,7 @@ def test_masks_of_a_copy_of_another_size_are_compared_on_the_pixels_of_the_pictu
 def test_a_card_says_what_its_own_network_learned_from() -> None:
     labelled = LearnedFrom("chexpert", ("ward",), 4000, 3100)
     masks = LearnedFrom("lung-masks", ("ours",), 250, 240)
-    findings = findings_card(3, {}, (), labelled, masks)
+    findings = findings_card(3, {}, (), Data(labelled, masks))
     lungs = lungs_card(3, masks, "chexpert")
     assert [(data["name"], data["cases"]) for data in findings["training_data"]] == [
         ("chexpert: ward", 4000),
@@ -204,14 +206,18 @@ def test_a_card_says_what_its_own_network_learned_from() -> None:
 def test_both_networks_are_trained_into_one_repository_that_says_of_what(tmp_path: Path) -> None:
     write_nih(tmp_path / "ward", 40)
     write_masks(tmp_path / "ours", 4)
-    plan = Plan(schedule=replace(SCHEDULE, steps=1))
+    plan = Plan(schedule=replace(SCHEDULE, steps=1), findings=replace(cnn.SCHEDULE, steps=1), phantoms=3)
     catalogue = Catalogue(train("nih", [tmp_path / "ward"], tmp_path / "ours", tmp_path / "out", plan))
     assert set(catalogue.names) == {FINDINGS, LUNGS}
     learned = {
         name: {data.name: data.cases for data in catalogue.find(name).card.training_data}
         for name in catalogue.names
     }
-    assert learned[FINDINGS] == {"nih: ward": 40, "lung-masks: ours": 4}
+    assert learned[FINDINGS] == {
+        "nih: ward": 40,
+        "Overread radiograph phantoms": 3,
+        "lung-masks: ours": 4,
+    }
     assert learned[LUNGS] == {"lung-masks: ours": 4}
 
 

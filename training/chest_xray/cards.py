@@ -28,6 +28,8 @@ _NIH_CONFOUNDED = (
     "positives and negatives: being ill and the view explain a part of the figures. Those within one view, "
     "among the ill alone, and of somebody told the view alone are given beside the whole."
 )
+_PHANTOMS = "Overread radiograph phantoms"
+_ON_PHANTOMS = "Has seen no real picture; a site that trains it on its own pictures gets another network."
 _NIH_FOLDERS = {"cxr_nih", "cxr_nih_more"}
 _V7_FOLDERS = {"cxr_lungmask"}
 _V7_WORST = (
@@ -47,10 +49,33 @@ class LearnedFrom:
 
     @property
     def name(self) -> str:
-        return f"{self.layout}: {', '.join(self.folders)}"
+        return f"{self.layout}: {', '.join(self.folders)}" if self.folders else _PHANTOMS
+
+
+@dataclass(frozen=True)
+class Data:
+    """What the classifier learned from: radiographs with labels, those that show it where the lungs are, and
+    ``phantoms`` beside them; and the ``architecture`` that it has."""
+
+    labelled: LearnedFrom
+    masks: LearnedFrom
+    architecture: str = "cnn"
+    phantoms: int = 0
+
+
+def _drawn(cases: int) -> dict[str, Any]:
+    return {
+        "name": _PHANTOMS,
+        "kind": "phantom",
+        "cases": cases,
+        "license": "Apache-2.0",
+        "description": "procedural: chests projected with findings, devices and exposures of two views",
+    }
 
 
 def _labelled(learned: LearnedFrom) -> dict[str, Any]:
+    if learned.layout == "phantom":
+        return _drawn(learned.cases)
     licence = "as the data set's"
     if learned.layout.startswith("nih"):
         licence = (
@@ -68,6 +93,8 @@ def _labelled(learned: LearnedFrom) -> dict[str, Any]:
 
 
 def _masked(learned: LearnedFrom) -> dict[str, Any]:
+    if learned.layout == "phantom":
+        return _drawn(learned.cases)
     name, licence, description = learned.name, "as the data set's", "chest radiographs with lung masks"
     if set(learned.folders) <= _V7_FOLDERS:
         name = (
@@ -85,8 +112,10 @@ def _masked(learned: LearnedFrom) -> dict[str, Any]:
     }
 
 
-def _command(layout: str) -> str:
-    return f"overread train chest-xray --data DIR --layout {layout}"
+def _command(layout: str, architecture: str) -> str:
+    data = "" if layout == "phantom" else " --data DIR"
+    other = "" if architecture == "cnn" else f" --architecture {architecture}"
+    return f"overread train chest-xray{data} --layout {layout}{other}"
 
 
 def _label(code: tuple[str, str, str], label: str) -> dict[str, str]:
@@ -105,13 +134,21 @@ def _input(size: int, description: str) -> list[dict[str, Any]]:
     ]
 
 
-def lungs_card(version: int, masks: LearnedFrom, layout: str) -> dict[str, Any]:
+def lungs_card(
+    version: int,
+    masks: LearnedFrom,
+    layout: str,
+    architecture: str = "cnn",
+    before: Sequence[Mapping[str, Any]] = (),
+) -> dict[str, Any]:
     """``model.yaml`` of the network that draws the lungs, its figures and its weights' hash still missing.
 
-    layout: of the labelled radiographs that the findings learn from, which one command trains.
+    layout, architecture: of what the findings learn from and by, which one command trains. before: what the
+    weights that these go on from had learned from.
     """
-    is_v7 = set(masks.folders) <= _V7_FOLDERS
+    is_v7 = bool(masks.folders) and set(masks.folders) <= _V7_FOLDERS
     of = ", mostly of COVID-19," if is_v7 else ","
+    what = "phantoms" if masks.layout == "phantom" else "radiographs"
     return {
         "name": LUNGS,
         "version": version,
@@ -136,13 +173,13 @@ def lungs_card(version: int, masks: LearnedFrom, layout: str) -> dict[str, Any]:
             }
         ],
         "parity": {"absolute": 2e-3, "relative": 2e-3},
-        "training_data": [_masked(masks)],
-        "training_command": _command(layout),
+        "training_data": [_masked(masks), *before],
+        "training_command": _command(layout, architecture),
         "metrics": [],
         "intended_use": "Lung fields of adult frontal chest radiographs, and the place to look for findings",
         "limits": [
             _RESEARCH,
-            f"Learned from {masks.cases} radiographs{of} drawn at {LUNGS_SIZE} x {LUNGS_SIZE}: borders are "
+            f"Learned from {masks.cases} {what}{of} drawn at {LUNGS_SIZE} x {LUNGS_SIZE}: borders are "
             "coarse.",
             *([_V7_WORST] if is_v7 else []),
             "On a picture that is upside down, on its side or has black for white no lungs are drawn, and it "
@@ -158,13 +195,24 @@ def findings_card(
     version: int,
     points: Mapping[str, Mapping[str, Any]],
     metrics: Sequence[Mapping[str, Any]],
-    labelled: LearnedFrom,
-    masks: LearnedFrom,
+    data: Data,
+    before: Sequence[Mapping[str, Any]] = (),
 ) -> dict[str, Any]:
     """``model.yaml`` of the classifier, its weights' hash still missing.
 
-    points: the operating points. masks: what the network learned from that shows it where the lungs are.
+    points: the operating points. before: what the weights that these go on from had learned from.
     """
+    labelled, masks = data.labelled, data.masks
+    learned_from = (
+        f"Learned from {labelled.cases} radiographs whose labels were mined from reports and err about "
+        "one time in ten; a site's own labelled images will do better."
+    )
+    on_phantoms = labelled.layout == "phantom"
+    seen = [
+        _labelled(labelled),
+        *([_drawn(data.phantoms)] if data.phantoms and not on_phantoms else []),
+        *([_masked(masks)] if masks.layout != "phantom" else []),
+    ]
     labels = [_label(_CODES[name], name) for name in CLASSES]
     return {
         "name": FINDINGS,
@@ -190,20 +238,19 @@ def findings_card(
                 "kind": "heatmap",
                 "stride": FINDINGS_SIZE // FINE,
                 "labels": labels,
-                "description": "what each place adds to the logit of a mean radiograph",
+                "description": "what each place adds to the logit",
             },
         ],
         "operating_points": {name: dict(point) for name, point in points.items()},
         "parity": {"absolute": 2e-3, "relative": 2e-3},
-        "training_data": [_labelled(labelled), _masked(masks)],
-        "training_command": _command(labelled.layout),
+        "training_data": [*seen, *before],
+        "training_command": _command(labelled.layout, data.architecture),
         "metrics": list(metrics),
         "intended_use": "A first impression of adult frontal chest radiographs, for research",
         "limits": [
             _RESEARCH,
-            f"Learned from {labelled.cases} radiographs whose labels were mined from reports and err about "
-            "one time in ten; a site's own labelled images will do better.",
-            *([_NIH_CONFOUNDED] if set(labelled.folders) <= _NIH_FOLDERS else []),
+            _ON_PHANTOMS if on_phantoms else learned_from,
+            *([_NIH_CONFOUNDED] if not on_phantoms and set(labelled.folders) <= _NIH_FOLDERS else []),
             _ADULTS,
             "Absent and undetermined rest on few positives; nothing but the classes is looked for, so no "
             "answer calls a study normal.",

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +21,7 @@ from inference.readers.radiograph import (
     sampled,
     square,
 )
-from training.chest_xray.scattering import Scattering, flat
+from training.chest_xray.scattering import Linear, Scattering, flat
 from training.datasets.case import Case
 from training.datasets.chest_labels import CLASSES
 from training.datasets.layouts import read_cases
@@ -34,18 +33,7 @@ FOLDS = 5
 STRENGTHS = (1.0, 5.0, 25.0)
 _COMPONENTS = 200
 _BATCH = 32
-
-
-@dataclass(frozen=True, eq=False)
-class Linear:
-    """Logits are ``(features - mean) @ weights.T + bias``; weights (classes, features)."""
-
-    mean: Floats
-    weights: Floats
-    bias: Floats
-
-    def logits(self, features: Floats) -> Floats:
-        return np.asarray((features - self.mean) @ self.weights.T + self.bias, np.float32)
+_Fold = tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]
 
 
 def read_radiographs(layout: str, folders: Sequence[Path]) -> list[Case]:
@@ -81,28 +69,44 @@ def to_learn_from(layout: str, folders: Sequence[Path]) -> list[Case]:
 
 
 def features_of(radiographs: Sequence[Case], draw: Callable[[Floats], Floats]) -> Floats:
-    """(radiographs, features), each seen within the box of its lungs; ``draw`` takes pictures, (pictures,
-    size, size), and gives the probabilities of their lungs, (pictures, 2, size, size)."""
-    scattering = Scattering()
-    rows = []
+    """(radiographs, features) of ``scattered``, each seen within the box of its lungs; ``draw`` takes
+    pictures, (pictures, size, size), and gives the probabilities of their lungs, (pictures, 2, size,
+    size)."""
+    return np.concatenate([scattered(pictures) for pictures in close_ups(radiographs, draw)])
+
+
+def close_ups(radiographs: Sequence[Case], draw: Callable[[Floats], Floats]) -> Iterator[Floats]:
+    """Some at a time, (pictures, ``FINDINGS_SIZE``, ``FINDINGS_SIZE``), what the classifier sees of each: the
+    box of its lungs. ``draw``: as for ``features_of``."""
     for at in track(range(0, len(radiographs), _BATCH), "radiographs"):
         pixels = [case.load().pixels for case in radiographs[at : at + _BATCH]]
         whole = np.stack([sampled(p, square(p), LUNGS_SIZE) for p in pixels])
         drawn = [np.any([of_one_part(side) >= 0.5 for side in sides], 0) for sides in draw(whole)]
-        close = np.stack(
+        yield np.stack(
             [
                 sampled(p, around(mask, square(p)), FINDINGS_SIZE)
                 for p, mask in zip(pixels, drawn, strict=True)
             ]
         )
-        with torch.no_grad():
-            rows.append(flat(*scattering(torch.from_numpy(close)[:, None])))
-    return np.concatenate(rows)
+
+
+def scattered(pictures: Floats) -> Floats:
+    """(pictures, features): the mean of what ``Scattering`` says of a picture and of its mirror image.
+
+    What is fitted on these says the same of a picture as of its mirror image, and says it of what
+    ``Scattering`` gives of the picture alone: its weights mirror into themselves.
+    """
+    scattering = Scattering()
+    seen = torch.from_numpy(pictures)[:, None]
+    with torch.no_grad():
+        both = flat(*scattering(seen)) + flat(*scattering(seen.flip(3)))
+    return np.asarray(both / 2, np.float32)
 
 
 def fit_findings(features: Floats, labels: Floats, patients: npt.NDArray[np.str_]) -> Linear:
-    """A logistic regression for each class on the principal components of the standardised features; how
-    strongly it is held back is chosen by patients among those given.
+    """A logistic regression for each class on the principal components of the standardised features, where
+    being there counts as much as not being there; how strongly all are held back is chosen by patients among
+    those given.
 
     labels: (radiographs, classes), 1 or 0, NaN where it is open: left out for that class. What is said of a
     class that is not known both to be there and not to be is NaN.
@@ -112,6 +116,7 @@ def fit_findings(features: Floats, labels: Floats, patients: npt.NDArray[np.str_
     scaled = (features - mean) / spread
     components = _principal(scaled)
     reduced = scaled @ components.T / np.sqrt(scaled.shape[1])
+    strength = _strength(reduced, labels, patients)
     weights, bias = [], []
     for column in labels.T:
         known = ~np.isnan(column)
@@ -120,7 +125,7 @@ def fit_findings(features: Floats, labels: Floats, patients: npt.NDArray[np.str_
             weights.append(np.full(len(mean), np.nan))
             bias.append(np.nan)
             continue
-        fitted = _logistic(_strength(values, truth, patients[known])).fit(values, truth)
+        fitted = _logistic(strength).fit(values, truth)
         weights.append(fitted.coef_[0] @ components / np.sqrt(scaled.shape[1]) / spread)
         bias.append(float(fitted.intercept_[0]))
     return Linear(mean, np.asarray(weights, np.float32), np.asarray(bias, np.float32))
@@ -139,23 +144,33 @@ def _principal(scaled: Floats) -> Floats:
 
 
 def _logistic(strength: float) -> LogisticRegression:
-    return LogisticRegression(C=strength, max_iter=200)
+    return LogisticRegression(C=strength, max_iter=200, class_weight="balanced")
 
 
-def _strength(reduced: Floats, truth: npt.NDArray[np.bool_], patients: npt.NDArray[np.str_]) -> float:
-    """The one of ``STRENGTHS`` that tells best in folds by patient; the least where they tell nothing."""
+def _strength(reduced: Floats, labels: Floats, patients: npt.NDArray[np.str_]) -> float:
+    """The one of ``STRENGTHS`` that tells all classes best on average, in folds by patient; the least where
+    they tell nothing. One class alone has too few positives to choose by."""
     count = min(3, len(np.unique(patients)))
-    folds = GroupKFold(count).split(reduced, truth, patients) if count > 1 else ()
-    kept = [(train, test) for train, test in folds if truth[train].any() and not truth[train].all()]
-    if not kept:
-        return STRENGTHS[0]
-    asked = np.concatenate([test for _, test in kept])
-    scores = []
-    for strength in STRENGTHS:
-        fitted = [(_logistic(strength).fit(reduced[train], truth[train]), test) for train, test in kept]
-        answers = np.concatenate([model.decision_function(reduced[test]) for model, test in fitted])
-        scores.append(auroc(truth[asked], answers))
-    return STRENGTHS[int(np.argmax(np.nan_to_num(scores)))]
+    folds = list(GroupKFold(count).split(reduced, None, patients)) if count > 1 else []
+    scores = [
+        [_told(reduced, column, folds, strength) for column in labels.T] if folds else [np.nan]
+        for strength in STRENGTHS
+    ]
+    means = [float(np.mean(row)) if (row := [one for one in each if one == one]) else 0.0 for each in scores]
+    return STRENGTHS[means.index(max(means))]
+
+
+def _told(reduced: Floats, column: Floats, folds: Sequence[_Fold], strength: float) -> float:
+    """AUROC of a class over the folds that can be learned from; NaN where it is none."""
+    is_positive, known = column > 0.5, ~np.isnan(column)
+    asked, answers = [], []
+    for train, test in folds:
+        train, test = train[known[train]], test[known[test]]
+        if len(test) and is_positive[train].any() and not is_positive[train].all():
+            fitted = _logistic(strength).fit(reduced[train], is_positive[train])
+            asked.append(is_positive[test])
+            answers.append(fitted.decision_function(reduced[test]))
+    return auroc(np.concatenate(asked), np.concatenate(answers)) if asked else float("nan")
 
 
 def folds_of(cases: Sequence[Case], count: int = FOLDS) -> npt.NDArray[np.int64]:

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import torch
-from PIL import Image
 from scipy.ndimage import gaussian_filter
 from torch.nn import functional
 
 from inference.readers.radiograph import Floats, standardised
+from training.chest_xray.changes import places, smooth
 from training.datasets.case import Mask
 from training.loop import Batch
 
@@ -45,9 +45,9 @@ class LungSource:
         pictures = torch.from_numpy(np.stack([picture for picture, _ in pairs])[:, None])
         masks = torch.from_numpy(np.stack([mask for _, mask in pairs]).astype(np.float32))
         size = pictures.shape[-1]
-        places = torch.from_numpy(np.stack([_places(size, rng) for _ in drawn]))
-        moved = functional.grid_sample(pictures, places, padding_mode="border", align_corners=True)
-        masks = functional.grid_sample(masks, places, align_corners=True)
+        taken = torch.from_numpy(np.stack([places(size, rng) for _ in drawn]))
+        moved = functional.grid_sample(pictures, taken, padding_mode="border", align_corners=True)
+        masks = functional.grid_sample(masks, taken, align_corners=True)
         seen = np.stack([_exposed(picture, rng) for picture in moved[:, 0].numpy()])[:, None]
         return torch.from_numpy(seen).contiguous(memory_format=torch.channels_last), masks
 
@@ -86,26 +86,15 @@ def _no_chest(case: LungCase, rng: np.random.Generator) -> tuple[Floats, Mask]:
         lambda: picture[::-1],
         lambda: np.rot90(picture, rng.choice((-1, 1))),
         lambda: -picture,
-        lambda: _smooth(size, int(np.exp(rng.uniform(np.log(4), np.log(size)))), rng),
+        lambda: smooth(size, int(np.exp(rng.uniform(np.log(4), np.log(size)))), rng),
     )[rng.integers(4)]()
     return np.ascontiguousarray(changed, np.float32), np.zeros_like(case.masks)
-
-
-def _places(size: int, rng: np.random.Generator) -> Floats:
-    """Where each pixel is taken from, (size, size, 2): columns and rows, -1 to 1."""
-    angle = np.deg2rad(rng.normal(0, 6))
-    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-    axis = np.linspace(-1, 1, size)
-    grid = np.stack(np.meshgrid(axis, axis, indexing="xy"), -1)
-    moved = grid @ (turn * rng.uniform(0.8, 1.2, 2)).T + rng.normal(0, 0.08, 2)
-    bent = np.stack([_smooth(size, 6, rng), _smooth(size, 6, rng)], -1) * rng.uniform(0, 0.05)
-    return np.asarray(moved + bent, np.float32)
 
 
 def _exposed(picture: Floats, rng: np.random.Generator) -> Floats:
     low, high = float(picture.min()), float(picture.max()) + 1e-3
     bent = ((picture - low) / (high - low)) ** np.exp(rng.normal(0, 0.3))
-    bent = bent + rng.uniform(0, 0.12) * _smooth(len(picture), 4, rng)
+    bent = bent + rng.uniform(0, 0.12) * smooth(len(picture), 4, rng)
     if rng.random() < 0.5:
         for _ in range(rng.integers(1, 4)):
             bent = bent + _opacity(len(picture), rng)
@@ -120,9 +109,3 @@ def _opacity(size: int, rng: np.random.Generator) -> npt.NDArray[np.float64]:
     down = (axis - rng.uniform(-1, 1)) / rng.uniform(0.08, 0.35)
     opacity: npt.NDArray[np.float64] = np.exp(-(across[None] ** 2 + down[:, None] ** 2))
     return rng.uniform(-0.3, 0.45) * opacity
-
-
-def _smooth(size: int, points: int, rng: np.random.Generator) -> Floats:
-    """Noise of standard deviation 1 at ``points`` x ``points`` places, and between them, (size, size)."""
-    coarse = Image.fromarray(rng.normal(size=(points, points)).astype(np.float32))
-    return np.asarray(coarse.resize((size, size), Image.Resampling.BICUBIC))

@@ -26,6 +26,7 @@ from training.kept import digest
 from training.loop import Schedule
 from training.metrics.overlap import dice
 from training.segmenter import Segmenter, train_segmenter
+from training.shipped import Weights, recount
 
 SCHEDULE = Schedule(steps=2000, learning_rate=4e-3, warm_up=30, average=0.99)
 
@@ -90,16 +91,21 @@ def train_lungs(
     seed: int = 1,
     resume: bool = True,
     device: str = "cpu",
+    start: Weights | None = None,
 ) -> Segmenter:
-    """
+    """start: weights to begin with.
+
     Raises:
         BrokenDataError: a run on other radiographs, or of another seed, has begun in ``out``.
     """
     shown = digest(*(values.tobytes() for case in cases for values in (case.picture, case.masks)))
-    begin(out, {"data": shown, "seed": seed}, resume=resume)
+    begin(out, {"data": shown, "seed": seed}, resume=resume, start=start)
     torch.manual_seed(seed)
     network = Segmenter(1, 2)
     source = LungSource(cases, seed)
+    if start is not None:
+        network.load_state_dict(start)
+        recount(network, source)
     train_segmenter(network, source, out, schedule, resume=resume, device=device, title="lungs")
     return network
 

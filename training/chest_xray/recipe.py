@@ -3,70 +3,80 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from sklearn.linear_model import LogisticRegression
+from torch import nn
 
 from inference.catalogue import Catalogue
 from inference.model_repository import sync
+from inference.readers.chest_xray import FINDINGS, LUNGS
 from inference.readers.radiograph import Floats
-from training.chest_xray import cards
+from training.begun import begin
+from training.chest_xray import cards, cnn
+from training.chest_xray.finding_batches import Labelled
 from training.chest_xray.findings import (
     FOLDS,
-    Linear,
     crossed,
-    features_of,
     figures,
     fit_findings,
     folds_of,
     labels_of,
     patients_of,
+    scattered,
     to_learn_from,
 )
-from training.chest_xray.lungs import (
-    SCHEDULE,
-    dices,
-    drawn_lungs,
-    lung_cases,
-    lung_masks,
-    lungs_on,
-    train_lungs,
-)
+from training.chest_xray.joined import JoinedForService, shares_of
+from training.chest_xray.lungs import SCHEDULE, dices, lung_cases, lung_masks, lungs_on, train_lungs
+from training.chest_xray.network import EvidenceForService, FindingsNetwork
+from training.chest_xray.phantoms import phantom_cases
 from training.chest_xray.scattering import FindingsForService
 from training.datasets.case import Case
 from training.datasets.chest_labels import CLASSES
 from training.datasets.layouts import read_cases
+from training.kept import digest
 from training.loop import Schedule
-from training.segmenter import SegmenterForService, export_picture_network
+from training.segmenter import Segmenter, SegmenterForService, export_picture_network
+from training.shipped import earlier_weights, learned_before
 
-VERSION = 4
+VERSION = 5
 SPECIFICITY, SENSITIVITY = 0.9, 0.95
 
 
 @dataclass(frozen=True)
 class Plan:
-    """How the network that draws the lungs is trained; the findings are fitted, not trained."""
+    """How the networks are trained. ``schedule``: of the one that draws the lungs; ``findings``: of the one
+    that learns its own filters; ``phantoms``: how many it learns from. ``architecture``: ``cnn`` for that one
+    alone, ``scattering`` for fixed filters beside it, whose linear layer is fitted on real radiographs alone.
+    ``start``: the folder of an earlier run, or of models, whose weights are gone on from."""
 
     seed: int = 1
     device: str = "cpu"
     resume: bool = True
     schedule: Schedule = SCHEDULE
+    findings: Schedule = cnn.SCHEDULE
+    phantoms: int = 3000
+    activation: str = "relu"
+    architecture: str = "cnn"
+    start: Path | None = None
 
 
-def train(layout: str, labelled: Sequence[Path], masks: Path, out: Path, plan: Plan) -> Path:
-    """Train both networks and write them into ``out/models``, a model repository; returns that folder.
+def train(layout: str, labelled: Sequence[Path], masks: Path | None, out: Path, plan: Plan) -> Path:
+    """Train the networks and write them into ``out/models``, a model repository; returns that folder.
 
-    labelled: folders of ``layout``, one of those with labels. masks: a folder of layout ``lung-masks``.
+    labelled: folders of ``layout``, one of those with labels; none of layout ``phantom``. masks: a folder of
+    layout ``lung-masks``; the phantoms' lungs are learned from without.
 
     Raises:
-        BrokenDataError: as ``to_learn_from``, or data that is not laid out so.
+        BrokenDataError: as ``to_learn_from``, data that is not laid out so, no weights in ``plan.start``, or
+            ``out`` of another run.
     """
-    radiographs = to_learn_from(layout, labelled)
-    outlined = read_cases("lung-masks", masks)
+    real = [] if layout == "phantom" else to_learn_from(layout, labelled)
+    phantoms = phantom_cases(plan.phantoms, plan.seed, out)
+    outlined = phantoms if masks is None else read_cases("lung-masks", masks)
     lungs = train_lungs(
         lung_cases(outlined),
         out / "lungs",
@@ -74,15 +84,86 @@ def train(layout: str, labelled: Sequence[Path], masks: Path, out: Path, plan: P
         seed=plan.seed,
         resume=plan.resume,
         device=plan.device,
+        start=earlier_weights(plan.start, "lungs", LUNGS, Segmenter(1, 2), SegmenterForService),
     ).to("cpu")
-    features = features_of(radiographs, partial(drawn_lungs, lungs))
     repository = out / "models"
-    seen = _learned_from(layout, labelled, radiographs)
-    shown = _learned_from("lung-masks", [masks], outlined)
-    export_findings(radiographs, features, crossed(radiographs, features), repository, seen, shown)
-    export_picture_network(SegmenterForService(lungs), cards.lungs_card(VERSION, shown, layout), repository)
+    shown = _learned_from("lung-masks" if masks else "phantom", [masks] if masks else (), outlined)
+    seen = _learned_from(layout, labelled, real or phantoms)
+    if plan.architecture == "cnn":
+        data = cards.Data(seen, shown, plan.architecture, len(phantoms) if real else 0)
+        _train_cnn(real, phantoms, lungs, out, plan, data)
+    else:
+        data = cards.Data(seen, shown, plan.architecture, len(phantoms))
+        _fit_joined(real or phantoms, phantoms, lungs, out, plan, data)
+    before = learned_before(plan.start, LUNGS)
+    card = cards.lungs_card(VERSION, shown, layout, plan.architecture, before)
+    export_picture_network(SegmenterForService(lungs), card, repository)
     sync(Catalogue(repository))
     return repository
+
+
+def _train_cnn(
+    real: Sequence[Case], phantoms: Sequence[Case], lungs: nn.Module, out: Path, plan: Plan, data: cards.Data
+) -> None:
+    """One that learns from real radiographs and phantoms alike; chosen and calibrated on a tenth of the
+    patients, real ones where there are any."""
+    seen = [cnn.kept_close_ups(_learning(part), lungs, out) for part in (real, phantoms)]
+    held_cases = [case for case in real or phantoms if not cnn.is_learned_from(case)]
+    held = cnn.kept_close_ups(held_cases, lungs, out)
+    network = _learned(seen, held, out / "findings", plan)
+    logits = cnn.logits_of(network, held)
+    chosen_on = "a tenth of the patients, held out"
+    found = calibration(logits, held.labels, chosen_on)
+    cnn.rescaled(network, found.slopes, found.offsets)
+    rows = metrics(figures(held_cases, logits), data.labelled, chosen_on)
+    before = learned_before(plan.start, FINDINGS)
+    card = cards.findings_card(VERSION, found.points, rows, data, before)
+    export_picture_network(EvidenceForService(network), card, out / "models")
+
+
+def _fit_joined(
+    radiographs: Sequence[Case],
+    phantoms: Sequence[Case],
+    lungs: nn.Module,
+    out: Path,
+    plan: Plan,
+    data: cards.Data,
+) -> None:
+    """Fixed filters with a linear layer that is fitted on ``radiographs``, and beside them a network that
+    learned from phantoms alone, and says the same of a radiograph whichever fold that lies in."""
+    seen = [cnn.kept_close_ups(_learning(phantoms), lungs, out)]
+    held = cnn.kept_close_ups([case for case in phantoms if not cnn.is_learned_from(case)], lungs, out)
+    learned = _learned(seen, held, out / "findings", plan)
+    close = cnn.kept_close_ups(radiographs, lungs, out)
+    export_joined(radiographs, close, learned, out / "models", data)
+
+
+def _learning(cases: Sequence[Case]) -> list[Case]:
+    return [case for case in cases if cnn.is_learned_from(case)]
+
+
+def _learned(parts: Sequence[Labelled], held: Labelled, out: Path, plan: Plan) -> FindingsNetwork:
+    options = {"activation": plan.activation}
+    like = FindingsNetwork(plan.activation)
+    start = earlier_weights(plan.start, "findings", FINDINGS, like, EvidenceForService, options=options)
+    shown = digest(*(np.asarray(part.labels).tobytes() for part in parts), *(len(p.pictures) for p in parts))
+    begin(
+        out,
+        {"data": shown, "seed": plan.seed, "architecture": plan.architecture, **options},
+        resume=plan.resume,
+        start=start,
+    )
+    return cnn.train_findings(
+        parts,
+        held,
+        out,
+        plan.findings,
+        seed=plan.seed,
+        resume=plan.resume,
+        device=plan.device,
+        activation=plan.activation,
+        start=start,
+    ).to("cpu")
 
 
 def _learned_from(layout: str, folders: Sequence[Path], cases: Sequence[Case]) -> cards.LearnedFrom:
@@ -110,40 +191,52 @@ def crossed_lungs(cases: Sequence[Case], out: Path, plan: Plan) -> Floats:
     return found
 
 
-def export_findings(
-    radiographs: Sequence[Case],
-    features: Floats,
-    logits: Floats,
-    repository: Path,
-    seen: cards.LearnedFrom,
-    masks: cards.LearnedFrom,
+def export_joined(
+    radiographs: Sequence[Case], close: Labelled, learned: FindingsNetwork, repository: Path, data: cards.Data
 ) -> None:
     """The classifier as ONNX with card, README, parity sample and Triton configuration.
 
-    logits: by models that saw no image of the patient; probabilities are calibrated on them, and operating
-    points chosen. seen: where the radiographs come from. masks: what showed where lungs are.
+    close: of each radiograph. learned: a network that saw none of them. Probabilities are calibrated, and
+    operating points chosen, on logits of fixed filters that were fitted to other patients, and the learned
+    network's.
     """
     truth = labels_of(radiographs)
-    fitted = fit_findings(features, truth, patients_of(radiographs))
-    calibrated, points = calibrated_on(fitted, logits, truth)
-    network = FindingsForService(calibrated.mean, calibrated.weights, calibrated.bias)
-    rows = metrics(figures(radiographs, logits), seen.name)
-    card = cards.findings_card(VERSION, points, rows, seen, masks)
+    features = np.concatenate([scattered(pictures) for pictures in close.in_turn()])
+    logits, told = crossed(radiographs, features), cnn.logits_of(learned, close)
+    shares = shares_of(logits, told)
+    joined = logits + shares * told
+    chosen_on = f"{FOLDS} folds by patient"
+    found = calibration(joined, truth, chosen_on)
+    fitted = fit_findings(features, truth, patients_of(radiographs)).rescaled(found.slopes, found.offsets)
+    network = JoinedForService(FindingsForService(fitted), learned, shares * found.slopes)
+    rows = metrics(figures(radiographs, joined), data.labelled, chosen_on)
+    card = cards.findings_card(VERSION, found.points, rows, data)
     export_picture_network(network, card, repository)
 
 
-def calibrated_on(fitted: Linear, logits: Floats, truth: Floats) -> tuple[Linear, dict[str, dict[str, Any]]]:
-    """Platt scaling on the held-out logits, and the operating points of all classes but no finding: a class
-    is called present at a specificity, absent below a sensitivity, and neither between."""
-    weights, bias = fitted.weights.copy(), fitted.bias.copy()
+@dataclass(frozen=True, eq=False)
+class Calibration:
+    """slopes, offsets: (classes,), of Platt scaling. points: the operating points of the card."""
+
+    slopes: Floats
+    offsets: Floats
+    points: dict[str, dict[str, Any]]
+
+
+def calibration(logits: Floats, truth: Floats, chosen_on: str) -> Calibration:
+    """Platt scaling on logits of patients that were not learned from, and the operating points of all classes
+    but no finding: a class is called present at a specificity, absent below a sensitivity, and neither
+    between. A class that is nowhere, or everywhere, among them stays as it is and has no points."""
+    slopes, offsets = np.ones(len(CLASSES), np.float32), np.zeros(len(CLASSES), np.float32)
     points: dict[str, dict[str, Any]] = {}
     for k, name in enumerate(CLASSES):
         known = ~np.isnan(truth[:, k])
         values, is_positive = logits[known, k], truth[known, k] > 0.5
+        if not is_positive.any() or is_positive.all():
+            continue
         scaled = LogisticRegression(C=1e3).fit(values[:, None], is_positive)
-        slope, offset = max(float(scaled.coef_[0, 0]), 1e-3), float(scaled.intercept_[0])
-        weights[k] *= slope
-        bias[k] = bias[k] * slope + offset
+        slopes[k] = slope = max(float(scaled.coef_[0, 0]), 1e-3)
+        offsets[k] = offset = float(scaled.intercept_[0])
         if name == "no_finding":
             continue
         high = np.quantile(values[~is_positive], SPECIFICITY)
@@ -153,35 +246,39 @@ def calibrated_on(fitted: Linear, logits: Floats, truth: Floats) -> tuple[Linear
             (f"{name} absent", low, f"sensitivity {SENSITIVITY:g}: absent below it"),
         ):
             probability = float(1 / (1 + np.exp(-(cut * slope + offset))))
-            points[point] = {
-                "threshold": round(probability, 4),
-                "chosen_for": f"{aim}, over five folds by patient",
-            }
-    return replace(fitted, weights=weights, bias=bias), points
+            points[point] = {"threshold": round(probability, 4), "chosen_for": f"{aim}, over {chosen_on}"}
+    return Calibration(slopes, offsets, points)
 
 
-def metrics(found: dict[str, dict[str, float]], data_set: str) -> list[dict[str, Any]]:
-    """The card's rows of ``training.chest_xray.findings.figures``."""
-    base = {"data_set": data_set, "trained_on": "real"}
+def metrics(
+    found: dict[str, dict[str, float]], labelled: cards.LearnedFrom, split: str
+) -> list[dict[str, Any]]:
+    """The card's rows of ``training.chest_xray.findings.figures`` of ``split``; none of a class that cannot
+    be measured."""
+    base = {
+        "data_set": labelled.name,
+        "trained_on": "phantom" if labelled.layout == "phantom" else "real",
+    }
     rows: list[dict[str, Any]] = []
     for name, row in found.items():
+        if np.isnan(row["auroc"]):
+            continue
+        title = "mean AUROC" if name == "mean" else f"AUROC {name}"
         whole = {
-            "metric": "mean AUROC" if name == "mean" else f"AUROC {name}",
+            "metric": title,
             "value": round(row["auroc"], 3),
             "ci": [round(row["low"], 3), round(row["high"], 3)],
-            "split": f"{FOLDS} folds by patient",
+            "split": split,
         }
         if "positives" in row:
             whole["cases"] = int(row["positives"])
         rows.append(whole | base)
-        for view in ("AP", "PA"):
-            if (value := row.get(f"within_{view}")) is not None:
-                split = f"{FOLDS} folds by patient, {view} only"
-                rows.append({"metric": f"AUROC {name}", "value": round(value, 3), "split": split} | base)
-        for key, split in (
-            ("among_abnormal", f"{FOLDS} folds by patient, no picture without finding"),
+        for key, part in (
+            ("within_AP", f"{split}, AP only"),
+            ("within_PA", f"{split}, PA only"),
+            ("among_abnormal", f"{split}, no picture without finding"),
             ("by_view_alone", "all, told nothing but AP or PA"),
         ):
-            if (value := row.get(key)) is not None:
-                rows.append({"metric": f"AUROC {name}", "value": round(value, 3), "split": split} | base)
+            if not np.isnan(value := row.get(key, np.nan)):
+                rows.append({"metric": title, "value": round(value, 3), "split": part} | base)
     return rows

@@ -6,11 +6,15 @@ arXiv:1203.1513) need no learning, and the answer stays a sum over places that c
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
+
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+
+from inference.readers.radiograph import Floats
 
 ORIENTATIONS = 6
 LEVELS = 4
@@ -85,18 +89,30 @@ def _pooled(energy: Tensor, places: int) -> Tensor:
     return functional.avg_pool2d(energy, energy.shape[-1] // places)
 
 
+@dataclass(frozen=True, eq=False)
+class Linear:
+    """Logits are ``(features - mean) @ weights.T + bias``; weights (classes, features)."""
+
+    mean: Floats
+    weights: Floats
+    bias: Floats
+
+    def logits(self, features: Floats) -> Floats:
+        return np.asarray((features - self.mean) @ self.weights.T + self.bias, np.float32)
+
+    def rescaled(self, slopes: Floats, offsets: Floats) -> Linear:
+        """With the logits of each class ``slope * logit + offset``."""
+        return replace(self, weights=self.weights * slopes[:, None], bias=self.bias * slopes + offsets)
+
+
 class FindingsForService(nn.Module):
     """(batch, 1, 128, 128) to probabilities (batch, classes) and the evidence for each class on 8 x 8 places,
     in logits: what each place adds to, or takes from, the answer for a mean radiograph."""
 
-    def __init__(
-        self,
-        mean: npt.NDArray[np.float32],
-        weights: npt.NDArray[np.float32],
-        bias: npt.NDArray[np.float32],
-    ) -> None:
-        """mean: (features,); weights: (classes, features), in the order of ``flat``."""
+    def __init__(self, fitted: Linear) -> None:
+        """fitted: on features in the order of ``flat``."""
         super().__init__()
+        mean, weights, bias = fitted.mean, fitted.weights, fitted.bias
         self.scattering = Scattering()
         count = Scattering.fine_channels * FINE**2
         fine, coarse = weights[:, :count], weights[:, count:]
@@ -108,12 +124,17 @@ class FindingsForService(nn.Module):
         self.bias = nn.Parameter(torch.from_numpy(bias), requires_grad=False)
 
     def forward(self, picture: Tensor) -> tuple[Tensor, Tensor]:
+        evidence = self.evidence(picture)
+        return torch.sigmoid(evidence.sum((2, 3)) + self.bias), evidence
+
+    def evidence(self, picture: Tensor) -> Tensor:
+        """(batch, classes, 8, 8)."""
         fine, coarse = self.scattering(picture)
         fine = ((fine - self.fine_mean)[:, None] * self.fine).sum(2)
         coarse = ((coarse - self.coarse_mean)[:, None] * self.coarse).sum(2)
         spread = functional.interpolate(coarse, scale_factor=2.0, mode="nearest")
-        evidence = fine + spread / (FINE // COARSE) ** 2
-        return torch.sigmoid(evidence.sum((2, 3)) + self.bias), evidence
+        evidence: Tensor = fine + spread / (FINE // COARSE) ** 2
+        return evidence
 
 
 def flat(fine: Tensor, coarse: Tensor) -> npt.NDArray[np.float32]:

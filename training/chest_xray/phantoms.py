@@ -1,0 +1,62 @@
+"""Phantom radiographs to learn from, drawn once and kept beside a run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from rich.progress import track
+
+from training.datasets.case import Case, CaseImage, Mask
+from training.datasets.chest_labels import CLASSES
+from training.kept import Arrays, kept
+from training.phantoms.radiograph import radiograph
+
+SIZE = 224
+_SEEDS = 10_000  # those from there on are for measuring
+_MANY = 100
+_SIDES = {"right lung": 1, "left lung": 2}
+
+
+def phantom_cases(count: int, seed: int, out: Path) -> list[Case]:
+    """``count`` phantoms with labels and lung masks, kept in ``out``."""
+    drawn = kept(out / "phantoms", (count, seed, SIZE), partial(_drawn, count, seed))
+    names = ("seeds", "pictures", "lungs", "labels", "views")
+    return [_case(*one) for one in zip(*(drawn[name] for name in names), strict=True)]
+
+
+def _drawn(count: int, seed: int) -> Arrays:
+    seeds = [(seed * 1009 + k) % _SEEDS for k in range(count)]
+    found = [radiograph(one, size=SIZE) for one in track(seeds, "phantoms", disable=count < _MANY)]
+    return {
+        "seeds": np.array(seeds),
+        "pictures": np.stack([(drawn.picture >> 4).astype(np.uint8) for drawn in found]),
+        "lungs": np.stack([drawn.lungs[0] + 2 * drawn.lungs[1].astype(np.uint8) for drawn in found]),
+        "labels": np.array([[drawn.labels[name] for name in CLASSES] for drawn in found]),
+        "views": np.array([drawn.view for drawn in found]),
+    }
+
+
+def _case(
+    seed: int,
+    picture: npt.NDArray[np.uint8],
+    lungs: npt.NDArray[np.uint8],
+    labels: npt.NDArray[np.bool_],
+    view: str,
+) -> Case:
+    load_masks: Callable[[], Mapping[str, Mask]] = partial(_masks, lungs)
+    return Case(
+        id=f"phantom-{seed}",
+        patient=f"phantom-{seed}",
+        load=partial(CaseImage, picture, "grey"),
+        load_masks=load_masks,
+        labels=dict(zip(CLASSES, map(float, labels), strict=True)),
+        notes={"view": str(view)},
+    )
+
+
+def _masks(lungs: npt.NDArray[np.uint8]) -> Mapping[str, Mask]:
+    return {side: (lungs & bit) > 0 for side, bit in _SIDES.items()}
