@@ -144,5 +144,5 @@ def _perhaps_anothers(headers: Headers, host: str) -> str:
         has_login = "cookie" in headers
         return f"The request has a cookie, but no Origin header such as http://{host}" if has_login else ""
     is_ours = site in (None, "same-origin", "none")
-    is_from_here = origin is None or urlsplit(origin).netloc.lower() == host.lower()
+    is_from_here = origin is None or origin.partition("://")[2].lower() == host.lower()
     return "" if is_ours and is_from_here else "Another site sent this request"

@@ -97,11 +97,19 @@ def _to_log_in(scope: Scope, headers: Headers) -> Response:
     if path.startswith("/api/"):
         return JSONResponse({"detail": "Log in first, at /login."}, 401)
     if "hx-request" in headers:
-        shown = urlsplit(headers.get("hx-current-url", ""))
-        return Response(status_code=401, headers={"HX-Redirect": _login_before(shown.path, shown.query)})
+        return Response(status_code=401, headers={"HX-Redirect": _login_before(*_shown(headers))})
     if path in ("/live", "/metrics") or scope["method"] != "GET":
         return PlainTextResponse("Log in first, at /login.\n", 401)
     return RedirectResponse(_login_before(path, scope.get("query_string", b"").decode("latin-1")), 303)
+
+
+def _shown(headers: Headers) -> tuple[str, str]:
+    """Path and query of the open page that asks, empty where it names none."""
+    try:
+        page = urlsplit(headers.get("hx-current-url", ""))
+    except ValueError:
+        return "", ""
+    return page.path, page.query
 
 
 def _login_before(path: str, query: str) -> str:

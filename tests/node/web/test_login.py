@@ -208,6 +208,12 @@ def test_a_login_ends_by_itself(browse: Open, database: Database, columns: dict[
     assert part.headers["hx-redirect"] == "/login?next=/studies%3Fstate%3Dfailed"
 
 
+def test_a_page_that_says_no_address_is_led_to_the_login(browse: Open) -> None:
+    for address in ("", "http://[x/", "http://127.0.0.1:8080"):
+        part = browse().get("/studies", headers={"hx-request": "true", "hx-current-url": address})
+        assert (part.status_code, part.headers["hx-redirect"]) == (401, "/login")
+
+
 @pytest.mark.usefixtures("people")
 def test_a_page_that_only_keeps_itself_up_to_date_keeps_nobody_logged_in(
     browse: Open, database: Database
