@@ -83,7 +83,8 @@ class Acceptance:
     def begin(self, announced: Announcement) -> Arrival:
         """Start to receive one object."""
         arrival = Arrival(self, announced)
-        self._arriving.add(arrival)
+        if arrival.is_open:
+            self._arriving.add(arrival)
         return arrival
 
     def ended(self, arrival: Arrival) -> None:
@@ -242,6 +243,11 @@ class Arrival:
         except OSError as error:
             self._give_up(out_of_resources(error))
 
+    @property
+    def is_open(self) -> bool:
+        """Whether more of it is written: it is neither complete nor given up."""
+        return self._incoming is not None
+
     def write(self, data: bytes | memoryview) -> None:
         """Take the next piece of the data set."""
         if self._incoming is None:
@@ -277,9 +283,11 @@ class Arrival:
     def abandon(self) -> None:
         """The sender went away: leave nothing behind."""
         incoming, self._incoming = self._incoming, None
-        if incoming is not None:
-            incoming.discard()
-        self._acceptance.ended(self)
+        try:
+            if incoming is not None:
+                incoming.discard()
+        finally:
+            self._acceptance.ended(self)
 
     def _give_up(self, trouble: RefusedError) -> None:
         self._trouble = trouble
