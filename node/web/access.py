@@ -64,19 +64,21 @@ class HostGuard:
 
 
 class ThisMachineAlone:
-    """Where nobody is asked to log in, answers who is at this machine and nobody else.
+    """Where nobody is asked to log in, refuses what shows that it was asked for elsewhere.
 
-    A proxy on it comes from this machine as well. What such a one hands on for others is known by what it
-    adds (RFC 7239, RFC 9110 7.6.3), or by the name or address that the page was asked for by.
+    What listens at this machine alone hears nobody else but a proxy on it. What that hands on for others is
+    known by what it adds (RFC 7239, RFC 9110 7.6.3), by its HTTP/1.0, which no browser, curl or Prometheus
+    speaks, and by the name or address that the page was asked for by, or has to the page that asks. A proxy
+    that shows none of these is taken for a person here.
     """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and (why := _perhaps_from_elsewhere(Headers(scope=scope))):
+        if scope["type"] == "http" and (why := _perhaps_from_elsewhere(scope)):
             refusal = PlainTextResponse(
-                f"This request {why}, so it came through a proxy. The page asks nobody to log in, for it is "
+                f"This request {why}, as through a proxy. The page asks nobody to log in, for it is "
                 "shown to this machine alone. To have it ask, name the proxy under web.proxies, and what "
                 "browsers call the page under web.names; where the proxy asks for a login itself, set "
                 "web.behind_login = true. Then restart the node.\n",
@@ -118,6 +120,11 @@ def _name_in(host: str) -> str:
         return ""
 
 
+def _host_in(page: str) -> str:
+    """Name and port in a page's address or origin, empty where there are none."""
+    return page.partition("://")[2].partition("/")[0]
+
+
 def _is_address(name: str) -> bool:
     try:
         ipaddress.ip_address(name)
@@ -126,14 +133,24 @@ def _is_address(name: str) -> bool:
     return True
 
 
-def _perhaps_from_elsewhere(headers: Headers) -> str:
+def _is_here(name: str) -> bool:
+    """Whether nobody but who is at this machine calls it so."""
+    return name == "localhost" or (_is_address(name) and ipaddress.ip_address(name).is_loopback)
+
+
+def _perhaps_from_elsewhere(scope: Scope) -> str:
     """What shows that somebody else's request was handed on, empty where nothing does."""
+    headers = Headers(scope=scope)
     added = next((name for name in headers if name.lower().startswith(ADDED_BY_PROXIES)), None)
     if added is not None:
         return f"has a header {added!r}"
-    name = _name_in(headers.get("host", ""))
-    here = name == "localhost" or (_is_address(name) and ipaddress.ip_address(name).is_loopback)
-    return "" if here else f"asks for {name!r}"
+    if scope["http_version"] == "1.0":
+        return "came by HTTP/1.0"
+    if not _is_here(name := _name_in(headers.get("host", ""))):
+        return f"asks for {name!r}"
+    pages = (headers[kind] for kind in ("origin", "referer") if kind in headers)
+    other = next((page for page in pages if not _is_here(_name_in(_host_in(page)))), None)
+    return "" if other is None else f"was made by a page of {_host_in(other)!r}"
 
 
 def _perhaps_anothers(headers: Headers, host: str) -> str:
@@ -144,5 +161,5 @@ def _perhaps_anothers(headers: Headers, host: str) -> str:
         has_login = "cookie" in headers
         return f"The request has a cookie, but no Origin header such as http://{host}" if has_login else ""
     is_ours = site in (None, "same-origin", "none")
-    is_from_here = origin is None or origin.partition("://")[2].lower() == host.lower()
+    is_from_here = origin is None or _host_in(origin).lower() == host.lower()
     return "" if is_ours and is_from_here else "Another site sent this request"

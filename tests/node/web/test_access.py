@@ -37,6 +37,15 @@ def test_who_is_at_this_machine_is_asked_for_no_login(client: TestClient, host: 
     assert client.get("/studies", headers={"host": host}).status_code == 200
 
 
+@pytest.mark.parametrize("name", ["origin", "referer"])
+@pytest.mark.parametrize("page", ["http://127.0.0.1:8080", "http://localhost", "http://[::1]:8080"])
+def test_a_page_that_is_shown_at_this_machine_may_ask_for_another(
+    client: TestClient, name: str, page: str
+) -> None:
+    said = page if name == "origin" else f"{page}/studies?q=a:b"
+    assert client.get("/studies", headers={name: said}).status_code == 200
+
+
 @pytest.mark.parametrize(
     "headers",
     [
@@ -45,6 +54,11 @@ def test_who_is_at_this_machine_is_asked_for_no_login(client: TestClient, host: 
         {"x-real-ip": "127.0.0.1"},
         {"Forwarded": "for=10.9.9.9;proto=https"},
         {"Via": "1.1 Caddy"},
+        {"referer": "https://overread.hospital.example/studies"},
+        {"referer": "https://overread.hospital.example/127.0.0.1"},
+        {"referer": "http://[127.0.0.1/"},
+        {"origin": "https://overread.hospital.example"},
+        {"origin": "null"},
         *({"host": host} for host in ELSEWHERE),
     ],
 )

@@ -139,6 +139,20 @@ def test_beyond_this_machine_patients_are_shown_only_to_who_is_logged_in(
     server.stop()
 
 
+@pytest.mark.parametrize(("version", "status"), [(b"1.1", b"200"), (b"1.0", b"403")])
+def test_what_comes_by_http_1_0_was_handed_on_and_sees_nothing_without_a_login(
+    address: str, version: bytes, status: bytes
+) -> None:
+    url = httpx.URL(address)
+    with socket.create_connection((url.host, url.port or 80), timeout=20) as proxy:
+        host = url.netloc
+        proxy.sendall(
+            b"GET /studies HTTP/" + version + b"\r\nHost: " + host + b"\r\nConnection: close\r\n\r\n"
+        )
+        told = b"".join(iter(lambda: proxy.recv(65536), b""))
+    assert told.split()[1] == status
+
+
 def test_the_page_speaks_tls_and_takes_up_a_new_certificate(app: FastAPI, tmp_path: Path) -> None:
     old, new = Authority(tmp_path, "Old CA"), Authority(tmp_path, "New CA")
     pair = old.issue("page")
