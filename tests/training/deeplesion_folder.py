@@ -34,7 +34,8 @@ def deeplesion_folder(folder: Path, splits: Sequence[int], kind: int = -1) -> Pa
 
 
 def row(name: str, *, split: int, kind: int = -1, noisy: int = 0) -> str:
-    (x, y), a, b = LESION, LONG, SHORT
+    """A line of the table, which counts pixels from 1."""
+    (x, y), a, b = (LESION[0] + 1, LESION[1] + 1), LONG, SHORT
     axes = f"{x - a}, {y}, {x + a}, {y}, {x}, {y - b}, {x}, {y + b}"
     box = f"{x - a - 5}, {y - b - 5}, {x + a + 5}, {y + b + 5}"
     spacing = f"{PIXEL_MM}, {PIXEL_MM}, {BETWEEN_MM}"

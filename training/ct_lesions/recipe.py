@@ -137,7 +137,7 @@ def train(scans: Sequence[RealScan], out: Path, plan: Plan, marked: MarkedSlices
         *learned_before(plan.start, cards.CHARACTERISER),
     ]
     export_characteriser(characteriser.to("cpu"), repository, version=1, data=data, metrics=[])
-    weigh(repository, plan.word_scans, checked)
+    weigh(repository, plan.word_scans)
     return repository
 
 

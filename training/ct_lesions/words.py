@@ -1,10 +1,9 @@
 """What the words of the two networks weigh: by logistic regression over the marks in phantoms that neither
-learned from, nor any evaluation draws, though a third of them are scanned as an evaluation's shifted ones;
-and over those on key slices that chose the weights, where there are any."""
+learned from, nor any evaluation draws, though a third of them are scanned as an evaluation's shifted ones."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -19,8 +18,6 @@ from inference.findings import Point
 from inference.model_repository import sync
 from inference.readers.ct_lesions import Judged, logit, see
 from training.ct_lesions.cards import CHARACTERISER
-from training.ct_lesions.key_slices import Marked, lesions_of, on_key_slice, volume_of
-from training.datasets.deeplesion import KeySlice
 from training.evaluate.ct_lesions import as_volume, phantom_case
 from training.phantoms.bodies import BodyLesion
 
@@ -29,9 +26,9 @@ _LEAST_MM = 3.0
 _WORDS = ("heat_weight", "inside_weight", "lesion_weight", "score_offset")
 
 
-def weigh(repository: Path, scans: int, key_slices: Sequence[KeySlice] = ()) -> None:
-    """Weigh the words by ``scans`` phantoms as in training, half as many shifted ones, and what is marked on
-    ``key_slices``, and write the weights into the second network's card in ``repository``."""
+def weigh(repository: Path, scans: int) -> None:
+    """Weigh the words by ``scans`` phantoms as in training and half as many shifted ones, and write the
+    weights into the second network's card in ``repository``."""
     catalogue = Catalogue(repository)
     engine = EmbeddedEngine(catalogue)
     seeds = [*range(FIRST_SEED, FIRST_SEED + scans), *range(FIRST_SHIFTED, FIRST_SHIFTED + scans // 2)]
@@ -40,11 +37,6 @@ def weigh(repository: Path, scans: int, key_slices: Sequence[KeySlice] = ()) -> 
         phantom = phantom_case(seed, seed >= FIRST_SHIFTED)
         judged = see(as_volume(phantom, str(seed)), engine, catalogue).judged
         marked += [(one, _on_a_lesion(one.mark.candidate.center_mm, phantom.lesions)) for one in judged]
-    for one in track(key_slices, "words weighed on key slices", disable=not key_slices):
-        judged = see(volume_of(one), engine, catalogue).judged
-        places = ((each, each.mark.candidate.center_mm) for each in judged)
-        lesions = lesions_of(one)
-        marked += [(each, _on_a_lesion(at, lesions)) for each, at in places if on_key_slice(at)]
     path = repository / CHARACTERISER / "model.yaml"
     card = yaml.safe_load(path.read_text(encoding="utf-8"))
     card["postprocess"] |= weights(marked)
@@ -68,7 +60,7 @@ def weights(marked: Iterable[tuple[Judged, bool]]) -> dict[str, float]:
     return {name: round(number, 3) for name, number in zip(_WORDS, numbers, strict=True)}
 
 
-def _on_a_lesion(point: Point, lesions: Iterable[BodyLesion | Marked]) -> bool:
+def _on_a_lesion(point: Point, lesions: Iterable[BodyLesion]) -> bool:
     return any(
         np.linalg.norm(np.subtract(point, one.center_mm)) < max(one.diameter_mm / 2, _LEAST_MM)
         for one in lesions

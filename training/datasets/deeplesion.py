@@ -47,12 +47,13 @@ _COLUMNS = (
 _REACH_MM = 30.0
 
 Ends = tuple[tuple[float, float], tuple[float, float]]
-"""Of a measured axis, (column, row) pixels."""
+"""Of a measured axis, (column, row); the middle of the first pixel is (0, 0)."""
 
 
 @dataclass(frozen=True)
 class Measured:
-    """A lesion as it was measured on a key slice. ``box``: 5 pixels beyond the axes on each side."""
+    """A lesion as it was measured on a key slice. ``box``: 5 pixels beyond the axes on each side, from the
+    edge of its first pixel to that of its last."""
 
     long_axis: Ends
     short_axis: Ends
@@ -161,12 +162,13 @@ def _key_slice(folder: Path, name: str, rows: list[Row]) -> KeySlice:
 
 
 def _measured(row: Row) -> Measured:
+    """The release counts pixels from 1."""
     x1, y1, x2, y2 = row.numbers("Bounding_boxes", 4)
     kind = TYPES.get(int(row.number("Coarse_lesion_type")))
     if kind is None or x2 <= x1 or y2 <= y1:
         raise row.broken(f"the lesion {row.text('Bounding_boxes')} has no size or no known type")
-    a, b, c, d, e, f, g, h = row.numbers("Measurement_coordinates", 8)
-    return Measured(((a, b), (c, d)), ((e, f), (g, h)), Box(kind, (x1, y1), (x2, y2)))
+    a, b, c, d, e, f, g, h = (number - 1 for number in row.numbers("Measurement_coordinates", 8))
+    return Measured(((a, b), (c, d)), ((e, f), (g, h)), Box(kind, (x1 - 1, y1 - 1), (x2, y2)))
 
 
 def _loader(path: Path, context: int, spacing_mm: tuple[float, float, float]) -> Callable[[], CaseImage]:

@@ -48,7 +48,7 @@ def folder(tmp_path: Path) -> Path:
 
 def test_a_key_slice_has_all_its_boxes(folder: Path) -> None:
     first, second = read_deeplesion(folder)
-    assert first.boxes == (Box("lesion", (226, 90), (241, 111)), Box("lesion", (10, 20), (30, 40)))
+    assert first.boxes == (Box("lesion", (225, 89), (241, 111)), Box("lesion", (9, 19), (30, 40)))
     assert (first.patient, first.split) == ("000001", "train")
     assert (second.boxes[0].label, second.patient, second.split) == ("lung", "000002", "test")
 
@@ -86,10 +86,10 @@ def test_a_slice_of_another_size_is_named(folder: Path) -> None:
         first.stack()
 
 
-def test_a_lesion_has_its_axes_and_its_box(folder: Path) -> None:
+def test_a_lesion_has_its_axes_and_its_box_and_the_release_counts_pixels_from_one(folder: Path) -> None:
     lesion = read_key_slices(folder)[0].lesions[0]
-    assert (lesion.long_axis, lesion.short_axis) == (((1, 2), (3, 4)), ((5, 6), (7, 8)))
-    assert lesion.box == Box("lesion", (226, 90), (241, 111))
+    assert (lesion.long_axis, lesion.short_axis) == (((0, 1), (2, 3)), ((4, 5), (6, 7)))
+    assert lesion.box == Box("lesion", (225, 89), (241, 111))
 
 
 def test_a_missing_slice_is_named(folder: Path) -> None:
