@@ -35,7 +35,7 @@ def read_now(session: Session, study_uid: str, asked_by: str) -> int:
 
 def read_again(session: Session, study_uid: str, asked_by: str) -> int:
     """Have the study closed once more, as a new revision with all its images that are here; returns how many
-    it is read without, because they were deleted.
+    it is read without, because they were deleted. What is only compared again is not waited for.
 
     Raises:
         LookupError: the study never came in.
@@ -46,8 +46,9 @@ def read_again(session: Session, study_uid: str, asked_by: str) -> int:
         raise ActionRefusedError("This study is still coming in. Use “Read now” to read it as it stands.")
     if study.images_deleted_at is not None and not _has_images(session, study):
         raise ActionRefusedError("The images of this study were deleted. Send it again to have it read.")
+    asked = study.read_now and not study.compare_again
     newest = _newest_revision(session, study)
-    if study.read_now or (newest is not None and newest.state in ("queued", "reading")):
+    if asked or (newest is not None and _is_under_way(newest)):
         raise ActionRefusedError("A reading of this study is under way already.")
     return _read(session, study, f"Reading again was asked for by {asked_by}")
 
@@ -93,6 +94,11 @@ def _read(session: Session, study: Study, asked: str) -> int:
     study.read_now, study.compare_again = True, False
     log_event(session, "receive", f"{asked}{without}.", study_uid=study.uid)
     return missing
+
+
+def _is_under_way(revision: Revision) -> bool:
+    """Whether it is read, or soon will be: a comparison made again waits for all other studies."""
+    return revision.state == "reading" or (revision.state == "queued" and not revision.compares_again)
 
 
 def _has_images(session: Session, study: Study) -> bool:

@@ -6,15 +6,16 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from storage import readings
 from storage.actions import ActionRefusedError, read_again, read_now, send_again
 from storage.closing import OpenStudy, close_quiet
 from storage.database import Database, now
 from storage.deliveries import due, post, record_refused, record_sent, settle
+from storage.priors import compare_again
 from storage.readings import StoredObject
-from storage.tables import Delivery, Event, Revision
+from storage.tables import Delivery, Event, Instance, Revision
 from tests.node.web import rows
 
 
@@ -54,6 +55,38 @@ def test_read_again_is_refused_while_it_is_read_or_was_asked_for(database: Datab
         read_again(session, asked.uid, "Ann")
     for study in (receiving, reading, asked):
         with database.session() as session, pytest.raises(ActionRefusedError):
+            read_again(session, study.uid, "Ann")
+
+
+@pytest.mark.parametrize("is_closed", [False, True], ids=["not closed yet", "queued"])
+def test_a_person_need_not_wait_for_a_comparison_that_waits_for_all_others(
+    database: Database, tmp_path: Path, is_closed: bool
+) -> None:
+    with database.session() as session:
+        study = rows.add_study(session)
+        read = rows.read_and_deliver(session, study, tmp_path)
+        session.execute(update(Instance).values(revision=read.number))
+        assert compare_again(session, study.uid)
+    with database.session() as session:
+        assert len(close_quiet(session, now(), never) if is_closed else [study]) == 1
+        read_again(session, study.uid, "Ann")
+        with pytest.raises(ActionRefusedError, match="under way"):
+            read_again(session, study.uid, "Ann")
+    with database.session() as session:
+        (closed,) = close_quiet(session, now(), never)
+        newest = readings.find_revision(session, study.uid, closed.revision_number)
+        assert (newest.state, newest.compares_again) == ("queued", False)
+        others = session.scalars(select(Revision.state).where(Revision.number < newest.number)).all()
+        assert sorted(others) == (["delivered", "superseded"] if is_closed else ["delivered"])
+        with pytest.raises(ActionRefusedError, match="under way"):
+            read_again(session, study.uid, "Ann")
+
+
+def test_a_comparison_is_not_begun_anew_while_it_is_read(database: Database) -> None:
+    with database.session() as session:
+        study = rows.add_study(session)
+        rows.begin_reading(session, study, rows.close(session, study, compares_again=True))
+        with pytest.raises(ActionRefusedError, match="under way"):
             read_again(session, study.uid, "Ann")
 
 
