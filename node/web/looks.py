@@ -15,12 +15,12 @@ from node.web.presentation import clock
 from node.web.queries import StudyQuery
 from node.web.trail import AuditQuery, address_of, visitor
 from storage import audit
-from storage.audit import AuditKind
 from storage.database import Database
 from storage.paging import Place
 
 SECONDS_OF_A_LOOK = 600.0  # in which looking again is the same look
 SECONDS_OF_TYPING = 10.0  # between two searches that are one
+SECONDS_BETWEEN_REFUSALS = 60.0  # of one person at one address that have a line each
 LONGEST_ADDRESS = 200  # characters of what was refused
 LONGEST_LINE = 1000  # characters of searches in one line
 MOST_LOOKS = 10_000
@@ -67,6 +67,14 @@ class _Typing:
         return f"searched {self.where} for {'; '.join(str(search) for search in self.searches)}"
 
 
+@dataclass
+class _Refusals:
+    """Of one person at one address: the last that has a line, and how many came after."""
+
+    noted_at: float
+    since: int = 0
+
+
 class Looks:
     """One line for each look, not for each click; one for a search, not for each letter typed. What cannot be
     noted is not shown: the error is the caller's."""
@@ -77,6 +85,7 @@ class Looks:
         self._one_at_a_time = threading.Lock()
         self._noted_at: dict[tuple[str, str, str], float] = {}
         self._typing: dict[tuple[str, str, str], _Typing] = {}
+        self._refusals: dict[tuple[str, str], _Refusals] = {}
 
     def at_study(self, request: Request, study_uid: str) -> None:
         self._note(request, "looked at the study", study_uid)
@@ -99,9 +108,22 @@ class Looks:
         self._at_lines(request, "the audit trail", narrowed, query.q, query.older)
 
     def refused(self, request: Request, why: str) -> None:
-        """What a person asked for is not theirs to have."""
-        asked = f"{request.method} {request.url.path}"[:LONGEST_ADDRESS]
-        self._note(request, f"was refused {asked}: {why}", kind="turned-away")
+        """What a person asked for is not theirs to have. Who asks again and again has one line a minute, with
+        the count of those between."""
+        who, address = visitor(request), address_of(request)
+        with self._one_at_a_time:
+            last, moment = self._refusals.get((who, address)), self._clock()
+            if last is not None and moment - last.noted_at < SECONDS_BETWEEN_REFUSALS:
+                last.since += 1
+                return
+            text = f"was refused {f'{request.method} {request.url.path}'[:LONGEST_ADDRESS]}: {why}"
+            if last is not None and last.since:
+                text += f" ({last.since} more from there since the last such line)"
+            with self._database.session() as session:
+                audit.note(session, "turned-away", who, text, address=address)
+            if len(self._refusals) >= MOST_LOOKS:
+                self._refusals.clear()
+            self._refusals[who, address] = _Refusals(moment)
 
     def _at_lines(self, request: Request, where: str, narrowed: str, typed: str, older: Place | None) -> None:
         search = _Search(narrowed, typed, typed)
@@ -115,12 +137,12 @@ class Looks:
         else:
             self._note(request, f"looked at {where}")
 
-    def _note(self, request: Request, text: str, study_uid: str = "", kind: AuditKind = "viewed") -> None:
+    def _note(self, request: Request, text: str, study_uid: str = "") -> None:
         who, address = visitor(request), address_of(request)
 
         def note() -> None:
             with self._database.session() as session:
-                audit.note(session, kind, who, text, address=address, study_uid=study_uid)
+                audit.note(session, "viewed", who, text, address=address, study_uid=study_uid)
 
         self._once(request, (who, address, study_uid or text), note)
 

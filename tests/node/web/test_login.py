@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -369,7 +370,10 @@ def test_another_site_acts_in_nobodys_name(browse: Open, database: Database, hea
 
 
 @pytest.mark.usefixtures("people")
-def test_a_viewer_looks_and_an_admin_acts_under_their_names(browse: Open, database: Database) -> None:
+def test_a_viewer_looks_and_an_admin_acts_under_their_names(
+    browse: Open, database: Database, guarded: FastAPI
+) -> None:
+    guarded.state.context.looks = Looks(database, count(0.0, 61.0).__next__)  # minutes between all they do
     with database.session() as session:
         study = rows.add_study(session)
     viewer, admin = browse("10.0.0.7"), browse("10.0.0.8")
@@ -399,6 +403,33 @@ def test_a_viewer_looks_and_an_admin_acts_under_their_names(browse: Open, databa
     listed = admin.get("/api/audit?kind=action").json()["entries"]
     assert [(line["who"], line["text"]) for line in listed] == [("anna", "asked the node to read now")]
     assert "berta" in admin.get("/audit").text
+
+
+@pytest.mark.usefixtures("people")
+def test_whoever_asks_again_and_again_for_what_is_not_theirs_has_one_line_a_minute(
+    browse: Open, database: Database, guarded: FastAPI
+) -> None:
+    now_is = [1000.0]
+    guarded.state.context.looks = Looks(database, lambda: now_is[0])
+    viewer, elsewhere = browse("10.0.0.7"), browse("10.0.0.8")
+    assert [log_in(browser, "berta") for browser in (viewer, elsewhere)] == [303, 303]
+    for number in range(20):
+        assert viewer.post(f"/nothing/{number}").status_code == 403
+    elsewhere.post("/nothing")
+    now_is[0] += 61
+    for number in (20, 21):
+        viewer.post(f"/nothing/{number}")
+    now_is[0] += 600
+    viewer.post("/nothing/22")
+    assert [(entry.address, entry.text) for entry in reversed(trail(database, "turned-away"))] == [
+        (address, f"was refused POST /nothing{path}: only an admin may do that{between}")
+        for address, path, between in (
+            ("10.0.0.7", "/0", ""),
+            ("10.0.0.8", "", ""),
+            ("10.0.0.7", "/20", " (19 more from there since the last such line)"),
+            ("10.0.0.7", "/22", " (1 more from there since the last such line)"),
+        )
+    ]
 
 
 @pytest.mark.usefixtures("people")
