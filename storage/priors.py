@@ -251,8 +251,9 @@ def lesion_history(session: Session, tracking_uids: Iterable[str]) -> dict[str, 
 
 
 def compare_again(session: Session, study_uid: str) -> bool:
-    """Have a study that was read closed once more, so that it is set against what is known now; False when
-    it was never read for results of its own, or is about to be read anyway."""
+    """Have a study that was read closed once more, so that it is set against what is known now: after all
+    others, unless its reading failed, and nobody has results of it. False when it was never read for results
+    of its own, or is about to be read anyway."""
     study = session.scalars(select(Study).where(Study.uid == study_uid)).one_or_none()
     if study is None or study.is_open or study.read_now:
         return False
@@ -263,7 +264,7 @@ def compare_again(session: Session, study_uid: str) -> bool:
     )
     if state not in ("delivering", "delivered", "failed"):
         return False
-    study.read_now = study.compare_again = True
+    study.read_now, study.compare_again = True, state != "failed"
     return True
 
 

@@ -15,6 +15,7 @@ from storage.database import Database, now
 from storage.intake import Received, record
 from storage.overview import list_sources
 from storage.priors import PatientIdentity
+from storage.readings import State
 from storage.tables import Revision, Study, Unanswered
 from tests.storage.test_intake import image
 
@@ -183,6 +184,20 @@ def test_only_a_study_that_was_read_and_has_ended_is_compared_again(database: Da
         readings.finish(session, "1.1", 1, "delivered")
     assert again()
     assert not again()
+
+
+@pytest.mark.parametrize(("ended", "waits"), [("delivered", True), ("failed", False)])
+def test_a_comparison_waits_for_all_others_unless_nobody_has_results_of_the_study(
+    database: Database, ended: State, waits: bool
+) -> None:
+    take_in(database, coming(1))
+    closed(database)
+    with database.session() as session:
+        readings.finish(session, "1.1", 1, ended)
+    assert _compare_again(database)
+    assert closed(database) == ["1.1"]
+    with database.snapshot() as session:
+        assert readings.find_revision(session, "1.1", 2).compares_again == waits
 
 
 def test_an_archive_without_answer_is_due_again_later_and_later_until_it_answers(database: Database) -> None:
