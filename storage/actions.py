@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from sqlalchemy import exists, or_, select
+from sqlalchemy import exists, not_, or_, select
 from sqlalchemy.orm import Session
 
 from storage.database import now
 from storage.deleted_images import note_whole, still_missing
 from storage.deliveries import stood_for
 from storage.events import count_of, log_event
+from storage.own_results import is_own_result
 from storage.readings import UNFINISHED
 from storage.tables import Delivery, Instance, ReadingRow, Revision, Series, Study
 
@@ -25,11 +26,12 @@ def read_now(session: Session, study_uid: str, asked_by: str) -> int:
 
     Raises:
         LookupError: the study never came in.
-        ActionRefusedError: no image is waiting to be read.
+        ActionRefusedError: no image is waiting to be read, or all were deleted.
     """
     study = _study(session, study_uid)
     if not study.is_open:
         raise ActionRefusedError("Every image of this study is part of a reading already. Use “Read again”.")
+    _refuse_without_images(session, study)
     return _read(session, study, f"Reading now was asked for by {asked_by}")
 
 
@@ -44,8 +46,7 @@ def read_again(session: Session, study_uid: str, asked_by: str) -> int:
     study = _study(session, study_uid)
     if study.is_open:
         raise ActionRefusedError("This study is still coming in. Use “Read now” to read it as it stands.")
-    if study.images_deleted_at is not None and not _has_images(session, study):
-        raise ActionRefusedError("The images of this study were deleted. Send it again to have it read.")
+    _refuse_without_images(session, study)
     asked = study.read_now and not study.compare_again
     newest = _newest_revision(session, study)
     if asked or (newest is not None and _is_under_way(newest)):
@@ -101,9 +102,16 @@ def _is_under_way(revision: Revision) -> bool:
     return revision.state == "reading" or (revision.state == "queued" and not revision.compares_again)
 
 
-def _has_images(session: Session, study: Study) -> bool:
-    of_study = select(Instance.id).join(Instance.series).where(Series.study_pk == study.id).limit(1)
-    return session.scalar(of_study) is not None
+def _refuse_without_images(session: Session, study: Study) -> None:
+    """
+    Raises:
+        ActionRefusedError: its images were all deleted; results of this node's that came back are none.
+    """
+    images = select(Instance.id).join(Instance.series).where(Series.study_pk == study.id)
+    if study.images_deleted_at is not None and not session.scalar(
+        select(images.where(not_(is_own_result())).exists())
+    ):
+        raise ActionRefusedError("The images of this study were deleted. Send it again to have it read.")
 
 
 def _study(session: Session, uid: str) -> Study:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 import pytest
-from sqlalchemy import select, update
+from sqlalchemy import delete, select, update
+from sqlalchemy.orm import Session
 
 from storage import readings
 from storage.actions import ActionRefusedError, read_again, read_now, send_again
@@ -15,7 +17,7 @@ from storage.database import Database, now
 from storage.deliveries import due, post, record_refused, record_sent, settle
 from storage.priors import compare_again
 from storage.readings import StoredObject
-from storage.tables import Delivery, Event, Instance, Revision
+from storage.tables import Delivery, Event, Instance, Revision, Series
 from tests.node.web import rows
 
 
@@ -88,6 +90,28 @@ def test_a_comparison_is_not_begun_anew_while_it_is_read(database: Database) -> 
         rows.begin_reading(session, study, rows.close(session, study, compares_again=True))
         with pytest.raises(ActionRefusedError, match="under way"):
             read_again(session, study.uid, "Ann")
+
+
+@pytest.mark.parametrize(("is_open", "action"), [(True, read_now), (False, read_again)])
+def test_a_result_that_came_back_is_no_image_to_read_where_all_were_deleted(
+    database: Database, is_open: bool, action: Callable[[Session, str, str], int]
+) -> None:
+    with database.session() as session:
+        study = rows.add_study(session)
+        rows.fail(session, study, "infer", "The lamp was out.")
+        result = rows.add_series(session, study, 99, "Not read", 1, now())
+        result.modality = "SR"
+        report = session.scalars(select(Instance).where(Instance.series_pk == result.id)).one()
+        post(session, study.uid, 1, "pacs", [StoredObject("sr", "1.2", report.uid, "1/sr-not-processed.dcm")])
+        session.execute(delete(Instance).where(Instance.id != report.id))
+        study.is_open, study.images_deleted_at = is_open, now()
+    with database.session() as session, pytest.raises(ActionRefusedError, match="Send it again"):
+        action(session, study.uid, "Ann")
+    with database.session() as session:
+        scout = session.scalars(select(Series).where(Series.modality == "CT", Series.number == 1)).one()
+        rows.add_image(session, scout, 1, now())
+        action(session, study.uid, "Ann")
+        assert len(close_quiet(session, now(), never)) == 1
 
 
 def test_read_now_is_refused_when_nothing_is_waiting(database: Database, tmp_path: Path) -> None:
