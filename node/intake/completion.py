@@ -12,6 +12,8 @@ from storage.closing import ClosedStudy, OpenStudy, close_quiet, open_studies
 from storage.database import Database, now
 
 SECONDS_BETWEEN_LOOKS = 0.5
+LONGEST_ARRIVAL = 600.0  # seconds: a gigabyte takes as long on a slow line; who drips one holds up no study
+QUIET_PERIODS_OF_AN_ARRIVAL = 10
 
 
 class QuietClock:
@@ -46,7 +48,8 @@ class Completion:
     fail or the node die in between, enqueueing every queued revision on start makes up for it. ``settle``
     waits for the rows of what was received and tells whether all are there: until then, none is closed. A
     study of which an image is on its way in, as ``arriving`` tells, is quiet only once that has come: a large
-    one takes longer than a quiet period.
+    one takes longer than a quiet period. After ten quiet periods, or ten minutes where that is more, it is
+    waited for no longer; should it still come, it is a late image.
     ``on_pause`` is told of each study that has been quiet for as long as is waited before it is read ahead:
     once after its last image, and not of what was open when the node started: if reading it ahead ended the
     node, that would be counted against nobody, and happen again and again.
@@ -60,6 +63,7 @@ class Completion:
         settle: Callable[[], bool] = lambda: True,
         on_pause: Callable[[OpenStudy], None] = lambda study: None,
         arriving: Callable[[], Collection[str]] = frozenset,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._database = database
         self._settings = settings
@@ -69,7 +73,7 @@ class Completion:
         self._arriving = arriving
         self._told: dict[str, datetime] | None = None  # last image of each study that was told of
         self._unclaimed: list[ClosedStudy] = []
-        self._quiet = QuietClock()
+        self._quiet = QuietClock(clock)
         self.task = PeriodicTask(
             "completion", self.close_quiet_studies, SECONDS_BETWEEN_LOOKS, "complete studies cannot be closed"
         )
@@ -82,6 +86,7 @@ class Completion:
         self._quiet.look(waiting, now())
         complete = self._complete(waiting)  # before what has arrived meanwhile is waited for
         if (complete or any(study.read_now for study in waiting)) and self._settle():
+            complete &= self._complete(waiting)  # without what has begun to arrive meanwhile
             with self._database.session() as session:
                 closed = close_quiet(session, now(), lambda s: s.uid in complete and self._is_quiet(s))
             self._unclaimed += closed
@@ -107,9 +112,14 @@ class Completion:
         return self._settings.read_ahead_seconds or quiet, quiet
 
     def _complete(self, waiting: Sequence[OpenStudy]) -> set[str]:
-        """Those that are quiet and of which nothing is on its way in."""
-        quiet = {study.uid for study in waiting if self._is_quiet(study)}
-        return quiet.difference(self._arriving()) if quiet else quiet
+        """Those that are quiet and of which nothing is on its way in that is still waited for."""
+        quiet = [study for study in waiting if self._is_quiet(study)]
+        arriving = self._arriving() if quiet else ()
+        return {s.uid for s in quiet if s.uid not in arriving or self._is_waited_for_no_longer(s)}
+
+    def _is_waited_for_no_longer(self, study: OpenStudy) -> bool:
+        periods = QUIET_PERIODS_OF_AN_ARRIVAL * self._settings.quiet_seconds_for(study.source)
+        return self._quiet.seconds(study) >= max(LONGEST_ARRIVAL, periods)
 
     def _is_quiet(self, study: OpenStudy) -> bool:
         return self._quiet.seconds(study) >= self._settings.quiet_seconds_for(study.source)

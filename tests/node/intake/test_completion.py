@@ -9,7 +9,13 @@ import pytest
 from pydicom.uid import CTImageStorage, ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 from sqlalchemy import Connection, event, select
 
-from node.intake.completion import SECONDS_BETWEEN_LOOKS, Completion, QuietClock
+from node.intake.completion import (
+    LONGEST_ARRIVAL,
+    QUIET_PERIODS_OF_AN_ARRIVAL,
+    SECONDS_BETWEEN_LOOKS,
+    Completion,
+    QuietClock,
+)
 from node.intake.examination import study_uid_of
 from node.settings import DicomSettings, SourceSettings
 from storage.closing import ClosedStudy, OpenStudy
@@ -154,6 +160,50 @@ def test_a_study_is_not_closed_while_a_large_image_of_it_is_on_its_way_in(
         time.sleep(0.05)
     with intake.database.snapshot() as session:
         assert session.scalars(select(Revision.image_count)).all() == [2]
+
+
+@pytest.mark.parametrize("quiet_seconds", [10, 120])
+def test_an_object_that_never_ends_holds_its_study_open_for_a_while_only(
+    database: Database, closings: Closings, quiet_seconds: int
+) -> None:
+    longest = max(LONGEST_ARRIVAL, QUIET_PERIODS_OF_AN_ARRIVAL * quiet_seconds)
+    seconds = [1000.0]
+    settings = DicomSettings(quiet_seconds=quiet_seconds)
+    completion = Completion(database, settings, closings, arriving=lambda: {"1.1"}, clock=lambda: seconds[0])
+    take_in(database, "1.1")
+    completion.close_quiet_studies()
+    seconds[0] += longest - 1
+    completion.close_quiet_studies()
+    assert closings.studies == []
+    seconds[0] += 1
+    completion.close_quiet_studies()
+    assert closings.studies == [ClosedStudy("1.1", 1)]
+
+
+def test_a_study_is_not_closed_when_an_image_begins_to_come_while_rows_are_waited_for(
+    database: Database, closings: Closings
+) -> None:
+    arriving: set[str] = set()
+    seconds = [1000.0]
+
+    def settle() -> bool:
+        arriving.add("1.1")
+        return True
+
+    completion = Completion(
+        database,
+        DicomSettings(quiet_seconds=10),
+        closings,
+        settle,
+        arriving=lambda: arriving,
+        clock=lambda: seconds[0],
+    )
+    take_in(database, "1.1")
+    completion.close_quiet_studies()
+    seconds[0] += 20
+    completion.close_quiet_studies()
+    assert arriving
+    assert closings.studies == []
 
 
 @pytest.mark.parametrize("syntax", [ImplicitVRLittleEndian, ExplicitVRLittleEndian, ExplicitVRBigEndian])
