@@ -214,7 +214,7 @@ def test_both_networks_are_trained_into_one_repository_that_says_of_what(tmp_pat
         for name in catalogue.names
     }
     assert learned[FINDINGS] == {
-        "nih: ward": 40,
+        "nih: ward": 34,
         "Overread radiograph phantoms": 3,
         "lung-masks: ours": 4,
     }

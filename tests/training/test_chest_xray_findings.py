@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from inference.catalogue import Catalogue
 from inference.readers.radiograph import Floats
 from tests.training.datasets.pictures import picture, text
 from training.chest_xray import findings, recipe
 from training.chest_xray.cards import Data, LearnedFrom, findings_card
+from training.chest_xray.cnn import Parted, parted
 from training.chest_xray.findings import FOLDS, crossed, figures, fit_findings, to_learn_from
 from training.chest_xray.recipe import Plan, train
 from training.datasets.case import Case, CaseImage
 from training.datasets.chest_labels import CLASSES
 from training.datasets.splits import fold_of
 from training.errors import BrokenDataError
-from training.evaluate.chest_xray import _draw
+from training.evaluate import chest_xray as evaluate
 
 
 def cases_of(truth: Floats) -> list[Case]:
@@ -61,8 +63,8 @@ def test_the_test_set_of_a_release_is_not_learned_from(
 ) -> None:
     seen: list[str | None] = []
 
-    def fitted(radiographs: Sequence[Case], *_: Any) -> None:
-        seen.extend(case.split for case in radiographs)
+    def fitted(radiographs: Parted, *_: Any) -> None:
+        seen.extend(case.split for case in (*radiographs.learned, *radiographs.held))
 
     for name, stands_for in (("train_lungs", lambda *_, **__: Network()), ("_train_cnn", fitted)):
         monkeypatch.setattr(recipe, name, stands_for)
@@ -84,6 +86,34 @@ def test_the_card_says_that_the_test_set_is_not_among_what_was_learned_from() ->
     ]
     said = [card["training_data"][0]["description"] for card in cards]
     assert [text.endswith("the release's split train") for text in said] == [True, False]
+    assert said[1].endswith("but for the patients of the split test")
+
+
+def test_what_evaluate_measures_of_a_folder_without_splits_was_not_learned_from(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    cases = cases_of(np.zeros((80, len(CLASSES)), np.float32))
+    measured = {}
+    monkeypatch.setattr(evaluate, "read_radiographs", lambda *_: cases)
+    monkeypatch.setattr(evaluate, "labelled_in", lambda *_: [Path()])
+    monkeypatch.setattr(evaluate, "_read", lambda case, *_: case.id)
+    monkeypatch.setattr(
+        evaluate, "_told", lambda cases, readings, *_: measured.update({split: readings}) or {}
+    )
+    for split in ("train", "validation", "test"):
+        evaluate.evaluate_labels("nih", Path(), split, None, Catalogue())
+    found = parted(cases)
+    assert [case.id for case in found.learned] == measured["train"]
+    assert [case.id for case in found.held] == measured["validation"]
+    assert len(measured["test"]) > 4
+
+
+def test_nine_of_ten_patients_that_a_release_leaves_for_training_are_learned_from() -> None:
+    cases = [replace(case, split="train") for case in cases_of(np.zeros((800, len(CLASSES)), np.float32))]
+    found = parted(cases)
+    assert len(found.learned) + len(found.held) == 800
+    assert 40 < len(found.held) < 120
+    assert not {case.patient for case in found.learned} & {case.patient for case in found.held}
 
 
 class Network:
@@ -126,7 +156,7 @@ def test_what_cannot_be_measured_of_a_class_is_no_number(
 def test_classes_that_cannot_be_measured_are_not_drawn(tmp_path: Path, labels: Floats) -> None:
     logits = labels + np.random.default_rng(1).normal(size=labels.shape).astype(np.float32)
     logits[::2, 0] = logits[:, 1] = np.nan
-    _draw(labels, logits, tmp_path, "roc.png")
+    evaluate._draw(labels, logits, tmp_path, "roc.png")
     assert (tmp_path / "roc.png").is_file()
 
 

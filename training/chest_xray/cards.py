@@ -73,7 +73,7 @@ def _drawn(cases: int) -> dict[str, Any]:
     }
 
 
-def _labelled(learned: LearnedFrom) -> dict[str, Any]:
+def _labelled(learned: LearnedFrom, architecture: str) -> dict[str, Any]:
     if learned.layout == "phantom":
         return _drawn(learned.cases)
     licence = "as the data set's"
@@ -82,7 +82,9 @@ def _labelled(learned: LearnedFrom) -> dict[str, Any]:
             "no restrictions; NIH Clinical Center, Wang et al., CVPR 2017, "
             "https://nihcc.app.box.com/v/ChestXray-NIHCC"
         )
-    part = "" if learned.layout == "nih" else ", the release's split train"
+    part = ", the release's split train"
+    if learned.layout == "nih":
+        part = ", but for the patients of the split test" if architecture == "cnn" else ""
     return {
         "name": learned.name,
         "kind": "real",
@@ -209,7 +211,7 @@ def findings_card(
     )
     on_phantoms = labelled.layout == "phantom"
     seen = [
-        _labelled(labelled),
+        _labelled(labelled, data.architecture),
         *([_drawn(data.phantoms)] if data.phantoms and not on_phantoms else []),
         *([_masked(masks)] if masks.layout != "phantom" else []),
     ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from training.chest_xray.findings import close_ups, labels_of
 from training.chest_xray.lungs import drawn_lungs
 from training.chest_xray.network import FindingsNetwork
 from training.datasets.case import Case
-from training.datasets.splits import split_of
+from training.datasets.splits import SHARES, split_of
 from training.kept import digest
 from training.loop import Batch, Schedule, fit
 from training.metrics.classification import auroc
@@ -29,9 +30,24 @@ SCHEDULE = Schedule(
 _SHARES = {"train": 0.9, "validation": 0.1}
 
 
-def is_learned_from(case: Case) -> bool:
-    """Nine of ten patients; the network is chosen and calibrated on the others."""
-    return split_of(case.patient, _SHARES) == "train"
+@dataclass(frozen=True, eq=False)
+class Parted:
+    """Radiographs that the network learns from, and those of other patients that it is chosen and calibrated
+    on."""
+
+    learned: tuple[Case, ...]
+    held: tuple[Case, ...]
+
+
+def parted(cases: Sequence[Case]) -> Parted:
+    """By patient. Of what a release leaves for training, nine of ten patients are learned from; where it has
+    no splits, those of the splits train and validation of ``split_of``, whose test lies in neither part."""
+    parts = [split_of(case.patient, SHARES if case.split is None else _SHARES) for case in cases]
+    learned, held = (
+        tuple(case for case, part in zip(cases, parts, strict=True) if part == wanted)
+        for wanted in ("train", "validation")
+    )
+    return Parted(learned, held)
 
 
 def kept_close_ups(cases: Sequence[Case], lungs: nn.Module, out: Path) -> Labelled:

@@ -22,7 +22,8 @@ _SIDES = {"right lung": 1, "left lung": 2}
 
 
 def phantom_cases(count: int, seed: int, out: Path) -> list[Case]:
-    """``count`` phantoms with labels and lung masks, kept in ``out``."""
+    """``count`` phantoms with labels and lung masks, kept in ``out``; all of the split train: those to
+    measure on are of other seeds."""
     drawn = kept(out / "phantoms", (count, seed, SIZE), partial(_drawn, count, seed))
     names = ("seeds", "pictures", "lungs", "labels", "views")
     return [_case(*one) for one in zip(*(drawn[name] for name in names), strict=True)]
@@ -54,6 +55,7 @@ def _case(
         load=partial(CaseImage, picture, "grey"),
         load_masks=load_masks,
         labels=dict(zip(CLASSES, map(float, labels), strict=True)),
+        split="train",
         notes={"view": str(view)},
     )
 

@@ -75,7 +75,9 @@ def train(layout: str, labelled: Sequence[Path], masks: Path | None, out: Path, 
             ``out`` of another run.
     """
     real = [] if layout == "phantom" else to_learn_from(layout, labelled)
+    site = cnn.parted(real)
     phantoms = phantom_cases(plan.phantoms, plan.seed, out)
+    drawn = cnn.parted(phantoms)
     outlined = phantoms if masks is None else read_cases("lung-masks", masks)
     lungs = train_lungs(
         lung_cases(outlined),
@@ -88,13 +90,14 @@ def train(layout: str, labelled: Sequence[Path], masks: Path | None, out: Path, 
     ).to("cpu")
     repository = out / "models"
     shown = _learned_from("lung-masks" if masks else "phantom", [masks] if masks else (), outlined)
-    seen = _learned_from(layout, labelled, real or phantoms)
     if plan.architecture == "cnn":
+        seen = _learned_from(layout, labelled, (*site.learned, *site.held) or phantoms)
         data = cards.Data(seen, shown, plan.architecture, len(phantoms) if real else 0)
-        _train_cnn(real, phantoms, lungs, out, plan, data)
+        _train_cnn(site if real else drawn, drawn, lungs, out, plan, data)
     else:
+        seen = _learned_from(layout, labelled, real or phantoms)
         data = cards.Data(seen, shown, plan.architecture, len(phantoms))
-        _fit_joined(real or phantoms, phantoms, lungs, out, plan, data)
+        _fit_joined(real or phantoms, drawn, lungs, out, plan, data)
     before = learned_before(plan.start, LUNGS)
     card = cards.lungs_card(VERSION, shown, layout, plan.architecture, before)
     export_picture_network(SegmenterForService(lungs), card, repository)
@@ -103,19 +106,19 @@ def train(layout: str, labelled: Sequence[Path], masks: Path | None, out: Path, 
 
 
 def _train_cnn(
-    real: Sequence[Case], phantoms: Sequence[Case], lungs: nn.Module, out: Path, plan: Plan, data: cards.Data
+    wanted: cnn.Parted, phantoms: cnn.Parted, lungs: nn.Module, out: Path, plan: Plan, data: cards.Data
 ) -> None:
-    """One that learns from real radiographs and phantoms alike; chosen and calibrated on a tenth of the
-    patients, real ones where there are any."""
-    seen = [cnn.kept_close_ups(_learning(part), lungs, out) for part in (real, phantoms)]
-    held_cases = [case for case in real or phantoms if not cnn.is_learned_from(case)]
-    held = cnn.kept_close_ups(held_cases, lungs, out)
+    """One that learns from ``wanted``, real radiographs where there are any, and phantoms alike; chosen and
+    calibrated on what is held out of ``wanted``."""
+    parts = [wanted] if wanted is phantoms else [wanted, phantoms]
+    seen = [cnn.kept_close_ups(part.learned, lungs, out) for part in parts]
+    held = cnn.kept_close_ups(wanted.held, lungs, out)
     network = _learned(seen, held, out / "findings", plan)
     logits = cnn.logits_of(network, held)
     chosen_on = "a tenth of the patients, held out"
     found = calibration(logits, held.labels, chosen_on)
     cnn.rescaled(network, found.slopes, found.offsets)
-    rows = metrics(figures(held_cases, logits), data.labelled, chosen_on)
+    rows = metrics(figures(wanted.held, logits), data.labelled, chosen_on)
     before = learned_before(plan.start, FINDINGS)
     card = cards.findings_card(VERSION, found.points, rows, data, before)
     export_picture_network(EvidenceForService(network), card, out / "models")
@@ -123,7 +126,7 @@ def _train_cnn(
 
 def _fit_joined(
     radiographs: Sequence[Case],
-    phantoms: Sequence[Case],
+    phantoms: cnn.Parted,
     lungs: nn.Module,
     out: Path,
     plan: Plan,
@@ -131,15 +134,11 @@ def _fit_joined(
 ) -> None:
     """Fixed filters with a linear layer that is fitted on ``radiographs``, and beside them a network that
     learned from phantoms alone, and says the same of a radiograph whichever fold that lies in."""
-    seen = [cnn.kept_close_ups(_learning(phantoms), lungs, out)]
-    held = cnn.kept_close_ups([case for case in phantoms if not cnn.is_learned_from(case)], lungs, out)
+    seen = [cnn.kept_close_ups(phantoms.learned, lungs, out)]
+    held = cnn.kept_close_ups(phantoms.held, lungs, out)
     learned = _learned(seen, held, out / "findings", plan)
     close = cnn.kept_close_ups(radiographs, lungs, out)
     export_joined(radiographs, close, learned, out / "models", data)
-
-
-def _learning(cases: Sequence[Case]) -> list[Case]:
-    return [case for case in cases if cnn.is_learned_from(case)]
 
 
 def _learned(parts: Sequence[Labelled], held: Labelled, out: Path, plan: Plan) -> FindingsNetwork:

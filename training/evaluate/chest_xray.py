@@ -43,7 +43,9 @@ from training.metrics.classification import auroc, mean_interval, rates, roc
 
 NOTE = (
     "The weights learned from the folders that their cards name; on those, only what the folds say "
-    "is about pictures that were not learned from."
+    "is about pictures that were not learned from. A folder without splits of its own (layout nih) keeps its "
+    "split test out of --architecture cnn alone: --architecture scattering, as the shipped weights, learned "
+    "from all of it."
 )
 _WORST = 18
 _WRONG = 3
