@@ -53,6 +53,12 @@ class Closings:
             return list(self.studies)
 
 
+def closed_by(completion: Completion, closings: Closings) -> list[ClosedStudy]:
+    """What has been handed over once ``completion`` has had one more look."""
+    completion.close_quiet_studies()
+    return closings.studies
+
+
 @pytest.fixture
 def database(open_database: Callable[[], Database]) -> Database:
     return open_database()
@@ -155,9 +161,7 @@ def test_a_study_is_not_closed_while_a_large_image_of_it_is_on_its_way_in(
         sender.socket.sendall(message[half:])
         assert sender.status() == 0x0000
         sender.release()
-    while not closings.studies:
-        completion.close_quiet_studies()
-        time.sleep(0.05)
+    wait_for(lambda: closed_by(completion, closings), PATIENCE)
     with intake.database.snapshot() as session:
         assert session.scalars(select(Revision.image_count)).all() == [2]
 
@@ -263,9 +267,7 @@ def test_a_study_is_not_told_of_that_is_quiet_as_soon_as_it_pauses(
     completion = Completion(database, settings, closings, on_pause=pauses.append)
     completion.close_quiet_studies()
     take_in(database, "1.1")
-    while not closings.studies:
-        completion.close_quiet_studies()
-        time.sleep(0.05)
+    wait_for(lambda: closed_by(completion, closings), PATIENCE)
     assert pauses == []
 
 
