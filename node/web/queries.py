@@ -16,6 +16,7 @@ from storage.paging import Place
 PAGE = 50  # studies
 LONG_PAGE = 200  # lines of what is one line each
 LARGEST_KEY = (1 << 31) - 1  # of a row, in every database
+NO_PAGE = "This page of the list does not exist. Start from the newest."
 
 
 @dataclass(frozen=True)
@@ -119,9 +120,9 @@ def from_text(text: str) -> Place | None:
     try:
         place = Place(datetime.fromisoformat(at).astimezone(UTC), int(key))
     except (ValueError, OverflowError) as error:
-        raise HTTPException(422, "This page of the list does not exist. Start from the newest.") from error
-    if not 0 <= place.id <= LARGEST_KEY:
-        raise HTTPException(422, "This page of the list does not exist. Start from the newest.")
+        raise HTTPException(422, NO_PAGE) from error
+    if not (_may_be(place.at) and 0 <= place.id <= LARGEST_KEY):
+        raise HTTPException(422, NO_PAGE)
     return place
 
 
@@ -132,9 +133,14 @@ def day(text: str) -> date | None:
         day = date.fromisoformat(text)
     except ValueError as error:
         raise HTTPException(422, f"{text!r} is no day. Write it as 2026-01-31.") from error
-    if not 1970 <= day.year <= 2999:
+    if not _may_be(day):
         raise HTTPException(422, f"No study came in on {day}.")
     return day
+
+
+def _may_be(day: date) -> bool:
+    """Whether a study can have come in then: far from where the calendar ends, in every time zone."""
+    return 1970 <= day.year <= 2999
 
 
 def midnight(day: date) -> datetime:

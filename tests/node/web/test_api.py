@@ -111,6 +111,9 @@ def test_a_bad_question_is_answered_with_what_is_allowed(client: TestClient) -> 
         {"limit": "0"},
         {"to": "9999-12-31"},
         {"older": "0001-01-01T00:00:00+14:00~1"},
+        {"older": "0001-01-02T00:00:00+00:00~1"},
+        {"older": "1969-12-31T23:59:59+00:00~1"},
+        {"older": "9999-12-31T23:59:59+00:00~1"},
         {"older": f"2026-01-01T00:00:00+00:00~{10**30}"},
     ):
         assert client.get("/api/studies", params=bad).status_code == 422, bad
