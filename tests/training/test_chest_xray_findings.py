@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from inference.catalogue import Catalogue
+from inference.readers.chest_xray import FINDINGS
 from inference.readers.radiograph import Floats
 from tests.training.datasets.pictures import picture, text
 from training.chest_xray import findings, recipe
@@ -19,7 +20,7 @@ from training.chest_xray.findings import FOLDS, crossed, figures, fit_findings, 
 from training.chest_xray.recipe import Plan, train
 from training.datasets.case import Case, CaseImage
 from training.datasets.chest_labels import CLASSES
-from training.datasets.splits import fold_of
+from training.datasets.splits import fold_of, split_of
 from training.errors import BrokenDataError
 from training.evaluate import chest_xray as evaluate
 
@@ -114,6 +115,43 @@ def test_nine_of_ten_patients_that_a_release_leaves_for_training_are_learned_fro
     assert len(found.learned) + len(found.held) == 800
     assert 40 < len(found.held) < 120
     assert not {case.patient for case in found.learned} & {case.patient for case in found.held}
+
+
+def untouched(*_: Any, **__: Any) -> None:
+    raise AssertionError("something was drawn or learned")
+
+
+@pytest.fixture
+def learns_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("phantom_cases", "train_lungs"):
+        monkeypatch.setattr(recipe, name, untouched)
+
+
+def test_a_site_whose_patients_leave_none_to_hold_out_is_told_before_anything_is_learned(
+    tmp_path: Path, learns_nothing: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    truth = np.tile(np.array([[0.0], [1.0]], np.float32), (20, len(CLASSES)))
+    of_train = [case for case in cases_of(truth) if split_of(case.patient) == "train"]
+    of_others = [case for case in cases_of(truth) if split_of(case.patient) == "validation"]
+    one = next(case for case in of_others)
+    for cases, said in (
+        (of_train, "held out to choose the network on"),
+        (of_others, "learned from"),
+        ([*of_train, one], "alike in every class"),
+    ):
+        monkeypatch.setattr(recipe, "to_learn_from", lambda *_, cases=cases: cases)
+        with pytest.raises(BrokenDataError, match=said):
+            train("nih", [tmp_path], tmp_path, tmp_path / "out", Plan())
+
+
+@pytest.mark.skipif(FINDINGS not in Catalogue().names, reason="no weights of chest-xray")
+def test_weights_that_cannot_be_gone_on_from_are_told_before_anything_is_learned(
+    tmp_path: Path, learns_nothing: None
+) -> None:
+    with pytest.raises(
+        BrokenDataError, match=r"filters are fixed.*--out of an earlier run.*architecture cnn"
+    ):
+        train("phantom", (), None, tmp_path, Plan(start=Catalogue().root))
 
 
 class Network:

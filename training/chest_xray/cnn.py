@@ -19,6 +19,7 @@ from training.chest_xray.lungs import drawn_lungs
 from training.chest_xray.network import FindingsNetwork
 from training.datasets.case import Case
 from training.datasets.splits import SHARES, split_of
+from training.errors import BrokenDataError
 from training.kept import digest
 from training.loop import Batch, Schedule, fit
 from training.metrics.classification import auroc
@@ -48,6 +49,28 @@ def parted(cases: Sequence[Case]) -> Parted:
         for wanted in ("train", "validation")
     )
     return Parted(learned, held)
+
+
+def check_parts(parts: Parted) -> None:
+    """That ``parts`` suffice to learn from and to choose the network on.
+
+    Raises:
+        BrokenDataError: no radiographs in one of them, or no class that both is there and is not among those
+            held out.
+    """
+    for cases, meant in ((parts.learned, "learned from"), (parts.held, "held out to choose the network on")):
+        if not cases:
+            raise BrokenDataError(
+                f"no patient is among those {meant} ({len(parts.learned)} radiographs to learn from, "
+                f"{len(parts.held)} held out): give more patients, or --architecture scattering, which needs "
+                "none held out"
+            )
+    truth = labels_of(parts.held)
+    if not ((truth == 1).any(0) & (truth == 0).any(0)).any():
+        raise BrokenDataError(
+            f"the {len(parts.held)} radiographs held out to choose the network on are alike in every class: "
+            "give more patients, or --architecture scattering, which needs none held out"
+        )
 
 
 def kept_close_ups(cases: Sequence[Case], lungs: nn.Module, out: Path) -> Labelled:

@@ -4,11 +4,15 @@ phantoms what a large heart or fluid looks like: their evidence is added."""
 from __future__ import annotations
 
 import copy
+from pathlib import Path
 
 import numpy as np
+import onnx
 import torch
 from torch import Tensor, nn
 
+from inference.catalogue import Catalogue
+from inference.readers.chest_xray import FINDINGS
 from inference.readers.radiograph import Floats
 from training.chest_xray.network import FindingsNetwork
 from training.chest_xray.scattering import FindingsForService
@@ -29,6 +33,14 @@ class JoinedForService(nn.Module):
     def forward(self, picture: Tensor) -> tuple[Tensor, Tensor]:
         evidence = self.fixed.evidence(picture) + self.share * self.learned(picture)
         return torch.sigmoid(evidence.sum((2, 3)) + self.fixed.bias), evidence
+
+
+def has_fixed_filters(repository: Path) -> bool:
+    """Whether the classifier of a model repository is made of such filters, alone or with a network."""
+    if not (repository / FINDINGS / "model.yaml").is_file():
+        return False
+    graph = onnx.load_from_string(Catalogue(repository).find(FINDINGS).weights_bytes()).graph
+    return any(one.name.endswith("fine_mean") for one in graph.initializer)
 
 
 def shares_of(fixed: Floats, learned: Floats) -> Floats:

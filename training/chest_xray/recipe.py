@@ -29,7 +29,7 @@ from training.chest_xray.findings import (
     scattered,
     to_learn_from,
 )
-from training.chest_xray.joined import JoinedForService, shares_of
+from training.chest_xray.joined import JoinedForService, has_fixed_filters, shares_of
 from training.chest_xray.lungs import SCHEDULE, dices, lung_cases, lung_masks, lungs_on, train_lungs
 from training.chest_xray.network import EvidenceForService, FindingsNetwork
 from training.chest_xray.phantoms import phantom_cases
@@ -37,10 +37,11 @@ from training.chest_xray.scattering import FindingsForService
 from training.datasets.case import Case
 from training.datasets.chest_labels import CLASSES
 from training.datasets.layouts import read_cases
+from training.errors import BrokenDataError
 from training.kept import digest
 from training.loop import Schedule
 from training.segmenter import Segmenter, SegmenterForService, export_picture_network
-from training.shipped import earlier_weights, learned_before
+from training.shipped import Weights, earlier_weights, learned_before
 
 VERSION = 5
 SPECIFICITY, SENSITIVITY = 0.9, 0.95
@@ -71,11 +72,14 @@ def train(layout: str, labelled: Sequence[Path], masks: Path | None, out: Path, 
     layout ``lung-masks``; the phantoms' lungs are learned from without.
 
     Raises:
-        BrokenDataError: as ``to_learn_from``, data that is not laid out so, no weights in ``plan.start``, or
-            ``out`` of another run.
+        BrokenDataError: as ``to_learn_from`` and ``cnn.check_parts``, data that is not laid out so, no
+            weights in ``plan.start`` that can be gone on from, or ``out`` of another run.
     """
     real = [] if layout == "phantom" else to_learn_from(layout, labelled)
+    starts = _starts(plan)
     site = cnn.parted(real)
+    if real and plan.architecture == "cnn":
+        cnn.check_parts(site)
     phantoms = phantom_cases(plan.phantoms, plan.seed, out)
     drawn = cnn.parted(phantoms)
     outlined = phantoms if masks is None else read_cases("lung-masks", masks)
@@ -86,18 +90,18 @@ def train(layout: str, labelled: Sequence[Path], masks: Path | None, out: Path, 
         seed=plan.seed,
         resume=plan.resume,
         device=plan.device,
-        start=earlier_weights(plan.start, "lungs", LUNGS, Segmenter(1, 2), SegmenterForService),
+        start=starts.lungs,
     ).to("cpu")
     repository = out / "models"
     shown = _learned_from("lung-masks" if masks else "phantom", [masks] if masks else (), outlined)
     if plan.architecture == "cnn":
         seen = _learned_from(layout, labelled, (*site.learned, *site.held) or phantoms)
         data = cards.Data(seen, shown, plan.architecture, len(phantoms) if real else 0)
-        _train_cnn(site if real else drawn, drawn, lungs, out, plan, data)
+        _train_cnn(site if real else drawn, drawn, lungs, out, plan, starts.findings, data)
     else:
         seen = _learned_from(layout, labelled, real or phantoms)
         data = cards.Data(seen, shown, plan.architecture, len(phantoms))
-        _fit_joined(real or phantoms, drawn, lungs, out, plan, data)
+        _fit_joined(real or phantoms, drawn, lungs, out, plan, starts.findings, data)
     before = learned_before(plan.start, LUNGS)
     card = cards.lungs_card(VERSION, shown, layout, plan.architecture, before)
     export_picture_network(SegmenterForService(lungs), card, repository)
@@ -106,14 +110,20 @@ def train(layout: str, labelled: Sequence[Path], masks: Path | None, out: Path, 
 
 
 def _train_cnn(
-    wanted: cnn.Parted, phantoms: cnn.Parted, lungs: nn.Module, out: Path, plan: Plan, data: cards.Data
+    wanted: cnn.Parted,
+    phantoms: cnn.Parted,
+    lungs: nn.Module,
+    out: Path,
+    plan: Plan,
+    start: Weights | None,
+    data: cards.Data,
 ) -> None:
     """One that learns from ``wanted``, real radiographs where there are any, and phantoms alike; chosen and
     calibrated on what is held out of ``wanted``."""
     parts = [wanted] if wanted is phantoms else [wanted, phantoms]
     seen = [cnn.kept_close_ups(part.learned, lungs, out) for part in parts]
     held = cnn.kept_close_ups(wanted.held, lungs, out)
-    network = _learned(seen, held, out / "findings", plan)
+    network = _learned(seen, held, out / "findings", plan, start)
     logits = cnn.logits_of(network, held)
     chosen_on = "a tenth of the patients, held out"
     found = calibration(logits, held.labels, chosen_on)
@@ -130,21 +140,51 @@ def _fit_joined(
     lungs: nn.Module,
     out: Path,
     plan: Plan,
+    start: Weights | None,
     data: cards.Data,
 ) -> None:
     """Fixed filters with a linear layer that is fitted on ``radiographs``, and beside them a network that
     learned from phantoms alone, and says the same of a radiograph whichever fold that lies in."""
     seen = [cnn.kept_close_ups(phantoms.learned, lungs, out)]
     held = cnn.kept_close_ups(phantoms.held, lungs, out)
-    learned = _learned(seen, held, out / "findings", plan)
+    learned = _learned(seen, held, out / "findings", plan, start)
     close = cnn.kept_close_ups(radiographs, lungs, out)
     export_joined(radiographs, close, learned, out / "models", data)
 
 
-def _learned(parts: Sequence[Labelled], held: Labelled, out: Path, plan: Plan) -> FindingsNetwork:
+@dataclass(frozen=True, eq=False)
+class _Starts:
+    """The weights that either network goes on from; None for those that begin anew."""
+
+    lungs: Weights | None
+    findings: Weights | None
+
+
+def _starts(plan: Plan) -> _Starts:
+    lungs = earlier_weights(plan.start, "lungs", LUNGS, Segmenter(1, 2), SegmenterForService)
+    like, options = FindingsNetwork(plan.activation), {"activation": plan.activation}
+    try:
+        findings = earlier_weights(
+            plan.start, "findings", FINDINGS, like, EvidenceForService, options=options
+        )
+    except BrokenDataError as error:
+        if plan.start is not None and has_fixed_filters(plan.start):
+            raise BrokenDataError(_FIXED.format(plan.start / FINDINGS)) from error
+        raise
+    return _Starts(lungs, findings)
+
+
+_FIXED = (
+    "{} cannot be gone on from: its filters are fixed, as those of the weights that come with Overread, and "
+    "the network beside them cannot be taken out again; --from takes what --out of an earlier run was, or "
+    "models that --architecture cnn made"
+)
+
+
+def _learned(
+    parts: Sequence[Labelled], held: Labelled, out: Path, plan: Plan, start: Weights | None
+) -> FindingsNetwork:
     options = {"activation": plan.activation}
-    like = FindingsNetwork(plan.activation)
-    start = earlier_weights(plan.start, "findings", FINDINGS, like, EvidenceForService, options=options)
     shown = digest(*(np.asarray(part.labels).tobytes() for part in parts), *(len(p.pictures) for p in parts))
     begin(
         out,
