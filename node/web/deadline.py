@@ -14,6 +14,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from node.wire.listening import plain_address
 
 REQUEST_SECONDS = 20.0  # for a whole request, from the last answer on; and for a handshake before the first
+CLOSING_SECONDS = 2.0  # for the other side to agree to the end of TLS
 MOST_CONNECTIONS = 500  # at once, in their handshake too; a page that follows the node keeps one
 
 
@@ -41,7 +42,7 @@ class Door(socket.socket):
 
 
 class DeadlineServer(uvicorn.Server):
-    """Serves at ``door``, and gives a TLS handshake ``REQUEST_SECONDS``."""
+    """Serves at ``door``, and gives a TLS handshake ``REQUEST_SECONDS``, its end ``CLOSING_SECONDS``."""
 
     def __init__(self, config: uvicorn.Config, door: Door) -> None:
         super().__init__(config)
@@ -54,6 +55,7 @@ class DeadlineServer(uvicorn.Server):
             sock=self._door,
             ssl=self.config.ssl,
             ssl_handshake_timeout=REQUEST_SECONDS if self.config.ssl else None,
+            ssl_shutdown_timeout=CLOSING_SECONDS if self.config.ssl else None,
             backlog=self.config.backlog,
         )
         self.servers.append(server)

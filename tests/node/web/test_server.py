@@ -269,6 +269,26 @@ def test_who_does_not_end_a_handshake_is_hung_up_on(
     _is_hung_up_on(WebServer(app, "127.0.0.1", 0, identity), said)
 
 
+def test_who_does_not_agree_to_the_end_of_tls_is_hung_up_on(
+    app: FastAPI, identity: Identity, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = WebServer(app, "127.0.0.1", 0, identity)
+    server.start()
+    wait_for(lambda: _answers(server.url))
+    monkeypatch.setattr(deadline, "REQUEST_SECONDS", 0.3)  # of a request alone, now that it listens
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    with (
+        socket.create_connection(("127.0.0.1", server.port), timeout=20) as connection,
+        connection.dup() as beneath,
+        context.wrap_socket(connection),
+        suppress(ConnectionError),
+    ):
+        while beneath.recv(65536):
+            pass
+    server.stop()
+
+
 def _is_hung_up_on(server: WebServer, said: bytes) -> None:
     server.start()
     with (
