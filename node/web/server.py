@@ -60,6 +60,8 @@ class WebServer:
         self.port = door.getsockname()[1]
         config = uvicorn.Config(
             self._app,
+            loop="asyncio",  # uvloop accepts connections without asking the door
+            http="h11",
             log_config=None,
             access_log=False,
             server_header=False,

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import socket
 import ssl
+import sys
 import threading
 import time
+import types
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -286,6 +288,17 @@ def test_who_does_not_agree_to_the_end_of_tls_is_hung_up_on(
     ):
         while beneath.recv(65536):
             pass
+    server.stop()
+
+
+def test_it_serves_as_it_does_here_where_uvicorn_finds_another_loop(
+    app: FastAPI, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "uvloop", types.ModuleType("uvloop"))
+    monkeypatch.setitem(sys.modules, "httptools", types.ModuleType("httptools"))
+    server = WebServer(app, "127.0.0.1", 0)
+    server.start()
+    wait_for(lambda: _answers(server.url))
     server.stop()
 
 
