@@ -116,11 +116,14 @@ class EventRecord:
 
 @dataclass(frozen=True)
 class RevisionRecord:
+    """``compares_again``: it has no new image, and waits for all other studies."""
+
     number: int
     state: str
     stage: str
     reason: str
     image_count: int
+    compares_again: bool
     closed_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
@@ -231,6 +234,7 @@ def _revision(session: Session, row: Revision, events: Iterable[EventRecord]) ->
         stage=row.stage,
         reason=row.reason,
         image_count=row.image_count,
+        compares_again=row.compares_again,
         closed_at=row.closed_at,
         started_at=row.started_at,
         finished_at=row.finished_at,

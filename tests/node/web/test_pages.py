@@ -309,6 +309,26 @@ def test_buttons_are_those_that_can_be_used(client: TestClient, database: Databa
     assert offered["failed"] == offered["skipped"] == {"read-again"}
 
 
+def test_a_comparison_that_waits_for_all_others_is_hurried_with_a_button(
+    client: TestClient, database: Database
+) -> None:
+    with database.session() as session:
+        study = rows.add_study(session)
+        rows.close(session, study, compares_again=True)
+    assert 'id="read-again"' in client.get(f"/studies/{study.uid}").text
+    assert client.post(f"/studies/{study.uid}/read-again", follow_redirects=False).status_code == 303
+
+
+def test_a_study_asked_for_that_was_never_closed_is_shown_without_a_button(
+    client: TestClient, database: Database
+) -> None:
+    with database.session() as session:
+        study = rows.add_study(session, is_open=False, read_now=True)
+    page = client.get(f"/studies/{study.uid}")
+    assert page.status_code == 200
+    assert 'id="read-' not in page.text
+
+
 def test_pressing_a_button_leads_back_to_the_study(client: TestClient, database: Database) -> None:
     with database.session() as session:
         study = rows.add_study(session)
