@@ -19,6 +19,8 @@ from storage import accounts, audit
 from storage.accounts import Role
 from storage.database import Database
 
+LONGEST_WHO = 64  # characters that the audit trail keeps of who it was
+
 
 class UsersError(RuntimeError):
     """The account cannot be made or changed; the message says why."""
@@ -84,13 +86,17 @@ def remove_user(settings: Settings, name: str) -> None:
 
 
 def _whoever_asks() -> str:
-    """``anna (overread users)``: the user of this machine, by what sudo says where it is between."""
+    """``anna (overread users)``: the user of this machine; ``bob, as anna (overread users)`` where a variable
+    of the environment, which is sudo's or anybody's, says that bob became that user."""
     uid = os.getuid()
     try:
         name = pwd.getpwuid(uid).pw_name
     except KeyError:  # as in a container that is run as any user
         name = f"user {uid}"
-    return f"{os.environ.get('SUDO_USER') or name} (overread users)"
+    user, caller = f"{name} (overread users)", os.environ.get("SUDO_USER", "")
+    if caller in ("", name):
+        return user
+    return f"{caller[: max(0, LONGEST_WHO - len(f', as {user}'))]}, as {user}"
 
 
 def _not_yet(web: WebSettings) -> str:

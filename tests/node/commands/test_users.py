@@ -49,6 +49,8 @@ def test_accounts_are_made_changed_listed_and_removed_and_all_of_it_is_recorded(
     assert overread("users", "password", "anna", typed="a third long password\n").exit_code == 0
     monkeypatch.setenv("SUDO_USER", "carla")
     assert overread("users", "remove", "berta").exit_code == 0
+    monkeypatch.setenv("SUDO_USER", "x" * 1000)
+    assert overread("users", "password", "anna", typed="a third long password\n").exit_code == 0
     with database.snapshot() as session:
         (anna,) = accounts.accounts(session)
     assert is_right("a third long password", anna.password_hash)
@@ -58,9 +60,13 @@ def test_accounts_are_made_changed_listed_and_removed_and_all_of_it_is_recorded(
         "made the account 'berta' (viewer)",
         "set the password of 'anna'",
         "removed the account 'berta'",
+        "set the password of 'anna'",
     ]
     here = f"{pwd.getpwuid(os.getuid()).pw_name} (overread users)"
-    assert [line["who"] for line in lines] == [here, here, here, "carla (overread users)"]
+    *known, made_up = [line["who"] for line in lines]
+    assert known == [here, here, here, f"carla, as {here}"]
+    assert made_up.startswith("xxx")
+    assert made_up.endswith(f"x, as {here}")
 
 
 @pytest.mark.parametrize(
