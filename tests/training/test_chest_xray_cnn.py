@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+import os
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 import torch
+from PIL import Image
+from torch import Tensor, nn
 
 from inference.catalogue import Catalogue
 from inference.engine.embedded import EmbeddedEngine
 from inference.readers.chest_xray import FINDINGS, LUNGS
-from training.chest_xray import cnn
+from training.chest_xray import cnn, recipe
 from training.chest_xray.finding_batches import BATCH, FindingSource, Labelled, packed, unpacked
 from training.chest_xray.findings import scattered
 from training.chest_xray.joined import SHARE, JoinedForService, shares_of
 from training.chest_xray.network import FindingsNetwork
 from training.chest_xray.recipe import Plan, train
 from training.chest_xray.scattering import FindingsForService, Linear, Scattering, flat
-from training.datasets.chest_labels import CLASSES
+from training.datasets.case import Case, CaseImage
+from training.datasets.chest_labels import CLASSES, read_nih_folder
 from training.errors import BrokenDataError
 from training.loop import Schedule
 
@@ -101,6 +107,40 @@ def test_the_learned_network_counts_a_share_of_the_spread() -> None:
     fixed[3, 0] = np.nan
     spread = (told * shares_of(fixed, told)).std(0)
     assert spread == pytest.approx(SHARE * np.nanstd(fixed, 0), rel=1e-4)
+
+
+def drawn(pixels: npt.NDArray[np.uint8]) -> Case:
+    return Case("1", "p", partial(CaseImage, pixels, "grey"), labels=dict.fromkeys(CLASSES, 1.0))
+
+
+class NoLungs(nn.Module):
+    def forward(self, picture: Tensor) -> Tensor:
+        return torch.full((len(picture), 2, *picture.shape[2:]), -9.0)
+
+
+def test_another_picture_under_the_same_name_has_a_close_up_of_its_own(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    pictures = [rng.integers(0, 255, (40, 40), dtype=np.uint8) for _ in range(2)]
+    first, other = (cnn.kept_close_ups([drawn(one)], NoLungs(), tmp_path) for one in pictures)
+    assert not np.array_equal(first.pictures, other.pictures)
+    again = cnn.kept_close_ups([drawn(pictures[0])], NoLungs(), tmp_path)
+    assert np.array_equal(first.pictures, again.pictures) and len(list(tmp_path.iterdir())) == 2
+
+
+def test_a_run_does_not_go_on_with_other_pictures_under_the_same_names(tmp_path: Path) -> None:
+    (tmp_path / "images").mkdir()
+    file = tmp_path / "images/1.png"
+    (tmp_path / "labels.csv").write_text(
+        f"file,patient_id,view,{','.join(CLASSES)}\n1.png,p,PA,1,0,0,0,0,0\n"
+    )
+    made_from = []
+    for grey in (10, 20):
+        Image.fromarray(np.full((8, 8), grey, np.uint8)).save(file)
+        os.utime(file, ns=(grey, grey))
+        (case,) = read_nih_folder(tmp_path)
+        made_from.append(recipe._made_from([case], [], Plan())["data"])
+    assert made_from[0] != made_from[1] == recipe._made_from([case], [], Plan())["data"]
+    assert made_from[1] != recipe._made_from([], [case], Plan())["data"]
 
 
 def short(**options: Any) -> Plan:

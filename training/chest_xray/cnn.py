@@ -73,10 +73,18 @@ def check_parts(parts: Parted) -> None:
         )
 
 
+def fingerprint(case: Case) -> tuple[object, ...]:
+    """What its close-up is made from: its file, or the pixels of one that has none."""
+    if case.file is None:
+        return case.id, digest(case.load().pixels.tobytes())
+    state = case.file.stat()
+    return case.id, str(case.file.resolve()), state.st_size, state.st_mtime_ns
+
+
 def kept_close_ups(cases: Sequence[Case], lungs: nn.Module, out: Path) -> Labelled:
     """What the classifier sees of each case within the box of the lungs that a network draws: in a file in
     ``out`` that is read piece by piece, as there may be more than memory holds."""
-    path = out / f"close-{digest(lungs, *(case.id for case in cases))}.npy"
+    path = out / f"close-{digest(lungs, *map(fingerprint, cases))}.npy"
     if not path.exists():
         out.mkdir(parents=True, exist_ok=True)
         part = path.with_suffix(".part")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -123,7 +123,8 @@ def _train_cnn(
     parts = [wanted] if wanted is phantoms else [wanted, phantoms]
     seen = [cnn.kept_close_ups(part.learned, lungs, out) for part in parts]
     held = cnn.kept_close_ups(wanted.held, lungs, out)
-    network = _learned(seen, held, out / "findings", plan, start)
+    shown = [case for part in parts for case in part.learned]
+    network = _learned(seen, held, _made_from(shown, wanted.held, plan), out / "findings", plan, start)
     logits = cnn.logits_of(network, held)
     chosen_on = "a tenth of the patients, held out"
     found = calibration(logits, held.labels, chosen_on)
@@ -147,7 +148,8 @@ def _fit_joined(
     learned from phantoms alone, and says the same of a radiograph whichever fold that lies in."""
     seen = [cnn.kept_close_ups(phantoms.learned, lungs, out)]
     held = cnn.kept_close_ups(phantoms.held, lungs, out)
-    learned = _learned(seen, held, out / "findings", plan, start)
+    made_from = _made_from(phantoms.learned, phantoms.held, plan)
+    learned = _learned(seen, held, made_from, out / "findings", plan, start)
     close = cnn.kept_close_ups(radiographs, lungs, out)
     export_joined(radiographs, close, learned, out / "models", data)
 
@@ -181,17 +183,25 @@ _FIXED = (
 )
 
 
+def _made_from(learned: Sequence[Case], held: Sequence[Case], plan: Plan) -> dict[str, object]:
+    pictures = ((cnn.fingerprint(case), labels_of([case]).tobytes()) for case in (*learned, *held))
+    return {
+        "data": digest(len(learned), *pictures),
+        "seed": plan.seed,
+        "architecture": plan.architecture,
+        "activation": plan.activation,
+    }
+
+
 def _learned(
-    parts: Sequence[Labelled], held: Labelled, out: Path, plan: Plan, start: Weights | None
+    parts: Sequence[Labelled],
+    held: Labelled,
+    made_from: Mapping[str, object],
+    out: Path,
+    plan: Plan,
+    start: Weights | None,
 ) -> FindingsNetwork:
-    options = {"activation": plan.activation}
-    shown = digest(*(np.asarray(part.labels).tobytes() for part in parts), *(len(p.pictures) for p in parts))
-    begin(
-        out,
-        {"data": shown, "seed": plan.seed, "architecture": plan.architecture, **options},
-        resume=plan.resume,
-        start=start,
-    )
+    begin(out, made_from, resume=plan.resume, start=start)
     return cnn.train_findings(
         parts,
         held,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -55,6 +56,7 @@ class Case:
         labels: 1 or 0 by class, NaN where the data set leaves it open.
         split: as released, None where the release has none.
         notes: whatever else matters, such as ``view``.
+        file: that ``load`` reads, where it is known to read one.
 
     Raises (by load and load_masks):
         BrokenDataError: a file that cannot be read; the message names it.
@@ -69,3 +71,4 @@ class Case:
     places: tuple[Place, ...] = ()
     split: str | None = None
     notes: Mapping[str, str] = field(default_factory=dict)
+    file: Path | None = None

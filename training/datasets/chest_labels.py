@@ -62,6 +62,7 @@ def read_chexpert(folder: Path, *, uncertain: Uncertain = "ignore", lateral: boo
                     labels=_labels(row, uncertain),
                     split={"valid": "validation"}.get(table.stem, table.stem),
                     notes={"view": row.text("AP/PA") or view},
+                    file=path,
                 )
             )
     return cases
@@ -103,6 +104,7 @@ def read_mimic_cxr(folder: Path, *, uncertain: Uncertain = "ignore") -> list[Cas
                 labels=_labels(labels[study], uncertain),
                 split={"validate": "validation"}.get(splits[name], splits[name]),
                 notes={"view": row.text("ViewPosition"), "study": study},
+                file=path,
             )
         )
     return cases
@@ -137,6 +139,7 @@ def read_nih14(folder: Path) -> list[Case]:
                 labels={label: float(_NIH[label] in said) for label in CLASSES},
                 split=splits[name],
                 notes={"view": row.text("View Position")},
+                file=images[name],
             )
         )
     return cases
@@ -146,16 +149,20 @@ def read_nih_folder(folder: Path) -> list[Case]:
     """The layout ``nih``: ``labels.csv`` with a column per class (1, 0, or nothing where it is open) beside
     ``images/FILE``."""
     table = folder / "labels.csv"
-    return [
-        Case(
-            Path(row.text("file")).stem,
-            row.text("patient_id"),
-            partial(grey, there(folder / "images" / row.text("file"), f"{table}, line {row.line},")),
-            labels={name: row.label(name) for name in CLASSES},
-            notes={"view": row.text("view")},
+    cases = []
+    for row in read_table(table, ("file", "patient_id", "view", *CLASSES)):
+        path = there(folder / "images" / row.text("file"), f"{table}, line {row.line},")
+        cases.append(
+            Case(
+                path.stem,
+                row.text("patient_id"),
+                partial(grey, path),
+                labels={name: row.label(name) for name in CLASSES},
+                notes={"view": row.text("view")},
+                file=path,
+            )
         )
-        for row in read_table(table, ("file", "patient_id", "view", *CLASSES))
-    ]
+    return cases
 
 
 def _labels(row: Row, uncertain: Uncertain) -> dict[str, float]:
