@@ -43,31 +43,35 @@ def test_a_leak_would_be_found(lesion_free_frames: tuple[Frames, npt.NDArray[np.
 
 
 @pytest.fixture(scope="module")
-def healthy_radiographs() -> tuple[Frames, list[frozenset[str]]]:
-    """Radiographs without any finding, and the findings that each would have had."""
-    seeds = range(400)
+def healthy_radiographs() -> tuple[Frames, npt.NDArray[np.bool_]]:
+    """Radiographs without any finding, and which findings each would have had, (radiographs, findings)."""
+    seeds = range(200)
     pictures = [radiograph(seed, findings=frozenset(), size=24).picture for seed in seeds]
-    return np.array(pictures, np.float32), [random_findings(seed) for seed in seeds]
+    findings = [[name in random_findings(seed) for name in FINDINGS] for seed in seeds]
+    return np.array(pictures, np.float32), np.array(findings)
 
 
-@pytest.mark.parametrize("name", [*FINDINGS, "no_finding"])
+def told(pictures: Frames, findings: npt.NDArray[np.bool_]) -> float:
+    """AUROC, the mean over all findings. By chance, with findings dealt out anew among 200 radiographs, its
+    standard deviation is 0.028, that of one finding 0.06."""
+    return float(np.mean([found_by_classifier(pictures, has_it) for has_it in findings.T]))
+
+
 def test_a_chest_does_not_tell_which_findings_it_would_have_had(
-    healthy_radiographs: tuple[Frames, list[frozenset[str]]], name: str
+    healthy_radiographs: tuple[Frames, npt.NDArray[np.bool_]],
 ) -> None:
-    pictures, findings = healthy_radiographs
-    has_it = np.array([name in found if name in FINDINGS else not found for found in findings])
-    assert abs(found_by_classifier(pictures, has_it) - 0.5) < 0.05
+    """Within 3.5 standard deviations of chance."""
+    assert abs(told(*healthy_radiographs) - 0.5) < 0.1
 
 
 def test_a_chest_that_tells_would_be_found(
-    healthy_radiographs: tuple[Frames, list[frozenset[str]]],
+    healthy_radiographs: tuple[Frames, npt.NDArray[np.bool_]],
 ) -> None:
-    """The bodies of those who would have had edema a twentieth brighter: they are larger, say."""
+    """The bodies of those who would have had findings a twentieth brighter for each: they are larger, say."""
     pictures, findings = healthy_radiographs
-    has_it = np.array(["edema" in found for found in findings])
     leaky = pictures.copy()
-    leaky[has_it, 6:18, 6:18] *= 1.05
-    assert found_by_classifier(leaky, has_it) > 0.6
+    leaky[:, 6:18, 6:18] *= np.float32(1.05) ** findings.sum(1)[:, None, None]
+    assert told(leaky, findings) > 0.7
 
 
 def test_the_place_of_a_nodule_does_not_tell_whether_it_is_malignant() -> None:
