@@ -45,23 +45,22 @@ def test_a_leak_would_be_found(lesion_free_frames: tuple[Frames, npt.NDArray[np.
 @pytest.fixture(scope="module")
 def healthy_radiographs() -> tuple[Frames, npt.NDArray[np.bool_]]:
     """Radiographs without any finding, and which findings each would have had, (radiographs, findings)."""
-    seeds = range(200)
+    seeds = range(400)
     pictures = [radiograph(seed, findings=frozenset(), size=24).picture for seed in seeds]
     findings = [[name in random_findings(seed) for name in FINDINGS] for seed in seeds]
     return np.array(pictures, np.float32), np.array(findings)
 
 
 def told(pictures: Frames, findings: npt.NDArray[np.bool_]) -> float:
-    """AUROC, the mean over all findings. By chance, with findings dealt out anew among 200 radiographs, its
-    standard deviation is 0.028, that of one finding 0.06."""
+    """AUROC, the mean over all findings. By chance, with findings dealt out anew among 400 radiographs, its
+    standard deviation is 0.02, that of one finding 0.04."""
     return float(np.mean([found_by_classifier(pictures, has_it) for has_it in findings.T]))
 
 
 def test_a_chest_does_not_tell_which_findings_it_would_have_had(
     healthy_radiographs: tuple[Frames, npt.NDArray[np.bool_]],
 ) -> None:
-    """Within 3.5 standard deviations of chance."""
-    assert abs(told(*healthy_radiographs) - 0.5) < 0.1
+    assert abs(told(*healthy_radiographs) - 0.5) < 0.05
 
 
 def test_a_chest_that_tells_would_be_found(
