@@ -14,7 +14,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from node.wire.listening import plain_address
 
 REQUEST_SECONDS = 20.0  # for a whole request, from the last answer on; and for a handshake before the first
-CLOSING_SECONDS = 2.0  # for the other side to agree to the end of TLS
+CLOSING_SECONDS = 20.0  # for the end of an answer to leave over TLS, and for the other side to agree to it
 MOST_CONNECTIONS = 500  # at once, in their handshake too; a page that follows the node keeps one
 
 

@@ -274,6 +274,7 @@ def test_who_does_not_end_a_handshake_is_hung_up_on(
 def test_who_does_not_agree_to_the_end_of_tls_is_hung_up_on(
     app: FastAPI, identity: Identity, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(deadline, "CLOSING_SECONDS", 0.3)
     server = WebServer(app, "127.0.0.1", 0, identity)
     server.start()
     wait_for(lambda: _answers(server.url))
