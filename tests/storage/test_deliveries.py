@@ -113,12 +113,12 @@ def plans_of(session: Session) -> Iterator[list[str]]:
     """How the database goes about each query, written down as it is asked."""
     plans: list[str] = []
     connection = session.connection()
-    is_sqlite = connection.dialect.name == "sqlite"
-    if not is_sqlite:
+    is_postgresql = connection.dialect.name == "postgresql"
+    if is_postgresql:
         connection.execute(text("SET LOCAL enable_seqscan = off"))  # as it were with many rows
 
     def explain(_: object, cursor: Any, statement: str, parameters: Any, *__: object) -> None:
-        cursor.execute(f"EXPLAIN {'QUERY PLAN ' if is_sqlite else ''}{statement}", parameters)
+        cursor.execute(f"EXPLAIN {'' if is_postgresql else 'QUERY PLAN '}{statement}", parameters)
         plans.append(str(cursor.fetchall()))
 
     event.listen(connection, "before_cursor_execute", explain)
