@@ -92,19 +92,11 @@ class Looks:
 
     def at_list(self, request: Request, query: StudyQuery) -> None:
         """A search is noted with what was asked for: it tells whom somebody was interested in."""
-        narrowed = _joined(
-            query.state or "",
-            f"received from {query.since}" if query.since else "",
-            f"received to {query.until}" if query.until else "",
-        )
+        narrowed = _joined(query.state or "", *_days(query, "received "))
         self._at_lines(request, "the list of studies", narrowed, query.q, query.older)
 
     def at_trail(self, request: Request, query: AuditQuery) -> None:
-        narrowed = _joined(
-            query.kind or "",
-            f"from {query.since}" if query.since else "",
-            f"to {query.until}" if query.until else "",
-        )
+        narrowed = _joined(query.kind or "", *_days(query))
         self._at_lines(request, "the audit trail", narrowed, query.q, query.older)
 
     def refused(self, request: Request, why: str) -> None:
@@ -178,6 +170,14 @@ class Looks:
         if before is None:
             return False
         return keeps_itself_up_to_date(request.headers) or self._clock() - before < SECONDS_OF_A_LOOK
+
+
+def _days(query: StudyQuery | AuditQuery, what: str = "") -> tuple[str, str]:
+    """The first and the last day that a list is narrowed to, empty where it is not."""
+    return (
+        f"{what}from {query.since}" if query.since else "",
+        f"{what}to {query.until}" if query.until else "",
+    )
 
 
 def _joined(*parts: str) -> str:
