@@ -11,8 +11,8 @@ import torch
 
 from inference.card import ModelCard
 from inference.catalogue import Catalogue
-from inference.engine import Tensors
 from inference.volume import Volume
+from tests.training.marking import Marking
 from training.ct_lesions import cards, recipe, searched
 from training.ct_lesions.characteriser import (
     CropBatches,
@@ -35,29 +35,7 @@ from training.shipped import served_weights
 
 SEED = 4002
 WIDTH = 2 + len(SITES) + len(LOOKS) + len(KINDS)
-
-
-class Everywhere:
-    """A first network that marks every 24 mm, and tells of 20 mm."""
-
-    at_once = 1
-
-    def infer(self, model: str, inputs: Tensors) -> Tensors:
-        whole = inputs["volume"].shape[2:]
-        heat = np.zeros([n // 2 for n in whole], np.float32)
-        heat[3::6, 3::6, 3::6] = 0.5
-        maps = {"heatmap": heat, "diameter_mm": np.full_like(heat, 20), "malignancy": np.zeros_like(heat)}
-        rest = {
-            "site": np.zeros((1, 8, *heat.shape), np.float32),
-            "inside": np.zeros((1, 1, *whole), np.float32),
-        }
-        return {name: values[None, None] for name, values in maps.items()} | rest
-
-    def health(self) -> str | None:
-        return None
-
-    def close(self) -> None:
-        pass
+EVERY_24_MM = Marking((slice(3, None, 6),) * 3)
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +47,7 @@ def card() -> ModelCard:
 
 @pytest.fixture(scope="module")
 def crops(card: ModelCard) -> list[Crop]:
-    return phantom_crops(SEED, 1, 14, Everywhere(), card)
+    return phantom_crops(SEED, 1, 14, EVERY_24_MM, card)
 
 
 def test_lesions_are_cut_where_they_lie_and_marks_on_nothing_hold_none(crops: list[Crop]) -> None:
@@ -105,11 +83,11 @@ def test_of_a_real_scan_nothing_is_learned_where_it_is_known_to_be_diseased(card
     affine[2, 0] = affine[1, 1] = affine[0, 2] = 2
     affine[3, 3] = 1
     volume = Volume(hu, affine, "1.2", "1.3", (None,) * 60)
-    found = real_crops(volume, (), 1, 8, Everywhere(), card)
+    found = real_crops(volume, (), 1, 8, EVERY_24_MM, card)
     assert any(crop.lesion for crop in found)
     assert all(crop.real for crop in found)
     everywhere = (((120.0, 120.0, 60.0), 400.0),)
-    assert real_crops(volume, everywhere, 1, 8, Everywhere(), card) == []
+    assert real_crops(volume, everywhere, 1, 8, EVERY_24_MM, card) == []
 
 
 def test_a_lesion_drawn_at_a_known_one_is_no_lesion_and_not_nothing_either(
@@ -130,8 +108,8 @@ def test_a_lesion_drawn_at_a_known_one_is_no_lesion_and_not_nothing_either(
 
     monkeypatch.setattr(searched, "place", one_of_90_mm)
     beside, at_its_rim = ((((x, 60.0, 60.0), 1.0),) for x in (130.0, 104.0))
-    assert any(crop.lesion for crop in real_crops(volume, beside, 1, 1, Everywhere(), card))
-    nothing = real_crops(volume, at_its_rim, 1, 1, Everywhere(), card)
+    assert any(crop.lesion for crop in real_crops(volume, beside, 1, 1, EVERY_24_MM, card))
+    nothing = real_crops(volume, at_its_rim, 1, 1, EVERY_24_MM, card)
     assert nothing
     assert not any(crop.lesion for crop in nothing)
     assert max(float(crop.close[8, 20, 20]) for crop in nothing) < 300

@@ -26,6 +26,7 @@ from tests.training.deeplesion_folder import (
     deeplesion_folder,
     row,
 )
+from tests.training.marking import Marking
 from training.ct_lesions import cards, recipe
 from training.ct_lesions.characteriser import batched
 from training.ct_lesions.characteriser import losses as looks
@@ -61,33 +62,14 @@ def patches(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> KeySliceP
     return KeySlicePatches.of(marked_in(folder).learned[0], tmp_path_factory.mktemp("patches"))
 
 
-class OneMark:
-    """A first network that marks one place of the key slice: half of the way to the middle of the body."""
-
-    at_once = 1
-
-    def infer(self, model: str, inputs: Tensors) -> Tensors:
-        whole = inputs["volume"].shape[2:]
-        heat = np.zeros([n // 2 for n in whole], np.float32)
-        heat[22, 8, 18] = 0.5
-        maps = {"heatmap": heat, "diameter_mm": np.full_like(heat, 20), "malignancy": np.zeros_like(heat)}
-        rest = {
-            "site": np.zeros((1, 8, *heat.shape), np.float32),
-            "inside": np.zeros((1, 1, *whole), np.float32),
-        }
-        return {name: values[None, None] for name, values in maps.items()} | rest
-
-    def health(self) -> str | None:
-        return None
-
-    def close(self) -> None:
-        pass
+ONE_MARK = Marking((22, 8, 18))
+"""On the key slice, half of the way to the middle of the body."""
 
 
 @pytest.fixture(scope="module")
 def crops(folder: Path) -> list[Crop]:
     body = cards.detector_card(1, {"candidate": {"threshold": 0.08}}, [], []) | {"sha256": "0" * 64}
-    return key_slice_crops(marked_in(folder).learned[0][0], OneMark(), ModelCard.model_validate(body))
+    return key_slice_crops(marked_in(folder).learned[0][0], ONE_MARK, ModelCard.model_validate(body))
 
 
 def test_a_lesion_is_an_ellipse_through_the_ends_of_its_axes(folder: Path) -> None:
