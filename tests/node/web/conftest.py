@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from argon2 import PasswordHasher
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
+from node.security import passwords
 from node.settings import Settings
 from node.upkeep.probe import Probe
 from node.web.app import create_app
 from node.web.server import WebServer
+from node.web.waiting import WaitingRoom
+from storage import accounts
 from storage.database import Database
+from tests.node.web.visitors import PASSWORD, Browse
 
 WELL = [
     Probe("database", True, "SQLite, 1.2 MB, WAL"),
@@ -54,3 +60,51 @@ def address(app: FastAPI) -> Iterator[str]:
     server.start()
     yield server.url
     server.stop()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _passwords_cost_little() -> Iterator[None]:
+    """argon2id with the least memory and time it takes; tests of passwords have what the node uses."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(passwords, "_hasher", PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
+        patch.setattr(passwords, "_NOBODYS", passwords._of_no_password())
+        yield
+
+
+def page_for_a_hospital(database: Database, data_dir: Path, waiting_room: WaitingRoom) -> FastAPI:
+    settings = Settings.model_validate({"web": {"host": "0.0.0.0"}})
+    return create_app(settings, database, data_dir, lambda: WELL, waiting_room=waiting_room)
+
+
+@pytest.fixture
+def guarded(database: Database, data_dir: Path) -> FastAPI:
+    """The page as it listens to a hospital, with nobody who could log in."""
+    return page_for_a_hospital(database, data_dir, WaitingRoom(seconds=0))
+
+
+@pytest.fixture
+def people(database: Database) -> None:
+    """An admin, Anna, and a viewer, Berta."""
+    kept = passwords.hashed("anna", PASSWORD)
+    with database.session() as session:
+        accounts.add(session, "anna", "admin", kept)
+        accounts.add(session, "berta", "viewer", kept)
+
+
+@pytest.fixture
+def browse(guarded: FastAPI) -> Iterator[Browse]:
+    """``browse(address, app)``: a browser of its own at an address."""
+    with ExitStack() as stack:
+
+        def open_(address: str = "10.0.0.1", app: FastAPI = guarded, scheme: str = "http") -> TestClient:
+            return stack.enter_context(
+                TestClient(
+                    app,
+                    base_url=f"{scheme}://127.0.0.1:8080",
+                    headers={"origin": f"{scheme}://127.0.0.1:8080"},
+                    follow_redirects=False,
+                    client=(address, 50000),
+                )
+            )
+
+        yield open_
