@@ -207,6 +207,13 @@ def _slice(path: Path, image: Attributes, frame: int | None, sources: tuple[Attr
     def find(keyword: str) -> object:
         return next((source.get(keyword) for source in sources if keyword in source), None)
 
+    def find_sound(keyword: str) -> object:
+        """None for a damaged value too: of what no voxel depends on."""
+        try:
+            return find(keyword)
+        except Exception:  # noqa: BLE001  a damaged value makes the parser raise anything
+            return None
+
     name = path.name if frame is None else f"Frame {frame} of {path.name}"
     position = _numbers(name, "ImagePositionPatient", find("ImagePositionPatient"), 3)
     directions = _numbers(name, "ImageOrientationPatient", find("ImageOrientationPatient"), 6)
@@ -240,10 +247,12 @@ def _slice(path: Path, image: Attributes, frame: int | None, sources: tuple[Attr
         position=position,
         orientation=_oriented(name, directions),
         spacing=(between_rows, between_columns),
-        thickness=_thickness(find("SliceThickness")),
+        thickness=_thickness(find_sound("SliceThickness")),
         slope=slope,
         intercept=intercept,
-        passes=tuple((keyword, str(value)) for keyword in _PASSES if (value := find(keyword)) is not None),
+        passes=tuple(
+            (keyword, str(value)) for keyword in _PASSES if (value := find_sound(keyword)) is not None
+        ),
     )
 
 

@@ -16,12 +16,12 @@ from node.intake.examination import (
     HEAD,
     OUT_OF_RESOURCES,
     Announcement,
-    Header,
     RefusedError,
     Scratch,
     examine,
     study_uid_of,
 )
+from node.intake.header import Header
 from node.intake.ledger import Entry, Ledger, LedgerFullError
 from node.intake.notes import RefusalNotes
 from storage.archive import Archive, ContentConflictError, IncomingFile, UnsafeUidError

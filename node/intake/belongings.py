@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 
-from node.intake.examination import Header
+from node.intake.header import Header
 from storage.intake import Belonging, Owners, contradiction
 
 MOST_KNOWN = 10_000  # studies, and as many series

@@ -5,18 +5,15 @@ from __future__ import annotations
 import math
 import mmap
 import os
-import re
 import struct
 import tempfile
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import lru_cache
 from io import BytesIO
 from pathlib import Path
 
-from pydicom.charset import convert_encodings, decode_bytes
 from pydicom.filereader import read_partial
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, ImplicitVRLittleEndian
 
@@ -32,6 +29,7 @@ from inference.elements import (
     walk,
 )
 from node.intake.contexts import IMAGE_CLASSES, VIDEO
+from node.intake.header import HEADER_TAGS, SERIES_UID, STUDY_UID, Header, decoded
 from storage.archive import UnsafeUidError, checked_uid
 
 OUT_OF_RESOURCES = 0xA700
@@ -42,31 +40,14 @@ MAXIMUM_INFLATED = 1 << 29  # bytes
 ALWAYS_INFLATED, INFLATED_OF_ONE = 1 << 28, 250  # bytes, whatever was sent, and of each byte that was
 HEAD = 32 * 1024  # bytes looked at first; all but the pixel data mostly lies within
 
-CHARACTER_SET, SOP_CLASS, SOP_INSTANCE = 0x00080005, 0x00080016, 0x00080018
-STUDY_DATE, STUDY_TIME, ACCESSION_NUMBER, MODALITY = 0x00080020, 0x00080030, 0x00080050, 0x00080060
-STUDY_DESCRIPTION, SERIES_DESCRIPTION = 0x00081030, 0x0008103E
-PATIENT_ID, ISSUER, BIRTH_DATE = 0x00100020, 0x00100021, 0x00100030
-BODY_PART, STUDY_UID, SERIES_UID, SERIES_NUMBER = 0x00180015, 0x0020000D, 0x0020000E, 0x00200011
+SOP_CLASS, SOP_INSTANCE = 0x00080016, 0x00080018
 SAMPLES, PHOTOMETRIC, ROWS, COLUMNS = 0x00280002, 0x00280004, 0x00280010, 0x00280011
 BITS_ALLOCATED, PIXEL_URL = 0x00280100, 0x00287FE0
-_HEADER = (
-    *(
-        CHARACTER_SET,
-        STUDY_DATE,
-        STUDY_TIME,
-        ACCESSION_NUMBER,
-        MODALITY,
-        STUDY_DESCRIPTION,
-        SERIES_DESCRIPTION,
-    ),
-    *(PATIENT_ID, ISSUER, BIRTH_DATE, BODY_PART, STUDY_UID, SERIES_UID, SERIES_NUMBER),
-)
 _WANTED = frozenset(
-    {*_HEADER, SOP_CLASS, SOP_INSTANCE}
+    {*HEADER_TAGS, SOP_CLASS, SOP_INSTANCE}
     | {SAMPLES, PHOTOMETRIC, NUMBER_OF_FRAMES, ROWS, COLUMNS, BITS_ALLOCATED, PIXEL_URL}
 )
 _VIDEO = frozenset(VIDEO)
-_DELIMITERS = {ord(character) for character in "\\^="}  # after each, a text's first character set holds again
 
 
 class RefusedError(ValueError):
@@ -94,25 +75,6 @@ class Announcement:
     address: str
     fetched: bool = False
     abstract_syntax: str = ""
-
-
-@dataclass(frozen=True)
-class Header:
-    """What intake needs to know of an image, decoded."""
-
-    study_uid: str
-    series_uid: str
-    patient_id: str
-    issuer: str
-    birth_date: str
-    study_date: str
-    study_time: str
-    accession_number: str
-    study_description: str
-    modality: str
-    series_number: int | None
-    series_description: str
-    body_part: str
 
 
 @dataclass(frozen=True)
@@ -172,7 +134,7 @@ def _examine(data: Buffer, start: int, end: int, announced: Announcement) -> Hea
         _check_announcement(announced)
         _check_identity(found, announced)
         _check_pixels(found, encoding, announced.transfer_syntax)
-        return _header(found)
+        return decoded(found.values)
     except RefusedError as refused:
         refused.study_uid = study_uid if len(study_uid) <= 64 else ""
         raise
@@ -267,48 +229,6 @@ def _number(found: Walk, tag: int, encoding: Encoding) -> int | None:
 
 def _uid(found: Walk, tag: int) -> str:
     return found.values.get(tag, b"").rstrip(b"\0 ").decode("ascii", "backslashreplace")
-
-
-def _header(found: Walk) -> Header:
-    return _decoded(tuple(found.values.get(tag, b"") for tag in _HEADER))
-
-
-@lru_cache(maxsize=256)
-def _decoded(values: tuple[bytes, ...]) -> Header:
-    """The images of a series share all of it, so that it is decoded once."""
-    value_of = dict(zip(_HEADER, values, strict=True))
-    character_sets = value_of[CHARACTER_SET].rstrip(b" \0").decode("ascii", "replace").split("\\")
-
-    def text(tag: int) -> str:
-        value = value_of[tag]
-        if not value.isascii() or b"\x1b" in value:
-            return _with_character_sets(value, character_sets).strip(" \0")
-        return value.decode("ascii").strip(" \0")
-
-    number = text(SERIES_NUMBER)
-    return Header(
-        study_uid=text(STUDY_UID),
-        series_uid=text(SERIES_UID),
-        patient_id=text(PATIENT_ID),
-        issuer=text(ISSUER),
-        birth_date=text(BIRTH_DATE),
-        study_date=text(STUDY_DATE),
-        study_time=text(STUDY_TIME),
-        accession_number=text(ACCESSION_NUMBER),
-        study_description=text(STUDY_DESCRIPTION),
-        modality=text(MODALITY),
-        series_number=int(number) if re.fullmatch(r"[+-]?\d{1,9}", number) else None,
-        series_description=text(SERIES_DESCRIPTION),
-        body_part=text(BODY_PART),
-    )
-
-
-def _with_character_sets(value: bytes, names: list[str]) -> str:
-    """``value`` decoded; as Latin-1 where a named set is none of DICOM's and cannot decode it."""
-    try:
-        return decode_bytes(value, convert_encodings([name.strip() for name in names]), _DELIMITERS)
-    except (LookupError, ValueError):
-        return value.decode("latin-1")
 
 
 @contextmanager

@@ -9,29 +9,11 @@ from pathlib import Path
 from pydicom import Dataset, dcmread
 from pydicom.errors import InvalidDicomError
 
+from node.intake.header import HEADER_TAGS, decoded
 from storage.archive import UnsafeUidError, checked_uid
 from storage.intake import Received
 
-_TAGS = [
-    "SpecificCharacterSet",
-    "SOPClassUID",
-    "SOPInstanceUID",
-    "StudyInstanceUID",
-    "SeriesInstanceUID",
-    "PatientID",
-    "IssuerOfPatientID",
-    "PatientBirthDate",
-    "StudyDate",
-    "StudyTime",
-    "AccessionNumber",
-    "StudyDescription",
-    "Modality",
-    "SeriesNumber",
-    "SeriesDescription",
-    "BodyPartExamined",
-]
-
-
+_SOP_CLASS, _SOP_INSTANCE = 0x00080016, 0x00080018
 _PACKED = {".7z", ".rar", ".tar", ".tgz", ".zip"}
 
 
@@ -50,18 +32,33 @@ def files_under(paths: Iterable[Path]) -> Iterator[Path]:
 
 
 def received_file(path: Path, received_at: datetime) -> Received:
-    """The row for a file that stays where it is; its ``path`` is absolute.
+    """The row for a file that stays where it is; its ``path`` is absolute. As of what is received, only its
+    UIDs have to be sound.
 
     Raises:
         NotReceivableError: not DICOM, or without the UIDs of study, series and instance.
     """
     try:
-        header = dcmread(path, stop_before_pixels=True, specific_tags=list(_TAGS))
-        study_uid, series_uid, uid = (
-            checked_uid(str(header.get(keyword) or ""))
-            for keyword in ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")
+        image = dcmread(
+            path, stop_before_pixels=True, specific_tags=[*HEADER_TAGS, _SOP_CLASS, _SOP_INSTANCE]
         )
-        return _received(path, header, study_uid, series_uid, uid, received_at)
+        values = {tag: _as_written(image, tag) for tag in (*HEADER_TAGS, _SOP_CLASS, _SOP_INSTANCE)}
+        sop_class, uid = (
+            values[tag].decode("ascii", "backslashreplace").strip(" \0")
+            for tag in (_SOP_CLASS, _SOP_INSTANCE)
+        )
+        header = decoded(values)
+        for one in (uid, header.study_uid, header.series_uid):
+            checked_uid(one)
+        return Received(
+            uid=uid,
+            sop_class=sop_class,
+            transfer_syntax=str(image.file_meta.get("TransferSyntaxUID", "")),
+            path=str(path.resolve()),
+            size=path.stat().st_size,
+            received_at=received_at,
+            **vars(header),
+        )
     except InvalidDicomError:
         raise NotReceivableError(f"it is {why_no_dicom(path)}") from None
     except UnsafeUidError:
@@ -76,39 +73,7 @@ def why_no_dicom(path: Path) -> str:
     return "packed; unpack it first" if path.suffix.lower() in _PACKED else "not a DICOM file"
 
 
-def _received(
-    path: Path, header: Dataset, study_uid: str, series_uid: str, uid: str, received_at: datetime
-) -> Received:
-    return Received(
-        uid=uid,
-        sop_class=_text(header, "SOPClassUID"),
-        transfer_syntax=str(header.file_meta.get("TransferSyntaxUID", "")),
-        series_uid=series_uid,
-        study_uid=study_uid,
-        path=str(path.resolve()),
-        size=path.stat().st_size,
-        received_at=received_at,
-        patient_id=_text(header, "PatientID"),
-        issuer=_text(header, "IssuerOfPatientID"),
-        birth_date=_text(header, "PatientBirthDate"),
-        study_date=_text(header, "StudyDate"),
-        study_time=_text(header, "StudyTime"),
-        accession_number=_text(header, "AccessionNumber"),
-        study_description=_text(header, "StudyDescription"),
-        modality=_text(header, "Modality"),
-        series_number=_number(header),
-        series_description=_text(header, "SeriesDescription"),
-        body_part=_text(header, "BodyPartExamined"),
-    )
-
-
-def _text(header: Dataset, keyword: str) -> str:
-    value = header.get(keyword)
-    return "" if value is None else str(value).strip()
-
-
-def _number(header: Dataset) -> int | None:
-    try:
-        return int(header.SeriesNumber)
-    except (AttributeError, TypeError, ValueError):
-        return None
+def _as_written(image: Dataset, tag: int) -> bytes:
+    """The encoded value of an element that nobody looked at yet; empty where there is none."""
+    value = image.get_item(tag).value if tag in image else b""
+    return value if isinstance(value, bytes) else b""

@@ -11,7 +11,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydicom import Dataset, dcmwrite
+from pydicom.dataelem import RawDataElement
 from pydicom.encaps import encapsulate, get_frame
+from pydicom.tag import Tag
 from pydicom.uid import (
     DeflatedExplicitVRLittleEndian,
     ExplicitVRBigEndian,
@@ -363,6 +365,27 @@ def test_a_damaged_image_is_named_with_its_damage(tmp_path: Path, edit, says: st
     assert "\n" not in str(refused.value)
     if "share" not in says:
         assert paths[4].name in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("keyword", "vr", "value"),
+    [
+        ("AcquisitionNumber", "IS", b"99999999999 "),
+        ("SeriesNumber", "IS", b"99999999999 "),
+        ("KVP", "DS", b"12O "),
+        ("SliceThickness", "DS", b"1.5mm "),
+        ("TriggerTime", "FD", b"damage"),
+    ],
+)
+def test_a_damaged_value_that_no_voxel_depends_on_stops_no_reading(
+    tmp_path: Path, keyword: str, vr: str, value: bytes
+) -> None:
+    def damage(image: Dataset) -> None:
+        image[keyword] = RawDataElement(Tag(keyword), vr, len(value), value, 0, False, True)
+
+    for path in (paths := write_scene(tmp_path)):
+        change(path, damage)
+    assert_shows_the_scene(load_volume(paths))
 
 
 @pytest.mark.parametrize("count", [1, 2])

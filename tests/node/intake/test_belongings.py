@@ -13,7 +13,7 @@ from pydicom import Dataset
 from sqlalchemy import select
 
 from node.intake.belongings import Belongings
-from node.intake.examination import Header
+from node.intake.header import Header
 from storage.intake import Owners, Recorded, record
 from storage.tables import Study
 from tests.node.intake.conftest import Intake

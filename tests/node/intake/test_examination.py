@@ -17,7 +17,8 @@ from pydicom.uid import (
 )
 
 from inference import elements
-from node.intake.examination import OUT_OF_RESOURCES, Announcement, Header, RefusedError, Scratch, examine
+from node.intake.examination import OUT_OF_RESOURCES, Announcement, RefusedError, Scratch, examine
+from node.intake.header import Header
 from tests.node.intake.senders import ct_slice, encoded
 
 EMPTY_ELEMENT = struct.pack("<HH2sH", 9, 1, b"LO", 0)
