@@ -24,8 +24,8 @@ ROWS_AT_ONCE = 1000
 
 @dataclass(frozen=True)
 class AuditEntry:
-    """``who`` is an account, "somebody at" an address where nobody has to log in, or an AE title with its
-    certificate's subject; ``address`` is where they are."""
+    """``who`` is an account, "somebody at" an address where nobody has to log in, an AE title with its
+    certificate's subject, or a user of this machine with the command given; ``address`` is where they are."""
 
     at: datetime
     kind: AuditKind

@@ -10,6 +10,7 @@ from pydicom.errors import InvalidDicomError
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from node.commands.asking import whoever_asks
 from node.commands.send import peer_at
 from node.commands.terminal import console
 from node.peers.sending import DicomDestination
@@ -114,10 +115,11 @@ def delete(settings: Settings, files: Sequence[Path]) -> None:
 
 
 def _write_down(database: Database, images: Sequence[SetAside], what: str) -> None:
+    who = whoever_asks("overread set-aside")
     with database.session() as session:
         for image in images:
             text = f"{what} an image that was set aside, {image.path.name} from {image.caller or 'unknown'}"
-            audit.note(session, "action", "command line", text, study_uid=image.study_uid)
+            audit.note(session, "action", who, text, study_uid=image.study_uid)
 
 
 def _is_of_another_study(session: Session, path: Path) -> bool:

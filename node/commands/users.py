@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import getpass
-import os
-import pwd
 import sys
 from pathlib import Path
 
 from rich.table import Table
 
+from node.commands.asking import whoever_asks
 from node.commands.terminal import console
 from node.security.passwords import hashed
 from node.security.umask import private_files
@@ -19,7 +18,7 @@ from storage import accounts, audit
 from storage.accounts import Role
 from storage.database import Database
 
-LONGEST_WHO = 64  # characters that the audit trail keeps of who it was
+COMMAND = "overread users"
 
 
 class UsersError(RuntimeError):
@@ -52,7 +51,7 @@ def add_user(settings: Settings, name: str, role: Role, password_file: Path | No
     kept = hashed(name, _password(password_file))
     with database.session() as session:
         accounts.add(session, name, role, kept)
-        audit.note(session, "account", _whoever_asks(), f"made the account {name!r} ({role})")
+        audit.note(session, "account", whoever_asks(COMMAND), f"made the account {name!r} ({role})")
     database.close()
     console().print(
         f"{name} may log in as {role}, by {database.named}.{_not_yet(settings.web)}", soft_wrap=True
@@ -67,7 +66,7 @@ def set_password(settings: Settings, name: str, password_file: Path | None) -> N
     kept = hashed(name, _password(password_file))
     with database.session() as session:
         accounts.set_password(session, name, kept)
-        audit.note(session, "account", _whoever_asks(), f"set the password of {name!r}")
+        audit.note(session, "account", whoever_asks(COMMAND), f"set the password of {name!r}")
     database.close()
     console().print(f"{name} has a new password, and was logged out everywhere.")
 
@@ -80,23 +79,9 @@ def remove_user(settings: Settings, name: str) -> None:
     database = _database(settings)
     with database.session() as session:
         accounts.remove(session, name)
-        audit.note(session, "account", _whoever_asks(), f"removed the account {name!r}")
+        audit.note(session, "account", whoever_asks(COMMAND), f"removed the account {name!r}")
     database.close()
     console().print(f"{name} may not log in any more, and was logged out.")
-
-
-def _whoever_asks() -> str:
-    """``anna (overread users)``: the user of this machine; ``bob, as anna (overread users)`` where a variable
-    of the environment, which is sudo's or anybody's, says that bob became that user."""
-    uid = os.getuid()
-    try:
-        name = pwd.getpwuid(uid).pw_name
-    except KeyError:  # as in a container that is run as any user
-        name = f"user {uid}"
-    user, caller = f"{name} (overread users)", os.environ.get("SUDO_USER", "")
-    if caller in ("", name):
-        return user
-    return f"{caller[: max(0, LONGEST_WHO - len(f', as {user}'))]}, as {user}"
 
 
 def _not_yet(web: WebSettings) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import pwd
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -95,9 +97,13 @@ def test_what_the_node_refuses_stays(contradicting: tuple[Intake, str], settings
 
 
 def test_what_a_person_deletes_is_gone_and_the_audit_trail_says_so(
-    contradicting: tuple[Intake, str], settings: Settings, capsys: pytest.CaptureFixture[str]
+    contradicting: tuple[Intake, str],
+    settings: Settings,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     intake, study_uid = contradicting
+    monkeypatch.setenv("SUDO_USER", "carla")
     [path] = intake.files(intake.archive.set_aside)
     with pytest.raises(set_aside.SetAsideError, match="was not set aside"):
         set_aside.delete(settings, [path, path.with_name("another.dcm")])
@@ -108,6 +114,7 @@ def test_what_a_person_deletes_is_gone_and_the_audit_trail_says_so(
         [line] = newest(session, AuditFilter(kind="action"))
     assert path.name in line.text
     assert line.study_uid == study_uid
+    assert line.who == f"carla, as {pwd.getpwuid(os.getuid()).pw_name} (overread set-aside)"
     set_aside.show(settings)
     assert f"Nothing is set aside in {intake.archive.root}:" in capsys.readouterr().out
 
