@@ -12,6 +12,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, Self, get_args
 
+from inference.dates import as_day
 from inference.findings import Assessment, Caveat, Change, Finding, Reading, SolidPart
 from inference.growth import fleischner, lung_rads, nelson
 from inference.growth.lung_rads import STABLE, SUBSOLID
@@ -362,8 +363,7 @@ def _by_growth(change: Change) -> list[Assessment]:
 
 def _since(change: Change | None) -> str:
     """In words, empty where the prior's date is not known."""
-    day = change.prior_date if change is not None else ""
-    return f" since {day[:4]}-{day[4:6]}-{day[6:]}" if len(day) == 8 else ""
+    return f" since {as_day(change.prior_date)}" if change is not None and change.prior_date else ""
 
 
 def _by_nelson(result: nelson.Result, statement: str, management: str) -> Assessment:

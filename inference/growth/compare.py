@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from inference.catalogue import Catalogue
+from inference.dates import as_day
 from inference.engine import Engine
 from inference.findings import Change, Finding, Reading, Response, SolidPart
 from inference.growth import lung_rads
@@ -330,9 +331,9 @@ def _newest_first(reader: str, priors: Sequence[Prior], date: str) -> tuple[list
     for prior in sorted(priors, key=lambda each: each.date, reverse=True):
         days = days_between(prior.date, date)
         if prior.reading.reader != reader:
-            notes.append(f"The study of {prior.date or 'unknown date'} was read by another reader.")
+            notes.append(f"The study of {as_day(prior.date)} was read by another reader.")
         elif days is not None and days < 0:
-            notes.append(f"The study of {prior.date} is later than this one and is no prior of it.")
+            notes.append(f"The study of {as_day(prior.date)} is later than this one and is no prior of it.")
         else:
             if days == 0:
                 notes.append("A study of the same day tells no change: lesions keep its tracking UIDs alone.")

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from sqlalchemy.orm import Session
 
+from inference.dates import as_day
 from node.intake.ledger import LedgerStoppedError
 from node.peers.archive import ArchiveAnswerError
 from node.priors.search import ChosenSeries, RemoteStudy, choose, search, seconds_left
@@ -175,7 +176,7 @@ class _Hunt:
         except _MAKES_NO_SENSE as error:
             log.warning("A study in %s makes no sense", remote.archive.name, exc_info=error)
             result.notes.append(
-                f"the study of {remote.date} in {remote.archive.name} is left out: "
+                f"the study of {as_day(remote.date)} in {remote.archive.name} is left out: "
                 f"what the archive tells of it makes no sense ({type(error).__name__})"
             )
 
@@ -261,11 +262,13 @@ class _Hunt:
         brought = self._kept(_Candidate(candidate.at, candidate.date, self._known(study.uid), None))
         count = chosen.series.images
         result.notes.append(
-            f"{count} images of {study.date} fetched from {study.archive.name}: "
+            f"{count} images of {as_day(study.date)} fetched from {study.archive.name}: "
             f"series {chosen.series.number or chosen.series.series_uid}, {chosen.series.description!r}"
         )
         if brought is None:
-            result.notes.append(f"the study of {study.date} cannot be read by {self.reader} after all")
+            result.notes.append(
+                f"the study of {as_day(study.date)} cannot be read by {self.reader} after all"
+            )
         else:
             result.found.append(brought)
 

@@ -10,6 +10,7 @@ from datetime import date, datetime, timedelta
 import numpy as np
 from PIL import Image, ImageDraw
 
+from inference.dates import as_day
 from inference.findings import Change
 from node.results.edition import DISCLAIMER
 from node.results.layout import AMBER, BLUE, GREY, Rgb, captioned, font
@@ -33,7 +34,7 @@ def growth_picture(prior: Rgb, current: Rgb, course: Sequence[Dated], change: Ch
     image = Image.new("RGB", (2 * _SIDE, _SIDE + _CURVE))
     draw = ImageDraw.Draw(image)
     for left, picture, caption in (
-        (0, prior, f"prior {_day(change.prior_date)}"),
+        (0, prior, f"prior {as_day(change.prior_date)}"),
         (_SIDE, current, "current"),
     ):
         tile = Image.fromarray(picture)
@@ -119,7 +120,7 @@ def _draw_axes(draw: ImageDraw.ImageDraw, frame: _Frame, points: Sequence[tuple[
         x, y = frame.place(day, 0)
         if x >= free:
             anchor = "ra" if x > 2 * _SIDE - 80 else "la" if x < 80 else "ma"
-            draw.text((x, y + 10), _day(f"{day:%Y%m%d}"), fill=GREY, font=font(16), anchor=anchor)
+            draw.text((x, y + 10), f"{day}", fill=GREY, font=font(16), anchor=anchor)
             free = x + 110
 
 
@@ -140,7 +141,3 @@ def _date(text: str) -> date | None:
         return datetime.strptime(text, "%Y%m%d").date()
     except ValueError:
         return None
-
-
-def _day(text: str) -> str:
-    return f"{text[:4]}-{text[4:6]}-{text[6:8]}" if len(text) >= 8 else "of unknown date"

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 
 from PIL import Image
 
+from inference.dates import as_day
 from inference.findings import Change, ClassProbability, Finding
 from node.results import codes, layout
 from node.results.edition import DISCLAIMER, Edition
@@ -77,7 +78,7 @@ def _head(edition: Edition) -> Iterator[Line]:
     made_by = f"{edition.reading.reader}, model {model.name} {model.version}"
     yield Line(f"{made_by}. For research, not for diagnosis.", GREY, SMALL)
     date, series = str(source.get("StudyDate") or ""), source.get("SeriesNumber")
-    of = [f"study of {_day(date)}"] * bool(date) + [f"series {series}"] * (series is not None)
+    of = [f"study of {as_day(date)}"] * bool(date) + [f"series {series}"] * (series is not None)
     yield Line(", ".join(of).capitalize(), GREY, SMALL)
 
 
@@ -244,13 +245,7 @@ def _image_of(edition: Edition, finding: Finding) -> str:
 
 
 def _dated(word: str, change: Change | None, before: str = "") -> str:
-    return (
-        word if change is None or len(change.prior_date) < 8 else f"{word} {before}{_day(change.prior_date)}"
-    )
-
-
-def _day(date: str) -> str:
-    return f"{date[:4]}-{date[4:6]}-{date[6:8]}"
+    return word if change is None or not change.prior_date else f"{word} {before}{as_day(change.prior_date)}"
 
 
 def _percent(probability: float | None) -> str:

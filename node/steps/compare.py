@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from inference.dates import as_day
 from inference.findings import Reading
 from inference.growth.compare import Comparison, Prior, compare
 from inference.volume import Volume
@@ -74,7 +75,7 @@ def set_against(
             return replace(comparison, reading=_as_known(comparison.reading, apart, reading)), left
         except _UnopenedError as unopened:
             left.remove(unopened.prior)
-            said = f"{without} with the study of {unopened.prior.date or 'unknown date'}"
+            said = f"{without} with the study of {as_day(unopened.prior.date)}"
             with done_without(room, job, "compare", said):
                 raise unopened.error from None
     return Comparison(reading), left

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from inference.dates import as_day
 from inference.errors import UnreadableSeriesError
 from inference.findings import Finding, Reading
 from inference.volume import Volume
@@ -63,7 +64,7 @@ def beside_priors(
     series: dict[str, PriorSeries] = {}
     readings: dict[str, Reading] = {}
     for prior in found:
-        said = f"the results show nothing of the study of {prior.date or 'unknown date'}"
+        said = f"the results show nothing of the study of {as_day(prior.date)}"
         with done_without(room, job, "compare", said):
             readings[prior.study_uid] = _with_seen_again(room, prior, identity)
             series[prior.study_uid] = prior

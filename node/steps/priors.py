@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from inference import reading_json
+from inference.dates import as_day
 from inference.findings import Reading
 from inference.growth.compare import Comparison
 from node.peers.archive import ArchiveAnswerError
@@ -54,13 +55,13 @@ def _found(room: ReadingRoom, job: Job, task: Assignment) -> list[dict[str, Any]
             where = "here or in the archives" if room.archives else "here, and no archive is set to look in"
             note(session, job, "priors", f"no earlier study to compare with is {where}")
         if outcome.found:
-            dates = ", ".join(prior.date or "undated" for prior in outcome.found)
+            dates = ", ".join(as_day(prior.date) for prior in outcome.found)
             note(session, job, "priors", f"to be compared with {len(outcome.found)} earlier: {dates}")
     return [asdict(prior) for prior in outcome.found]
 
 
 def _not_compared_with(date: str) -> str:
-    return f"not compared with the study of {date or 'unknown date'}"
+    return f"not compared with the study of {as_day(date)}"
 
 
 def _is_away(error: Exception) -> bool:
@@ -88,7 +89,7 @@ def read_prior(
         compared = Comparison(reading)
         if earlier and how == "read":
             volume = room.volume(prior_files(room, series))
-            without = f"the study of {series.date or 'unknown date'} is not compared"
+            without = f"the study of {as_day(series.date)} is not compared"
             compared, earlier = set_against(
                 room, job, reading, identity, volume, earlier, series.date, without
             )
@@ -99,7 +100,7 @@ def read_prior(
         with room.database.session() as session:
             if series.fetched:
                 priors.save_prior_reading(session, series.study_uid, identity, body, reading.findings)
-            text = f"the study of {series.date or 'unknown date'} was {how}: {len(reading.findings)} found"
+            text = f"the study of {as_day(series.date)} was {how}: {len(reading.findings)} found"
             note(session, job, "priors", text)
         return asdict(replace(series, identity=identity))
     return None

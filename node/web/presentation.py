@@ -10,6 +10,7 @@ from urllib.parse import quote
 from fastapi.templating import Jinja2Templates
 from markupsafe import Markup
 
+from inference.dates import as_day
 from storage.database import now
 from storage.dossier import DeliveryRecord, FindingRecord, ObjectRecord
 from storage.overview import StudyState
@@ -112,8 +113,8 @@ def plural(count: int, one: str, many: str) -> str:
 
 
 def dicom_date(value: str) -> str:
-    """``20260131`` as ``2026-01-31``; anything else as it is (PS3.5 6.2, DA)."""
-    return f"{value[:4]}-{value[4:6]}-{value[6:]}" if len(value) == 8 and value.isdigit() else value
+    """The day; empty where there is none."""
+    return as_day(value) if value else ""
 
 
 def axes(finding: FindingRecord) -> str:

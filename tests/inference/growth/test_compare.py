@@ -403,7 +403,7 @@ def test_another_scan_of_the_same_day_names_lesions_and_hides_no_growth(compared
 def test_a_study_of_a_later_date_is_no_prior():
     found = compare(CURRENT, VOLUME, [replace(PRIOR, date="20250101")], date="20240701")
     assert found.reading.findings == assessed(CURRENT, VOLUME).findings
-    assert "later" in found.reading.comparison_notes[0]
+    assert "study of 2025-01-01 is later" in found.reading.comparison_notes[0]
 
 
 def test_priors_that_are_not_needed_are_not_opened():

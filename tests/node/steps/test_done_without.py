@@ -124,12 +124,12 @@ def test_a_prior_that_cannot_be_read_is_not_compared_with(
 ) -> None:
     prior = asdict(PriorSeries("1.2.3", "20220101", "1.2.3.1", "cd" * 32))
     assert steps.read_prior(room, job, assignment, prior, []) is None
-    said = "not compared with the study of 20220101: There are no files to read."
+    said = "not compared with the study of 2022-01-01: There are no files to read."
     assert told(room, job) == ("warning", said)
     monkeypatch.setattr(priors, "recover", raising(TypeError("no such thing")))
     monkeypatch.setattr(ReadingRoom, "volume", lambda *_: None)
     assert steps.read_prior(room, job, assignment, prior, []) is None
-    assert told(room, job) == ("error", f"not compared with the study of 20220101: {OURS}{AGAIN}")
+    assert told(room, job) == ("error", f"not compared with the study of 2022-01-01: {OURS}{AGAIN}")
 
 
 def test_a_search_for_priors_that_fails_leaves_the_study_without_any(
