@@ -110,18 +110,22 @@ def _overlaps(case: Case, registration: Registration) -> dict[str, float]:
 
 
 def _summary(name: str, found: _Figures) -> dict[str, Any]:
-    tre = mean_interval(found.tre)
-    return {
-        f"{name}_tre_before_mm": float(np.mean(found.before)),
-        f"{name}_tre_mm": tre.value,
-        f"{name}_tre_mm_ci": [tre.low, tre.high],
+    """Means over cases, with limits by resampling these, medians, percentiles and counts."""
+    means = {
+        "tre_before_mm": found.before,
+        "tre_mm": found.tre,
+        "tre_rigid_part_mm": found.rigid,
+        **{f"dice_{organ}": values for organ, values in found.dice.items()},
+        "folded": found.folded or [0.0],
+        "sd_log_jacobian": found.sd_log or [0.0],
+    }
+    out: dict[str, Any] = {}
+    for figure, values in means.items():
+        out |= mean_interval(values).told(f"{name}_{figure}")
+    return out | {
         f"{name}_tre_median_mm": float(np.median(found.tre)),
         f"{name}_tre_p95_of_cases_mm": float(np.percentile(found.tre, 95)),
         f"{name}_tre_p95_of_landmarks_mm": float(np.mean(found.p95)),
-        f"{name}_tre_rigid_part_mm": float(np.mean(found.rigid)),
-        **{f"{name}_dice_{organ}": float(np.mean(values)) for organ, values in found.dice.items()},
-        f"{name}_folded": float(np.mean(found.folded)) if found.folded else 0.0,
-        f"{name}_sd_log_jacobian": float(np.mean(found.sd_log)) if found.sd_log else 0.0,
         f"{name}_refused": int(sum(found.refused)),
     }
 

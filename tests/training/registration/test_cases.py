@@ -29,3 +29,5 @@ def test_a_case_far_apart_is_brought_together(case: Case) -> None:
     assert figures["breathing_dice_body"] > 0.95
     assert figures["breathing_folded"] == 0
     assert figures["breathing_refused"] == 0
+    limited = ("tre_before_mm", "tre_mm", "tre_rigid_part_mm", "dice_body", "folded", "sd_log_jacobian")
+    assert all(len(figures[f"breathing_{name}_ci"]) == 2 for name in limited)
