@@ -22,8 +22,18 @@ class Row:
     cells: Mapping[str, str]
 
     def text(self, column: str) -> str:
-        """The cell without surrounding blanks; empty where the line ends before it."""
-        return (self.cells.get(column) or "").strip()
+        """The cell without surrounding blanks; empty where the table has no such column."""
+        return self.cells.get(column, "").strip()
+
+    def required(self, column: str) -> str:
+        """The cell without surrounding blanks.
+
+        Raises:
+            BrokenDataError: it is empty.
+        """
+        if not self.text(column):
+            raise self.broken(f"{column} is empty")
+        return self.text(column)
 
     def number(self, column: str) -> float:
         """The cell as a finite number.
@@ -72,7 +82,8 @@ def read_table(path: Path, columns: Iterable[str]) -> Iterator[Row]:
     """Lines of a CSV file (``.gz`` or not) with a header, which must name ``columns`` (it may name more).
 
     Raises:
-        BrokenDataError: the file is missing, empty, not text, or lacks a column.
+        BrokenDataError: the file is missing, empty, not text, or lacks a column; or a line ends before the
+            last of the columns that have a name, as that of a file cut short does.
     """
     try:
         with _opened(path) as file:
@@ -84,7 +95,10 @@ def read_table(path: Path, columns: Iterable[str]) -> Iterator[Row]:
                     f"{path} has no column {', '.join(missing)}; it has {', '.join(header)}"
                 )
             for cells in reader:
-                yield Row(path, reader.line_num, cells)
+                row = Row(path, reader.line_num, cells)
+                if any(name and cells[name] is None for name in header):
+                    raise row.broken("the line ends before its last column")
+                yield row
     except FileNotFoundError as error:
         raise BrokenDataError(f"{path} is missing") from error
     except UnicodeDecodeError as error:

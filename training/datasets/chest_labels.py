@@ -31,6 +31,18 @@ _CHEXPERT = {
     "no_finding": "No Finding",
 }
 _NIH = {name: name.capitalize() for name in CLASSES[:-1]} | {"no_finding": "No Finding"}
+_NIH_FINDINGS = {
+    *_NIH.values(),
+    "Emphysema",
+    "Fibrosis",
+    "Hernia",
+    "Infiltration",
+    "Mass",
+    "Nodule",
+    "Pleural_Thickening",
+    "Pneumonia",
+    "Pneumothorax",
+}
 
 
 def read_chexpert(folder: Path, *, uncertain: Uncertain = "ignore", lateral: bool = False) -> list[Case]:
@@ -90,7 +102,7 @@ def read_mimic_cxr(folder: Path, *, uncertain: Uncertain = "ignore") -> list[Cas
     }
     cases = []
     for row in read_table(table("metadata"), ("dicom_id", "subject_id", "study_id", "ViewPosition")):
-        name, subject, study = row.text("dicom_id"), row.text("subject_id"), row.text("study_id")
+        name, subject, study = row.text("dicom_id"), row.required("subject_id"), row.text("study_id")
         if row.text("ViewPosition") not in ("AP", "PA") or study not in labels:
             continue  # laterals, and the few studies without a report to label
         if name not in splits:
@@ -115,7 +127,8 @@ def read_nih14(folder: Path) -> list[Case]:
     ``images``, ``train_val_list.txt`` and ``test_list.txt``.
 
     Raises:
-        BrokenDataError: an image that the table names is in none of the folders, or in no list.
+        BrokenDataError: an image that the table names is in none of the folders, or in no list; or a finding
+            is none of the release's 15, "No Finding" among them.
     """
     images = {p.name: p for part in ("images", "images_*/images") for p in folder.glob(f"{part}/*.png")}
     splits = {
@@ -131,10 +144,12 @@ def read_nih14(folder: Path) -> list[Case]:
             raise BrokenDataError(f"{name} is in no folder of images in {folder}, though {table} names it")
         if name not in splits:
             raise row.broken(f"{name} is neither in train_val_list.txt nor in test_list.txt")
+        if unknown := [finding for finding in said if finding not in _NIH_FINDINGS]:
+            raise row.broken(f"Finding Labels has {unknown[0]!r}, which is none of the release's findings")
         cases.append(
             Case(
                 Path(name).stem,
-                row.text("Patient ID"),
+                row.required("Patient ID"),
                 partial(grey, images[name]),
                 labels={label: float(_NIH[label] in said) for label in CLASSES},
                 split=splits[name],
@@ -155,7 +170,7 @@ def read_nih_folder(folder: Path) -> list[Case]:
         cases.append(
             Case(
                 path.stem,
-                row.text("patient_id"),
+                row.required("patient_id"),
                 partial(grey, path),
                 labels={name: row.label(name) for name in CLASSES},
                 notes={"view": row.text("view")},

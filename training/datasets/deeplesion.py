@@ -153,7 +153,7 @@ def _key_slice(folder: Path, name: str, rows: list[Row]) -> KeySlice:
         raise first.broken(f"Train_Val_Test is {first.text('Train_Val_Test')}, not 1, 2 or 3")
     return KeySlice(
         path,
-        first.text("Patient_index").zfill(6),
+        first.required("Patient_index").zfill(6),
         split,
         (between, row, column),
         tuple(_measured(r) for r in rows),

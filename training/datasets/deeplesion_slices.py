@@ -47,7 +47,7 @@ def _case(path: Path, rows: list[Row]) -> Case:
         boxes.append(Box(kind, low, high))
     return Case(
         id=path.name,
-        patient=rows[0].text("patient"),
+        patient=rows[0].required("patient"),
         load=_loader(path, size),
         boxes=tuple(boxes),
         split="test",

@@ -81,7 +81,7 @@ def read_lung_masks(folder: Path) -> list[Case]:
         cases.append(
             Case(
                 stem,
-                row.text("patientid"),
+                row.required("patientid"),
                 partial(grey, path),
                 partial(_masks, {"lungs": drawn}),
                 notes={"view": row.text("view")},

@@ -89,6 +89,14 @@ def test_what_chexpert_lacks_is_named(chexpert: Path) -> None:
         read_chexpert(chexpert)
 
 
+@pytest.mark.parametrize("lost", [1, 12, 30])
+def test_a_table_that_is_cut_short_is_named_by_its_line(chexpert: Path, lost: int) -> None:
+    table = chexpert / "train.csv"
+    table.write_text("\n".join(table.read_text().splitlines()[:2])[:-lost])
+    with pytest.raises(BrokenDataError, match=r"train\.csv, line 2: the line ends before its last column"):
+        read_chexpert(chexpert)
+
+
 @pytest.fixture
 def mimic(tmp_path: Path) -> Path:
     tables = {
@@ -158,6 +166,32 @@ def test_what_nih_chestxray14_lacks_is_named(nih14: Path) -> None:
         read_nih14(nih14)
 
 
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("00000001_000.png,Cardiomeg,0,1,58,M,PA,1,1,0.1,0.1", "Finding Labels has 'Cardiomeg'"),
+        ("00000001_000.png,,0,1,58,M,PA,1,1,0.1,0.1", "Finding Labels has ''"),
+        ("00000001_000.png,Hernia,0,,58,M,PA,1,1,0.1,0.1", "Patient ID is empty"),
+        ("00000001_000.png,Hernia,0,1,58,M,PA,1,1", "the line ends before its last column"),
+    ],
+)
+def test_a_line_of_nih_chestxray14_that_says_nothing_known_is_named(
+    nih14: Path, line: str, message: str
+) -> None:
+    table = nih14 / "Data_Entry_2017.csv"
+    table.write_text(table.read_text().splitlines()[0] + f"\n{line}\n")
+    with pytest.raises(BrokenDataError, match=rf"Data_Entry_2017\.csv, line 2: {message}"):
+        read_nih14(nih14)
+
+
+def test_a_comma_after_the_last_column_of_either_header_or_line_is_no_cell(nih14: Path) -> None:
+    table = nih14 / "Data_Entry_2017.csv"
+    head, *lines = table.read_text().splitlines()
+    for written in ([head, *(line[:-1] for line in lines)], [head[:-1], *lines]):
+        text(table, *written)
+        assert len(read_nih14(nih14)) == 2
+
+
 def test_the_real_nih_folders_can_be_read(shared_data: Path) -> None:
     cases = read_nih_folder(shared_data / "cxr_nih")
     assert (len(cases), len({case.patient for case in cases})) == (792, 535)
@@ -169,6 +203,13 @@ def test_a_label_that_is_none_is_named(tmp_path: Path) -> None:
     text(tmp_path / "labels.csv", "file,patient_id,view," + ",".join(CLASSES), "a.jpg,1,PA,0,yes,0,0,0,0")
     picture(tmp_path / "images/a.jpg")
     with pytest.raises(BrokenDataError, match=r"labels\.csv, line 2: effusion is 'yes'"):
+        read_nih_folder(tmp_path)
+
+
+def test_a_radiograph_of_nobody_is_named(tmp_path: Path) -> None:
+    text(tmp_path / "labels.csv", "file,patient_id,view," + ",".join(CLASSES), "a.jpg,,PA,0,1,0,0,0,0")
+    picture(tmp_path / "images/a.jpg")
+    with pytest.raises(BrokenDataError, match=r"labels\.csv, line 2: patient_id is empty"):
         read_nih_folder(tmp_path)
 
 
