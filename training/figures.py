@@ -20,10 +20,16 @@ from inference.model_repository import sync
 from training.ct_lesions.figures import CT_LESIONS
 from training.errors import BrokenDataError
 from training.figure_table import FigureTable, Line
+from training.growth.figures import GROWTH
 from training.lung_nodules.figures import LUNG_NODULES
 from training.polyps.figures import POLYPS
 
-TABLES: Mapping[str, FigureTable] = {"ct-lesions": CT_LESIONS, "lung-nodules": LUNG_NODULES, "polyps": POLYPS}
+TABLES: Mapping[str, FigureTable] = {
+    "ct-lesions": CT_LESIONS,
+    "growth": GROWTH,
+    "lung-nodules": LUNG_NODULES,
+    "polyps": POLYPS,
+}
 
 
 def write_figures(root: Path, evaluations: Iterable[Mapping[str, Any]]) -> list[Path]:

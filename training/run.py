@@ -85,13 +85,17 @@ def evaluate(
     return evaluation.evaluate(task, data, layout, split, pictures, Catalogue(models))
 
 
+_DRAWN = frozenset({"phantom", "simulated"})
+"""Layouts of no data: what is learned from, or measured on, is drawn."""
+
+
 def _known(what: str, value: str, known: Collection[str]) -> None:
     if value not in known:
         raise TaskError(f"{what} {value!r} is not known; there is: {', '.join(known)}")
 
 
 def _with_data(layout: str, data: Path | None) -> None:
-    if layout != "phantom" and data is None:
+    if layout not in _DRAWN and data is None:
         raise TaskError(f"the layout {layout} needs a folder of data: give --data DIR")
     if data is not None and not data.is_dir():
         raise TaskError(f"{data} is not a folder; --data names the one that holds the data set")

@@ -118,9 +118,8 @@ def _growth(request: Request) -> Path:
     from inference.model_repository import sync
     from training.growth.forecaster import export, train
 
-    network, figures = train(request.seed)
     repository = request.out / "models"
-    export(network, figures, repository, request.seed)
+    export(train(request.seed), repository, request.seed)
     sync(Catalogue(repository))
     return repository
 

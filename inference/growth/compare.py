@@ -353,7 +353,8 @@ def _forecast(
     catalogue: Catalogue | None,
 ) -> Reading:
     """With a forecast for each lesion that was measured often enough at known dates. ``slices_mm``: by study
-    UID, of the priors that were opened; the others count as thin."""
+    UID, of the priors that were opened; the others count as thin. What other networks suspected in a prior
+    is of another scale, and has no say."""
     if engine is None or catalogue is None:
         return reading
 
@@ -361,11 +362,17 @@ def _forecast(
         if finding.change is None:
             return finding
         known = [
-            Measured(-days, same.volume_mm3, slices_mm.get(prior.study_uid, 1.0), same.kind)
+            Measured(
+                -days,
+                same.volume_mm3,
+                slices_mm.get(prior.study_uid, 1.0),
+                same.kind,
+                same.malignancy if prior.reading.models == reading.models else None,
+            )
             for prior, same in reversed(changes.alone(finding.tracking_uid))
             if (days := days_between(prior.date, date)) is not None
         ]
-        now = Measured(0, finding.volume_mm3, volume.slice_mm, finding.kind)
+        now = Measured(0, finding.volume_mm3, volume.slice_mm, finding.kind, finding.malignancy)
         seen = forecast([*known, now], engine, catalogue)
         return replace(finding, change=replace(finding.change, forecast=seen))
 

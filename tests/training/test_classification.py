@@ -9,7 +9,16 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from training.metrics.calibration import reliability
-from training.metrics.classification import accuracy, auroc, aurocs, confusion, mean_interval, rates
+from training.metrics.classification import (
+    accuracy,
+    auroc,
+    aurocs,
+    confusion,
+    mean_interval,
+    paired_interval,
+    rates,
+    ratio,
+)
 
 
 @pytest.mark.parametrize(
@@ -105,3 +114,13 @@ def test_calibration_by_hand() -> None:
 def test_calibration_refuses_what_is_no_probability() -> None:
     with pytest.raises(ValueError, match="between 0 and 1"):
         reliability([1], [1.5])
+
+
+def test_both_figures_of_a_case_are_resampled_together() -> None:
+    other = np.random.default_rng(3).exponential(size=300)
+    found = paired_interval(ratio, 0.5 * other, other)
+    assert (found.value, found.low, found.high) == pytest.approx((0.5,) * 3)
+    apart = paired_interval(ratio, 0.5 * other[::-1], other)
+    assert apart.low < 0.48 < 0.52 < apart.high
+    assert math.isnan(paired_interval(ratio, [], []).value)
+    assert math.isnan(paired_interval(ratio, [1.0], [0.0]).value)

@@ -1,5 +1,5 @@
 """Evaluates how lesions are followed: phantom patients of several visits, and a real chest that breathes,
-against what is true."""
+against what is true; the forecast of their growth has a page of its own."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from rich.progress import track
 from inference.catalogue import Catalogue
 from inference.volume import load_volume
 from training.errors import TaskError
+from training.evaluate.forecast import evaluate_simulated
 from training.evaluate.layouts import Layouts
 from training.growth.evaluate import READERS, evaluate, figures, reads_by
 from training.growth.real import POSES, follow_real, seconds_beyond_readings, warped
@@ -71,4 +72,5 @@ def evaluate_warped(data: Path | None, split: str, out: Path | None, catalogue: 
 LAYOUTS: Layouts = {
     "phantom": evaluate_phantoms,
     "warped-ct": evaluate_warped,
+    "simulated": evaluate_simulated,
 }

@@ -1,7 +1,8 @@
 """How far the volumes that a reader measures differ when nothing grew: phantom nodules scanned many times.
 
 ``python -m training.growth.repeats`` prints the within-nodule coefficient of variation (wCV) by size, on
-slices of up to 2.5 mm, as the card of ``lung-nodules-characteriser`` has it.
+slices of up to 2.5 mm, as the card of ``lung-nodules-characteriser`` has it, and what the reader's suspicion
+of malignancy is made of, as ``training.growth.series`` draws it.
 """
 
 from __future__ import annotations
@@ -14,11 +15,13 @@ import numpy as np
 
 from inference.catalogue import Catalogue
 from inference.engine.embedded import EmbeddedEngine
+from inference.growth.forecast import logit
 from inference.growth.look import look_of
 from inference.growth.partners import Look
 from inference.readers import lung_nodules
 from training.growth.breathing import Pose, motion_of
 from training.growth.patients import REFERENCE, Backdrop, scanned
+from training.growth.series import Suspicion
 from training.phantoms.chest import random_nodules
 from training.phantoms.nodules import Nodule
 
@@ -30,7 +33,8 @@ _PLACE_MM, _SIZE = 1.0, 0.15  # how far off the place and, as a log, the size ar
 
 @dataclass(frozen=True)
 class Measured:
-    """One nodule in one scan. ``nodule``: the same number in all scans of it; mm: its true diameter."""
+    """One nodule in one scan. ``nodule``: the same number in all scans of it; mm: its true diameter.
+    malignancy: as the reader suspects it; malignant: as it is."""
 
     nodule: tuple[int, int]
     kind: str
@@ -38,6 +42,8 @@ class Measured:
     slice_mm: float
     true_mm3: float
     mm3: float
+    malignancy: float = 0.5
+    malignant: bool = False
 
     @property
     def error(self) -> float:
@@ -68,6 +74,8 @@ def repeats(anatomies: int, nodules: int, scans: int, look: Look) -> Iterator[Me
                         visit.volume.slice_mm,
                         truth.volume_mm3,
                         seen.volume_mm3,
+                        0.5 if seen.malignancy is None else seen.malignancy,
+                        drawn[truth.number].malignant,
                     )
 
 
@@ -79,6 +87,24 @@ def within_nodule_cv(measured: Sequence[Measured]) -> float:
     squares = [np.var(errors, ddof=1) * (len(errors) - 1) for errors in of.values() if len(errors) > 1]
     freedom = sum(len(errors) - 1 for errors in of.values() if len(errors) > 1)
     return float(np.sqrt(np.expm1(np.sum(squares) / freedom))) if freedom else float("nan")
+
+
+def suspicion(measured: Sequence[Measured]) -> Suspicion:
+    """What the logit of the suspicion is made of, by least squares; nodules and scans: components of the
+    variance of what is left over."""
+    logits = np.array([logit(one.malignancy) for one in measured])
+    terms = np.array([(1.0, one.malignant, np.log2(one.mm / 8)) for one in measured], np.float64)
+    told = np.linalg.lstsq(terms, logits, rcond=None)[0]
+    left = logits - terms @ told
+    _, nodule, scans = np.unique(
+        [one.nodule for one in measured], axis=0, return_inverse=True, return_counts=True
+    )
+    nodule = nodule.ravel()
+    means = np.bincount(nodule, left) / scans
+    within = np.sum((left - means[nodule]) ** 2) / max(len(left) - len(means), 1)
+    between = max(float(np.mean(means**2) - within * np.mean(1 / scans)), 0.0)
+    benign, malignant, growth = map(float, told)
+    return Suspicion(benign, malignant, growth, float(np.sqrt(between)), float(np.sqrt(within)))
 
 
 def _of_all_sizes(nodules: Sequence[Nodule], rng: np.random.Generator) -> list[Nodule]:
@@ -104,6 +130,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         thick = within_nodule_cv([one for one in some if one.slice_mm > THIN_MM])
         bias = float(np.median([one.error for one in some])) if some else float("nan")
         print(f"  thicker slices {thick:.3f}, median error of the log volume {bias:+.3f}")
+    print(suspicion(found))
     for kind in sorted({one.kind for one in found}):
         some = [one for one in found if one.kind == kind]
         print(f"  {kind} {within_nodule_cv(some):.3f}, {len(some)} measured")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -146,6 +146,30 @@ def mean_interval(
     rows = (rng.integers(len(names), size=len(names)) for _ in range(resamples))
     drawn = [sums[taken].sum() / sizes[taken].sum() for taken in rows]
     return Interval(float(given.mean()), *limits(np.array(drawn)))
+
+
+def paired_interval(
+    figure: Callable[[Any, Any], float],
+    one: npt.ArrayLike,
+    other: npt.ArrayLike,
+    *,
+    resamples: int = 1000,
+    seed: int = 0,
+) -> Interval:
+    """A figure of two values of each case, such as ``auroc`` or ``ratio``, with limits by resampling cases,
+    both values of a case together."""
+    first, second = np.asarray(one), np.asarray(other)
+    if not len(first):
+        return Interval(np.nan, np.nan, np.nan)
+    rng = np.random.default_rng(seed)
+    draws = (rng.integers(len(first), size=len(first)) for _ in range(resamples))
+    drawn = np.array([figure(first[taken], second[taken]) for taken in draws], np.float64)
+    return Interval(figure(first, second), *limits(drawn))
+
+
+def ratio(one: Floats, other: Floats) -> float:
+    """Of the means of two figures of the same cases; NaN where the second is 0."""
+    return float(one.mean() / other.mean()) if other.mean() else float("nan")
 
 
 def limits(drawn: Floats) -> tuple[float, float]:

@@ -85,6 +85,21 @@ def draw_reliability(by_name: Mapping[str, Reliability], path: Path) -> None:
         axis.legend(fontsize=8, loc="upper left")
 
 
+def draw_scatter(
+    truth: npt.NDArray[np.float64], told: Mapping[str, npt.NDArray[np.float64]], path: Path, title: str = ""
+) -> None:
+    """What was said of each case, by name, against what came true; on the diagonal both are the same."""
+    with _picture(path, size=(5, 4.8)) as axis:
+        ends = [float(truth.min()), float(truth.max())] if len(truth) else [0, 1]
+        axis.plot(ends, ends, color="0.7", linewidth=1)
+        for name, said in told.items():
+            error = float(np.abs(said - truth).mean()) if len(truth) else float("nan")
+            axis.plot(said, truth, ".", markersize=2, label=f"{name} (mean error {error:.3f})")
+        margin = 0.1 * (ends[1] - ends[0])
+        axis.set(xlim=(ends[0] - margin, ends[1] + margin), xlabel="said", ylabel="true", title=title)
+        axis.legend(fontsize=8, loc="upper left")
+
+
 def draw_sheet(
     images: Sequence[npt.NDArray[Any]],
     titles: Sequence[str],

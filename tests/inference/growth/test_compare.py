@@ -271,6 +271,21 @@ def test_a_prior_enters_the_forecast_with_its_own_slices(monkeypatch):
     assert [(point.slice_mm, point.kind) for point in points[0]] == [(3.0, "solid"), (3.0, "solid")]
 
 
+def test_suspicions_enter_the_forecast_where_the_same_networks_read(monkeypatch):
+    points = []
+    monkeypatch.setattr("inference.growth.compare.forecast", lambda known, *_: points.append(known))
+    engine, catalogue = object(), Catalogue()
+    now = replace(CURRENT, findings=tuple(replace(f, malignancy=0.6) for f in CURRENT.findings))
+    then = replace(PRIOR.reading, findings=tuple(replace(f, malignancy=0.3) for f in PRIOR.reading.findings))
+    by_other = replace(then, models=(replace(then.model, sha256="cd" * 32),))
+    for earlier in (then, by_other):
+        prior = replace(PRIOR, reading=earlier)
+        compare(now, VOLUME, [prior], engine, catalogue, date="20240701", look=lambda *_: None)
+    said = [[point.malignancy for point in known] for known in points if len(known) == 2]
+    half = len(said) // 2
+    assert half and said[:half] == [[0.3, 0.6]] * half and said[half:] == [[None, 0.6]] * half
+
+
 def test_a_comparison_survives_being_written_down(compared, tmp_path):
     reading_json.save(compared.reading, tmp_path)
     assert reading_json.load(tmp_path) == compared.reading
