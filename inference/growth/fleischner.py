@@ -9,6 +9,7 @@ from __future__ import annotations
 from math import floor
 from typing import Final, Literal
 
+NAME: Final = "Fleischner 2017"
 GROWTH_MM: Final = 2
 LARGEST_MM: Final = 30
 APPLIES_TO: Final = "If found by chance at 35 years or more, without known cancer or immunosuppression: "

@@ -12,6 +12,7 @@ from itertools import pairwise
 from math import floor
 from typing import Final, Literal, get_args
 
+NAME: Final = "Lung-RADS 2022"
 GROWTH_MM: Final = 1.5
 GROWTH_WITHIN_DAYS: Final = 366
 SUBSOLID: Final = ("part-solid", "ground-glass")

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import Final, Literal
 
+NAME: Final = "NELSON"
+BTS_NAME: Final = "BTS 2015"
 GROWTH_PERCENT: Final = 25.0
 FAST_DAYS: Final = 400.0
 SLOW_DAYS: Final = 600.0

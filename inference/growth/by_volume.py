@@ -1,0 +1,49 @@
+"""A nodule as BTS and NELSON assess it: by its volume and the growth of that."""
+
+from __future__ import annotations
+
+from inference.findings import Assessment, Change, Finding
+from inference.growth import nelson
+from inference.growth.past import since
+from inference.growth.solid import kind_of
+
+
+def of_subsolid(finding: Finding) -> Assessment:
+    """At first sight, by BTS."""
+    size = nelson.bts_subsolid_size(finding.long_axis_mm)
+    said = f"{kind_of(finding.kind).capitalize()}, largest diameter {finding.long_axis_mm:.1f} mm."
+    return Assessment(nelson.BTS_NAME, size, said, nelson.BTS_MANAGEMENT[size])
+
+
+def at_first_sight(finding: Finding) -> list[Assessment]:
+    """At first sight, of a solid nodule."""
+    size, result = nelson.bts_size(finding.volume_mm3), nelson.size_result(finding.volume_mm3)
+    said = f"Solid, {finding.volume_mm3:.0f} mm3"
+    return [
+        Assessment(nelson.BTS_NAME, size, f"{said}.", nelson.BTS_MANAGEMENT[size]),
+        _by_nelson(result, f"{said}: {result}.", nelson.SIZE_MANAGEMENT[result]),
+    ]
+
+
+def of_growth(change: Change) -> list[Assessment]:
+    percent = change.volume_change_percent
+    if percent is None:
+        return []
+    growth = nelson.bts_growth(percent, change.doubling_time_days)
+    result = nelson.growth_result(percent, change.doubling_time_days)
+    time = f", doubling in {change.doubling_time_days:.0f} days" if change.doubling_time_days else ""
+    if percent >= nelson.GROWTH_PERCENT and change.doubling_time_days is None:
+        time = (
+            ", over too short or unknown a time for a doubling time"
+            if change.significant
+            else ", within what repeated scans differ by"
+        )
+    said = f"Volume {percent:+.0f} %{since(change)}{time}: {{}}."
+    return [
+        Assessment(nelson.BTS_NAME, growth, said.format(growth), nelson.BTS_GROWTH_MANAGEMENT[growth]),
+        _by_nelson(result, said.format(result), nelson.GROWTH_MANAGEMENT.get(result, "")),
+    ]
+
+
+def _by_nelson(result: nelson.Result, statement: str, management: str) -> Assessment:
+    return Assessment(nelson.NAME, result, statement, management and nelson.NELSON_APPLIES_TO + management)
