@@ -132,9 +132,10 @@ class Change:
     """A finding set against the same finding in a prior study; one that is new against a study without it.
 
     ``limit_percent``: the change of volume that repeatability asks for, up or down. ``prior_…``: the same
-    finding there, its key slice and its centre, in the prior's own LPS mm; ``aligned_center_mm`` is that
-    centre in the current scan. ``prior_solid``: of a lesion that is not ground glass now, the solid part
-    there, where it was part-solid or ground glass; ``prior_kind``: its type there.
+    finding there, its key slice and its centre, in the prior's own LPS mm; ``aligned_center_mm``: the
+    centre it has in the newest prior that shows any of it, in the current scan. ``prior_solid``: of a lesion
+    that is not ground glass now, the solid part there, where it was part-solid or ground glass;
+    ``prior_kind``: its type there.
     ``forecast``: see ``inference.growth.forecast``.
     """
 

@@ -69,9 +69,11 @@ def _lung_nodules(request: Request) -> Path:
         minutes=request.minutes,
         start=request.start,
     )
-    of_layout = {"lidc-slices": lidc_and_scans, "luna16": luna16}
-    read = of_layout.get(request.layout)
-    sources = read(request.data) if read is not None and request.data is not None else Sources()
+    sources = Sources()
+    if request.data is not None and request.layout == "luna16":
+        sources = luna16(request.data, request.out / "splits.json")
+    elif request.data is not None and request.layout == "lidc-slices":
+        sources = lidc_and_scans(request.data)
     return recipe.train(sources, request.out, plan)
 
 

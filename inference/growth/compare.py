@@ -22,7 +22,7 @@ from inference.growth.forecast import forecast
 from inference.growth.frames import FramesAligned
 from inference.growth.judge import Measurement, judge
 from inference.growth.look import look_of
-from inference.growth.partners import Look, Match, New, Partners, Scan, extend, named_after
+from inference.growth.partners import Look, Match, New, Partners, Scan, extend, is_cut_in, named_after
 from inference.growth.repeatability import Repeats
 from inference.growth.response import chooses_targets, respond
 from inference.readers import READERS
@@ -120,6 +120,7 @@ def compare(
                 for finding in gone
             ),
         )
+        reading = _with_cut_noted(reading, partners)
         past = changes.past(reading.findings, partners)
         reading = _forecast(reading, changes, slices_mm, date, volume, engine, catalogue)
         reading = replace(reading, response=_response(reading, earlier, slices_mm, partners, date, volume))
@@ -178,10 +179,29 @@ class _Changes:
         finding, match = partners.findings[number], partners.matches.get(number)
         change = None
         if match is not None:
-            change = None if match.cut else self._against(finding, match)
+            whole = self._against_whole(match)
+            change = self._against(finding, whole) if whole is not None else None
         elif number in partners.new:
             change = self._new(partners.new[number])
         return finding.tracked_as(partners.tracking_uid(number), change)
+
+    def _against_whole(self, match: Match) -> Match | None:
+        """The match, where the newest prior with the lesion cuts it with the newest that shows it whole; None
+        where it is cut now, or has no such prior."""
+        if match.cut or not match.prior_cut:
+            return None if match.cut else match
+        for prior, before in self.alone(match.finding.tracking_uid):
+            opened = prior.volume()
+            if not is_cut_in(opened, before):
+                return replace(
+                    match,
+                    study_uid=prior.study_uid,
+                    finding=before,
+                    prior_slice_mm=opened.slice_mm,
+                    prior_whole=before,
+                    prior_cut=False,
+                )
+        return None
 
     def past(self, findings: Sequence[Finding], partners: Partners) -> dict[str, Past]:
         """By tracking UID, what is known from before of findings that have a change."""
@@ -305,6 +325,17 @@ class _Changes:
 
     def _days(self, prior: Prior) -> int:
         return days_between(prior.date, self.date) or 0
+
+
+def _with_cut_noted(reading: Reading, partners: Partners) -> Reading:
+    cut = sum(reading.findings[number].change is None for number in partners.matches)
+    if not cut:
+        return reading
+    note = (
+        f"The change of {cut} lesion{'s' * (cut > 1)} is not judged: at the first or last slice of this scan "
+        "or of the prior, and perhaps cut there."
+    )
+    return replace(reading, comparison_notes=(*reading.comparison_notes, note))
 
 
 def _is_near(one_mm3: float, other_mm3: float) -> bool:

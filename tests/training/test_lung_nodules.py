@@ -157,7 +157,7 @@ def test_of_a_mass_that_is_mostly_covered_nothing_stays_in_the_scan(chest: Backg
 
 
 def test_a_card_counts_what_was_learned_from_and_not_what_chose_the_weights(luna16_folder: Path) -> None:
-    sources = luna16(luna16_folder)
+    sources = luna16(luna16_folder, luna16_folder / "splits.json")
     one, other = sources.scans
     held_out = replace(other, held_out=True)
     plain = [replace(scan, nodules=(), mistaken=(), name=scan.name + " alone") for scan in (one, held_out)]
@@ -178,7 +178,7 @@ def test_another_detector_has_its_marks_cut_anew(
         return []
 
     monkeypatch.setattr(recipe, "searched", searched_by)
-    sources, plan = luna16(luna16_folder), replace(TINY, crop_chests=2)
+    sources, plan = luna16(luna16_folder, luna16_folder / "splits.json"), replace(TINY, crop_chests=2)
 
     def cut_for(detector: Detector, sources: Sources, plan: Plan) -> tuple[list[int], int]:
         searched_seeds.clear()
@@ -298,11 +298,12 @@ def luna16_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "candidates_V2.csv").write_text(
         f"{head},class\n1.2.3,-26,10,-20,0\n1.2.3,-26,3,20,0\n1.2.4,26,0,-1,1\n"
     )
+    (folder / "splits.json").write_text('{"train": ["1.2.3", "1.2.4"]}')
     return folder
 
 
 def test_a_scan_s_own_nodules_are_learned_from_where_they_lie(luna16_folder: Path, tmp_path: Path) -> None:
-    scan = luna16(luna16_folder).scans[0]
+    scan = luna16(luna16_folder, luna16_folder / "splits.json").scans[0]
     background = real_background(scan, tmp_path)
     source = PatchSource([background], 1, 32)
     patches = [source(number) for number in range(12)]
@@ -313,7 +314,7 @@ def test_a_scan_s_own_nodules_are_learned_from_where_they_lie(luna16_folder: Pat
 
 
 def test_nothing_is_learned_of_an_excluded_finding_though_it_is_a_candidate_too(luna16_folder: Path) -> None:
-    scan = luna16(luna16_folder).scans[0]
+    scan = luna16(luna16_folder, luna16_folder / "splits.json").scans[0]
     assert scan.kept_clear == (((-26.0, 0.0, 20.0), 9.0),)
     assert scan.mistaken == ((-26.0, 10.0, -20.0),)
 
@@ -339,7 +340,7 @@ def test_no_scan_is_taken_for_another_of_nearly_its_name_or_of_another_folder(
 
 
 def test_nodules_without_a_border_teach_nothing_of_masks(luna16_folder: Path) -> None:
-    candidates = scan_candidates(luna16(luna16_folder).scans[0], seed=1)
+    candidates = scan_candidates(luna16(luna16_folder, luna16_folder / "splits.json").scans[0], seed=1)
     assert [c.nodule for c in candidates] == [1, 1, 0, 0]
     assert float(np.nanmean(candidates[0].hu[5:7, 18:22, 18:22].astype(float))) > -100
     mask, known = torch.zeros(1, 1, *SHAPE), torch.ones(1, 1, *SHAPE)
@@ -354,7 +355,10 @@ def test_a_second_training_with_the_same_seed_gives_the_same_weights_and_figures
 ) -> None:
     """The whole recipe, in small, on a data set as released; nothing is shared between the two runs."""
     monkeypatch.setattr(backgrounds, "PHANTOM_GRID", Grid.centred((48, 64, 96), (1.5, 1.5, 1.5)))
-    one, two = (learn(luna16(luna16_folder), tmp_path / run, TINY) for run in ("one", "two"))
+    one, two = (
+        learn(luna16(luna16_folder, luna16_folder / "splits.json"), tmp_path / run, TINY)
+        for run in ("one", "two")
+    )
     assert [d["name"] for d in one.data[cards.DETECTOR]] == ["chest phantoms", "LUNA16"]
     for first, second in ((one.detector, two.detector), (one.characteriser, two.characteriser)):
         theirs = second.state_dict()
@@ -373,7 +377,9 @@ def test_a_site_goes_on_from_what_is_installed(
     """Two steps later the first filters are still nearly those in service; the cards name what both learned
     from."""
     monkeypatch.setattr(backgrounds, "PHANTOM_GRID", Grid.centred((48, 64, 96), (1.5, 1.5, 1.5)))
-    learned = learn(luna16(luna16_folder), tmp_path, replace(TINY, start=SHIPPED_MODELS))
+    learned = learn(
+        luna16(luna16_folder, luna16_folder / "splits.json"), tmp_path, replace(TINY, start=SHIPPED_MODELS)
+    )
     detector = earlier_weights(SHIPPED_MODELS, "", cards.DETECTOR, Detector(), DetectorForService)
     looks = earlier_weights(SHIPPED_MODELS, "", cards.CHARACTERISER, Characteriser(), CharacteriserForService)
     for network, start in ((learned.detector, detector), (learned.characteriser, looks)):

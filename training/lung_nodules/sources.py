@@ -13,7 +13,7 @@ from inference.volume import Volume
 from training.datasets.case import Case
 from training.datasets.ct_scans import CtScan, read_scans
 from training.datasets.luna16 import read_luna16
-from training.datasets.splits import split_of
+from training.datasets.splits import kept_splits
 from training.errors import BrokenDataError
 from training.phantoms.nodules import Nodule
 
@@ -78,13 +78,19 @@ def lidc_and_scans(folder: Path) -> Sources:
     return Sources(found[0], tuple(_background(s) for s in read_scans(folder) if s.use == "background"))
 
 
-def luna16(folder: Path) -> Sources:
-    """Every scan of LUNA16 as released; a tenth of them, by a hash of their names, to choose the weights by.
+def luna16(folder: Path, splits: Path) -> Sources:
+    """The scans of LUNA16 as released that ``splits``, a file that is written where there is none, calls
+    train, and to choose the weights by those it calls validation.
 
     Raises:
-        BrokenDataError: the folder is not laid out so.
+        BrokenDataError: the folder is not laid out so, or ``splits`` is no table of splits, or leaves none.
     """
-    return Sources(scans=tuple(_annotated(case) for case in read_luna16(folder)))
+    cases = read_luna16(folder)
+    of_patient = kept_splits(splits, (case.patient for case in cases))
+    used = [case for case in cases if of_patient[case.patient] in ("train", "validation")]
+    if not used:
+        raise BrokenDataError(f"{splits} leaves none of the {len(cases)} scans in {folder} to learn from")
+    return Sources(scans=tuple(_annotated(case, of_patient[case.patient] == "validation") for case in used))
 
 
 def _background(scan: CtScan) -> RealSeries:
@@ -93,7 +99,7 @@ def _background(scan: CtScan) -> RealSeries:
     return RealSeries(scan.name, scan.load, kept_clear=clear, license=scan.license, folder=folder)
 
 
-def _annotated(case: Case) -> RealSeries:
+def _annotated(case: Case, held_out: bool) -> RealSeries:
     by_label: dict[str, list[tuple[Point, float | None]]] = {}
     for place in case.places:
         by_label.setdefault(place.label, []).append((place.center_mm, place.diameter_mm))
@@ -103,12 +109,12 @@ def _annotated(case: Case) -> RealSeries:
     steps = np.linspace(0, len(candidates) - 1, min(len(candidates), _MOST_CANDIDATES)).astype(int)
     return RealSeries(
         case.id,
-        lambda: _volume(case),
+        lambda: volume_of(case),
         nodules,
         excluded,
         tuple(candidates[int(k)] for k in steps),
         "CC BY 4.0",
-        split_of(case.patient, {"train": 0.9, "held out": 0.1}) == "held out",
+        held_out,
     )
 
 
@@ -117,7 +123,12 @@ def within(at: Point, places: Iterable[tuple[Point, float]]) -> bool:
     return any(np.linalg.norm(np.subtract(at, place)) < radius for place, radius in places)
 
 
-def _volume(case: Case) -> Volume:
+def volume_of(case: Case) -> Volume:
+    """The scan of a case, as a reader takes it.
+
+    Raises:
+        BrokenDataError: it cannot be read, or does not say where its voxels lie.
+    """
     image = case.load()
     if image.affine is None:
         raise BrokenDataError(f"{case.id} does not say where its voxels lie")
