@@ -1,5 +1,5 @@
 """A lesion's course as a picture: prior and current key slice side by side, its volumes below, and the
-forecast, drawn apart from what was measured."""
+forecast, drawn and told apart from what was measured."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ from PIL import Image, ImageDraw
 
 from inference.dates import as_day
 from inference.findings import Change
+from inference.growth.forecast import malignancy_in_words
 from node.results.edition import DISCLAIMER
 from node.results.layout import AMBER, BLUE, GREY, Rgb, captioned, font
 
 _SIDE, _CURVE = 384, 384
-_LEFT, _RIGHT, _TOP, _BOTTOM = 76, 24, 52, 72  # margins of the curve
+_LEFT, _RIGHT, _TOP, _BOTTOM = 76, 24, 68, 72  # margins of the curve
 _LINE, _FORECAST = AMBER, BLUE
 
 
@@ -64,8 +65,11 @@ def _draw_curve(draw: ImageDraw.ImageDraw, points: Sequence[tuple[date, float]],
     if change.doubling_time_days is not None:
         words += f", doubling in {change.doubling_time_days:.0f} days"
     draw.text((12, _SIDE + 12), words, fill=_LINE, font=font(22))
+    if change.forecast and (malignancy := change.forecast.get("malignancy")):
+        ahead = f"forecast for {change.forecast['days']} days: {malignancy_in_words(malignancy)}"
+        draw.text((12, _SIDE + 40), ahead, fill=_FORECAST, font=font(16))
     if len(points) < 2 or points[0][0] == points[-1][0]:
-        draw.text((12, _SIDE + 60), "No curve: the studies are not dated apart.", fill=GREY, font=font(18))
+        draw.text((12, _SIDE + 72), "No curve: the studies are not dated apart.", fill=GREY, font=font(18))
         return
     now = points[-1][0]
     band = [

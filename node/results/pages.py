@@ -12,6 +12,7 @@ from PIL import Image
 
 from inference.dates import as_day
 from inference.findings import Change, ClassProbability, Finding
+from inference.growth.forecast import in_words
 from node.results import codes, layout
 from node.results.edition import DISCLAIMER, Edition
 from node.results.keyimages import key_image, whole_image
@@ -220,6 +221,8 @@ def _said_of(finding: Finding) -> Iterator[str]:
             yield f"volume {change.volume_change_percent:+.0f} % in {change.days} days"
         if change.doubling_time_days is not None:
             yield f"doubling time {change.doubling_time_days:.0f} days"
+        if change.forecast:
+            yield in_words(change.forecast)
     for one in finding.assessments:
         yield f"{one.guideline}: {one.result}"
 

@@ -20,6 +20,7 @@ from highdicom.sr.value_types import NumContentItem
 from pydicom import Dataset
 
 from inference.findings import Assessment, ClassProbability, Finding, Reading, Uptake
+from inference.growth.forecast import in_words
 from node.results import codes
 from node.results.edition import MANUFACTURER, Edition
 from node.results.identity import result_uid
@@ -244,9 +245,12 @@ def _by_guidelines(assessments: Iterable[Assessment]) -> Iterator[sr.Qualitative
 
 
 def comments_on(finding: Finding) -> list[sr.TextContentItem]:
-    """What makes its size doubtful; what guidelines say in a sentence, and recommend."""
+    """What makes its size doubtful; what guidelines say in a sentence, and recommend; and what is forecast,
+    in words alone: no number of it is a measurement."""
     doubts = [finding.caveat] if finding.caveat else []
-    return _comments([*doubts, *(one.words for one in finding.assessments)])
+    ahead = finding.change.forecast if finding.change else None
+    told = [in_words(ahead)] if ahead else []
+    return _comments([*doubts, *(one.words for one in finding.assessments), *told])
 
 
 def _comments(sentences: Iterable[str]) -> list[sr.TextContentItem]:

@@ -11,6 +11,7 @@ from fastapi.templating import Jinja2Templates
 from markupsafe import Markup
 
 from inference.dates import as_day
+from inference.growth.forecast import in_words
 from storage.database import now
 from storage.dossier import DeliveryRecord, FindingRecord, ObjectRecord
 from storage.overview import StudyState
@@ -74,7 +75,7 @@ def page_templates() -> Jinja2Templates:
     templates.env.filters.update(
         age=age, moment=moment, dicom_date=dicom_date, axes=axes, volume=volume, percent=percent, size=size,
         signed_percent=signed_percent, days=days, in_path=in_path, object_name=object_name,
-        hounsfield=hounsfield, answer=answer, units=units,
+        hounsfield=hounsfield, answer=answer, units=units, forecast=in_words,
     )  # fmt: skip
     return templates
 

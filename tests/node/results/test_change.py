@@ -20,6 +20,7 @@ from node.decoding import DecodingProcess
 from node.results import PriorEvidence, codes, write
 from node.results.edition import Predecessor
 from node.results.growth_curve import Dated, growth_picture
+from node.results.layout import Rgb
 from node.results.recovery import recover
 from tests.node.results.phantoms import WHEN, Case, phantom
 from tests.validators import dciodvfy, dsrdump
@@ -27,6 +28,16 @@ from training.phantoms.dicom import Study
 
 PRIOR = Study(date="20230115", accession_number="P0001")
 
+FORECAST = {
+    "days": 180,
+    "points": 4,
+    "volume_mm3": 1100.0,
+    "low_mm3": 800.0,
+    "high_mm3": 1500.0,
+    "log_linear_mm3": 1300.0,
+    "curve": [[90, 700.0, 900.0, 1100.0], [180, 800.0, 1100.0, 1500.0]],
+    "malignancy": {"probability": 0.55, "low": 0.35, "high": 0.72},
+}
 LUNG_RADS = Assessment("Lung-RADS 2022", "4B", "Solid, 15.1 mm, growing: category 4B.")
 
 
@@ -45,7 +56,8 @@ def compared(case: Case, prior: Case) -> Case:
     """The first lesion has grown since the prior, the second of the prior is gone."""
     here, there = case.reading.findings, prior.reading.findings
     grown = here[0].tracked_as(there[0].tracking_uid, change_from(prior, 0, "increased", 45.6, 210.0))
-    grown = replace(grown, assessments=(LUNG_RADS,))
+    assert grown.change is not None
+    grown = replace(grown, assessments=(LUNG_RADS,), change=replace(grown.change, forecast=FORECAST))
     gone = there[1].tracked_as(there[1].tracking_uid, change_from(prior, 1, "resolved", -100.0, None))
     targets = (grown.tracking_uid,)
     response = Response("RECIST 1.1", "PD", "Progressive disease.", 20.0, 20.0, 31.5, targets, "PD")
@@ -74,6 +86,17 @@ def test_what_guidelines_make_of_a_lesion_is_told_beside_its_growth(report: Path
     group = group_of(dcmread(report), prior.reading.findings[0].tracking_uid)
     told = [item.TextValue for item in group.ContentSequence if item.ValueType == "TEXT"]
     assert "Lung-RADS 2022: Solid, 15.1 mm, growing: category 4B." in told
+
+
+def test_a_forecast_is_a_comment_and_no_number_of_the_report(report: Path, prior: Case) -> None:
+    group = group_of(dcmread(report), prior.reading.findings[0].tracking_uid)
+    (told,) = (i for i in group.ContentSequence if "Forecast" in i.get("TextValue", ""))
+    assert told.ConceptNameCodeSequence[0].CodeMeaning == "Comment"
+    assert told.TextValue == (
+        "Forecast from 4 dates, not measured: in 180 days 1100 mm3 (90 % interval 800 to 1500 mm3; a log-"
+        "linear fit says 1300 mm3), suspicion of malignancy 55 % (90 % interval 35 to 72 %)."
+    )
+    assert set(numbers(group)) == {"Fractional Change", "Volume doubling time"}
 
 
 def test_a_lesion_that_is_gone_is_told_to_be_absent(report: Path, prior: Case) -> None:
@@ -236,12 +259,15 @@ def test_the_picture_shows_a_forecast_only_where_there_is_one() -> None:
     then = now = np.zeros((384, 384, 3), np.uint8)
     change = Change("1.2", "20230115", 180, "increased", 45.6, 210.0, True, 0.9)
     course = [Dated("20230115", 500.0), Dated("", 728.0)]
-    curve = [[90, 700.0, 900.0, 1100.0], [180, 800.0, 1100.0, 1500.0]]
-    plain = growth_picture(then, now, course, change)
-    forecast = growth_picture(then, now, course, replace(change, forecast={"curve": curve}))
-    blue = (64, 200, 255)
-    assert not (plain == blue).all(axis=2).any()
-    assert (forecast == blue).all(axis=2).any()
+    volume = {**FORECAST, "malignancy": None}
+    plain, ahead, suspected = (
+        growth_picture(then, now, course, replace(change, forecast=each)) for each in (None, volume, FORECAST)
+    )
+
+    def blue(picture: Rgb) -> int:
+        return int((picture == (64, 200, 255)).all(axis=2).sum())
+
+    assert blue(plain) == 0 < blue(ahead) < blue(suspected)
 
 
 def test_studies_of_one_day_or_without_date_are_pictured_without_a_curve() -> None:

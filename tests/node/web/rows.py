@@ -286,7 +286,15 @@ def _finding(study: Study, number: int, data_dir: Path) -> tuple[FindingRow, dic
         "doubling_time_days": 143.0,
         "significant": True,
         "match_confidence": 0.97,
-        "forecast": None,
+        "forecast": {
+            "days": 180,
+            "points": 3,
+            "volume_mm3": 2900.0,
+            "low_mm3": 1900.0,
+            "high_mm3": 4600.0,
+            "log_linear_mm3": 3100.0,
+            "malignancy": {"probability": 0.78, "low": 0.6, "high": 0.9},
+        },
     }
     row = FindingRow(
         tracking_uid=tracking,

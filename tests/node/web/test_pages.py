@@ -204,6 +204,8 @@ def test_a_study_shows_findings_key_images_and_deliveries(
     assert re.findall(r">(Suspicion|Malignancy|Probability)</th>", page) == ["Suspicion"]
     assert codes.SUSPICION.meaning.removeprefix("Suspicion of malignancy, ") in page
     assert "doubling in 143 days" in page
+    assert page.count("Forecast from 3 dates, not measured: in 180 days 2900 mm³ (90 % interval") == 1
+    assert "suspicion of malignancy 78 % (90 % interval 60 to 90 %)" in page
     assert "Segmentation (SEG)" in page
     assert "series 2 read by lung-nodules: the thinnest axial original" in page
     for key in keys:
