@@ -51,8 +51,8 @@ def select(
     """The best series of a study for each reader, and a reason for every series left.
 
     The first route of a reader that matches a series counts. Where several series match, the better is, in
-    this order: readable, original, axial, of FDG, of wide coverage, attenuation-corrected, thin, of the
-    kernel the reader prefers, a frontal view for presentation, of more images.
+    this order: readable, original, axial, of FDG, of wide coverage, attenuation-corrected, thin, without
+    missing slices, of the kernel the reader prefers, a frontal view for presentation, of more images.
 
     Args:
         available: the readers whose models are installed.
@@ -230,10 +230,17 @@ def _criteria(reader: str, candidates: Sequence[SeriesDescription]) -> tuple[_Cr
             lambda best, one: "not corrected for attenuation; a corrected PET series was preferred",
         ),
         _Criterion(
-            lambda one: max(one.thickness_mm or 0.0, _THIN_MM),
+            lambda one: round(max(one.thickness_mm or 0.0, _THIN_MM), 2),
             lambda best, one: (
                 f"a thinner {best.plane} series was preferred: {_mm(best.thickness_mm)} "
                 f"against {_mm(one.thickness_mm)}"
+            ),
+        ),
+        _Criterion(
+            lambda one: one.missing,
+            lambda best, one: (
+                f"{one.missing} of its slices are missing; a series that lacks "
+                f"{best.missing or 'none'} was preferred"
             ),
         ),
         _Criterion(

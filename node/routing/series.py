@@ -34,7 +34,8 @@ class SeriesDescription:
     """A series, seen from its headers.
 
     tags: the values of each attribute of one typical image, by keyword.
-    images: how many, counting the frames of a multi-frame image.
+    images: how many, counting the frames of a multi-frame image; of CT and PET those that make the volume.
+    missing: how many slices lack an image between those of a CT or PET.
     plane, spacing_mm, coverage_mm: of CT and PET that can be assembled: axial, coronal, sagittal or oblique;
         distance between slices; from the first slice to the last.
     problem: why CT or PET cannot be assembled, in one sentence; else empty.
@@ -47,6 +48,7 @@ class SeriesDescription:
     series_uid: str
     tags: Tags = field(repr=False)
     images: int
+    missing: int = 0
     plane: str = ""
     spacing_mm: float | None = None
     coverage_mm: float = 0.0
@@ -135,14 +137,16 @@ def _described(series_uid: str, paths: Sequence[Path], header: Dataset) -> Serie
         unit = error.unit if isinstance(error, NotInHounsfieldError) else ""
         images = len(slices) or len(paths)
         return SeriesDescription(series_uid, tags_of(header), images, problem=str(error), unit=unit)
-    typical = next(item for item in stacked.slices if item is not None)
+    shown = [item for item in stacked.slices if item is not None]
+    typical = shown[0]
     tracer = tracer_of(header)
     normal = np.abs(np.cross(typical.orientation[:3], typical.orientation[3:]))
     step = stacked.affine[:3, 0] @ np.cross(typical.orientation[:3], typical.orientation[3:])
     return SeriesDescription(
         series_uid,
         tags_of(header_of(typical.path) or header),
-        images=len(stacked.slices),
+        images=len(shown),
+        missing=len(stacked.slices) - len(shown),
         plane=AXES[int(normal.argmax())] if normal.max() > STRAIGHT else "oblique",
         spacing_mm=float(step),
         coverage_mm=float(step) * (len(stacked.slices) - 1),

@@ -42,7 +42,14 @@ def ct(uid: str, **known: object) -> SeriesDescription:
         "SeriesDescription": f"series {uid}",
         "SeriesNumber": uid,
     }
-    fields = {"images": 200, "plane": "axial", "spacing_mm": 1.5, "coverage_mm": 300.0, "problem": ""}
+    fields = {
+        "images": 200,
+        "missing": 0,
+        "plane": "axial",
+        "spacing_mm": 1.5,
+        "coverage_mm": 300.0,
+        "problem": "",
+    }
     for name, value in known.items():
         (fields if name in fields else tags)[name] = value
     several = {k: (v,) if isinstance(v, str) else tuple(v) for k, v in tags.items() if v}
@@ -73,6 +80,10 @@ def reason(choices: tuple[Choice, ...], uid: str) -> str:
         (
             ct("2", spacing_mm=5.0),
             "a thinner axial series was preferred: 1.5 mm against 5 mm",
+        ),
+        (
+            ct("2", images=195, missing=5, ConvolutionKernel="B70f", spacing_mm=1.4),
+            "5 of its slices are missing; a series that lacks none was preferred",
         ),
         (ct("2", SliceThickness="3"), "a thinner axial series was preferred: 1.5 mm against 3 mm"),
         (
@@ -356,6 +367,14 @@ def test_a_series_is_described_from_its_headers(tmp_path: Path) -> None:
     assert (one.spacing_mm, one.coverage_mm) == pytest.approx((2.0, 38.0))
     assert (one.description, one.number, one.tag("ConvolutionKernel")) == ("Thorax 2.0", 7, "B60f")
     assert chosen(select([one], DEFAULT_ROUTES, LUNG)) == {"lung-nodules": "1.2.3"}
+
+
+def test_a_series_is_described_with_how_many_of_its_slices_are_missing(tmp_path: Path) -> None:
+    paths = write_scene(tmp_path)
+    complete, lacking = describe("1", paths), describe("1", [*paths[:9], *paths[10:]])
+    assert (complete.images, complete.missing) == (len(paths), 0)
+    assert (lacking.images, lacking.missing) == (len(paths) - 1, 1)
+    assert lacking.coverage_mm == pytest.approx(complete.coverage_mm)
 
 
 def test_a_series_that_is_no_volume_is_described_with_its_problem(tmp_path: Path) -> None:
