@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Literal
 
 from training.datasets.case import Case
-from training.datasets.files import first_there, grey, there
+from training.datasets.files import by_stem, first_there, grey, there
 from training.errors import BrokenDataError
 from training.tables import Row, read_table
 
@@ -130,7 +130,12 @@ def read_nih14(folder: Path) -> list[Case]:
         BrokenDataError: an image that the table names is in none of the folders, or in no list; or a finding
             is none of the release's 15, "No Finding" among them.
     """
-    images = {p.name: p for part in ("images", "images_*/images") for p in folder.glob(f"{part}/*.png")}
+    images = {
+        stem: path
+        for part in ("images", "images_*/images")
+        for held in sorted(folder.glob(part))
+        for stem, path in by_stem(held, (".png",)).items()
+    }
     splits = {
         name: split
         for split, file in (("train", "train_val_list.txt"), ("test", "test_list.txt"))
@@ -140,7 +145,8 @@ def read_nih14(folder: Path) -> list[Case]:
     cases = []
     for row in read_table(table, ("Image Index", "Finding Labels", "Patient ID", "View Position")):
         name, said = row.text("Image Index"), row.text("Finding Labels").split("|")
-        if name not in images:
+        path = images.get(Path(name).stem)
+        if path is None:
             raise BrokenDataError(f"{name} is in no folder of images in {folder}, though {table} names it")
         if name not in splits:
             raise row.broken(f"{name} is neither in train_val_list.txt nor in test_list.txt")
@@ -150,11 +156,11 @@ def read_nih14(folder: Path) -> list[Case]:
             Case(
                 Path(name).stem,
                 row.required("Patient ID"),
-                partial(grey, images[name]),
+                partial(grey, path),
                 labels={label: float(_NIH[label] in said) for label in CLASSES},
                 split=splits[name],
                 notes={"view": row.text("View Position")},
-                file=images[name],
+                file=path,
             )
         )
     return cases

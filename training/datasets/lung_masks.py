@@ -9,18 +9,13 @@ from pathlib import Path
 import numpy as np
 
 from training.datasets.case import Case, CaseImage, Mask
-from training.datasets.files import grey, images_in, mask, there, with_suffix
+from training.datasets.files import by_stem, grey, masks_of_shape, masks_on, matched, there
 from training.errors import BrokenDataError
 from training.tables import read_table
 
-_JSRT_SIDE, _JSRT_SPACING_MM = 2048, 0.175
-_SCR = {
-    "left lung": "left lung",
-    "right lung": "right lung",
-    "heart": "heart",
-    "left clavicle": "left clavicle",
-    "right clavicle": "right clavicle",
-}
+_JSRT_SIDE, _JSRT_SPACING_MM, _JSRT_WHITE = 2048, 0.175, 4095
+_SCR = ("left lung", "right lung", "heart", "left clavicle", "right clavicle")
+"""Structures, as the folders of SCR are called."""
 
 
 def read_montgomery(folder: Path) -> list[Case]:
@@ -28,19 +23,14 @@ def read_montgomery(folder: Path) -> list[Case]:
 
     Every image is of another patient. Label ``tuberculosis``: the last digit of the name.
     """
-    masks = folder / "ManualMask"
+    parts = ("CXR_png", "ManualMask/leftMask", "ManualMask/rightMask")
+    files = matched({folder / part / "*.png": by_stem(folder / part, (".png",)) for part in parts})
     cases = []
-    for path in images_in(folder / "CXR_png", (".png",)):
-        sides = {
-            "left lung": there(masks / "leftMask" / path.name, str(path)),
-            "right lung": there(masks / "rightMask" / path.name, str(path)),
-        }
-        if path.stem[-2:] not in ("_0", "_1"):
+    for name, (path, left, right) in files.items():
+        if name[-2:] not in ("_0", "_1"):
             raise BrokenDataError(f"{path} is not called MCUCXR_NUMBER_0.png or _1.png")
-        ill = float(path.stem[-1])
-        cases.append(
-            Case(path.stem, path.stem, partial(grey, path), partial(_masks, sides), {"tuberculosis": ill})
-        )
+        masks = partial(masks_on, path, {"left lung": left, "right lung": right})
+        cases.append(Case(name, name, partial(grey, path), masks, {"tuberculosis": float(name[-1])}))
     return cases
 
 
@@ -50,61 +40,73 @@ def read_jsrt(folder: Path) -> list[Case]:
     Masks are of 1024 x 1024 pixels, half the image's side; they are enlarged to it. Every image is of
     another patient. SCR's split: odd numbers are ``fold1``, even ones ``fold2``.
     """
-    cases = []
-    for path in images_in(folder / "All247images", (".img",)):
-        fold = next((f for f in ("fold1", "fold2") if _scr(folder, f, "left lung", path.stem).exists()), None)
-        if fold is None:
-            missing = _scr(folder, "fold1", "left lung", path.stem)
-            raise BrokenDataError(f"{missing} is missing, and in fold2 too, though there is {path}")
-        parts = {label: there(_scr(folder, fold, part, path.stem), str(path)) for label, part in _SCR.items()}
-        cases.append(
-            Case(
-                path.stem,
-                path.stem,
-                partial(_jsrt_image, path),
-                partial(_masks, parts, enlarged=2),
-                {"nodule": float(path.stem.startswith("JPCLN"))},
-                split=fold,
-            )
+    scratch = there(folder / "scratch")
+    folds = [fold for fold in ("fold1", "fold2") if (scratch / fold).is_dir()] or ["fold1"]
+    outlined = {
+        scratch / folds[0] / "masks" / structure / "*.gif": {
+            name: path
+            for fold in folds
+            for name, path in by_stem(scratch / fold / "masks" / structure, (".gif",)).items()
+        }
+        for structure in _SCR
+    }
+    images = folder / "All247images"
+    files = matched({images / "*.IMG": by_stem(images, (".img",)), **outlined})
+    return [
+        Case(
+            name,
+            name,
+            partial(_jsrt_image, path),
+            partial(_scr_masks, dict(zip(_SCR, drawn, strict=True))),
+            {"nodule": float(name.startswith("JPCLN"))},
+            split=drawn[0].parents[2].name,
         )
-    return cases
+        for name, (path, *drawn) in files.items()
+    ]
 
 
 def read_lung_masks(folder: Path) -> list[Case]:
     """``index.csv`` with ``stem``, ``patientid`` and ``view``, ``images/STEM.jpg``, ``masks/STEM.png``."""
-    table = folder / "index.csv"
+    table = there(folder / "index.csv")
+    images = by_stem(folder / "images", (".jpg", ".jpeg", ".png"))
+    masks = by_stem(folder / "masks", (".png",))
     cases = []
     for row in read_table(table, ("stem", "patientid", "view")):
         stem, by = row.text("stem"), f"{table}, line {row.line},"
-        path = with_suffix(folder / "images", stem, (".jpg", ".jpeg", ".png"), by)
-        drawn = there(folder / "masks" / f"{stem}.png", by)
+        path = images.get(stem) or there(folder / "images" / f"{stem}.jpg", by)
+        drawn = masks.get(stem) or there(folder / "masks" / f"{stem}.png", by)
         cases.append(
             Case(
                 stem,
                 row.required("patientid"),
                 partial(grey, path),
-                partial(_masks, {"lungs": drawn}),
+                partial(masks_on, path, {"lungs": drawn}),
                 notes={"view": row.text("view")},
             )
         )
     return cases
 
 
-def _scr(folder: Path, fold: str, structure: str, stem: str) -> Path:
-    return folder / "scratch" / fold / "masks" / structure / f"{stem}.gif"
-
-
-def _masks(paths: Mapping[str, Path], enlarged: int = 1) -> dict[str, Mask]:
-    found = {label: mask(path) for label, path in paths.items()}
-    if enlarged == 1:
-        return found
-    return {label: m.repeat(enlarged, 0).repeat(enlarged, 1) for label, m in found.items()}
+def _scr_masks(drawn: Mapping[str, Path]) -> dict[str, Mask]:
+    """Enlarged to JSRT's images."""
+    found = masks_of_shape(drawn, (_JSRT_SIDE // 2, _JSRT_SIDE // 2))
+    return {label: inside.repeat(2, 0).repeat(2, 1) for label, inside in found.items()}
 
 
 def _jsrt_image(path: Path) -> CaseImage:
-    """2048 x 2048, 12 bits in big-endian 16, air dark: the file stores density, air bright."""
-    stored = np.fromfile(path, ">u2")
-    if stored.size != _JSRT_SIDE**2:
-        raise BrokenDataError(f"{path} has {stored.size} pixels, not {_JSRT_SIDE} x {_JSRT_SIDE}")
-    density = np.clip(stored.reshape(_JSRT_SIDE, _JSRT_SIDE), 0, 4095)
-    return CaseImage((4095 - density).astype(np.uint16), "grey", (_JSRT_SPACING_MM, _JSRT_SPACING_MM))
+    """2048 x 2048, 12 bits in big-endian 16, air dark: the file stores density, air bright.
+
+    Raises:
+        BrokenDataError: the file is of another size, or holds what 12 bits do not.
+    """
+    if (size := path.stat().st_size) != 2 * _JSRT_SIDE**2:
+        raise BrokenDataError(
+            f"{path} has {size} bytes, not the {2 * _JSRT_SIDE**2} of {_JSRT_SIDE} x {_JSRT_SIDE} pixels"
+        )
+    density = np.fromfile(path, ">u2").reshape(_JSRT_SIDE, _JSRT_SIDE)
+    if (highest := int(density.max())) > _JSRT_WHITE:
+        raise BrokenDataError(
+            f"{path} holds {highest}, though 12 bits, big-endian, reach {_JSRT_WHITE}: it is not as released"
+        )
+    inverted = (_JSRT_WHITE - density).astype(np.uint16)
+    return CaseImage(inverted, "grey", (_JSRT_SPACING_MM, _JSRT_SPACING_MM))

@@ -8,13 +8,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from training.datasets.case import Box, Case, Mask
-from training.datasets.files import colour, images_in, mask, there, with_suffix
+from training.datasets.case import Box, Case
+from training.datasets.files import by_stem, check_tabled, colour, masks_on, matched, there
 from training.errors import BrokenDataError
 from training.tables import read_table
 
 _log = logging.getLogger(__name__)
-_SUFFIXES = (".png", ".tif", ".tiff", ".jpg", ".jpeg", ".bmp")
+_SUFFIXES = (".tif", ".png", ".tiff", ".jpg", ".jpeg", ".bmp")
 
 
 def read_kvasir_seg(folder: Path) -> list[Case]:
@@ -22,14 +22,11 @@ def read_kvasir_seg(folder: Path) -> list[Case]:
 
     The release names no patients: each image stands for itself.
     """
-    boxes = _kvasir_boxes(there(folder / "kavsir_bboxes.json"))
-    cases = []
-    for path in images_in(folder / "images", (".jpg",)):
-        if path.stem not in boxes:
-            raise BrokenDataError(f"{folder / 'kavsir_bboxes.json'} has no entry for {path.name}")
-        drawn = with_suffix(folder / "masks", path.stem, (".jpg",), str(path))
-        cases.append(_case(path, drawn, path.stem, boxes[path.stem]))
-    return cases
+    table = there(folder / "kavsir_bboxes.json")
+    boxes = _kvasir_boxes(table)
+    files = _with_masks(folder / "images", folder / "masks", ".jpg")
+    check_tabled(table, boxes, files, folder / "images" / "*.jpg")
+    return [_case(path, drawn, name, boxes[name]) for name, (path, drawn) in files.items()]
 
 
 def read_cvc_clinicdb(folder: Path) -> list[Case]:
@@ -41,40 +38,46 @@ def read_cvc_clinicdb(folder: Path) -> list[Case]:
     root = next(
         (folder / part for part in ("", "TIF", "PNG") if (folder / part / "Original").is_dir()), folder
     )
-    sequences = {}
-    if (folder / "metadata.csv").is_file():
-        for row in read_table(folder / "metadata.csv", ("frame_id", "sequence_id")):
+    files = _with_masks(root / "Original", root / "Ground Truth", *_SUFFIXES)
+    table, sequences = folder / "metadata.csv", {}
+    if table.is_file():
+        for row in read_table(table, ("frame_id", "sequence_id")):
             sequences[row.text("frame_id")] = f"sequence {row.text('sequence_id')}"
+        check_tabled(table, sequences, files, root / "Original" / "*.tif")
     else:
         _log.warning(
             "patients: each frame for itself, as %s has no metadata.csv: frames of one sequence can be "
             "learned from and measured on",
             folder,
         )
-    cases = []
-    for path in sorted(images_in(root / "Original", _SUFFIXES), key=lambda p: p.stem.zfill(8)):
-        if sequences and path.stem not in sequences:
-            raise BrokenDataError(f"{folder / 'metadata.csv'} has no frame {path.stem}")
-        drawn = with_suffix(root / "Ground Truth", path.stem, (path.suffix, *_SUFFIXES), str(path))
-        cases.append(_case(path, drawn, sequences.get(path.stem, path.stem), ()))
-    return cases
+    return [
+        _case(path, drawn, sequences.get(name, name), ())
+        for name, (path, drawn) in sorted(files.items(), key=lambda item: item[0].zfill(8))
+    ]
 
 
 def read_polyp_masks(folder: Path) -> list[Case]:
     """``NAME.png`` and ``NAME_mask.png`` side by side; each image stands for itself."""
-    images = [p for p in images_in(folder, _SUFFIXES) if not p.stem.endswith("_mask")]
-    return [
-        _case(path, with_suffix(folder, f"{path.stem}_mask", _SUFFIXES, str(path)), path.stem, ())
-        for path in images
-    ]
+    found = by_stem(folder, _SUFFIXES)
+    files = matched(
+        {
+            folder / "*.png": {name: p for name, p in found.items() if not name.endswith("_mask")},
+            folder / "*_mask.png": {
+                name.removesuffix("_mask"): p for name, p in found.items() if name.endswith("_mask")
+            },
+        }
+    )
+    return [_case(path, drawn, name, ()) for name, (path, drawn) in files.items()]
+
+
+def _with_masks(images: Path, masks: Path, *suffixes: str) -> dict[str, tuple[Path, ...]]:
+    """Images of one folder, each with the mask of its name in another."""
+    return matched({folder / f"*{suffixes[0]}": by_stem(folder, suffixes) for folder in (images, masks)})
 
 
 def _case(path: Path, drawn: Path, patient: str, boxes: tuple[Box, ...]) -> Case:
-    return Case(path.stem, patient, partial(colour, path), partial(_polyp, drawn), boxes=boxes)
-
-
-def _polyp(path: Path) -> dict[str, Mask]:
-    return {"polyp": mask(path)}
+    masks = partial(masks_on, path, {"polyp": drawn})
+    return Case(path.stem, patient, partial(colour, path), masks, boxes=boxes)
 
 
 def _kvasir_boxes(path: Path) -> dict[str, tuple[Box, ...]]:

@@ -157,11 +157,18 @@ def test_nih_chestxray14(nih14: Path) -> None:
     assert (first.split, second.split, second.patient, second.notes["view"]) == ("train", "test", "2", "AP")
 
 
+def test_images_of_nih_chestxray14_may_be_called_png_in_capitals(nih14: Path) -> None:
+    path = nih14 / "images_002/images/00000002_000.png"
+    path.rename(path.with_suffix(".PNG"))
+    assert [case.patient for case in read_nih14(nih14)] == ["1", "2"]
+
+
 def test_what_nih_chestxray14_lacks_is_named(nih14: Path) -> None:
     text(nih14 / "test_list.txt", "")
     with pytest.raises(BrokenDataError, match=r"00000002_000\.png is neither in train_val_list"):
         read_nih14(nih14)
-    (nih14 / "images_002/images/00000002_000.png").unlink()
+    path = nih14 / "images_002/images/00000002_000.png"
+    path.rename(path.with_name("00000003_000.png"))
     with pytest.raises(BrokenDataError, match=r"00000002_000\.png is in no folder"):
         read_nih14(nih14)
 
