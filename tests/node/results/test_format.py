@@ -15,7 +15,7 @@ from node.results.identity import FORMAT
 from tests.node.results.phantoms import Case
 from tests.validators.cases import cases
 
-WRITTEN = {7: "9e8daccc1bd5ded85d7cdc6627b302a1165e7430b3b6b254e9e86422b8cbfbc2"}
+WRITTEN = {8: "1025d1419025780ab03d271698c3a1e7b86e99cb16a7d3f097a6d69151f2fc20"}
 """The digest of what the present format writes of ``cases``, by its number."""
 KINDS = ("seg", "sr", "pr", "ko")
 
