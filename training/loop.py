@@ -44,12 +44,14 @@ class Schedule:
 
 @dataclass
 class History:
-    """What a run has shown so far: losses by step, scores by validation."""
+    """What a run has shown so far: losses by step, scores by validation. ``stale``: validations since the
+    best one."""
 
     step: int = 0
     losses: list[dict[str, float]] = field(default_factory=list)
     scores: list[dict[str, float]] = field(default_factory=list)
     best: float = _NEVER
+    stale: int = 0
 
 
 def fit(
@@ -73,7 +75,8 @@ def fit(
     batch: the batch of a step, from the step's number alone, so that a resumed run sees what an unbroken
     one would have seen. seed: of what the network draws itself, such as what it drops out, in each step anew
     for the same reason. validate: figures of the averaged weights; ``score`` is the one to raise.
-    Writes ``checkpoint.pt``, ``best.pt``, ``history.json`` and ``curves.png`` into ``out``.
+    Writes ``checkpoint.pt``, ``best.pt``, ``history.json`` and ``curves.png`` into ``out``. A run that has
+    stopped early there stays stopped.
 
     Raises:
         BrokenDataError: the checkpoint there is of another network, or broken.
@@ -136,10 +139,9 @@ def fit(
         bar.start()
     task = bar.add_task(title, total=schedule.steps, completed=history.step, figures="")
     started = time.monotonic()
-    stale = 0
     network.train()
     try:
-        while history.step < schedule.steps:
+        while history.step < schedule.steps and history.stale < schedule.patience:
             if schedule.minutes is not None and time.monotonic() - started > 60 * schedule.minutes:
                 break
             torch.manual_seed(seed * _SEEDS_APART + history.step)
@@ -161,20 +163,19 @@ def fit(
             if history.step % schedule.validate_every == 0 or history.step == schedule.steps:
                 figures = {k: float(v) for k, v in _validated(averaged.module, validate).items()}
                 history.scores.append({"step": history.step, **figures})
-                stale += 1
+                history.stale += 1
                 if figures["score"] > history.best:
-                    history.best, stale = figures["score"], 0
+                    history.best, history.stale = figures["score"], 0
                     _saved(averaged.module.state_dict(), best)
                 draw_curves(history, out / "curves.png")
                 save()
-                if stale >= schedule.patience:
-                    break
             elif history.step % schedule.checkpoint_every == 0:
                 save()
     finally:
         if own:
             bar.stop()
     save()
+    draw_curves(history, out / "curves.png")
     if history.best == _NEVER or not best.exists():
         _saved(averaged.module.state_dict(), best)
     network.load_state_dict(loaded(best))

@@ -106,6 +106,21 @@ def test_a_run_without_progress_stops_early(tmp_path: Path) -> None:
     assert history.step == 20
 
 
+def test_a_run_that_stopped_early_stays_stopped_also_where_it_had_been_killed(tmp_path: Path) -> None:
+    def killed(step: int) -> Batch:
+        if step == 12:
+            raise InterruptedError
+        return line(step)
+
+    def steps(batch: Callable[[int], Batch]) -> int:
+        schedule = Schedule(500, 1e-3, validate_every=5, patience=2)
+        return fit(nn.Linear(1, 1), batch, squared, lambda _: {"score": 0.0}, tmp_path, schedule).step
+
+    with pytest.raises(InterruptedError):
+        steps(killed)
+    assert [steps(line), steps(line)] == [15, 15]
+
+
 def test_a_run_of_another_network_is_not_gone_on_with(tmp_path: Path) -> None:
     run(tmp_path, Schedule(10, 0.1))
     with pytest.raises(BrokenDataError, match=r"checkpoint\.pt is of another network"):
@@ -133,6 +148,7 @@ def test_a_run_that_time_ends_before_it_validates_leaves_what_it_has_learned(
         learned = torch.load(tmp_path / "checkpoint.pt", weights_only=True)["averaged"]["module.weight"]
         assert torch.equal(network.weight, learned)
         seen.append(history.step)
+        (tmp_path / "curves.png").unlink()
     assert seen[0] == seen[2] < seen[1]
 
 
