@@ -2,28 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, cast
 
-from sqlalchemy import Select, Table, and_, not_, select
+from sqlalchemy import Table, select
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.orm import InstrumentedAttribute, Session, joinedload
+from sqlalchemy.orm import Session, joinedload
 
-from storage.columns import clip, holds
+from storage.belonging import UID_OF_ANOTHERS, Belonging, contradiction, only_expected
+from storage.columns import clip
 from storage.deleted_images import note_whole, still_missing
-from storage.events import count_of
-from storage.tables import Base, Event, Instance, Patient, Refusal, Revision, Series, Study
-
-NO_STATUS = 0  # of the refusal of a connection, or of an image that was acknowledged and set aside after
-UID_OF_ANOTHERS = "its SOP Instance UID belongs to an image of another study"
-_IS_ONLY_EXPECTED = and_(  # no image of it ever had a row
-    Study.is_open.is_(False),
-    Study.images_deleted_at.is_(None),
-    not_(Study.revisions.any()),
-    not_(Study.series.any(Series.instances.any())),
-)
+from storage.tables import Base, Event, Instance, Patient, Revision, Series, Study
 
 
 @dataclass(frozen=True)
@@ -63,49 +54,12 @@ class Misfit:
 
 
 @dataclass(frozen=True)
-class Belonging:
-    """Whose a study is, by Patient ID, and what studies a series and an image are of; None where it is not
-    known."""
-
-    patient_id: str | None = None
-    study_of_series: str | None = None
-    study_of_image: str | None = None
-
-
-@dataclass(frozen=True)
-class Owners:
-    """The Patient ID of each study, by Study Instance UID, the study of each series, by Series Instance UID,
-    and that of each image, by SOP Instance UID."""
-
-    patient_of: Mapping[str, str]
-    study_of: Mapping[str, str]
-    study_of_image: Mapping[str, str]
-
-
-@dataclass(frozen=True)
 class Recorded:
     """What a batch came to: how many rows are new, how many images were known, which do not fit."""
 
     new: int
     known: int
     misfits: tuple[Misfit, ...] = ()
-
-
-@dataclass(frozen=True)
-class Refused:
-    """An object, or a connection, that was not accepted. ``status`` is the DICOM status that was answered, or
-    ``NO_STATUS``; ``path`` where the object lies in quarantine or set aside, relative to the archive's root,
-    if it does."""
-
-    at: datetime
-    caller: str
-    address: str
-    status: int
-    reason: str
-    study_uid: str = ""
-    uid: str = ""
-    sop_class: str = ""
-    path: str = ""
 
 
 def record(session: Session, received: Sequence[Received], merged: Sequence[Sequence[str]] = ()) -> Recorded:
@@ -166,7 +120,7 @@ def _judged(
     series = _series_by_uid(session, {image.series_uid for image in received})
     study_of = {uid: by_key.get(one.study_pk, "another") for uid, one in series.items()}
     told = {uid: study.patient.patient_id for uid, study in studies.items()}
-    expected = _only_expected(session, studies)
+    expected = only_expected(session, studies)
     patient_of = {uid: told[uid] or None for uid in studies if uid not in expected}
     new: list[Received] = []
     known: list[Received] = []
@@ -192,41 +146,6 @@ def _judged(
     return new, known, misfits
 
 
-def note_refusals(session: Session, refused: Sequence[Refused]) -> None:
-    """Enter what was refused, and say so on the timeline of each study that is known."""
-    session.add_all(
-        Refusal(
-            at=one.at,
-            caller=clip(Refusal.caller, one.caller),
-            address=clip(Refusal.address, one.address),
-            study_uid=clip(Refusal.study_uid, one.study_uid),
-            uid=clip(Refusal.uid, one.uid),
-            sop_class=clip(Refusal.sop_class, one.sop_class),
-            status=one.status,
-            reason=clip(Refusal.reason, one.reason),
-            path=one.path,
-        )
-        for one in refused
-    )
-    by_study: dict[str, list[Refused]] = {}
-    for one in refused:
-        if holds(Study.uid, one.study_uid):
-            by_study.setdefault(one.study_uid, []).append(one)
-    for uid in session.scalars(select(Study.uid).where(Study.uid.in_(by_study.keys()))):
-        of_study = by_study[uid]
-        text = f"Refused {count_of(len(of_study), 'object')} from {of_study[0].caller}: {of_study[0].reason}."
-        session.add(
-            Event(
-                at=of_study[-1].at,
-                study_uid=uid,
-                revision=None,
-                stage="receive",
-                level="warning",
-                text=clip(Event.text, text),
-            )
-        )
-
-
 def instances_of(session: Session, study_uid: str, revision: int) -> dict[str, list[str]]:
     """The images a revision stands on: for each Series Instance UID its files, relative to the archive's
     root, in the order of their SOP Instance UIDs. Later images are left out."""
@@ -246,51 +165,6 @@ def instances_of(session: Session, study_uid: str, revision: int) -> dict[str, l
 def is_recorded(session: Session, image: Received) -> bool:
     """Whether the image has its row, at the path where it lies."""
     return session.scalar(select(Instance.path).where(Instance.uid == image.uid)) == image.path
-
-
-def owners(
-    session: Session, study_uids: Iterable[str], series_uids: Iterable[str], uids: Collection[str] = ()
-) -> Owners:
-    """What the rows say of studies that have, or had, images, of series and images; others are left out."""
-    of_study = select(Study.uid, Patient.patient_id).join(Study.patient).where(not_(_IS_ONLY_EXPECTED))
-    of_series = select(Series.uid, Study.uid).join(Series.study)
-    of_image = select(Instance.uid, Study.uid).join(Instance.series).join(Series.study)
-    return Owners(
-        _by_uid(session, of_study, Study.uid, study_uids),
-        _by_uid(session, of_series, Series.uid, series_uids),
-        _by_uid(session, of_image, Instance.uid, uids),
-    )
-
-
-def _by_uid(
-    session: Session,
-    query: Select[str, str],
-    column: InstrumentedAttribute[str],
-    uids: Iterable[str],
-) -> dict[str, str]:
-    """The rows of ``query`` with these in ``column``; where there are none that could be, nobody is asked."""
-    wanted = [uid for uid in uids if uid and holds(column, uid)]
-    rows = session.execute(query.where(column.in_(wanted))) if wanted else ()
-    return {uid: owner for uid, owner in rows}  # noqa: C416  a row is no tuple to dict's types
-
-
-def contradiction(
-    known: Belonging, study_uid: str, patient_id: str, merged: Sequence[Sequence[str]] = ()
-) -> str:
-    """Why an image cannot belong where it says, empty where it can. Who does not say whose it is, and whose
-    study does not, contradicts nothing. ``merged``: patient IDs of one person."""
-    if known.study_of_image not in (None, study_uid):
-        return UID_OF_ANOTHERS
-    if known.study_of_series not in (None, study_uid):
-        return "its Series Instance UID belongs to a series of another study"
-    one_person = any(known.patient_id in group and patient_id in group for group in merged)
-    same = known.patient_id in (patient_id, clip(Patient.patient_id, patient_id))
-    if known.patient_id and patient_id and not (one_person or same):
-        return (
-            "its Patient ID is not that of the study it names; where both are one person's, enter them in "
-            "priors.merged and send it again, else send it as a study of its own, under new UIDs"
-        )
-    return ""
 
 
 def _studies(session: Session, images: Sequence[Received]) -> dict[str, Study]:
@@ -319,14 +193,6 @@ def _studies(session: Session, images: Sequence[Received]) -> dict[str, Study]:
     ]
     _insert_missing(session, Study, rows)
     return _studies_by_uid(session, first)
-
-
-def _only_expected(session: Session, studies: Mapping[str, Study]) -> set[str]:
-    """Those of the studies of which no image ever came."""
-    closed = [uid for uid, study in studies.items() if not study.is_open]
-    if not closed:
-        return set()
-    return set(session.scalars(select(Study.uid).where(Study.uid.in_(closed), _IS_ONLY_EXPECTED)))
 
 
 def _give(session: Session, study: Study, image: Received) -> None:

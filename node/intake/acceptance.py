@@ -26,8 +26,9 @@ from node.intake.ledger import Entry, Ledger, LedgerFullError
 from node.intake.notes import RefusalNotes
 from storage.archive import Archive, ContentConflictError, IncomingFile, UnsafeUidError
 from storage.database import LEAST_FREE_BYTES, now
-from storage.intake import Received, Refused
+from storage.intake import Received
 from storage.part10 import decode_head, encode_head
+from storage.refusals import Refused
 
 log = logging.getLogger(__name__)
 

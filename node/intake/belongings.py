@@ -6,7 +6,7 @@ from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 
 from node.intake.header import Header
-from storage.intake import Belonging, Owners, contradiction
+from storage.belonging import Belonging, Owners, contradiction
 
 MOST_KNOWN = 10_000  # studies, and as many series
 MOST_IMAGES = 50_000

@@ -15,7 +15,7 @@ from node.wire.negotiation import CALLER_NOT_RECOGNISED
 from storage.audit import AuditEntry
 from storage.database import now
 from storage.events import count_of
-from storage.intake import NO_STATUS, Refused
+from storage.refusals import NO_STATUS, Refused
 from storage.resends import Resent
 
 MOST_TROUBLES, MOST_ADDRESSES = 10, 1000  # of refused callers that are told apart

@@ -22,10 +22,12 @@ from node.intake.belongings import Belongings
 from storage import audit
 from storage.archive import Archive
 from storage.audit import AuditEntry
+from storage.belonging import owners
 from storage.database import Database, now
 from storage.errors import said
 from storage.figures import Entered
-from storage.intake import NO_STATUS, Misfit, Received, Refused, is_recorded, note_refusals, owners, record
+from storage.intake import Misfit, Received, is_recorded, record
+from storage.refusals import NO_STATUS, Refused, note_refusals
 from storage.resends import Lines, Resent, note_resends
 
 log = logging.getLogger(__name__)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 from node.intake.ledger import Ledger, LedgerFullError
 from storage.audit import AuditEntry
-from storage.intake import NO_STATUS, Refused
+from storage.refusals import NO_STATUS, Refused
 from storage.resends import Resent
 
 log = logging.getLogger(__name__)

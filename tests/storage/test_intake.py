@@ -8,10 +8,11 @@ from sqlalchemy import select
 from storage.closing import ClosedStudy, close_quiet, open_studies
 from storage.database import Database
 from storage.deliveries import post
-from storage.intake import Received, Recorded, Refused, instances_of, note_refusals, record
+from storage.intake import Received, Recorded, instances_of, record
 from storage.overview import one_study
 from storage.priors import PatientIdentity, expect
 from storage.readings import StoredObject
+from storage.refusals import Refused, note_refusals
 from storage.tables import Event, Instance, Patient, Refusal, Revision, Series, Study
 
 START = datetime(2026, 1, 1, 12, tzinfo=UTC)

@@ -13,7 +13,7 @@ from sqlalchemy import event, inspect, select, text
 from storage import deliveries
 from storage.choices import SeriesChoice, choices_of
 from storage.database import Database, DatabaseError
-from storage.intake import NO_STATUS
+from storage.refusals import NO_STATUS
 from storage.tables import Base, Refusal, Revision
 from tests.databases import Databases
 from tests.waiting import wait_for

@@ -14,7 +14,8 @@ from sqlalchemy import select
 
 from node.intake.belongings import Belongings
 from node.intake.header import Header
-from storage.intake import Owners, Recorded, record
+from storage.belonging import Owners
+from storage.intake import Recorded, record
 from storage.tables import Study
 from tests.node.intake.conftest import Intake
 from tests.node.intake.senders import ct_series, ct_slice, send

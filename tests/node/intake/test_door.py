@@ -22,7 +22,7 @@ from node.wire.negotiation import CALLER_NOT_RECOGNISED
 from storage.audit import AuditFilter, newest
 from storage.closing import close_quiet
 from storage.database import now
-from storage.intake import NO_STATUS
+from storage.refusals import NO_STATUS
 from storage.tables import Event, Revision
 from tests.node.intake.conftest import Intake
 from tests.node.intake.raw_sender import (

@@ -22,8 +22,9 @@ from node.web.metrics import metrics_registry
 from storage.archive import Archive
 from storage.audit import AuditEntry, AuditFilter, newest
 from storage.database import Database, now
-from storage.intake import Received, Recorded, Refused, record
+from storage.intake import Received, Recorded, record
 from storage.quarantine import prune
+from storage.refusals import Refused
 from storage.retention import forget_records
 from storage.tables import Instance, Refusal
 from tests.node.intake.senders import ct_slice, encoded

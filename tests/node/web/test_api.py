@@ -17,8 +17,8 @@ from node.web.app import create_app
 from storage import audit
 from storage.audit import AuditFilter, newest
 from storage.database import Database, now
-from storage.intake import NO_STATUS
 from storage.overview import STATES
+from storage.refusals import NO_STATUS
 from storage.retention import release
 from storage.tables import Series
 from tests.node.web import rows
