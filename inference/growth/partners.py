@@ -59,8 +59,8 @@ class Match:
     """A finding's partner in the prior ``study_uid``; ``aligned_mm`` is the partner's centre in the current
     scan. ``prior_whole`` is what it is measured against: the partner itself or, where several have merged,
     all of them as one. ``whole`` is what is measured now: the finding or, where a lesion split, all parts as
-    one. ``merged`` and ``split`` say so. ``cut``: one of them all may go on beyond its scan, so that their
-    sizes tell no change."""
+    one. ``merged`` and ``split`` say so. ``cut``, ``prior_cut``: what is measured now, or what it is measured
+    against, may go on beyond its scan, so that their sizes tell no change."""
 
     study_uid: str
     finding: Finding
@@ -70,6 +70,7 @@ class Match:
     prior_whole: Finding
     whole: Finding
     cut: bool
+    prior_cut: bool
     merged: bool = False
     split: bool = False
 
@@ -187,8 +188,7 @@ def extend(
             f"{unseen[1]} of the prior's where this scan has none.",
         )
     partners = _look_here(partners, scan, alignment, study_uid, volume, aligned, there, gone)
-    partners = _look_there(partners, scan, alignment, study_uid, volume, prior_findings, missed_there)
-    return _with_cut_noted(partners, study_uid)
+    return _look_there(partners, scan, alignment, study_uid, volume, prior_findings, missed_there)
 
 
 def named_after(
@@ -246,16 +246,16 @@ def _matches(
             prior_slice_mm=volume.slice_mm,
             prior_whole=_as_one((there[each.prior], *merged), volume),
             whole=_as_one((alone[each.current], *parts), scan.volume),
-            cut=any(_is_cut(one, scan.volume) for one in (alone[each.current], *parts))
-            or any(_is_cut(one, volume) for one in (there[each.prior], *merged)),
+            cut=any(is_cut_in(scan.volume, one) for one in (alone[each.current], *parts)),
+            prior_cut=any(is_cut_in(volume, one) for one in (there[each.prior], *merged)),
             merged=bool(merged),
             split=bool(parts),
         )
     return matches
 
 
-def _is_cut(finding: Finding, volume: Volume) -> bool:
-    """Also of a finding of a reading that was kept before readings told it."""
+def is_cut_in(volume: Volume, finding: Finding) -> bool:
+    """Whether a finding of this scan is cut, also one of a reading that was kept before readings told it."""
     return finding.cut or (finding.mask is not None and is_cut(finding.mask, volume))
 
 
@@ -289,17 +289,6 @@ def _with_parts_noted(partners: Partners, found: Links) -> Partners:
     return partners
 
 
-def _with_cut_noted(partners: Partners, study_uid: str) -> Partners:
-    cut = sum(match.cut for match in partners.matches.values() if match.study_uid == study_uid)
-    if not cut:
-        return partners
-    return _noted(
-        partners,
-        f"The change of {cut} lesion{'s' * (cut > 1)} is not judged: at the first or last slice of this scan "
-        "or of the prior, and perhaps cut there.",
-    )
-
-
 def _look_here(
     partners: Partners,
     scan: Scan,
@@ -326,7 +315,8 @@ def _look_here(
             prior_slice_mm=volume.slice_mm,
             prior_whole=before,
             whole=seen,
-            cut=seen.cut or before.cut,
+            cut=seen.cut,
+            prior_cut=before.cut,
         )
         partners = replace(
             partners,
@@ -367,7 +357,8 @@ def _look_there(
             prior_slice_mm=volume.slice_mm,
             prior_whole=seen,
             whole=now,
-            cut=seen.cut or now.cut,
+            cut=now.cut,
+            prior_cut=seen.cut,
         )
         partners = replace(
             partners,

@@ -148,9 +148,10 @@ def evaluate(
     earlier: Earlier | None = None,
 ) -> Course | None:
     """Follow targets, chosen at the first of at least two time points, to the last; None where the baseline
-    holds no measurable lesion and nothing is new, and where a target was not seen whole at some time point. A
-    complete response asks that every lesion of the baseline is known to be gone; a lesion that is back after
-    one is progression, however small (appendix II of the guideline).
+    holds no measurable lesion and nothing is new, where a target was not seen at some time point, and where
+    one was cut at the first or last. A time point between that cuts one is not evaluable (4.4.2 of the
+    guideline) and adds no sum. A complete response asks that every lesion of the baseline is known to be
+    gone; a lesion that is back after one is progression, however small (appendix II of the guideline).
 
     Args:
         slice_mm: of the first time point, where targets are chosen.
@@ -162,7 +163,8 @@ def evaluate(
     first, last = time_points[0], time_points[-1]
     chosen = tuple(lesion.uid for lesion in choose_targets(first, slice_mm))
     targets = earlier.targets if earlier else chosen
-    found = [sum_of_diameters_mm(targets, lesions) for lesions in time_points]
+    between = [at for at in time_points[1:-1] if not any(one.cut for one in at if one.uid in targets)]
+    found = [sum_of_diameters_mm(targets, lesions) for lesions in (first, *between, last)]
     sums = tuple(each for each in found if each is not None)
     if "" in targets or len(sums) < len(found):
         return None

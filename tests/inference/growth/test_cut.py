@@ -60,6 +60,31 @@ def test_a_prior_that_was_kept_before_readings_told_what_is_cut_is_cut_all_the_s
     assert (nodule.tracking_uid, nodule.change) == ("before", None)
 
 
+def test_growth_is_told_since_the_newest_prior_that_shows_the_lesion_whole() -> None:
+    small = finding(PLACE, 8.0, "before")
+    priors = [
+        Prior(
+            "1.9", "20230701", reading(_found(FROM_ABOVE_ITS_MIDDLE, "before")), lambda: FROM_ABOVE_ITS_MIDDLE
+        ),
+        Prior("1.8", "20220701", reading(small), lambda: WHOLE),
+        Prior("1.7", "20210701", reading(finding(PLACE, 11.0, "before")), lambda: WHOLE),
+    ]
+    compared = compare(reading(_found(WHOLE, "now")), WHOLE, priors, date="20240701")
+    change = compared.reading.findings[0].change
+    assert change is not None
+    assert (change.prior_study_uid, change.prior_date, change.days) == ("1.8", "20220701", 731)
+    assert (change.category, change.prior_volume_mm3) == ("increased", small.volume_mm3)
+    assert compared.reference is not None
+    assert compared.reference.study_uid == "1.9"
+    assert compared.reading.comparison_notes == ()
+    assert compared.reading.response is not None
+    assert compared.reading.response.result == "PD"
+    cut_now = compare(
+        reading(_found(FROM_ABOVE_ITS_MIDDLE, "now")), FROM_ABOVE_ITS_MIDDLE, priors, date="20240701"
+    )
+    assert cut_now.reading.findings[0].change is None
+
+
 def test_one_that_the_end_of_a_scan_leaves_whole_is_judged() -> None:
     prior = Prior("1.9", "20230701", reading(_found(FROM_BELOW_IT, "before")), lambda: FROM_BELOW_IT)
     compared = compare(reading(_found(WHOLE, "now")), WHOLE, [prior], date="20240701").reading

@@ -172,6 +172,14 @@ def test_what_is_cut_is_no_target_and_makes_one_not_evaluable():
     assert evaluate([[lesion("a", 30)], [cut]]) is None
 
 
+def test_a_follow_up_that_cuts_a_target_is_passed_over():
+    cut = [replace(lesion("a", 5), cut=True), lesion("b", 12)]
+    before, after = [lesion("a", 30), lesion("b", 12)], [lesion("a", 40), lesion("b", 12)]
+    course = evaluate([before, cut, after])
+    assert (course.response, course.sums_mm, course.nadir_mm) == ("PD", (42, 52), 42)
+    assert evaluate([before, after, cut]) is None
+
+
 def test_a_target_that_was_not_seen_is_not_evaluable():
     baseline = [lesion("a", 30), lesion("b", 20)]
     assert evaluate([baseline, []]) is None
