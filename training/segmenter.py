@@ -14,9 +14,10 @@ from torch.nn import functional
 
 from training.detection.networks import ACTIVATIONS
 from training.export import export_one, random_input
-from training.loop import Batch, History, Schedule, fit
+from training.loop import Batch, History, Losses, Schedule, fit
 
 WIDTHS = (16, 32, 64, 96)
+_AT_ONCE = 32
 
 
 def _block(taken: int, given: int, activation: str, stride: int = 1, dilation: int = 1) -> nn.Sequential:
@@ -120,11 +121,27 @@ class SegmenterForService(nn.Module):
 def mask_loss(network: nn.Module, batch: Batch) -> dict[str, Tensor]:
     """Soft Dice of each channel of each picture, and cross-entropy; ``batch``: pictures, masks in 0..1."""
     pictures, masks = batch
-    logits = network(pictures).float()
+    return drawing_loss(network(pictures).float(), masks)
+
+
+def drawing_loss(logits: Tensor, masks: Tensor) -> dict[str, Tensor]:
+    """The same of what a network has drawn; both (batch, channels, rows, columns)."""
     p = torch.sigmoid(logits)
     shared, whole = (p * masks).sum((2, 3)), (p + masks).sum((2, 3))
     dice = 1 - ((2 * shared + 20) / (whole + 20)).mean()
     return {"dice": dice, "cross": functional.binary_cross_entropy_with_logits(logits, masks)}
+
+
+def mean_dice(network: nn.Module, shown: Batch, device: str = "cpu") -> float:
+    """Over pictures and channels, of what is drawn where a logit is above 0; 1 of a channel in which nothing
+    is, and nothing is drawn. shown: pictures and masks in 0..1, as for ``mask_loss``."""
+    found = []
+    with torch.no_grad():
+        for pictures, masks in zip(*(part.split(_AT_ONCE) for part in shown), strict=True):
+            drawn, true = network(pictures.to(device)).cpu() > 0, masks >= 0.5
+            whole = (drawn.sum((2, 3)) + true.sum((2, 3))).float()
+            found.append(torch.where(whole > 0, 2 * (drawn & true).sum((2, 3)) / whole, 1.0))
+    return float(torch.cat(found).mean())
 
 
 def train_segmenter(
@@ -133,18 +150,26 @@ def train_segmenter(
     out: Path,
     schedule: Schedule,
     *,
+    held_out: Batch | None = None,
     resume: bool = True,
     device: str = "cpu",
     title: str = "training",
+    loss: Callable[[nn.Module, Batch], Losses] = mask_loss,
 ) -> History:
-    """Train ``network`` in place for the whole schedule; nothing is chosen by how it scores meanwhile."""
+    """Train ``network`` in place.
+
+    held_out: pictures and masks, as ``source`` gives them. The weights that draw them best are kept, and the
+    run ends where they are drawn no better; without, it takes the whole schedule and keeps the last.
+    """
+    if held_out is None:
+        schedule = replace(schedule, validate_every=schedule.steps)
     return fit(
         network,
         source,
-        mask_loss,
-        lambda network: {"score": 0.0},
+        loss,
+        lambda network: {"score": 0.0 if held_out is None else mean_dice(network, held_out, device)},
         out,
-        replace(schedule, validate_every=schedule.steps),
+        schedule,
         resume=resume,
         device=device,
         title=title,

@@ -41,3 +41,21 @@ def test_a_few_frames_are_seen_as_much_as_many() -> None:
 def test_a_group_without_frames_takes_no_part() -> None:
     _, masks = FrameSource([[], [square(40)]], seed=1)(0)
     assert int(masks.amax((1, 2, 3)).gt(0.5).sum()) == BATCH
+
+
+def test_what_is_drawn_badly_is_shown_more_often() -> None:
+    both, often = [square(0), square(40)], np.array([1.0, 3.0])
+    source = FrameSource([both], seed=1, often=[often])
+    shown = sum(int(source(step)[1].amax((1, 2, 3)).gt(0.5).sum()) for step in range(25))
+    assert 0.68 < shown / (25 * BATCH) < 0.82
+
+
+def test_a_polyp_beyond_the_field_is_in_neither_picture_nor_mask() -> None:
+    """All white: where the picture is black, the endoscope sees nothing, and so there is no polyp either."""
+    white = Frame(np.full((SIZE, SIZE, 3), 255, np.uint8), np.ones((SIZE, SIZE), bool))
+    source = FrameSource([[white]], seed=1)
+    pictures, masks = (torch.cat(parts) for parts in zip(*(source(step) for step in range(12)), strict=True))
+    inside = masks[:, 0] > 0.5
+    dark = pictures.amax(1) < -0.8
+    assert (masks.mean((1, 2, 3)) < 0.75).sum() > 5
+    assert (dark & inside).sum() < 0.02 * inside.sum()

@@ -29,8 +29,9 @@ def polyps_card(
             "kind": "phantom",
             "cases": frames,
             "license": "Apache-2.0",
-            "description": "procedural frames: a colon as a distance field, seen through a fish-eye; in a "
-            "ninth of them the wall bulges more than in those measured on",
+            "description": "procedural frames: a colon as a distance field, seen through a fish-eye, half of "
+            "them through narrower or wider ones than usual; in a ninth the wall bulges more than in those "
+            "measured on",
         }
     ]
     if real:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,13 +25,16 @@ from training.polyps.network import SCHEDULE, PolypNetwork, frames_of, phantom_f
 from training.segmenter import SegmenterForService, export_picture_network
 from training.shipped import earlier_weights, learned_before
 
+_CHECKED = 200  # at most
+_OTHERS = 1000  # seeds beyond those of the frames that are learned from
+
 
 @dataclass(frozen=True)
 class Plan:
     """How much of everything. ``frames``: procedural ones. ``seed`` is that of the frames and of the weights;
     ``start``: the folder of an earlier run or of models, whose weights are gone on from."""
 
-    frames: int = 2250
+    frames: int = 3200
     seed: int = 1
     device: str = "cpu"
     resume: bool = True
@@ -45,7 +48,8 @@ def train(data: Path | None, layout: str, out: Path, plan: Plan) -> Path:
     """Train and write ``out/models``, a model repository; returns that folder.
 
     layout: ``phantom`` needs no ``data``. Of a data set, the patients that ``out/splits.json`` calls train
-    are learned from, as much as the procedural frames.
+    are learned from, as much as the procedural frames; those of validation, or other procedural frames where
+    there are none, choose the weights.
 
     Raises:
         BrokenDataError: no weights in ``plan.start``, data that is not laid out so, or ``out`` of another
@@ -57,20 +61,26 @@ def train(data: Path | None, layout: str, out: Path, plan: Plan) -> Path:
         plan.start, "polyps", POLYPS, network, SegmenterForService, take=load_grown, options=options
     )
     real: list[Frame] = []
+    checked: list[Frame] = []
     if layout != "phantom":
         assert data is not None
         cases = read_cases(layout, data)
         split = kept_splits(out / "splits.json", (case.patient for case in cases))
         real = frames_of([case for case in cases if split[case.patient] == "train"])
-    shown = digest(*(values.tobytes() for frame in real for values in (frame.picture, frame.mask)))
+        held = [case for case in cases if split[case.patient] == "validation"]
+        checked = frames_of(held[:: max(1, -(-len(held) // _CHECKED))])
+    seen = (*real, *checked)
+    shown = digest(*(values.tobytes() for frame in seen for values in (frame.picture, frame.mask)))
     made_from = {"layout": layout, "data": shown, "phantoms": plan.frames, "seed": plan.seed, **options}
     begin(out / "polyps", made_from, resume=plan.resume, start=start)
-    frames = kept_frames(out / f"frames-swollen-{plan.seed}-{plan.frames}.npz", plan)
+    frames = kept_frames(out / f"frames-varied-{plan.seed}-{plan.frames}.npz", plan)
+    others = replace(plan, frames=min(max(1, plan.frames // 10), _CHECKED), seed=plan.seed + _OTHERS)
     trained = train_polyps(
         frames,
         out / "polyps",
         plan.schedule,
         real=real,
+        checked=checked or kept_frames(out / f"frames-checked-{others.seed}-{others.frames}.npz", others),
         seed=plan.seed,
         resume=plan.resume,
         device=plan.device,
