@@ -18,7 +18,7 @@ Box = tuple[Point, Point]
 Presence = Literal["present", "absent", "undetermined"]
 Side = Literal["right", "left"]
 Category = Literal["new", "increased", "stable", "decreased", "resolved"]
-CaveatKind = Literal["unread", "left out", "interpolated", "corrected", "assumed"]
+CaveatKind = Literal["unread", "left out", "interpolated", "corrected", "assumed", "unreported"]
 
 MOSTLY = 0.5
 """A lesion of which this share was interpolated was made up more than it was seen."""
@@ -49,7 +49,7 @@ class Caveat:
     kind: ``unread``: images that show a part of the patient which no voxel of the volume shows; ``left out``:
         images that show no further part, such as localizers and other passes; ``interpolated``: slices that
         were not sent, made from their neighbours; ``corrected``: where the slices lie; ``assumed``: what no
-        header tells.
+        header tells; ``unreported``: images with findings beyond the most that are reported.
     images: how many it is of; 0 where it is of all.
     """
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 
 import cc3d
@@ -14,7 +15,7 @@ from inference.card import ModelCard
 from inference.catalogue import Catalogue
 from inference.engine import Engine
 from inference.errors import UnreadableSeriesError
-from inference.findings import Axis, Code, Finding, Mask, Point, Reading
+from inference.findings import Axis, Caveat, Code, Finding, Mask, Point, Reading
 from inference.measure import measure
 from inference.picture import Pictures
 from inference.readers.endoscopic import Floats, fitted
@@ -29,7 +30,8 @@ _BATCH = 16
 
 
 def read(volume: Volume, engine: Engine, catalogue: Catalogue) -> Reading:
-    """Polyps of every picture, the most certain first, no more than ``most_findings`` of the model's card.
+    """Polyps of every picture, the most certain first, no more than ``most_findings`` of the model's card; a
+    caveat tells of those beyond.
 
     Raises:
         UnreadableSeriesError: the pictures are not in colour, or too small.
@@ -52,13 +54,26 @@ def read(volume: Volume, engine: Engine, catalogue: Catalogue) -> Reading:
         for name, before, after in zip(seconds, times, times[1:], strict=False):
             seconds[name] += after - before
     findings.sort(key=lambda finding: -finding.score)
+    most = int(model.card.postprocess["most_findings"])
     return Reading(
         reader=NAME,
         series_uid=volume.series_uid,
         models=(model.identity,),
-        findings=tuple(findings[: int(model.card.postprocess["most_findings"])]),
+        findings=tuple(findings[:most]),
         seconds=seconds,
+        caveats=_beyond(findings[most:], most),
     )
+
+
+def _beyond(findings: Sequence[Finding], most: int) -> tuple[Caveat, ...]:
+    """Of findings beyond the most that are reported: how many, and on how many pictures."""
+    if not findings:
+        return ()
+    pictures = len({(finding.image_uid, finding.frame) for finding in findings})
+    outlines = "1 more outline" if len(findings) == 1 else f"{len(findings)} more outlines"
+    on = "1 picture" if pictures == 1 else f"{pictures} pictures"
+    said = f"{outlines} on {on} not reported: the {most} most certain are. Look at the whole video."
+    return (Caveat("unreported", said, pictures),)
 
 
 def _checked(volume: Volume) -> Pictures:

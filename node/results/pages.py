@@ -47,7 +47,8 @@ _HEAD = (
     "change",
 )
 _CLASSES = ("looked for", "probability", "present from", "absent below", "")
-_GRAVE = ("unread", "interpolated")  # caveats by which a finding may be missing, or not be there
+_GRAVE = ("unread", "interpolated", "unreported")
+"""Kinds of caveats by which a finding may be missing, or not be there."""
 _NOT_NORMAL = "Nothing else was looked for: this does not say that the study is normal."
 
 

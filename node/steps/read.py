@@ -136,5 +136,6 @@ def _made(
         reading = reader.read_searched(volume, room.engine, room.catalogue, search)
     tracked = tuple(f.tracked_as(tracking_uid(identity, f)) for f in reading.findings)
     seconds = {"decode": decode, **reading.seconds}
-    reading = replace(reading, findings=tracked, caveats=volume.caveats, seconds=seconds)
+    caveats = (*volume.caveats, *reading.caveats)
+    reading = replace(reading, findings=tracked, caveats=caveats, seconds=seconds)
     return Made(assessed(reading, volume))

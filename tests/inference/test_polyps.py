@@ -22,6 +22,16 @@ class _ASquareOnEach:
         return {"polyps": drawn}
 
 
+def test_polyps_beyond_the_most_that_are_reported_are_told_of() -> None:
+    images = tuple(("1.2.1", number) for number in range(1, 24))
+    video = Pictures(np.zeros((23, 96, 96, 3), np.uint8), PLANE, "1.2", "", images)  # type: ignore[arg-type]
+    reading = polyps.read(video, _ASquareOnEach(), Catalogue())  # type: ignore[arg-type]
+    assert len(reading.findings) == 20
+    (caveat,) = reading.caveats
+    assert (caveat.kind, caveat.images) == ("unreported", 3)
+    assert caveat.statement.startswith("3 more outlines on 3 pictures not reported: the 20 most certain are.")
+
+
 def test_the_first_and_the_last_picture_cut_no_polyp() -> None:
     images = (("1.2.1", 1), ("1.2.1", 2), ("1.2.1", 3))
     video = Pictures(np.zeros((3, 96, 96, 3), np.uint8), PLANE, "1.2", "", images)  # type: ignore[arg-type]
