@@ -20,6 +20,7 @@ Floats = npt.NDArray[np.float64]
 _FEWEST = 3  # slices of a volume
 _MOST = 0.8  # the share of a series that one stack must hold before the rest may be left out
 _SAME_MM = 0.01
+_ROUNDED_MM = 0.1  # what headers round off says nothing of the scan
 _SAME_DIRECTION = 2e-3
 _UNEVEN = 0.1  # of the slice distance
 _LONGEST_GAP = 2  # slices missing in a row
@@ -247,7 +248,7 @@ def _stacked(slices: list[Slice], steps: list[int], caveats: list[Caveat]) -> St
             f"The slices stray by up to {max(along, across):.2f} mm from a straight, even stack; "
             "their positions cannot be trusted."
         )
-    if along > _SAME_MM:
+    if along > _ROUNDED_MM:
         said = f"Slice positions uneven by up to {along:.2f} mm, read as evenly {thickness:.3f} mm apart."
         caveats.append(Caveat("corrected", said))
     tilt = float(np.degrees(np.arccos(min(1.0, thickness / float(np.linalg.norm(step))))))

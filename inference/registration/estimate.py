@@ -3,6 +3,7 @@ only where the two agree better afterwards."""
 
 from __future__ import annotations
 
+import logging
 from dataclasses import replace
 from typing import Final
 
@@ -27,6 +28,8 @@ from inference.registration.transform import (
 )
 from inference.resample import crop_affine, sample_crops
 from inference.volume import Floats, Volume
+
+log = logging.getLogger(__name__)
 
 MODEL: Final = "pet-ct-registration"
 SHAPE: Final = (64, 48, 80)
@@ -78,16 +81,15 @@ def register_pet_to_ct(ct: Volume, pet: Volume, engine: Engine, catalogue: Catal
     agreements = [scene.agreement_under(one) for one in tried]
     kept = [(a, r) for a, r in zip(agreements, tried, strict=True) if _better(a, before)]
     if not kept:
-        after = agreements[-1]
+        _note("identity", before, agreements[-1], folded)
         return Registration.identity(
-            "CT and PET agree no better after registration (mutual information "
-            f"{before.mutual_information:.3f} before, {after.mutual_information:.3f} after); they stay as "
-            "the scanner placed them.",
+            "CT and PET agree no better after registration; they stay as the scanner placed them.",
             Quality(before, before, 0.0),
         )
     after, best = max(kept, key=lambda pair: pair[0].mutual_information)
+    _note(best.kind, before, after, folded)
     quality = Quality(before, after, folded if best.kind == "deformable" else 0.0)
-    return replace(best, quality=quality, reason=_said(best, scene.center, before, after, folded))
+    return replace(best, quality=quality, reason=_said(best, scene.center, folded))
 
 
 class _Scene:
@@ -182,20 +184,21 @@ def _middle(ct: Volume) -> Floats:
     return np.asarray(seen.affine[:3, :3] @ middle + seen.affine[:3, 3], np.float64)
 
 
-def _said(best: Registration, center_mm: Floats, before: Agreement, after: Agreement, folded: float) -> str:
+def _said(best: Registration, center_mm: Floats, folded: float) -> str:
+    """What was done, as a radiologist is told it."""
     kind, motion = best.kind, best.motion
     turned = float(np.degrees(Rotation.from_matrix(motion[:3, :3]).magnitude()))
     moved = float(np.linalg.norm(motion[:3, :3] @ center_mm + motion[:3, 3] - center_mm))
-    how = f"moved {moved:.1f} mm and turned {turned:.1f}°"
-    refused = ""
+    how = "moved and deformed" if kind == "deformable" else "moved"
+    said = f"The PET was {how} onto the CT: by {moved:.1f} mm and {turned:.1f}°."
     if kind == "rigid":
-        folds = f"folds over in {100 * folded:.1f} % of the body"
-        refused = (
-            f"; the displacement {folds if folded > _MOST_FOLDED else 'agrees no better'} and is refused"
-        )
-    elif kind == "deformable":
-        how += " and deformed"
-    return (
-        f"PET {how}: mutual information {before.mutual_information:.3f} before, "
-        f"{after.mutual_information:.3f} after{refused}."
+        folds = folded > _MOST_FOLDED
+        said += f" It was not deformed: that {'would fold it' if folds else 'agreed no better with the CT'}."
+    return said
+
+
+def _note(kind: Kind, before: Agreement, after: Agreement, folded: float) -> None:
+    log.info(
+        "PET to CT: %s; mutual information %.3f before, %.3f after; %.1f %% folded",
+        *(kind, before.mutual_information, after.mutual_information, 100 * folded),
     )

@@ -75,7 +75,7 @@ def test_from_whatever_the_network_answers_the_pet_is_brought_onto_the_ct(
     assert found.quality is not None
     assert found.quality.after.mutual_information > found.quality.before.mutual_information + 0.05
     assert found.quality.after.body_dice > found.quality.before.body_dice
-    assert "moved" in found.reason and "mutual information" in found.reason
+    assert found.reason.startswith("The PET was moved")
 
 
 def test_a_pet_that_tells_nothing_of_the_ct_stays_where_it_is(torso: tuple[Volume, Volume]) -> None:
@@ -93,7 +93,7 @@ def test_displacements_that_fold_are_refused_and_the_rigid_motion_kept(torso: tu
     torn[2, ::2] = 60.0
     found = register_pet_to_ct(ct, pet, Answering([SHIFT], torn), Catalogue())  # type: ignore[arg-type]
     assert found.kind == "rigid"
-    assert "folds over" in found.reason
+    assert "would fold it" in found.reason
 
 
 @pytest.mark.parametrize(
