@@ -389,7 +389,7 @@ def models_build(
     build_models(_settings(config), names or [], target, precision)
 
 
-@models.command("roll-back", epilog="Example: overread models roll-back lung-nodules")
+@models.command("roll-back", epilog="Example: overread models roll-back lung-nodules-detector")
 def models_roll_back(
     name: Annotated[str, typer.Argument(metavar="MODEL", help="As `overread models list` names it.")],
     gpu: Annotated[

@@ -72,7 +72,7 @@ def plain_step(stage: str, function: Callable[..., Any], *args: Any) -> Any:
     try:
         return function(*args)
     except Exception as error:
-        log.exception("a step failed")
+        log.exception("the step %s failed", stage)
         raise StepFailedError(stage, _said(error)) from error
 
 
@@ -228,7 +228,7 @@ class DurableQueue:
                 raise Stopping
             self._under_way += 1
         try:
-            outcome = DBOS.run_step({"name": stage}, self._outcome, function, *args)
+            outcome = DBOS.run_step({"name": stage}, self._outcome, stage, function, *args)
         finally:
             with self._idle:
                 self._under_way -= 1
@@ -237,7 +237,7 @@ class DurableQueue:
             raise StepFailedError(stage, outcome["failed"])
         return outcome["value"]
 
-    def _outcome(self, function: Callable[..., Any], *args: Any) -> dict[str, Any]:
+    def _outcome(self, stage: str, function: Callable[..., Any], *args: Any) -> dict[str, Any]:
         """What is recorded of a step. One that met what may pass is begun again, for ``PATIENCE_SECONDS`` and
         with growing pauses: that is no fault of the study's."""
         pause, give_up = FIRST_PAUSE_SECONDS, time.monotonic() + PATIENCE_SECONDS
@@ -246,9 +246,9 @@ class DurableQueue:
                 return {"value": function(*args)}
             except Exception as error:  # whatever it is, the study is seen to have failed with it
                 if not may_pass(error) or time.monotonic() + pause > give_up:
-                    log.exception("a step failed")
+                    log.exception("the step %s failed", stage)
                     return {"failed": _said(error)}
-                log.warning("a step is begun again in %g s: %s", pause, _said(error))
+                log.warning("the step %s is begun again in %g s: %s", stage, pause, _said(error))
             with self._idle:
                 if self._idle.wait_for(lambda: self._stopping, pause):
                     raise Stopping

@@ -88,7 +88,9 @@ def stacked(blocks: Sequence[Image.Image]) -> Image.Image:
 
 
 def captioned(picture: Image.Image, caption: str) -> Image.Image:
-    """The picture with words in its lower left corner, on black, so that they can be read."""
+    """The picture with words, where there are any, in its lower left corner, on black to be read."""
+    if not caption:
+        return picture
     image = picture.copy()
     draw, at = ImageDraw.Draw(image), (6, image.height - 6)
     left, top, right, bottom = draw.textbbox(at, caption, font(SMALL), anchor="ld")
