@@ -52,8 +52,9 @@ def what_to_do(study: StudyLine) -> str:
         return "Once that is mended, press “Read again”. Images that were missing are read when they come."
     if study.state == "skipped" and study.stage == "select":
         return (
-            "Nothing, unless a series should have been read. One that no route matches can be given one "
-            "in the settings; then restart the node and press “Read again”."
+            "Nothing, unless a series should have been read. Where images are missing, send them: the study "
+            "is then read. A series that no route matches can be given one in the settings; then restart "
+            "the node and press “Read again”."
         )
     return ""
 
