@@ -295,6 +295,28 @@ class Reading:
     models: tuple[Model, ...]
     findings: tuple[Finding, ...] = ()
     classes: tuple[ClassProbability, ...] = ()
+@dataclass(frozen=True)
+class Measurement:
+    """A number that was measured on an image, of no lesion: ``unit`` is a UCUM code. ``lines``: what it was
+    taken from, on a picture in (column, row, 0); ``image_uid`` and ``frame``: where they lie. ``site``: of
+    what part of the body. ``caveat`` says in sentences what makes it doubtful; empty where nothing does."""
+
+    label: str
+    code: Code
+    value: float
+    unit: str
+    image_uid: str
+    lines: tuple[Axis, ...]
+    frame: int | None = None
+    site: Code | None = None
+    caveat: str = ""
+
+    @property
+    def words(self) -> str:
+        value = f"{self.value:.2f}" if self.unit == "{ratio}" else f"{self.value:.0f} {self.unit}"
+        return f"{self.label}: {value}"
+
+
     segments: tuple[Segment, ...] = ()
     seconds: Mapping[str, float] = field(default_factory=dict)
     resolved: tuple[Finding, ...] = ()
@@ -306,6 +328,7 @@ class Reading:
     caveats: tuple[Caveat, ...] = ()
 
     @property
+    measurements: of no finding.
     def unread(self) -> tuple[Caveat, ...]:
         """What a part of the patient was left out for. With any, nothing that the reader looks for is absent:
         the reading is incomplete."""
@@ -314,3 +337,4 @@ class Reading:
     @property
     def model(self) -> Model:
         return self.models[0]
+    measurements: tuple[Measurement, ...] = ()

@@ -19,6 +19,7 @@ from inference.findings import (
     Code,
     Finding,
     Mask,
+    Measurement,
     Model,
     Point,
     Reading,
@@ -49,6 +50,7 @@ def to_json(reading: Reading) -> dict[str, Any]:
         "image_uids": list(reading.image_uids),
         "assessments": [asdict(each) for each in reading.assessments],
         "caveats": [asdict(each) for each in reading.caveats],
+        "measurements": [_measurement_to_json(each) for each in reading.measurements],
     }
 
 
@@ -84,6 +86,7 @@ def from_json(body: Mapping[str, Any], masks: Masks | None = None) -> Reading:
         image_uids=tuple(body.get("image_uids", ())),
         assessments=_assessments(body),
         caveats=tuple(Caveat(**each) for each in body.get("caveats", ())),
+        measurements=tuple(_measurement(each) for each in body.get("measurements", ())),
     )
 
 
@@ -233,4 +236,17 @@ def _segment_to_json(segment: Segment) -> dict[str, Any]:
 
 def _point(values: Any) -> Point:
     x, y, z = values
+def _measurement_to_json(measurement: Measurement) -> dict[str, Any]:
+    body = asdict(measurement)
+    body["lines_px"] = [[line["start"][:2], line["end"][:2]] for line in body.pop("lines")]
+    return body
+
+
+def _measurement(body: Mapping[str, Any]) -> Measurement:
+    known = {name: value for name, value in body.items() if name != "lines_px"}
+    lines = tuple(Axis(_point((*start, 0.0)), _point((*end, 0.0))) for start, end in body["lines_px"])
+    site = Code(**body["site"]) if body["site"] else None
+    return Measurement(**{**known, "code": Code(**body["code"]), "site": site, "lines": lines})
+
+
     return (float(x), float(y), float(z))

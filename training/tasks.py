@@ -94,17 +94,19 @@ def _polyps(request: Request) -> Path:
 
 
 def _chest_xray(request: Request) -> Path:
-    """Half of the ``minutes`` for either network."""
-    from training.chest_xray import cnn, lungs, recipe
+    """Two fifths of the ``minutes`` each for lungs and findings, and one for the heart."""
+    from training.chest_xray import cnn, heart, lungs, recipe
     from training.chest_xray.sources import found_in
 
-    half = None if request.minutes is None else request.minutes / 2
+    fifth = None if request.minutes is None else request.minutes / 5
+    two = None if fifth is None else 2 * fifth
     plan = recipe.Plan(
         seed=request.seed,
         device=request.device,
         resume=request.resume,
-        schedule=replace(lungs.SCHEDULE, minutes=half),
-        findings=replace(cnn.SCHEDULE, minutes=half),
+        schedule=replace(lungs.SCHEDULE, minutes=two),
+        heart=replace(heart.SCHEDULE, minutes=fifth),
+        findings=replace(cnn.SCHEDULE, minutes=two),
         activation=request.activation,
         architecture=request.architecture,
         start=request.start,

@@ -52,7 +52,9 @@ READERS: dict[str, Reader] = {
         lung_nodules.read,
         read_searched=lung_nodules.read,
     ),
-    chest_xray.NAME: Reader(chest_xray.NAME, (chest_xray.FINDINGS, chest_xray.LUNGS), chest_xray.read),
+    chest_xray.NAME: Reader(
+        chest_xray.NAME, (chest_xray.FINDINGS, chest_xray.LUNGS), chest_xray.read, (chest_xray.HEART,)
+    ),
     pet_ct.NAME: Reader(pet_ct.NAME, (pet_ct.HOT_SPOTS,), pet_ct.read, (REGISTRATION,)),
     polyps.NAME: Reader(polyps.NAME, (polyps.POLYPS,), polyps.read),
 }

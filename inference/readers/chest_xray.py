@@ -1,10 +1,11 @@
-"""Chest radiographs: the lungs drawn, findings as probabilities, and where the evidence for each lies."""
+"""Chest radiographs: lungs and heart drawn and measured, findings as probabilities, and where the evidence
+for each lies."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -13,16 +14,32 @@ from inference.card import CodedLabel, ModelCard
 from inference.catalogue import Catalogue
 from inference.engine import Engine
 from inference.errors import UnreadableSeriesError
-from inference.findings import Axis, ClassProbability, Code, Finding, Mask, Point, Reading, Segment, Side
+from inference.findings import (
+    Axis,
+    ClassProbability,
+    Code,
+    Finding,
+    Mask,
+    Model,
+    Point,
+    Reading,
+    Segment,
+    Side,
+)
 from inference.picture import Pictures
+from inference.readers import cardiothoracic
+from inference.readers.cardiothoracic import Diameters
 from inference.readers.radiograph import (
     FINDINGS_SIZE,
+    HEART_SIZE,
     LUNGS_SIZE,
     Corners,
     Floats,
     around,
     of_one_part,
+    on_part,
     on_picture,
+    part_of,
     sampled,
     square,
     strongest,
@@ -33,6 +50,7 @@ from inference.volume import Volume
 NAME = "chest-xray"
 FINDINGS = "chest-xray-findings"
 LUNGS = "chest-xray-lungs"
+HEART = "chest-xray-heart"
 
 _LUNG_SIDES: dict[str, Side] = {"3341006": "right", "44029006": "left"}
 _OF_ONE_SIDE = {
@@ -46,9 +64,10 @@ _LEAST_LUNG = 0.025  # either one, of the square around the picture
 
 
 def read(volume: Volume, engine: Engine, catalogue: Catalogue) -> Reading:
-    """Probabilities of findings, both lungs, and for each finding above its operating point a box around the
-    strongest evidence. Of several frontal pictures the first that shows two lungs is read. Masks and boxes
-    lie on the picture as it is stored, whichever way that is.
+    """Probabilities of findings, both lungs, the heart with the cardiothoracic ratio where it can be made out
+    (and its network is installed), and for each finding above its operating point a box around the strongest
+    evidence. Of several frontal pictures the first that shows two lungs is read. Masks, lines and boxes lie
+    on the picture as it is stored, whichever way that is.
 
     Raises:
         UnreadableSeriesError: no frontal grey picture, too small a one, or one that shows no lungs.
@@ -83,23 +102,27 @@ def _read_one(pictures: Pictures, index: int, engine: Engine, catalogue: Catalog
         )
     close = around(drawn[0] | drawn[1], whole)
     outputs = engine.infer(FINDINGS, {"picture": sampled(pixels, close, FINDINGS_SIZE)[None, None]})
+    both = [on_picture(side, turn.upright_shape) for side in sides]
+    heart = _heart(pixels, close, both, engine, catalogue)
     inferred = time.perf_counter()
     card = findings.card
     classes = _classes(card, outputs["probability"][0])
     image_uid, frame = pictures.images[index] or ("", None)
     segments = tuple(
         _segment(label, side, turn, pictures, index)
-        for label, side in zip(lungs.card.output("lungs").labels, sides, strict=True)
+        for label, side in zip(lungs.card.output("lungs").labels, both, strict=True)
     )
     boxes = [
         _on_its_side(_salient(found, evidence, close, turn, image_uid, frame), segments)
         for found, evidence in zip(classes, outputs["evidence"][0], strict=True)
         if found.presence == "present"
     ]
+    if heart is not None:
+        segments = (*segments, _segment(heart.label, heart.mask, turn, pictures, index))
     return Reading(
         reader=NAME,
         series_uid=pictures.series_uid,
-        models=(findings.identity, lungs.identity),
+        models=(findings.identity, lungs.identity, *_model_of_heart(catalogue)),
         findings=tuple(sorted(boxes, key=lambda finding: -finding.score)),
         classes=classes,
         segments=segments,
@@ -109,7 +132,44 @@ def _read_one(pictures: Pictures, index: int, engine: Engine, catalogue: Catalog
             "postprocess": time.perf_counter() - inferred,
         },
         image_uids=(image_uid,),
+        measurements=()
+        if heart is None
+        else cardiothoracic.measurements(heart.diameters, turn, pictures.views[index], image_uid, frame),
     )
+
+
+@dataclass(frozen=True, eq=False)
+class _Heart:
+    """One that was made out, on the upright picture."""
+
+    label: CodedLabel
+    mask: npt.NDArray[np.bool_]
+    diameters: Diameters
+
+
+def _heart(
+    pixels: npt.NDArray[np.uint8],
+    close: Corners,
+    lungs: Sequence[npt.NDArray[np.bool_]],
+    engine: Engine,
+    catalogue: Catalogue,
+) -> _Heart | None:
+    """None where no heart can be made out, or its diameters are none that can be believed."""
+    if HEART not in catalogue.names:
+        return None
+    picture = sampled(pixels, close, HEART_SIZE)
+    drawn = engine.infer(HEART, {"picture": picture[None, None]})["heart"][0, 0].astype(np.float32)
+    beside = np.stack([part_of(lung, close, HEART_SIZE) for lung in lungs])
+    heart = cardiothoracic.certain(picture, drawn, beside)
+    if heart is None:
+        return None
+    mask = on_part(heart, close, (pixels.shape[0], pixels.shape[1]))
+    found = cardiothoracic.diameters(mask, *lungs)
+    return found and _Heart(catalogue.find(HEART).card.output("heart").labels[0], mask, found)
+
+
+def _model_of_heart(catalogue: Catalogue) -> tuple[Model, ...]:
+    return (catalogue.find(HEART).identity,) if HEART in catalogue.names else ()
 
 
 def _grey(volume: Volume) -> Pictures:
@@ -144,9 +204,12 @@ def _classes(card: ModelCard, probabilities: Floats) -> tuple[ClassProbability, 
     )
 
 
-def _segment(label: CodedLabel, probability: Floats, turn: Turn, pictures: Pictures, index: int) -> Segment:
-    """A lung on the picture's own pixels; its area in the detector's plane where the spacing is known."""
-    mask = turn.stored(on_picture(probability, turn.upright_shape))
+def _segment(
+    label: CodedLabel, upright: npt.NDArray[np.bool_], turn: Turn, pictures: Pictures, index: int
+) -> Segment:
+    """A lung or the heart on the picture as it is stored; its area in the detector's plane where the spacing
+    is known."""
+    mask = turn.stored(upright)
     spacing = pictures.views[index].spacing_mm
     area = None if spacing is None else float(mask.sum()) * spacing[0] * spacing[1]
     return Segment(label.meaning, _code(label), area_mm2=area, mask=Mask((index, 0, 0), mask[None]))

@@ -12,6 +12,7 @@ Corners = tuple[float, float, float, float]
 
 LUNGS_SIZE = 128
 FINDINGS_SIZE = 128
+HEART_SIZE = 128
 MARGIN = 0.08  # around the lungs, of their box
 
 
@@ -70,6 +71,29 @@ def on_picture(probability: Floats, shape: tuple[int, int]) -> npt.NDArray[np.bo
     large = Image.fromarray(probability).resize((side, side), Image.Resampling.BILINEAR)
     top, left = (side - rows) // 2, (side - columns) // 2
     return np.asarray(large)[top : top + rows, left : left + columns] >= 0.5
+
+
+def part_of(mask: npt.NDArray[np.bool_], corners: Corners, size: int) -> npt.NDArray[np.bool_]:
+    """(size, size): what a mask of a whole picture is on the part between ``corners``; nothing beside it."""
+    part = Image.fromarray(mask.astype(np.uint8)).transform((size, size), Image.Transform.EXTENT, corners)
+    return np.asarray(part) > 0
+
+
+def on_part(probability: Floats, corners: Corners, shape: tuple[int, int]) -> npt.NDArray[np.bool_]:
+    """Where a probability is one half or more, on the pixels of a picture of ``shape``, (rows, columns).
+
+    probability: (size, size), of the part of the picture between ``corners``, as ``sampled`` gives it.
+    """
+    left, top, right, bottom = corners
+    rows, columns = shape
+    step_x, step_y = (right - left) / probability.shape[1], (bottom - top) / probability.shape[0]
+    placed = Image.fromarray(probability).transform(
+        (columns, rows),
+        Image.Transform.AFFINE,
+        (1 / step_x, 0, -left / step_x, 0, 1 / step_y, -top / step_y),
+        Image.Resampling.BILINEAR,
+    )
+    return np.asarray(placed) >= 0.5
 
 
 def around(lungs: npt.NDArray[np.bool_], within: Corners) -> Corners:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from inference.readers.radiograph import Floats, of_one_part, on_picture, strongest
+from inference.readers.radiograph import Floats, of_one_part, on_part, on_picture, sampled, strongest
 
 
 def disc(radius: float, column: float = 64) -> Floats:
@@ -32,6 +32,16 @@ def test_a_lung_lies_on_a_picture_of_any_shape_where_the_square_around_it_says()
         assert drawn.shape == shape
         middle = np.argwhere(drawn).mean(0) + 0.5
         assert np.allclose(middle, (shape[0] / 2, shape[1] / 2), atol=1)
+
+
+def test_what_is_drawn_on_a_part_of_a_picture_lies_where_the_part_was_taken_from() -> None:
+    """Of a part that reaches beyond the picture, and is stretched."""
+    rows, columns = np.indices((300, 260)) + 0.5
+    true = np.hypot((rows - 180) / 1.4, columns - 110) < 50
+    close = (-20.0, 60.0, 240.0, 330.0)
+    seen = np.clip(sampled(true * 1.0, close, 128) + 0.5, 0, 1)
+    drawn = on_part(seen, close, (300, 260))
+    assert 2 * (drawn & true).sum() / (drawn.sum() + true.sum()) > 0.98
 
 
 def test_the_place_of_the_strongest_evidence_hangs_together_around_its_peak() -> None:

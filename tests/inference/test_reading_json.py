@@ -15,6 +15,7 @@ from inference.findings import (
     Code,
     Finding,
     Mask,
+    Measurement,
     Model,
     Reading,
     Response,
@@ -70,6 +71,18 @@ def _reading() -> Reading:
         segments=(Segment("lung", LUNG, volume_mm3=5.0, mask=Mask((0, 0, 0), np.ones((1, 2, 3), bool))),),
         seconds={"inference": 1.5},
         caveats=(Caveat("unread", "2 images were not read.", 2), Caveat("assumed", "Fasting.")),
+        measurements=(
+            Measurement(
+                "Width",
+                Code("99OVERREAD", "W", "Width"),
+                12.5,
+                "mm",
+                "1.2.3",
+                (Axis((1.0, 2.0, 0.0), (4.5, 2.0, 0.0)),),
+                site=LUNG,
+                caveat="Turned.",
+            ),
+        ),
     )
 
 
@@ -124,6 +137,7 @@ def test_the_json_has_the_documented_keys_and_no_masks():
     assert (finding["interpolated"], finding["cut"]) == (0.25, True)
     assert body["caveats"][0] == {"kind": "unread", "statement": "2 images were not read.", "images": 2}
     assert body["segments"][0]["area_mm2"] is None
+    assert body["measurements"][0]["lines_px"] == [[[1.0, 2.0], [4.5, 2.0]]]
 
 
 def test_a_reading_without_findings_can_be_kept(tmp_path):
@@ -139,11 +153,11 @@ def test_a_reading_kept_by_an_earlier_version_has_its_assessments_and_solid_part
     told = {"guideline": "Lung-RADS 2022", "result": "4A", "statement": "Growing."}
     first["change"] |= {"solid": first.pop("solid"), "assessments": [told]}
     del first["assessments"], body["assessments"]
-    del first["interpolated"], body["caveats"]
+    del first["interpolated"], body["caveats"], body["measurements"]
     again = reading_json.from_json(body)
 
     assert again.findings[0].assessments == (Assessment("Lung-RADS 2022", "4A", "Growing."),)
     assert again.findings[0].solid == reading.findings[0].solid
     assert again.findings[0].change == reading.findings[0].change
     assert again.assessments == ()
-    assert (again.caveats, again.findings[0].interpolated) == ((), 0.0)
+    assert (again.caveats, again.measurements, again.findings[0].interpolated) == ((), (), 0.0)

@@ -14,7 +14,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from inference.catalogue import Catalogue
-from inference.readers.chest_xray import FINDINGS, LUNGS
+from inference.readers.chest_xray import FINDINGS, HEART, LUNGS
 from inference.readers.radiograph import Floats
 from tests.inference.pictures import chest
 from training.chest_xray import cnn, recipe
@@ -190,14 +190,14 @@ def test_a_card_says_what_its_own_network_learned_from() -> None:
     labelled = LearnedFrom("chexpert", ("ward",), 4000, 3100)
     masks = LearnedFrom("lung-masks", ("ours",), 250, 240)
     findings = findings_card(3, {}, (), Data(labelled, masks))
-    lungs = lungs_card(3, masks, "chexpert")
+    of_lungs = lungs_card(3, masks, "chexpert")
     assert [(data["name"], data["cases"]) for data in findings["training_data"]] == [
         ("chexpert: ward", 4000),
         ("lung-masks: ours", 250),
     ]
-    assert lungs["training_data"] == findings["training_data"][1:]
-    assert lungs["training_command"] == "overread train chest-xray --data DIR --layout chexpert"
-    told = " ".join([*findings["limits"], *lungs["limits"]])
+    assert of_lungs["training_data"] == findings["training_data"][1:]
+    assert of_lungs["training_command"] == "overread train chest-xray --data DIR --layout chexpert"
+    told = " ".join([*findings["limits"], *of_lungs["limits"]])
     assert "Learned from 4000" in told and "Learned from 250" in told
     assert "COVID-19" not in told and "pneumonia" not in told
 
@@ -206,9 +206,10 @@ def test_a_card_says_what_its_own_network_learned_from() -> None:
 def test_both_networks_are_trained_into_one_repository_that_says_of_what(tmp_path: Path) -> None:
     write_nih(tmp_path / "ward", 40)
     write_masks(tmp_path / "ours", 4)
-    plan = Plan(schedule=replace(SCHEDULE, steps=1), findings=replace(cnn.SCHEDULE, steps=1), phantoms=3)
+    brief = replace(SCHEDULE, steps=1)
+    plan = Plan(schedule=brief, heart=brief, findings=replace(cnn.SCHEDULE, steps=1), phantoms=3)
     catalogue = Catalogue(train("nih", [tmp_path / "ward"], tmp_path / "ours", tmp_path / "out", plan))
-    assert set(catalogue.names) == {FINDINGS, LUNGS}
+    assert set(catalogue.names) == {FINDINGS, HEART, LUNGS}
     learned = {
         name: {data.name: data.cases for data in catalogue.find(name).card.training_data}
         for name in catalogue.names

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from inference.catalogue import Catalogue
 from inference.engine.embedded import EmbeddedEngine
-from inference.readers.chest_xray import FINDINGS, LUNGS
+from inference.readers.chest_xray import FINDINGS, HEART, LUNGS
 from training.chest_xray import cnn, recipe
 from training.chest_xray.finding_batches import BATCH, FindingSource, Labelled, packed, unpacked
 from training.chest_xray.findings import scattered
@@ -145,7 +145,7 @@ def test_a_run_does_not_go_on_with_other_pictures_under_the_same_names(tmp_path:
 
 def short(**options: Any) -> Plan:
     brief = Schedule(steps=2, warm_up=1)
-    return Plan(schedule=brief, findings=brief, phantoms=12, **options)
+    return Plan(schedule=brief, heart=brief, findings=brief, phantoms=12, **options)
 
 
 @pytest.fixture
@@ -164,7 +164,7 @@ def test_a_run_on_phantoms_needs_no_data_answers_and_can_be_gone_on_from(tmp_pat
     answers = EmbeddedEngine(catalogue).infer(FINDINGS, {"picture": picture})
     logits = np.asarray(answers["evidence"], np.float32).sum((2, 3))
     assert np.allclose(answers["probability"], 1 / (1 + np.exp(-logits)), atol=1e-3)
-    for name in (FINDINGS, LUNGS):
+    for name in (FINDINGS, LUNGS, HEART):
         (data,) = catalogue.find(name).card.training_data
         assert (data.kind, data.cases) == ("phantom", 12)
     on = train("phantom", (), None, tmp_path / "on", short(start=repository))

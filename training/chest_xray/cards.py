@@ -1,4 +1,4 @@
-"""The cards of the two networks: what they take, what they say, what they learned from."""
+"""The cards of the networks: what they take, what they say, what they learned from."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from inference.readers.chest_xray import FINDINGS, LUNGS, NAME
-from inference.readers.radiograph import FINDINGS_SIZE, LUNGS_SIZE
+from inference.readers.chest_xray import FINDINGS, HEART, LUNGS, NAME
+from inference.readers.radiograph import FINDINGS_SIZE, HEART_SIZE, LUNGS_SIZE
 from training.chest_xray.scattering import FINE
 from training.datasets.chest_labels import CLASSES
 
@@ -28,6 +28,7 @@ _NIH_CONFOUNDED = (
     "positives and negatives: being ill and the view explain a part of the figures. Those within one view, "
     "among the ill alone, and of somebody told the view alone are given beside the whole."
 )
+_CLOSE_UP = "the box around the lungs, clipped at its 2nd and 98th percentile, standardised"
 _PHANTOMS = "Overread radiograph phantoms"
 _ON_PHANTOMS = "Has seen no real picture; a site that trains it on its own pictures gets another network."
 _NIH_FOLDERS = {"cxr_nih", "cxr_nih_more"}
@@ -186,8 +187,52 @@ def lungs_card(
             *([_V7_WORST] if is_v7 else []),
             "On a picture that is upside down, on its side or has black for white no lungs are drawn, and it "
             "is refused.",
-            "Draws no heart, so no cardiothoracic ratio is given: the masks hold the lung behind the heart, "
-            "and no picture at hand has its heart outlined to measure a ratio against.",
+            "The masks hold the lung behind the heart.",
+            _ADULTS,
+        ],
+    }
+
+
+def heart_card(
+    version: int,
+    cases: int,
+    layout: str,
+    architecture: str = "cnn",
+    before: Sequence[Mapping[str, Any]] = (),
+) -> dict[str, Any]:
+    """``model.yaml`` of the network that draws the heart, its figures and its weights' hash still missing.
+
+    cases: phantoms that it learned from. layout, architecture, before: as for ``lungs_card``.
+    """
+    return {
+        "name": HEART,
+        "version": version,
+        "task": "Draws the heart on a frontal chest radiograph",
+        "readers": [NAME],
+        "license": "Apache-2.0",
+        "inputs": _input(HEART_SIZE, _CLOSE_UP),
+        "outputs": [
+            {
+                "tensor": "heart",
+                "dims": [1, 1, HEART_SIZE, HEART_SIZE],
+                "kind": "mask",
+                "activation": "sigmoid",
+                "labels": [_label(("SCT", "80891009", "Heart"), "heart")],
+                "description": "probability of lying in the silhouette of the heart, great vessels left out",
+            }
+        ],
+        "parity": {"absolute": 2e-3, "relative": 2e-3},
+        "training_data": [_drawn(cases), *before],
+        "training_command": _command(layout, architecture),
+        "metrics": [],
+        "intended_use": "The heart of adult frontal chest radiographs, for the cardiothoracic ratio",
+        "limits": [
+            _RESEARCH,
+            f"Has seen no real heart: learned from {cases} phantoms, drawn at {HEART_SIZE} x {HEART_SIZE}, "
+            "shown in many ways; on films its outlines were looked at and not measured.",
+            "Where the heart's border is hidden, as by fluid or a lobe without air, it is guessed, or no "
+            "heart and no ratio are given; a pad of fat counts to the heart.",
+            "On AP views, and of patients lying down, turned or breathing out, the ratio is exaggerated.",
             _ADULTS,
         ],
     }
@@ -222,9 +267,7 @@ def findings_card(
         "task": "Probabilities of findings on a frontal chest radiograph, and where the evidence lies",
         "readers": [NAME],
         "license": "Apache-2.0",
-        "inputs": _input(
-            FINDINGS_SIZE, "the box around the lungs, clipped at its 2nd and 98th percentile, standardised"
-        ),
+        "inputs": _input(FINDINGS_SIZE, _CLOSE_UP),
         "outputs": [
             {
                 "tensor": "probability",

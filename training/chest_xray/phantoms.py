@@ -13,19 +13,19 @@ from rich.progress import track
 from training.datasets.case import Case, CaseImage, Mask
 from training.datasets.chest_labels import CLASSES
 from training.kept import Arrays, kept
-from training.phantoms.radiograph import radiograph
+from training.phantoms.radiograph import Radiograph, radiograph
 
 SIZE = 224
 _SEEDS = 10_000  # those from there on are for measuring
 _MANY = 100
-_SIDES = {"right lung": 1, "left lung": 2}
+_PARTS = {"right lung": 1, "left lung": 2, "heart": 4}
 
 
 def phantom_cases(count: int, seed: int, out: Path) -> list[Case]:
-    """``count`` phantoms with labels and lung masks, kept in ``out``; all of the split train: those to
-    measure on are of other seeds."""
-    drawn = kept(out / "phantoms", (count, seed, SIZE), partial(_drawn, count, seed))
-    names = ("seeds", "pictures", "lungs", "labels", "views")
+    """``count`` phantoms with labels and masks of the lungs and the heart, kept in ``out``; all of the
+    split train: those to measure on are of other seeds."""
+    drawn = kept(out / "phantoms", (count, seed, SIZE, *_PARTS), partial(_drawn, count, seed))
+    names = ("seeds", "pictures", "masks", "labels", "views")
     return [_case(*one) for one in zip(*(drawn[name] for name in names), strict=True)]
 
 
@@ -35,20 +35,26 @@ def _drawn(count: int, seed: int) -> Arrays:
     return {
         "seeds": np.array(seeds),
         "pictures": np.stack([(drawn.picture >> 4).astype(np.uint8) for drawn in found]),
-        "lungs": np.stack([drawn.lungs[0] + 2 * drawn.lungs[1].astype(np.uint8) for drawn in found]),
+        "masks": np.stack([_joined(drawn) for drawn in found]),
         "labels": np.array([[drawn.labels[name] for name in CLASSES] for drawn in found]),
         "views": np.array([drawn.view for drawn in found]),
     }
 
 
+def _joined(drawn: Radiograph) -> npt.NDArray[np.uint8]:
+    """Its masks as one picture, each a bit."""
+    parts = zip(_PARTS.values(), (*drawn.lungs, drawn.heart), strict=True)
+    return np.sum([bit * mask for bit, mask in parts], axis=0, dtype=np.uint8)
+
+
 def _case(
     seed: int,
     picture: npt.NDArray[np.uint8],
-    lungs: npt.NDArray[np.uint8],
+    masks: npt.NDArray[np.uint8],
     labels: npt.NDArray[np.bool_],
     view: str,
 ) -> Case:
-    load_masks: Callable[[], Mapping[str, Mask]] = partial(_masks, lungs)
+    load_masks: Callable[[], Mapping[str, Mask]] = partial(_masks, masks)
     return Case(
         id=f"phantom-{seed}",
         patient=f"phantom-{seed}",
@@ -60,5 +66,5 @@ def _case(
     )
 
 
-def _masks(lungs: npt.NDArray[np.uint8]) -> Mapping[str, Mask]:
-    return {side: (lungs & bit) > 0 for side, bit in _SIDES.items()}
+def _masks(masks: npt.NDArray[np.uint8]) -> Mapping[str, Mask]:
+    return {part: (masks & bit) > 0 for part, bit in _PARTS.items()}

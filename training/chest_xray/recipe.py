@@ -1,4 +1,4 @@
-"""How the two networks of ``chest-xray`` are made and measured, from folders to a model repository."""
+"""How the networks of ``chest-xray`` are made and measured, from folders to a model repository."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch import nn
 
 from inference.catalogue import Catalogue
 from inference.model_repository import sync
-from inference.readers.chest_xray import FINDINGS, LUNGS
+from inference.readers.chest_xray import FINDINGS, HEART, LUNGS
 from inference.readers.radiograph import Floats
 from training.begun import begin
 from training.chest_xray import cards, cnn
@@ -29,6 +29,8 @@ from training.chest_xray.findings import (
     scattered,
     to_learn_from,
 )
+from training.chest_xray.heart import SCHEDULE as HEART_SCHEDULE
+from training.chest_xray.heart import heart_cases, heart_network, train_heart
 from training.chest_xray.joined import JoinedForService, has_fixed_filters, shares_of
 from training.chest_xray.lungs import SCHEDULE, dices, lung_cases, lung_masks, lungs_on, train_lungs
 from training.chest_xray.network import EvidenceForService, FindingsNetwork
@@ -45,20 +47,23 @@ from training.shipped import Weights, earlier_weights, learned_before
 
 VERSION = 5
 SPECIFICITY, SENSITIVITY = 0.9, 0.95
+HEART_VERSION = 1
 
 
 @dataclass(frozen=True)
 class Plan:
-    """How the networks are trained. ``schedule``: of the one that draws the lungs; ``findings``: of the one
-    that learns its own filters; ``phantoms``: how many it learns from. ``architecture``: ``cnn`` for that one
-    alone, ``scattering`` for fixed filters beside it, whose linear layer is fitted on real radiographs alone.
-    ``start``: the folder of an earlier run, or of models, whose weights are gone on from."""
+    """How the networks are trained. ``schedule``: of the one that draws the lungs; ``heart``: of the one that
+    draws the heart; ``findings``: of the one that learns its own filters; ``phantoms``: how many are learned
+    from. ``architecture``: ``cnn`` for that one alone, ``scattering`` for fixed filters beside it, whose
+    linear layer is fitted on real radiographs alone. ``start``: the folder of an earlier run, or of models,
+    whose weights are gone on from."""
 
     seed: int = 1
     device: str = "cpu"
     resume: bool = True
     schedule: Schedule = SCHEDULE
     findings: Schedule = cnn.SCHEDULE
+    heart: Schedule = HEART_SCHEDULE
     phantoms: int = 3000
     activation: str = "relu"
     architecture: str = "cnn"
@@ -96,6 +101,7 @@ def train(layout: str, labelled: Sequence[Path], masks: Path | None, out: Path, 
     shown = _learned_from("lung-masks" if masks else "phantom", [masks] if masks else (), outlined)
     if plan.architecture == "cnn":
         seen = _learned_from(layout, labelled, (*site.learned, *site.held) or phantoms)
+    _train_heart(layout, phantoms, out, plan, starts.heart)
         data = cards.Data(seen, shown, plan.architecture, len(phantoms) if real else 0)
         _train_cnn(site if real else drawn, drawn, lungs, out, plan, starts.findings, data)
     else:
@@ -112,6 +118,21 @@ def train(layout: str, labelled: Sequence[Path], masks: Path | None, out: Path, 
 def _train_cnn(
     wanted: cnn.Parted,
     phantoms: cnn.Parted,
+def _train_heart(layout: str, phantoms: Sequence[Case], out: Path, plan: Plan, start: Weights | None) -> None:
+    network = train_heart(
+        heart_cases(phantoms),
+        out / "heart",
+        plan.heart,
+        seed=plan.seed,
+        resume=plan.resume,
+        device=plan.device,
+        start=start,
+    ).to("cpu")
+    before = learned_before(plan.start, HEART)
+    card = cards.heart_card(HEART_VERSION, len(phantoms), layout, plan.architecture, before)
+    export_picture_network(SegmenterForService(network), card, out / "models")
+
+
     lungs: nn.Module,
     out: Path,
     plan: Plan,
@@ -156,12 +177,13 @@ def _fit_joined(
 
 @dataclass(frozen=True, eq=False)
 class _Starts:
-    """The weights that either network goes on from; None for those that begin anew."""
+    """The weights that each network goes on from; None for those that begin anew."""
 
     lungs: Weights | None
     findings: Weights | None
 
 
+    heart: Weights | None
 def _starts(plan: Plan) -> _Starts:
     lungs = earlier_weights(plan.start, "lungs", LUNGS, Segmenter(1, 2), SegmenterForService)
     like, options = FindingsNetwork(plan.activation), {"activation": plan.activation}
@@ -173,7 +195,13 @@ def _starts(plan: Plan) -> _Starts:
         if plan.start is not None and has_fixed_filters(plan.start):
             raise BrokenDataError(_FIXED.format(plan.start / FINDINGS)) from error
         raise
-    return _Starts(lungs, findings)
+    return _Starts(lungs, _start_of_heart(plan.start), findings)
+
+
+def _start_of_heart(start: Path | None) -> Weights | None:
+    """Earlier runs, and models of a site's own, may have none."""
+    has_one = start is not None and any((start / name).is_dir() for name in ("heart", HEART))
+    return earlier_weights(start, "heart", HEART, heart_network(), SegmenterForService) if has_one else None
 
 
 _FIXED = (

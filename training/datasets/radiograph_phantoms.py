@@ -1,4 +1,4 @@
-"""Phantom chest radiographs as a data set with labels and lung masks; each is drawn when first loaded."""
+"""Phantom chest radiographs as a data set with labels and masks of the lungs and the heart; each is drawn when first loaded."""
 
 from __future__ import annotations
 
@@ -38,5 +38,6 @@ def _image(seed: int, shifted: bool) -> CaseImage:
 
 
 def _masks(seed: int, shifted: bool) -> Mapping[str, Mask]:
-    right, left = _drawn(seed, shifted).lungs
-    return {"right lung": right, "left lung": left}
+    drawn = _drawn(seed, shifted)
+    right, left = drawn.lungs
+    return {"right lung": right, "left lung": left, "heart": drawn.heart}

@@ -1,4 +1,5 @@
-"""Evaluates the ``chest-xray`` reader: its classes on labelled radiographs, its lungs on those with masks."""
+"""Evaluates the ``chest-xray`` reader: its classes on labelled radiographs, its lungs and hearts on those
+with masks."""
 
 from __future__ import annotations
 
@@ -36,6 +37,7 @@ from training.datasets.chest_labels import CLASSES
 from training.datasets.layouts import read_cases
 from training.datasets.radiograph_phantoms import radiograph_cases
 from training.datasets.splits import split_of
+from training.evaluate.cardiothoracic import agreement, told_of_cardiomegaly
 from training.errors import TaskError
 from training.evaluate.layouts import Layouts
 from training.metrics.calibration import reliability
@@ -88,9 +90,9 @@ def evaluate_labels(
 def evaluate_phantoms(
     data: Path | None, split: str, out: Path | None, catalogue: Catalogue, *, count: int = 240
 ) -> dict[str, Any]:
-    """The same of the models as they are on phantom radiographs that no training drew, and Dice of their
-    lungs. split: ``held-out`` (the default), or ``shifted`` to other doses, distances, kernels, scales and
-    sizes of the field."""
+    """The same of the models as they are on phantom radiographs that no training drew, and how their lungs,
+    hearts and ratios agree with what was drawn. split: ``held-out`` (the default), or ``shifted`` to other
+    doses, distances, kernels, scales and sizes of the field."""
     if split and split not in _SPLITS:
         raise TaskError(f"phantom radiographs have no split {split!r}; they have: {', '.join(_SPLITS)}")
     split = split or "held-out"
@@ -101,7 +103,7 @@ def evaluate_phantoms(
     found: dict[str, Any] = {"task": NAME, "layout": "phantom", "split": split, "images": count}
     found |= _told(cases, readings, catalogue, out)
     drawn = [None if reading is None else _lungs_of(reading, catalogue) for reading in readings]
-    return found | _overlap(cases, drawn, out)
+    return found | _overlap(cases, drawn, out) | agreement(cases, readings)
 
 
 def _told(
@@ -113,7 +115,7 @@ def _told(
     seen = [case for case, _ in kept]
     truth = labels_of(seen)
     found: dict[str, Any] = {"refused": len(cases) - len(kept)}
-    found |= _flat(figures(seen, score), "")
+    found |= _flat(figures(seen, score), "") | told_of_cardiomegaly(cases, readings)
     card = catalogue.find(FINDINGS).card
     for k, name in enumerate(CLASSES):
         known = ~np.isnan(truth[:, k])
@@ -159,8 +161,9 @@ def _flat(rows: Mapping[str, Mapping[str, float]], before: str) -> dict[str, Any
 def evaluate_lungs(
     layout: str, data: Path | None, split: str, out: Path | None, catalogue: Catalogue
 ) -> dict[str, Any]:
-    """Dice of the lungs at the pictures' own size, with limits by resampling patients, of the model as it is;
-    with the split ``folds``, of networks trained anew in five folds by patient, which takes minutes."""
+    """Dice of the lungs at the pictures' own size, with limits by resampling patients, of the model as it is,
+    and where hearts are outlined, how the drawn ones and their ratios agree with them; with the split
+    ``folds``, Dice of the lungs by networks trained anew in five folds by patient, which takes minutes."""
     if data is None:
         raise TaskError(f"the layout {layout} needs a folder of data: give --data DIR")
     if split not in ("", "installed", "folds"):
@@ -176,7 +179,7 @@ def evaluate_lungs(
         engine = EmbeddedEngine(catalogue)
         read_all = [_read(case, engine, catalogue) for case in track(cases, "radiographs")]
         drawn = [None if reading is None else _lungs_of(reading, catalogue) for reading in read_all]
-        found |= _overlap(cases, drawn, out)
+        found |= _overlap(cases, drawn, out) | agreement(cases, read_all)
     return found
 
 

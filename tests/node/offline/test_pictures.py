@@ -62,7 +62,7 @@ def test_a_radiograph_gets_its_classes_and_both_lungs(tmp_path: Path) -> None:
     assert reading["reader"] == "chest-xray"
     labels = {found["label"] for found in reading["classes"]}
     assert {"Cardiomegaly", "Pleural effusion", "Atelectasis", "Lung consolidation", "Normal"} <= labels
-    right, left = reading["segments"]
+    right, left = reading["segments"][:2]
     assert (right["label"], left["label"]) == ("Right lung", "Left lung")
     assert all(3000 < lung["area_mm2"] < 60000 for lung in (right, left))
     for finding in reading["findings"]:
@@ -95,7 +95,7 @@ def test_the_right_lung_is_on_the_left_of_the_picture(tmp_path: Path) -> None:
     reading = read(radiograph(tmp_path / "study"), tmp_path / "out")
     segmented = next(o for o in reading["objects"] if o["sop_class"].endswith(".66.4"))
     lungs = pydicom.dcmread(tmp_path / "out" / segmented["path"])
-    right, left = lungs.pixel_array
+    right, left = lungs.pixel_array[:2]
     assert np.argwhere(right)[:, 1].mean() < 160 < np.argwhere(left)[:, 1].mean()
 
 

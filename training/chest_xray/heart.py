@@ -1,0 +1,67 @@
+"""Trains the network that draws the heart, on phantoms, whose hearts alone are known at every pixel."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from inference.readers.radiograph import around, square
+from training.begun import begin
+from training.chest_xray.heart_batches import HeartCase, HeartSource
+from training.chest_xray.lungs import lung_masks
+from training.datasets.case import Case
+from training.kept import digest
+from training.loop import Schedule
+from training.segmenter import Segmenter, train_segmenter
+from training.shipped import Weights, recount
+
+SCHEDULE = Schedule(steps=1500, learning_rate=4e-3, warm_up=50, average=0.995)
+WIDTHS = (16, 32, 48, 64)
+
+
+def heart_network() -> Segmenter:
+    """(batch, 1, size, size) to the logits of the heart, alike."""
+    return Segmenter(1, 1, WIDTHS)
+
+
+def heart_cases(cases: Sequence[Case]) -> list[HeartCase]:
+    """Square radiographs with a mask ``heart`` and those of the lungs, as the network learns from them."""
+    return [_fitted(case) for case in cases]
+
+
+def _fitted(case: Case) -> HeartCase:
+    assert case.load_masks is not None
+    pixels = case.load().pixels
+    lungs = lung_masks(case)
+    grey = pixels.astype(np.float32) / max(float(pixels.max()), 1.0)
+    close = around(lungs[0] | lungs[1], square(pixels))
+    return HeartCase(case.patient, grey, case.load_masks()["heart"], lungs, close)
+
+
+def train_heart(
+    cases: Sequence[HeartCase],
+    out: Path,
+    schedule: Schedule = SCHEDULE,
+    *,
+    seed: int = 1,
+    resume: bool = True,
+    device: str = "cpu",
+    start: Weights | None = None,
+) -> Segmenter:
+    """start: weights to begin with.
+
+    Raises:
+        BrokenDataError: a run on other radiographs, or of another seed, has begun in ``out``.
+    """
+    shown = digest(*(values.tobytes() for case in cases for values in (case.picture, case.heart)))
+    begin(out, {"data": shown, "seed": seed}, resume=resume, start=start)
+    torch.manual_seed(seed)
+    network, source = heart_network(), HeartSource(cases, seed)
+    if start is not None:
+        network.load_state_dict(start)
+        recount(network, source)
+    train_segmenter(network, source, out, schedule, resume=resume, device=device, title="heart")
+    return network
