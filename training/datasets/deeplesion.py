@@ -41,6 +41,7 @@ _COLUMNS = (
     "Bounding_boxes",
     "Coarse_lesion_type",
     "Possibly_noisy",
+    "Slice_range",
     "Spacing_mm_px_",
     "Train_Val_Test",
 )
@@ -108,7 +109,8 @@ def read_key_slices(folder: Path) -> list[KeySlice]:
     """Every key slice, with all lesions on it.
 
     Raises:
-        BrokenDataError: a file or value is missing or not as released.
+        BrokenDataError: a file or value is missing or not as released; also a slice beside a key slice, where
+            ``Slice_range`` says that it is released.
     """
     table = folder / "DL_info.csv"
     rows: dict[str, list[Row]] = defaultdict(list)
@@ -145,9 +147,11 @@ def _key_slice(folder: Path, name: str, rows: list[Row]) -> KeySlice:
     if not series or not number.isdigit():
         raise first.broken(f"File_name is {name!r}, not PATIENT_STUDY_SERIES_SLICE.png")
     path = there(folder / series / f"{number}.png", str(first.file))
-    column, row, between = first.numbers("Spacing_mm_px_", 3)
-    if min(column, row, between) <= 0:
+    column_mm, row_mm, between_mm = first.numbers("Spacing_mm_px_", 3)
+    if min(column_mm, row_mm, between_mm) <= 0:
         raise first.broken(f"Spacing_mm_px_ is {first.text('Spacing_mm_px_')}, not three lengths")
+    for row in rows:
+        _check_range(row, path)
     split = SPLITS.get(int(first.number("Train_Val_Test")))
     if split is None:
         raise first.broken(f"Train_Val_Test is {first.text('Train_Val_Test')}, not 1, 2 or 3")
@@ -155,10 +159,19 @@ def _key_slice(folder: Path, name: str, rows: list[Row]) -> KeySlice:
         path,
         first.required("Patient_index").zfill(6),
         split,
-        (between, row, column),
+        (between_mm, row_mm, column_mm),
         tuple(_measured(r) for r in rows),
         max(r.number("Possibly_noisy") for r in rows) > 0,
     )
+
+
+def _check_range(row: Row, key: Path) -> None:
+    """That every slice which the release has about a lesion's key slice is there."""
+    first, last = (int(number) for number in row.numbers("Slice_range", 2))
+    if not first <= int(key.stem) <= last:
+        raise row.broken(f"Slice_range is {row.text('Slice_range')}, without the key slice {key.stem}")
+    for number in range(first, last + 1):
+        there(key.with_name(f"{number:0{len(key.stem)}d}.png"), f"{row.file}, line {row.line},")
 
 
 def _measured(row: Row) -> Measured:

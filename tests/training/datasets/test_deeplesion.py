@@ -21,11 +21,11 @@ HEADER = (
 )
 
 
-def row(name: str, box: str, kind: int = -1, split: int = 1) -> str:
+def row(name: str, box: str, kind: int = -1, split: int = 1, slices: str = "108, 109") -> str:
     patient = int(name[:6])
     return (
         f'{name},{patient},1,1,109,"1, 2, 3, 4, 5, 6, 7, 8","{box}","10.5, 8.2","0.4, 0.5, 0.6",{kind},0,'
-        f'"108, 110","0.8, 0.7, 5","512, 512","-175, 275",F,62,{split}'
+        f'"{slices}","0.8, 0.7, 5","512, 512","-175, 275",F,62,{split}'
     )
 
 
@@ -36,7 +36,7 @@ def folder(tmp_path: Path) -> Path:
         HEADER,
         row("000001_01_01_109.png", "226, 90, 241, 111"),
         row("000001_01_01_109.png", "10, 20, 30, 40"),
-        row("000002_03_01_014.png", "5, 5, 9, 9", 5, 3),
+        row("000002_03_01_014.png", "5, 5, 9, 9", 5, 3, "14, 14"),
     )
     for series, numbers in (("000001_01_01", (108, 109)), ("000002_03_01", (14,))):
         for number in numbers:
@@ -96,6 +96,20 @@ def test_a_missing_slice_is_named(folder: Path) -> None:
     (folder / "Images_png/000002_03_01/014.png").unlink()
     with pytest.raises(BrokenDataError, match=r"000002_03_01/014\.png is missing"):
         read_deeplesion(folder)
+
+
+def test_a_slice_beside_that_the_release_has_is_named_where_it_is_missing(folder: Path) -> None:
+    (folder / "Images_png/000001_01_01/108.png").unlink()
+    with pytest.raises(
+        BrokenDataError, match=r"01_01/108\.png is missing, though .*DL_info\.csv, line 2, names"
+    ):
+        read_key_slices(folder)
+
+
+def test_a_range_without_its_key_slice_is_named(folder: Path) -> None:
+    text(folder / "DL_info.csv", HEADER, row("000001_01_01_109.png", "5, 5, 9, 9", slices="110, 120"))
+    with pytest.raises(BrokenDataError, match=r"line 2: Slice_range is 110, 120, without the key slice 109"):
+        read_key_slices(folder)
 
 
 def test_a_broken_slice_is_named(folder: Path) -> None:
