@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import math
 from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +16,7 @@ from training.datasets.files import first_there
 from training.errors import BrokenDataError
 from training.tables import Row, read_table
 
+_log = logging.getLogger(__name__)
 _BESIDE_SCRIPT = "evaluationScript/annotations"
 
 
@@ -24,18 +27,30 @@ def read_luna16(folder: Path, *, candidates: bool = True) -> list[Case]:
     and ``candidate nodule``. Every scan is of another patient.
 
     Raises:
-        BrokenDataError: a file is missing or malformed, or a table names no scan that is there.
+        BrokenDataError: a file is missing or malformed, or a table names no scan that is there. Annotated
+            scans of subsets that are not there are counted in a line of the log.
     """
     scans = {p.stem: p for p in sorted(folder.glob("subset*/*.mhd"))}
     if not scans:
         raise BrokenDataError(f"{folder} holds no subset0 to subset9 with .mhd files")
     for path in scans.values():
         _raw_of(path)
+    for raw in sorted(folder.glob("subset*/*raw")):
+        if raw.stem not in scans:
+            raise BrokenDataError(f"{raw.with_suffix('.mhd')} is missing, though there is {raw}")
     sized = ("seriesuid", "coordX", "coordY", "coordZ", "diameter_mm")
     places: dict[str, list[Place]] = defaultdict(list)
     annotations = first_there(folder, ("annotations.csv", f"{_BESIDE_SCRIPT}/annotations.csv"))
     for row in read_table(annotations, sized):
         places[row.text("seriesuid")].append(_place("nodule", row, row.number("diameter_mm")))
+    if absent := places.keys() - scans:
+        _log.warning(
+            "%d of the %d scans that %s names are in no subset that is here, such as %s",
+            len(absent),
+            len(places),
+            annotations,
+            min(absent),
+        )
     excluded = first_there(folder, ("annotations_excluded.csv", f"{_BESIDE_SCRIPT}/annotations_excluded.csv"))
     for row in read_table(excluded, sized):
         diameter = row.number("diameter_mm")
@@ -69,7 +84,10 @@ def _raw_of(header: Path) -> Path:
     raw = header.with_name(fields["ElementDataFile"])
     if not raw.is_file():
         raise BrokenDataError(f"{raw} is missing, though {header.name} names it")
-    voxels = int(np.prod([int(side) for side in fields["DimSize"].split()]))
+    sides = fields["DimSize"].split()
+    if len(sides) != 3 or not all(side.isdecimal() for side in sides):
+        raise BrokenDataError(f"{header}: DimSize is {fields['DimSize']!r}, not three sides")
+    voxels = math.prod(int(side) for side in sides)
     if (
         raw.suffix == ".raw"
         and fields["ElementType"] == "MET_SHORT"

@@ -55,6 +55,33 @@ def test_missing_voxels_are_named(folder: Path) -> None:
         read_luna16(folder)
 
 
+def test_a_missing_header_is_named(folder: Path) -> None:
+    (folder / "subset3/1.2.4.mhd").unlink()
+    with pytest.raises(BrokenDataError, match=r"1\.2\.4\.mhd is missing, though there is .*1\.2\.4\.raw"):
+        read_luna16(folder)
+
+
+def test_annotated_scans_of_subsets_that_are_not_here_are_counted(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    read_luna16(folder)
+    assert not caplog.messages
+    with (folder / "annotations.csv").open("a") as table:
+        table.write("1.2.8,1,2,3,5\n1.2.9,1,2,3,5\n1.2.9,4,2,3,5\n")
+    assert len(read_luna16(folder)) == 2
+    (said,) = caplog.messages
+    assert said.startswith("2 of the 3 scans that ")
+    assert said.endswith("such as 1.2.8")
+
+
+@pytest.mark.parametrize("sides", ["24 twenty 6", "", "24 20"])
+def test_a_header_without_three_sides_is_named(folder: Path, sides: str) -> None:
+    header = folder / "subset3/1.2.4.mhd"
+    header.write_text(header.read_text().replace("DimSize = 6 5 4", f"DimSize = {sides}"))
+    with pytest.raises(BrokenDataError, match=rf"1\.2\.4\.mhd: DimSize is '{sides}', not three sides"):
+        read_luna16(folder)
+
+
 def test_voxels_cut_short_are_named(folder: Path) -> None:
     (folder / "subset3/1.2.4.raw").write_bytes(b"\0" * 10)
     with pytest.raises(BrokenDataError, match=r"1\.2\.4\.raw has 10 bytes, not the 240"):
