@@ -27,6 +27,7 @@ TYPES = {
     "G": "squamous cell carcinoma",
 }
 """Histology, by the letter in the patient's name."""
+_UIDS = ("SOPInstanceUID", "SeriesInstanceUID")
 
 
 def read_lung_pet_ct_dx(folder: Path) -> list[Case]:
@@ -46,7 +47,8 @@ def read_lung_pet_ct_dx(folder: Path) -> list[Case]:
         for path in sorted(marked.glob("*.xml")):
             if path.stem not in by_instance:
                 raise BrokenDataError(f"{path} marks an image that is not in {images / patient}")
-            boxes[by_instance[path.stem]] += boxes_of(path, kind)
+            image = by_instance[path.stem]
+            boxes[str(image.SeriesInstanceUID)] += boxes_of(path, kind, image)
         cases += [
             Case(uid, patient, _loader(files[uid]), boxes=tuple(held), labels={kind: 1.0})
             for uid, held in sorted(boxes.items())
@@ -67,32 +69,41 @@ def histology_of(folder: Path) -> str:
 
 
 def header_of(path: Path, keywords: Sequence[str]) -> Dataset:
-    """Some attributes of an image.
+    """Some attributes of an image, and its UIDs.
 
     Raises:
         BrokenDataError: it is none, or one of its UIDs is missing.
     """
     try:
-        header = dcmread(path, stop_before_pixels=True, specific_tags=list(keywords))
-        for keyword in ("SOPInstanceUID", "SeriesInstanceUID"):
+        header = dcmread(path, stop_before_pixels=True, specific_tags=[*_UIDS, *keywords])
+        for keyword in _UIDS:
             header[keyword]
     except Exception as error:  # a damaged file makes the parser raise anything
         raise BrokenDataError(f"{path} is not a DICOM image: {error}") from error
     return header
 
 
-def boxes_of(path: Path, kind: str) -> list[Box]:
-    """Of one image, the SOP instance that the annotation is called after.
+def boxes_of(path: Path, kind: str, image: Dataset) -> list[Box]:
+    """Of one image, the SOP instance that the annotation is called after; ``image``: its Rows and Columns.
 
     Raises:
-        BrokenDataError: it is malformed, or holds none.
+        BrokenDataError: it is malformed, or holds none, or one that is inside out or not on the image.
     """
+    try:
+        columns, rows = int(image.Columns), int(image.Rows)
+    except (AttributeError, TypeError, ValueError) as error:
+        raise BrokenDataError(f"the image that {path} marks has no Rows and Columns") from error
     try:
         found = []
         for marked in ElementTree.parse(path).getroot().iter("object"):
             xmin, ymin, xmax, ymax = (
                 float(marked.findtext(f"bndbox/{side}", "")) for side in ("xmin", "ymin", "xmax", "ymax")
             )
+            if not (0 <= xmin <= xmax <= columns and 0 <= ymin <= ymax <= rows):
+                raise BrokenDataError(
+                    f"{path}: the box from ({xmin:g}, {ymin:g}) to ({xmax:g}, {ymax:g}) is none on an "
+                    f"image of {columns} x {rows} pixels"
+                )
             found.append(Box(kind, (xmin, ymin), (xmax, ymax), path.stem))
     except (ElementTree.ParseError, ValueError) as error:
         raise BrokenDataError(f"{path} is no PASCAL VOC annotation: {error}") from error
@@ -101,13 +112,13 @@ def boxes_of(path: Path, kind: str) -> list[Box]:
     return found
 
 
-def _series(folder: Path) -> tuple[dict[str, str], dict[str, list[Path]]]:
-    """SOP instance to series, and series to files."""
-    by_instance: dict[str, str] = {}
+def _series(folder: Path) -> tuple[dict[str, Dataset], dict[str, list[Path]]]:
+    """SOP instance to its header, and series to files."""
+    by_instance: dict[str, Dataset] = {}
     files: dict[str, list[Path]] = defaultdict(list)
     for path in sorted(folder.rglob("*.dcm")):
-        header = header_of(path, ("SOPInstanceUID", "SeriesInstanceUID"))
-        by_instance[str(header.SOPInstanceUID)] = str(header.SeriesInstanceUID)
+        header = header_of(path, ("Rows", "Columns"))
+        by_instance[str(header.SOPInstanceUID)] = header
         files[str(header.SeriesInstanceUID)].append(path)
     return by_instance, files
 

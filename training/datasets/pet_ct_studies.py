@@ -29,8 +29,6 @@ from training.datasets.lung_pet_ct_dx import (
 from training.errors import BrokenDataError
 
 _ASKED = (
-    "SOPInstanceUID",
-    "SeriesInstanceUID",
     "StudyInstanceUID",
     "FrameOfReferenceUID",
     "Modality",
@@ -149,7 +147,7 @@ def read_pet_ct_studies(folder: Path, wanted: Callable[[str], bool] = lambda pat
                 for one in series
                 if one.modality == "CT" and one.frame_of_reference_uid == frame
                 for image, annotation in sorted(one.marked.items())
-                for box in boxes_of(annotation, histology)
+                for box in boxes_of(annotation, histology, header_of(image, ("Rows", "Columns")))
             ]
             if not boxes:
                 left_out["no box on a CT in the frame of reference of its PET"].append(f"{name} {uid}")

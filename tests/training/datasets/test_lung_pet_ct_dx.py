@@ -62,6 +62,23 @@ def test_a_broken_annotation_is_named(folder: Path, content: str) -> None:
         read_lung_pet_ct_dx(folder)
 
 
+@pytest.mark.parametrize("xmin", ["6", "nan", "-1", "-inf"])
+def test_a_box_that_is_none_is_named(folder: Path, xmin: str) -> None:
+    path = next((folder / "Annotation/A0001").glob("*.xml"))
+    text(path, VOC.format(xmin))
+    with pytest.raises(
+        BrokenDataError, match=rf"{path.name}: the box from \({xmin}, 2\) to \(5, 6\) is none"
+    ):
+        read_lung_pet_ct_dx(folder)
+
+
+def test_a_box_beyond_its_image_is_named(folder: Path) -> None:
+    path = next((folder / "Annotation/A0001").glob("*.xml"))
+    text(path, VOC.format(1).replace("<ymax>6<", "<ymax>9<"))
+    with pytest.raises(BrokenDataError, match=r"to \(5, 9\) is none on an image of 8 x 8 pixels"):
+        read_lung_pet_ct_dx(folder)
+
+
 def test_a_broken_image_is_named(folder: Path) -> None:
     next(folder.rglob("*.dcm")).write_bytes(b"no DICOM")
     with pytest.raises(BrokenDataError, match=r"\.dcm is not a DICOM image"):
