@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import gzip
 import math
+import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -103,5 +104,5 @@ def read_table(path: Path, columns: Iterable[str]) -> Iterator[Row]:
         raise BrokenDataError(f"{path} is missing") from error
     except UnicodeDecodeError as error:
         raise BrokenDataError(f"{path} is not a table in UTF-8: {error}") from error
-    except (csv.Error, gzip.BadGzipFile, EOFError) as error:
+    except (csv.Error, gzip.BadGzipFile, zlib.error, EOFError) as error:
         raise BrokenDataError(f"{path} is not a table: {error}") from error

@@ -122,6 +122,15 @@ def test_mimic_cxr(mimic: Path) -> None:
     assert case.load().pixels.shape == (6, 8)
 
 
+def test_a_damaged_gzip_is_named(mimic: Path) -> None:
+    table = mimic / "mimic-cxr-2.0.0-metadata.csv.gz"
+    stored = bytearray(table.read_bytes())
+    stored[len(table.stem) + 11] |= 0b110  # the first block's type, behind a header that ends with the name
+    table.write_bytes(stored)
+    with pytest.raises(BrokenDataError, match=r"metadata\.csv\.gz is not a table: .*invalid block type"):
+        read_mimic_cxr(mimic)
+
+
 def test_what_mimic_cxr_lacks_is_named(mimic: Path) -> None:
     (mimic / "files/p10/p10000032/s50414267/02aa-ff.jpg").unlink()
     with pytest.raises(BrokenDataError, match=r"02aa-ff\.jpg is missing"):
