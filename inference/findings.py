@@ -278,24 +278,6 @@ class Segment:
 
 
 @dataclass(frozen=True)
-class Reading:
-    """What one reader found on one series. ``models`` lists every network that took part, the reader's
-    own first; ``seconds`` the time of each stage: decode, preprocess, inference, postprocess, ...
-
-    image_uids: the images that were read, where that is not all of the series.
-    resolved: findings of the prior that are gone, as they were there, each with its change.
-    assessments: of the examination as a whole.
-    response: of all target lesions together. comparison_notes: what was compared and what could not be,
-    a sentence each. left_to: the readers that report of the same study what is left out here.
-    caveats: what of the series was not read as it was sent.
-    """
-
-    reader: str
-    series_uid: str
-    models: tuple[Model, ...]
-    findings: tuple[Finding, ...] = ()
-    classes: tuple[ClassProbability, ...] = ()
-@dataclass(frozen=True)
 class Measurement:
     """A number that was measured on an image, of no lesion: ``unit`` is a UCUM code. ``lines``: what it was
     taken from, on a picture in (column, row, 0); ``image_uid`` and ``frame``: where they lie. ``site``: of
@@ -317,6 +299,25 @@ class Measurement:
         return f"{self.label}: {value}"
 
 
+@dataclass(frozen=True)
+class Reading:
+    """What one reader found on one series. ``models`` lists every network that took part, the reader's
+    own first; ``seconds`` the time of each stage: decode, preprocess, inference, postprocess, ...
+
+    image_uids: the images that were read, where that is not all of the series.
+    resolved: findings of the prior that are gone, as they were there, each with its change.
+    assessments: of the examination as a whole.
+    response: of all target lesions together. comparison_notes: what was compared and what could not be,
+    a sentence each. left_to: the readers that report of the same study what is left out here.
+    caveats: what of the series was not read as it was sent.
+    measurements: of no finding.
+    """
+
+    reader: str
+    series_uid: str
+    models: tuple[Model, ...]
+    findings: tuple[Finding, ...] = ()
+    classes: tuple[ClassProbability, ...] = ()
     segments: tuple[Segment, ...] = ()
     seconds: Mapping[str, float] = field(default_factory=dict)
     resolved: tuple[Finding, ...] = ()
@@ -326,9 +327,9 @@ class Measurement:
     image_uids: tuple[str, ...] = ()
     assessments: tuple[Assessment, ...] = ()
     caveats: tuple[Caveat, ...] = ()
+    measurements: tuple[Measurement, ...] = ()
 
     @property
-    measurements: of no finding.
     def unread(self) -> tuple[Caveat, ...]:
         """What a part of the patient was left out for. With any, nothing that the reader looks for is absent:
         the reading is incomplete."""
@@ -337,4 +338,3 @@ class Measurement:
     @property
     def model(self) -> Model:
         return self.models[0]
-    measurements: tuple[Measurement, ...] = ()
