@@ -35,7 +35,8 @@ def train(
         device: as torch names it; ``auto`` takes a GPU where there is one.
 
     Raises:
-        TaskError: an unknown task, layout, activation or architecture, or a layout without its data.
+        TaskError: an unknown task, layout, activation or architecture, a layout without its data, or a
+            device that is not there.
         BrokenDataError: data that is not laid out so.
     """
     _known("task", task, TASKS)
@@ -104,9 +105,17 @@ def _with_data(layout: str, data: Path | None) -> None:
 def _device(name: str) -> str:
     import torch
 
-    if name != "auto":
-        try:
-            return str(torch.device(name))
-        except RuntimeError as error:
-            raise TaskError(f"device {name!r} is not known; there is: auto, cpu, cuda, cuda:1…") from error
-    return "cuda" if torch.cuda.is_available() else "cpu"
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = str(torch.device(name))
+    except RuntimeError as error:
+        raise TaskError(f"device {name!r} is not known; there is: auto, cpu, cuda, cuda:1…") from error
+    try:
+        torch.zeros(1, device=device).item()
+    except (RuntimeError, AssertionError, ImportError) as error:  # torch has no one error for it
+        raise TaskError(
+            f"nothing can be computed on {name} here: give --device cpu, or auto, which takes a GPU where "
+            "torch finds one"
+        ) from error
+    return device

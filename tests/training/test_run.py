@@ -22,6 +22,7 @@ from training.run import TASKS, evaluate, train
         ({"architecture": "vgg"}, "architecture 'vgg' is not known; there is: unet"),
         ({"activation": "sine"}, "activation 'sine' is not known; there is: relu"),
         ({"device": "abacus"}, "device 'abacus' is not known"),
+        ({"device": "cuda:99"}, "nothing can be computed on cuda:99 here: give --device cpu"),
         ({"layout": "lidc-slices"}, "needs a folder of data: give --data DIR"),
         ({"data": Path("nowhere")}, "nowhere is not a folder"),
         ({"start": Path("nowhere")}, "not the folder of an earlier run"),
