@@ -36,9 +36,11 @@ from training.chest_xray.lungs import SCHEDULE, dices, lung_cases, lung_masks, l
 from training.chest_xray.network import EvidenceForService, FindingsNetwork
 from training.chest_xray.phantoms import phantom_cases
 from training.chest_xray.scattering import FindingsForService
+from training.chest_xray.sources import outlined_as
 from training.datasets.case import Case
 from training.datasets.chest_labels import CLASSES
 from training.datasets.layouts import read_cases
+from training.datasets.splits import write_splits
 from training.errors import BrokenDataError
 from training.kept import digest
 from training.loop import Schedule
@@ -46,8 +48,8 @@ from training.segmenter import Segmenter, SegmenterForService, export_picture_ne
 from training.shipped import Weights, earlier_weights, learned_before
 
 VERSION = 5
-SPECIFICITY, SENSITIVITY = 0.9, 0.95
 HEART_VERSION = 1
+SPECIFICITY, SENSITIVITY = 0.9, 0.95
 
 
 @dataclass(frozen=True)
@@ -62,8 +64,8 @@ class Plan:
     device: str = "cpu"
     resume: bool = True
     schedule: Schedule = SCHEDULE
-    findings: Schedule = cnn.SCHEDULE
     heart: Schedule = HEART_SCHEDULE
+    findings: Schedule = cnn.SCHEDULE
     phantoms: int = 3000
     activation: str = "relu"
     architecture: str = "cnn"
@@ -73,8 +75,8 @@ class Plan:
 def train(layout: str, labelled: Sequence[Path], masks: Path | None, out: Path, plan: Plan) -> Path:
     """Train the networks and write them into ``out/models``, a model repository; returns that folder.
 
-    labelled: folders of ``layout``, one of those with labels; none of layout ``phantom``. masks: a folder of
-    layout ``lung-masks``; the phantoms' lungs are learned from without.
+    labelled: folders of ``layout``, one of those with labels; none of layout ``phantom``. masks: a folder
+    of layout ``lung-masks``, ``montgomery`` or ``jsrt``; the phantoms' lungs are learned from without.
 
     Raises:
         BrokenDataError: as ``to_learn_from`` and ``cnn.check_parts``, data that is not laid out so, no
@@ -87,7 +89,8 @@ def train(layout: str, labelled: Sequence[Path], masks: Path | None, out: Path, 
         cnn.check_parts(site)
     phantoms = phantom_cases(plan.phantoms, plan.seed, out)
     drawn = cnn.parted(phantoms)
-    outlined = phantoms if masks is None else read_cases("lung-masks", masks)
+    outlines = "phantom" if masks is None else outlined_as(masks) or "lung-masks"
+    outlined = phantoms if masks is None else read_cases(outlines, masks)
     lungs = train_lungs(
         lung_cases(outlined),
         out / "lungs",
@@ -97,11 +100,13 @@ def train(layout: str, labelled: Sequence[Path], masks: Path | None, out: Path, 
         device=plan.device,
         start=starts.lungs,
     ).to("cpu")
+    if real:
+        write_splits(out / "splits.json", _splits(real, site, plan))
     repository = out / "models"
-    shown = _learned_from("lung-masks" if masks else "phantom", [masks] if masks else (), outlined)
+    _train_heart(layout, phantoms, out, plan, starts.heart)
+    shown = _learned_from(outlines, [masks] if masks else (), outlined)
     if plan.architecture == "cnn":
         seen = _learned_from(layout, labelled, (*site.learned, *site.held) or phantoms)
-    _train_heart(layout, phantoms, out, plan, starts.heart)
         data = cards.Data(seen, shown, plan.architecture, len(phantoms) if real else 0)
         _train_cnn(site if real else drawn, drawn, lungs, out, plan, starts.findings, data)
     else:
@@ -115,9 +120,6 @@ def train(layout: str, labelled: Sequence[Path], masks: Path | None, out: Path, 
     return repository
 
 
-def _train_cnn(
-    wanted: cnn.Parted,
-    phantoms: cnn.Parted,
 def _train_heart(layout: str, phantoms: Sequence[Case], out: Path, plan: Plan, start: Weights | None) -> None:
     network = train_heart(
         heart_cases(phantoms),
@@ -133,6 +135,9 @@ def _train_heart(layout: str, phantoms: Sequence[Case], out: Path, plan: Plan, s
     export_picture_network(SegmenterForService(network), card, out / "models")
 
 
+def _train_cnn(
+    wanted: cnn.Parted,
+    phantoms: cnn.Parted,
     lungs: nn.Module,
     out: Path,
     plan: Plan,
@@ -180,10 +185,19 @@ class _Starts:
     """The weights that each network goes on from; None for those that begin anew."""
 
     lungs: Weights | None
+    heart: Weights | None
     findings: Weights | None
 
 
-    heart: Weights | None
+def _splits(real: Sequence[Case], site: cnn.Parted, plan: Plan) -> dict[str, str]:
+    """Patient to split; fixed filters are fitted on all."""
+    if plan.architecture != "cnn":
+        return {case.patient: "train" for case in real}
+    found = {case.patient: "test" for case in real}
+    found |= {case.patient: "train" for case in site.learned}
+    return found | {case.patient: "validation" for case in site.held}
+
+
 def _starts(plan: Plan) -> _Starts:
     lungs = earlier_weights(plan.start, "lungs", LUNGS, Segmenter(1, 2), SegmenterForService)
     like, options = FindingsNetwork(plan.activation), {"activation": plan.activation}
