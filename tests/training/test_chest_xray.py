@@ -17,7 +17,7 @@ from inference.catalogue import Catalogue
 from inference.readers.chest_xray import FINDINGS, HEART, LUNGS
 from inference.readers.radiograph import Floats
 from tests.inference.pictures import chest
-from training.chest_xray import cnn, recipe
+from training.chest_xray import cnn, lungs, recipe
 from training.chest_xray.cards import Data, LearnedFrom, findings_card, lungs_card
 from training.chest_xray.findings import figures, fit_findings, folds_of
 from training.chest_xray.lung_batches import BATCH, NO_CHEST, LungCase, LungSource
@@ -34,6 +34,7 @@ from training.datasets.case import Case, CaseImage
 from training.datasets.chest_labels import CLASSES
 from training.errors import BrokenDataError
 from training.evaluate.chest_xray import evaluate_labels, evaluate_lungs
+from training.loop import Batch
 
 needs_weights = pytest.mark.skipif(LUNGS not in Catalogue().names, reason="no weights of chest-xray")
 
@@ -160,6 +161,24 @@ def shown(steps: int) -> Iterator[tuple[Floats, Floats]]:
     for step in range(steps):
         for picture, masks in zip(*(part.numpy() for part in source(step)), strict=True):
             yield picture[0], masks
+
+
+def test_a_tenth_of_the_patients_choose_the_lungs_and_are_not_learned_from(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[tuple[LungSource, Batch | None]] = []
+
+    def trained(_: nn.Module, source: LungSource, *__: Any, held_out: Batch | None, **___: Any) -> None:
+        given.append((source, held_out))
+
+    monkeypatch.setattr(lungs, "train_segmenter", trained)
+    train_lungs([lung_case(f"p{k % 24}") for k in range(48)], tmp_path / "many")
+    train_lungs([lung_case()], tmp_path / "one")
+    (many, held_out), (one, none) = given
+    assert {case.patient for case in many.cases} == {f"p{k}" for k in range(24)} - {"p1", "p18"}
+    assert held_out is not None
+    assert [part.shape for part in held_out] == [(4, 1, 64, 64), (4, 2, 64, 64)]
+    assert len(one.cases) == 1 and none is None
 
 
 def test_a_run_on_other_radiographs_does_not_go_on_with_this_one(tmp_path: Path) -> None:

@@ -22,12 +22,15 @@ from inference.readers.radiograph import (
 from training.begun import begin
 from training.chest_xray.lung_batches import LungCase, LungSource
 from training.datasets.case import Case, Mask
+from training.datasets.splits import split_of
 from training.kept import digest
-from training.loop import Schedule
+from training.loop import Batch, Schedule
 from training.metrics.overlap import dice
 from training.segmenter import Segmenter, train_segmenter
 from training.shipped import Weights, recount
 
+_SHARES = {"train": 0.9, "validation": 0.1}
+_CHECKED = 200  # pictures, at most
 SCHEDULE = Schedule(steps=2000, learning_rate=4e-3, warm_up=30, average=0.99)
 
 
@@ -93,7 +96,7 @@ def train_lungs(
     device: str = "cpu",
     start: Weights | None = None,
 ) -> Segmenter:
-    """start: weights to begin with.
+    """What a tenth of the patients, held out, have drawn best is kept. start: weights to begin with.
 
     Raises:
         BrokenDataError: a run on other radiographs, or of another seed, has begun in ``out``.
@@ -102,12 +105,36 @@ def train_lungs(
     begin(out, {"data": shown, "seed": seed}, resume=resume, start=start)
     torch.manual_seed(seed)
     network = Segmenter(1, 2)
-    source = LungSource(cases, seed)
+    learned, held_out = _parted(cases)
+    source = LungSource(learned, seed)
     if start is not None:
         network.load_state_dict(start)
         recount(network, source)
-    train_segmenter(network, source, out, schedule, resume=resume, device=device, title="lungs")
+    train_segmenter(
+        network,
+        source,
+        out,
+        schedule,
+        held_out=held_out,
+        resume=resume,
+        device=device,
+        title="lungs",
+    )
     return network
+
+
+def _parted(cases: Sequence[LungCase]) -> tuple[Sequence[LungCase], Batch | None]:
+    """Those to learn from, and pictures and masks of other patients that choose the weights; all and none
+    where there are too few patients for both."""
+    parts = [split_of(case.patient, _SHARES) for case in cases]
+    learned, held = (
+        [case for case, part in zip(cases, parts, strict=True) if part == wanted] for wanted in _SHARES
+    )
+    if not learned or not held:
+        return cases, None
+    some = held[:: -(-len(held) // _CHECKED)]
+    pictures, masks = np.stack([case.picture for case in some]), np.stack([case.masks for case in some])
+    return learned, (torch.from_numpy(pictures[:, None]), torch.from_numpy(masks.astype(np.float32)))
 
 
 def drawn_lungs(network: nn.Module, pictures: Floats) -> Floats:
