@@ -104,11 +104,11 @@ class Clinic:
 
 USUAL: Final = Clinic(
     typical_days={60: 0.2, 90: 0.3, 180: 0.3, 365: 0.2},
-    gap_spread=0.35,
+    gap_spread=0.45,
     slices_mm=(0.75, 1.0, 1.25, 2.0, 2.5, 3.0, 5.0),
     diameters_mm=(6.6, 12.5),
     size_spread=0.47,
-    care=(0.5, 1.1),
+    care=(0.5, 1.4),
     benign={"stay": 0.47, "grow": 0.15, "slow": 0.1, "shrink": 0.15, "heal": 0.13},
     malignant={"stay": 0.16, "grow": 0.46, "slow": 0.2, "shrink": 0.12, "heal": 0.06},
 )
@@ -187,7 +187,7 @@ def draw_series(rng: np.random.Generator, clinic: Clinic = USUAL) -> Series:
     cvs = float(rng.uniform(*clinic.care)) * np.array([volume_cv(mm, slice_mm) for mm in true_mm])
     second = clinic.scanners * rng.normal() * (rng.random(count + 1) < 0.5)
     measured = logs + cvs * clinic.noise(count + 1, rng) + second
-    suspected = clinic.suspicion.read(malignant, true_mm, float(rng.uniform(0.6, 1.5)), clinic, rng)
+    suspected = clinic.suspicion.read(malignant, true_mm, float(rng.uniform(0.6, 2.2)), clinic, rng)
     has = _has_suspicion(count, rng)
     points = tuple(
         Point(float(day), float(np.exp(level)), slice_mm, malignancy=float(said) if there else None)
