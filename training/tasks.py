@@ -120,10 +120,12 @@ def _chest_xray(request: Request) -> Path:
 def _growth(request: Request) -> Path:
     from inference.catalogue import Catalogue
     from inference.model_repository import sync
-    from training.growth.forecaster import export, train
+    from training.growth.forecaster import SCHEDULE, Plan, export, train
 
+    schedule = replace(SCHEDULE, minutes=request.minutes)
+    plan = Plan(seed=request.seed, device=request.device, resume=request.resume, schedule=schedule)
     repository = request.out / "models"
-    export(train(request.seed), repository, request.seed)
+    export(train(request.out, plan), repository, plan)
     sync(Catalogue(repository))
     return repository
 

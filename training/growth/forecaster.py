@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
+from rich.progress import track
 from torch import Tensor, nn
 
 from inference.growth.forecast import FEATURES
+from training.begun import begin
 from training.export import export_one
 from training.growth.card import card, text
 from training.growth.series import draw_series, tabulate
+from training.loop import Batch, Schedule, fit
 
 QUANTILES = (0.05, 0.5, 0.95)
 HIDDEN = 48
-SERIES = 40_000
+BATCH = 256
+SCHEDULE = Schedule(steps=6000, learning_rate=4e-3, validate_every=300)
+_MANY = 1000
 
 
 class Forecaster(nn.Module):
@@ -37,46 +45,84 @@ class Forecaster(nn.Module):
         return change, torch.softmax(course, 1), malignancy
 
 
-def train(seed: int = 0, series: int = SERIES, epochs: int = 40) -> Forecaster:
-    """A forecaster from simulated series alone."""
-    torch.manual_seed(seed)
-    rng = np.random.default_rng([seed, 1])
-    learned = tabulate([draw_series(rng) for _ in range(series)])
+@dataclass(frozen=True)
+class Plan:
+    """How much of everything. ``seed`` is that of the series and of the weights."""
+
+    series: int = 40_000
+    seed: int = 0
+    device: str = "cpu"
+    resume: bool = True
+    schedule: Schedule = SCHEDULE
+
+
+def train(out: Path, plan: Plan) -> Forecaster:
+    """A forecaster from simulated series alone; a twentieth as many others choose its weights. A second call
+    goes on where the first was stopped.
+
+    Raises:
+        BrokenDataError: another run lies in ``out``.
+    """
+    begin(out / "forecaster", {"series": plan.series, "seed": plan.seed}, resume=plan.resume)
+    rng = np.random.default_rng([plan.seed, 1])
+    learned, held_out = (_drawn(count, rng) for count in (plan.series, max(1, plan.series // 20)))
+    torch.manual_seed(plan.seed)
     network = Forecaster()
-    optimizer = torch.optim.AdamW(network.parameters(), 4e-3, weight_decay=1e-4)
-    batch = 256
-    rate = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs * (series // batch))
-    columns = learned.history, learned.horizon, learned.log_change, learned.course, learned.malignancy_change
-    data = [torch.from_numpy(column) for column in columns]
-    for _ in range(epochs):
-        order = torch.randperm(series)
-        for start in range(0, series - batch + 1, batch):
-            history, horizon, change, course, malignancy = (
-                each[order[start : start + batch]] for each in data
-            )
-            guessed, logits, suspected = network.logits(history, horizon)
-            read = ~malignancy.isnan()
-            loss = (
-                _pinball(guessed, change)
-                + 0.2 * nn.functional.cross_entropy(logits, course)
-                + 0.5 * _pinball(suspected[read], malignancy[read])
-            )
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            nn.utils.clip_grad_norm_(network.parameters(), 1.0)
-            optimizer.step()
-            rate.step()
-    return network.eval()
+
+    def validate(network: nn.Module) -> Mapping[str, float]:
+        parts = loss(network, tuple(column.to(plan.device) for column in held_out))
+        return {"score": -sum(float(part) for part in parts.values())}
+
+    fit(
+        network,
+        partial(_batch, learned, plan.seed),
+        loss,
+        validate,
+        out / "forecaster",
+        plan.schedule,
+        seed=plan.seed,
+        resume=plan.resume,
+        device=plan.device,
+        title="forecaster",
+    )
+    return network.to("cpu")
 
 
-def export(network: Forecaster, repository: Path, seed: int = 0, series: int = SERIES) -> None:
+def _drawn(count: int, rng: np.random.Generator) -> Batch:
+    table = tabulate([draw_series(rng) for _ in track(range(count), "series", disable=count < _MANY)])
+    columns = table.history, table.horizon, table.log_change, table.course, table.malignancy_change
+    return tuple(torch.from_numpy(column) for column in columns)
+
+
+def _batch(series: Batch, seed: int, step: int) -> Batch:
+    """All series in turn, in another order each time."""
+    count = len(series[0])
+    turn, at = divmod(step, max(1, count // BATCH))
+    order = np.random.default_rng([seed, 3, turn]).permutation(count)[at * BATCH : (at + 1) * BATCH]
+    return tuple(column[torch.from_numpy(order)] for column in series)
+
+
+def loss(network: nn.Module, batch: Batch) -> dict[str, Tensor]:
+    """Of the volume's quantiles, the course, and the quantiles of the suspicion where there is one."""
+    history, horizon, change, course, malignancy = batch
+    assert isinstance(network, Forecaster)
+    guessed, logits, suspected = (part.float() for part in network.logits(history, horizon))
+    read = ~malignancy.isnan()
+    return {
+        "change": _pinball(guessed, change),
+        "course": 0.2 * nn.functional.cross_entropy(logits, course),
+        "malignancy": 0.5 * _pinball(suspected[read], malignancy[read]),
+    }
+
+
+def export(network: Forecaster, repository: Path, plan: Plan) -> None:
     """Write ONNX, card, text and parity sample into ``repository``; ``inference.model_repository`` writes
     what follows from them."""
-    rng = np.random.default_rng([seed, 2])
+    rng = np.random.default_rng([plan.seed, 2])
     table = tabulate([draw_series(rng) for _ in range(4)])
     inputs = {"history": torch.from_numpy(table.history), "horizon": torch.from_numpy(table.horizon)}
     dynamic = {name: {0: "batch"} for name in inputs}
-    export_one(network, inputs, dynamic, card(seed, series), repository, text())
+    export_one(network, inputs, dynamic, card(plan.seed, plan.series), repository, text())
 
 
 def _rising(out: Tensor) -> Tensor:
@@ -87,6 +133,7 @@ def _rising(out: Tensor) -> Tensor:
 
 
 def _pinball(guessed: Tensor, truth: Tensor) -> Tensor:
-    levels = torch.tensor(QUANTILES)
+    """A mean over what may be nothing at all."""
+    levels = torch.tensor(QUANTILES, device=guessed.device)
     missed = truth[:, None] - guessed
-    return torch.maximum(levels * missed, (levels - 1) * missed).sum(1).mean()
+    return torch.maximum(levels * missed, (levels - 1) * missed).sum() / max(1, len(truth))

@@ -8,19 +8,43 @@ import torch
 
 from inference.catalogue import Catalogue
 from inference.growth.forecast import CLASSES, logit
-from training.errors import TaskError
+from training.errors import BrokenDataError, TaskError
 from training.evaluate.forecast import Columns, Suspected, of_suspicions, of_volumes
 from training.evaluate.growth import LAYOUTS
-from training.growth.forecaster import train
+from training.growth import forecaster
+from training.growth.forecaster import Plan, loss, train
 from training.growth.repeats import Measured, suspicion
 from training.growth.series import OTHER, USUAL, Suspicion, draw_series, tabulate
+from training.loop import Batch, Schedule
 from training.metrics.classification import auroc
 
 
-def test_two_trainings_of_one_seed_give_one_network_and_another_seed_another() -> None:
-    one, same, other = (train(seed, series=512, epochs=1).state_dict() for seed in (3, 3, 4))
+def test_two_trainings_of_one_seed_give_one_network_also_where_one_was_stopped_and_another_seed_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    schedule = Schedule(steps=4, validate_every=2, checkpoint_every=1)
+
+    def weights(run: str, seed: int) -> dict[str, torch.Tensor]:
+        return train(tmp_path / run, Plan(series=512, seed=seed, schedule=schedule)).state_dict()
+
+    one, other = weights("one", 3), weights("other", 4)
+    asked = []
+
+    def stopped(network: torch.nn.Module, batch: Batch) -> dict[str, torch.Tensor]:
+        asked.append(batch)
+        if len(asked) == 2:
+            raise InterruptedError
+        return loss(network, batch)
+
+    with monkeypatch.context() as patched, pytest.raises(InterruptedError):
+        patched.setattr(forecaster, "loss", stopped)
+        weights("same", 3)
+    same = weights("same", 3)
     assert all(torch.equal(one[name], same[name]) for name in one)
     assert not all(torch.equal(one[name], other[name]) for name in one)
+    assert {path.name for path in (tmp_path / "one" / "forecaster").iterdir()} >= {"best.pt", "curves.png"}
+    with pytest.raises(BrokenDataError, match="another seed"):
+        weights("one", 4)
 
 
 @pytest.mark.parametrize("clinic", [USUAL, OTHER])
