@@ -234,8 +234,6 @@ def _segment_to_json(segment: Segment) -> dict[str, Any]:
     }
 
 
-def _point(values: Any) -> Point:
-    x, y, z = values
 def _measurement_to_json(measurement: Measurement) -> dict[str, Any]:
     body = asdict(measurement)
     body["lines_px"] = [[line["start"][:2], line["end"][:2]] for line in body.pop("lines")]
@@ -249,4 +247,6 @@ def _measurement(body: Mapping[str, Any]) -> Measurement:
     return Measurement(**{**known, "code": Code(**body["code"]), "site": site, "lines": lines})
 
 
+def _point(values: Any) -> Point:
+    x, y, z = values
     return (float(x), float(y), float(z))
