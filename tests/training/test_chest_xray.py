@@ -29,7 +29,7 @@ from training.chest_xray.lungs import (
     train_lungs,
 )
 from training.chest_xray.recipe import Plan, calibration, crossed_lungs, train
-from training.chest_xray.sources import found_in, labelled_in
+from training.chest_xray.sources import found_in, labelled_in, outlined_as
 from training.datasets.case import Case, CaseImage
 from training.datasets.chest_labels import CLASSES
 from training.errors import BrokenDataError
@@ -249,13 +249,29 @@ def test_the_installed_cards_say_what_the_recipe_would_say_of_them() -> None:
     assert [data.model_dump(exclude_none=True) for data in said.training_data] == would["training_data"]
 
 
-def test_labels_and_masks_are_found_side_by_side_or_missed_by_name(tmp_path: Path) -> None:
+def test_labels_and_masks_are_found_side_by_side(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     write_nih(tmp_path / "a", 1)
     assert labelled_in(tmp_path, "nih") == [tmp_path / "a"] == labelled_in(tmp_path / "a", "nih")
-    with pytest.raises(BrokenDataError, match=r"one with index\.csv and masks"):
-        found_in(tmp_path, "nih")
+    assert found_in(tmp_path, "nih") == ([tmp_path / "a"], None)
     write_masks(tmp_path / "m", 1)
     assert found_in(tmp_path, "nih") == ([tmp_path / "a"], tmp_path / "m")
+    alone, beside = caplog.messages
+    assert alone.startswith("lungs are learned from phantoms alone")
+    assert beside == f"lungs are learned from {tmp_path / 'm'}, laid out as lung-masks"
+    write_masks(tmp_path / "n", 1)
+    with pytest.raises(BrokenDataError, match="lung masks in 2 folders"):
+        found_in(tmp_path, "nih")
+
+
+@pytest.mark.parametrize(
+    ("layout", "parts"), [("montgomery", ("CXR_png", "ManualMask")), ("jsrt", ("All247images", "scratch"))]
+)
+def test_masks_may_be_laid_out_as_released(layout: str, parts: tuple[str, ...], tmp_path: Path) -> None:
+    for part in parts:
+        (tmp_path / "masks-of-others" / part).mkdir(parents=True)
+    write_nih(tmp_path, 1)
+    assert found_in(tmp_path, "nih") == ([tmp_path], tmp_path / "masks-of-others")
+    assert outlined_as(tmp_path / "masks-of-others") == layout
 
 
 @needs_weights

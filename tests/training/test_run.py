@@ -77,8 +77,8 @@ def test_an_option_that_a_task_would_pass_over_is_refused(task: str, tmp_path: P
         train(task, **asked, architecture="vgg")
 
 
-def test_a_folder_without_lung_masks_is_no_data_for_chest_radiographs(tmp_path: Path) -> None:
-    with pytest.raises(BrokenDataError, match=r"needs folders with labels\.csv .* masks to learn lungs from"):
+def test_a_folder_without_radiographs_is_no_data_for_chest_radiographs(tmp_path: Path) -> None:
+    with pytest.raises(BrokenDataError, match=r"a folder of layout nih holds labels\.csv and images"):
         train("chest-xray", tmp_path, "nih", tmp_path / "out")
 
 
@@ -89,7 +89,7 @@ def test_an_earlier_run_without_weights_is_said_before_training(tmp_path: Path) 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_an_empty_folder_is_no_data_set_of_any_layout(layout: str, tmp_path: Path) -> None:
-    with pytest.raises(BrokenDataError, match=str(tmp_path)):
+    with pytest.raises(BrokenDataError, match=rf"{tmp_path}.*; a folder of layout {layout} holds "):
         read_cases(layout, tmp_path)
 
 

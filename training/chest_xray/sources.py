@@ -2,44 +2,51 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
+from training.datasets.layouts import LAYOUTS
 from training.errors import BrokenDataError
 
-_SIGNS = {
-    "nih": ("labels.csv", "images"),
-    "nih14": ("train_val_list.txt",),
-    "chexpert": ("train.csv",),
-    "mimic-cxr": ("files",),
-}
-_MASKS = ("index.csv", "masks")
+_log = logging.getLogger(__name__)
+_OUTLINED = ("lung-masks", "montgomery", "jsrt")
 
 
-def found_in(data: Path, layout: str) -> tuple[list[Path], Path]:
-    """The folders of a layout with labels, and the one of layout ``lung-masks``: ``data`` itself, or folders
-    in it.
+def found_in(data: Path, layout: str) -> tuple[list[Path], Path | None]:
+    """The folders of a layout with labels, and the one with lung masks, None where there is none: ``data``
+    itself, or folders in it. A line of the log tells what the lungs are learned from.
 
     Raises:
-        BrokenDataError: none with labels, or not one with masks.
+        BrokenDataError: masks in several folders.
     """
-    labelled = labelled_in(data, layout)
-    masked = [folder for folder in _folders(data) if _has(folder, _MASKS)]
-    if not labelled or len(masked) != 1:
+    masked = [folder for folder in _folders(data) if outlined_as(folder)]
+    if len(masked) > 1:
         raise BrokenDataError(
-            f"{data} needs folders with {' and '.join(_SIGNS[layout])} (there are {len(labelled)}), and one "
-            f"with index.csv and masks to learn lungs from (there are {len(masked)})"
+            f"{data} holds lung masks in {len(masked)} folders, where one is learned from: "
+            f"{', '.join(map(str, masked))}"
         )
-    return labelled, masked[0]
+    masks = masked[0] if masked else None
+    if masks:
+        _log.warning("lungs are learned from %s, laid out as %s", masks, outlined_as(masks))
+    else:
+        _log.warning(
+            "lungs are learned from phantoms alone: %s holds no folder of layout %s",
+            data,
+            ", ".join(_OUTLINED),
+        )
+    return labelled_in(data, layout), masks
 
 
 def labelled_in(data: Path, layout: str) -> list[Path]:
-    """The folders of a layout with labels: ``data`` itself, or folders in it."""
-    return [folder for folder in _folders(data) if _has(folder, _SIGNS[layout])]
+    """The folders of a layout with labels: ``data`` itself, or folders in it; ``data``, whatever is
+    wrong with it, where there are none."""
+    return [folder for folder in _folders(data) if LAYOUTS[layout].is_begun(folder)] or [data]
+
+
+def outlined_as(folder: Path) -> str | None:
+    """The layout with lung masks that a folder is of, if any."""
+    return next((layout for layout in _OUTLINED if LAYOUTS[layout].is_whole(folder)), None)
 
 
 def _folders(data: Path) -> list[Path]:
     return [data, *sorted(path for path in data.iterdir() if path.is_dir())]
-
-
-def _has(folder: Path, names: tuple[str, ...]) -> bool:
-    return all((folder / name).exists() for name in names)
