@@ -31,9 +31,10 @@ class SeriesRecord:
 
 @dataclass(frozen=True)
 class FindingRecord:
-    """A finding as measured; ``malignancy``, which pages call suspicion, ``change``, ``assessments`` and
-    ``interpolated`` as in ``reading.json``. Of a finding ``in_pixels``, on a picture
-    without a scale, what is called mm counts pixels. Its key image, where ``has_key_image``,
+    """A finding as measured; ``malignancy``, which pages call suspicion, ``change``, ``assessments``,
+    ``interpolated`` and ``by_look`` as in ``reading.json``. Of a finding ``in_pixels``, on a picture
+    without a scale, what is called mm counts pixels; where ``is_sized`` is false, no more than the place of
+    the evidence is known. ``suv_max``: of a hot spot. Its key image, where ``has_key_image``,
     is at ``/studies/{uid}/findings/{id}.png``."""
 
     id: int
@@ -51,6 +52,9 @@ class FindingRecord:
     in_pixels: bool = False
     assessments: tuple[Mapping[str, Any], ...] = ()
     interpolated: float = 0.0
+    by_look: bool = False
+    is_sized: bool = True
+    suv_max: float | None = None
 
 
 @dataclass(frozen=True)
@@ -281,6 +285,9 @@ def _finding(row: FindingRow, body: Mapping[str, Any]) -> FindingRecord:
         in_pixels=body.get("center_px") is not None,
         assessments=tuple(body.get("assessments", ())),
         interpolated=body.get("interpolated", 0.0),
+        by_look=body.get("by_look", False),
+        is_sized=body.get("kind") != "saliency",
+        suv_max=(body.get("uptake") or {}).get("suv_max"),
     )
 
 
