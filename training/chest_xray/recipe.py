@@ -37,7 +37,6 @@ from training.chest_xray.network import EvidenceForService, FindingsNetwork
 from training.chest_xray.phantoms import phantom_cases
 from training.chest_xray.scattering import FindingsForService
 from training.chest_xray.sources import outlined_as
-from training.chest_xray.sources import outlined_as
 from training.datasets.case import Case
 from training.datasets.chest_labels import CLASSES
 from training.datasets.layouts import read_cases
