@@ -36,10 +36,10 @@ from training.datasets.case import Case, Mask
 from training.datasets.chest_labels import CLASSES
 from training.datasets.layouts import read_cases
 from training.datasets.radiograph_phantoms import radiograph_cases
+from training.datasets.splits import split_of
 from training.errors import TaskError
 from training.evaluate.cardiothoracic import agreement, told_of_cardiomegaly
 from training.evaluate.layouts import Layouts
-from training.evaluate.splits import splits_of, told_of
 from training.metrics.calibration import reliability
 from training.metrics.classification import auroc, mean_interval, rates, roc
 
