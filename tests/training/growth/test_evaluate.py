@@ -5,7 +5,8 @@ from dataclasses import asdict, replace
 
 import pytest
 
-from training import strict_json
+from inference.catalogue import SHIPPED_MODELS
+from training import run, strict_json
 from training.errors import TaskError
 from training.evaluate import evaluate
 from training.growth.evaluate import figures, main, true_category
@@ -101,3 +102,8 @@ def test_what_a_nodule_measures_too_large_every_time_is_no_lack_of_repeatability
     assert within_nodule_cv(twice) == 0
     other = [Measured((1, 1), "solid", 8.0, 1.25, 268.0, mm3) for mm3 in (250.0, 300.0)]
     assert within_nodule_cv([*twice, *other]) == pytest.approx(0.091, abs=0.001)
+
+
+def test_simulated_lesions_need_no_folder_of_data():
+    with pytest.raises(TaskError, match="simulated lesions have no split 'test'"):
+        run.evaluate("growth", None, "simulated", "test", None, SHIPPED_MODELS)
