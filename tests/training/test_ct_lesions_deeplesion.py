@@ -31,16 +31,17 @@ from training.ct_lesions import cards, recipe
 from training.ct_lesions.characteriser import batched
 from training.ct_lesions.characteriser import losses as looks
 from training.ct_lesions.crops import SHAPE, Crop, cut
-from training.ct_lesions.detector import PatchBatches, losses
+from training.ct_lesions.detector import PatchBatches, losses, train_detector
 from training.ct_lesions.ellipses import Ellipse
 from training.ct_lesions.key_slices import KeySlicePatches, key_slice_crops, lesions_of, volume_of
 from training.ct_lesions.known import KNOWN, OPEN, UNMARKED, part
 from training.ct_lesions.looks import KINDS, LOOKS
-from training.ct_lesions.patches import SIZE, SPACING_MM, Spot, keep
+from training.ct_lesions.patches import SIZE, SPACING_MM, Shard, Spot, keep
 from training.ct_lesions.recipe import Plan
 from training.ct_lesions.sources import marked_in
 from training.datasets.splits import read_splits
 from training.errors import BrokenDataError
+from training.loop import Schedule
 from training.phantoms.acquisition import as_series
 from training.phantoms.bodies import random_lesions
 from training.phantoms.fields import Grid
@@ -302,6 +303,33 @@ def difference(values: torch.Tensor, dim: int) -> torch.Tensor:
     """``torch.diff``, which the older exporter does not know."""
     length = values.shape[dim] - 1
     return values.narrow(dim, 1, length) - values.narrow(dim, 0, length)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_the_other_architecture_learns_and_answers_as_it_did_in_training(
+    few_phantoms: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("training.export.write_onnx", quickly)
+    shards = [Shard.opened(few_phantoms / "patches", f"trunk-{recipe.FIRST_TRUNK}")]
+    network, history = train_detector(
+        shards,
+        shards,
+        few_phantoms / "network",
+        Schedule(steps=2),
+        architecture="deeplab",
+        batch_size=1,
+        size=32,
+    )
+    recipe.export_detector(network, few_phantoms / "models", version=1, data=[], metrics=[])
+    catalogue = Catalogue(few_phantoms / "models")
+    assert history.scores and np.isfinite(history.best)
+    assert all(found.passed for found in verify(catalogue, EmbeddedEngine(catalogue)))
+
+
+def test_both_networks_share_the_minutes_of_a_run() -> None:
+    first, second = (one.minutes for one in Plan(minutes=10).schedules())
+    assert first and second and first + second == pytest.approx(10)
+    assert [one.minutes for one in Plan().schedules()] == [None, None]
 
 
 @pytest.mark.filterwarnings("ignore")

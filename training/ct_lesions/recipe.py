@@ -52,6 +52,7 @@ class Plan:
     the words of both weigh. Of marked scans the first network learns every key slice, the second
     ``slices_each`` of each patient, and ``checked`` patients, a key slice each, choose the weights. Seeds
     below 10,000 are training's; evaluation draws from 70,000 on.
+    ``minutes``: of both trainings together.
     ``start``: the folder of an earlier run or of models, whose weights this one goes on from."""
 
     trunks: int = 50
@@ -70,6 +71,11 @@ class Plan:
     resume: bool = True
     minutes: float | None = None
     start: Path | None = None
+
+    def schedules(self) -> tuple[Schedule, Schedule]:
+        """Of the first network and of the second."""
+        first, second = (self.minutes and share * self.minutes for share in (0.6, 0.4))
+        return Schedule(self.steps, 3e-3, minutes=first), Schedule(self.look_steps, 3e-3, minutes=second)
 
 
 def train(scans: Sequence[RealScan], out: Path, plan: Plan, marked: MarkedSlices | None = None) -> Path:
@@ -98,13 +104,14 @@ def train(scans: Sequence[RealScan], out: Path, plan: Plan, marked: MarkedSlices
         KeySlicePatches.of(slices, folder) for slices in track(patients, "key slices", disable=not patients)
     ]
     held = max(1, plan.trunks // 10)
+    first, second = plan.schedules()
     often = max(1, plan.trunks // _TRUNKS_TO_A_SCAN)
     shards = [Shard.opened(folder, name) for name in (*names[held:], *names_real * often)]
     network, _ = train_detector(
         shards,
         [Shard.opened(folder, name) for name in names[:held]],
         out / "network",
-        Schedule(plan.steps, 3e-3, minutes=plan.minutes),
+        first,
         marked=sliced[: len(marked.learned)],
         marked_held_out=sliced[len(marked.learned) :],
         seed=plan.seed,
@@ -123,7 +130,7 @@ def train(scans: Sequence[RealScan], out: Path, plan: Plan, marked: MarkedSlices
         learned,
         held_out,
         out / "characteriser",
-        Schedule(plan.look_steps, 3e-3, minutes=plan.minutes),
+        second,
         marked=prepare_marked(searched, repository, out / "crops"),
         marked_held_out=prepare_marked(checked, repository, out / "crops"),
         seed=plan.seed,
