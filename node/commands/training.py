@@ -76,7 +76,8 @@ def evaluate(
 
     figures = run.evaluate(task, data, layout, split, pictures, models or _installed(config))
     place = f", {escape(figures['models'])}" if "models" in figures else ""
-    table = Table("figure", "", "95 % CI", title=f"{task}, {layout}{place}")
+    splits = f", {escape(split)} by {escape(figures['splits'])}" if "splits" in figures else ""
+    table = Table("figure", "", "95 % CI", title=f"{task}, {layout}{place}{splits}")
     for name, value in figures.items():
         if isinstance(value, int | float) and not isinstance(value, bool):
             table.add_row(name, _shown(value), _limits(*(figures.get(f"{name}_ci") or (None, None))))

@@ -28,6 +28,7 @@ from inference.volume import Volume
 from tests.training.lung_pet_ct_dx import FAINT, NODE, TUMOUR, write_patient
 from training import run
 from training.datasets.pet_ct_studies import PetCtStudy, PlacedBox, read_pet_ct_studies
+from training.datasets.splits import write_splits
 from training.errors import BrokenDataError
 from training.evaluate.lung_pet_ct_dx import evaluate_marked
 from training.loop import Schedule
@@ -362,6 +363,14 @@ def test_histology_is_measured_by_patient(figures: dict[str, Any]) -> None:
 def test_a_split_holds_the_patients_that_training_left_alone(release: Path, saying: Path) -> None:
     found = measured(release, "test", saying)
     assert (found["patients"], found["tumours"], found["left_out"]) == (2, 2, {})
+
+
+def test_a_split_is_the_one_that_the_run_wrote(release: Path, saying: Path, tmp_path: Path) -> None:
+    patients = [f"Lung_Dx-{name}" for names in SPLITS.values() for name in names]
+    write_splits(tmp_path / "splits.json", dict.fromkeys(patients, "train"))
+    models = shutil.copytree(saying, tmp_path / "models")
+    with pytest.raises(BrokenDataError, match="no PET/CT of the split test"):
+        measured(release, "test", models)
 
 
 def test_a_model_that_reports_nothing_finds_no_tumour(release: Path, saying: Path, tmp_path: Path) -> None:

@@ -36,10 +36,10 @@ from training.datasets.case import Case, Mask
 from training.datasets.chest_labels import CLASSES
 from training.datasets.layouts import read_cases
 from training.datasets.radiograph_phantoms import radiograph_cases
-from training.datasets.splits import split_of
 from training.errors import TaskError
 from training.evaluate.cardiothoracic import agreement, told_of_cardiomegaly
 from training.evaluate.layouts import Layouts
+from training.evaluate.splits import splits_of, told_of
 from training.metrics.calibration import reliability
 from training.metrics.classification import auroc, mean_interval, rates, roc
 
@@ -61,7 +61,8 @@ def evaluate_labels(
     folds by patient, each beside what the view or being ill at all explains of it.
 
     data: a folder of the layout, or one that holds such folders. split: ``installed`` or ``folds`` for one
-    of both, or a part of the data for the models as they are: as released, else by ``split_of``.
+    of both, or a part of the data for the models as they are: as released, else by patient
+    (``training.evaluate.splits``).
     """
     if data is None:
         raise TaskError(f"the layout {layout} needs a folder of data: give --data DIR")
@@ -70,11 +71,14 @@ def evaluate_labels(
         raise TaskError(f"there is no split {split!r}; there is: {', '.join(parts[1:])}")
     cases = read_radiographs(layout, labelled_in(data, layout) or [data])
     if split in parts[3:]:
-        cases = [case for case in cases if (case.split or split_of(case.patient)) == split]
+        of_patient = splits_of(catalogue)
+        cases = [case for case in cases if (case.split or of_patient(case.patient)) == split]
     if not cases:
         raise TaskError(f"{data} holds no radiographs of the split {split!r}")
     found: dict[str, Any] = {"task": NAME, "layout": layout, "split": split or "all", "images": len(cases)}
     found["patients"] = len({case.patient for case in cases})
+    if split in parts[3:]:
+        found |= told_of(split, catalogue)
     found["note"] = NOTE
     engine = EmbeddedEngine(catalogue)
     if split != "folds":

@@ -21,8 +21,9 @@ from inference.errors import UnreadableSeriesError
 from inference.hot_spots import HotSpot
 from inference.readers.pet_ct import HOT_SPOTS, NAME, Judged, judge, reported
 from training.datasets.pet_ct_studies import PetCtStudy, read_pet_ct_studies, tumours
-from training.datasets.splits import SHARES, split_of
+from training.datasets.splits import SHARES
 from training.errors import BrokenDataError, TaskError
+from training.evaluate.splits import splits_of, told_of
 from training.metrics.classification import (
     Interval,
     auroc,
@@ -63,7 +64,7 @@ def evaluate_marked(data: Path | None, split: str, out: Path | None, catalogue: 
     SUVmax alone; sensitivity to boxed tumours as reported, with marks per scan; accuracy and confusion of
     histology by patient, where the models say one. Each figure with its 95 % limits over resampled patients.
 
-    split: ``all`` (the default), or one of those by patient that ``training.datasets.splits`` decides.
+    split: ``all`` (the default), or one of those by patient (``training.evaluate.splits``).
 
     Raises:
         TaskError: no such split, or nothing in it.
@@ -73,7 +74,8 @@ def evaluate_marked(data: Path | None, split: str, out: Path | None, catalogue: 
     split = split or "all"
     if split not in ("all", *SHARES):
         raise TaskError(f"{LAYOUT} has no split {split!r}; it has: all, {', '.join(SHARES)}")
-    release = read_pet_ct_studies(data, lambda patient: split in ("all", split_of(patient)))
+    of_patient = splits_of(catalogue)
+    release = read_pet_ct_studies(data, lambda patient: split in ("all", of_patient(patient)))
     engine, card = EmbeddedEngine(catalogue), catalogue.find(HOT_SPOTS).card
     left_out = {reason: list(names) for reason, names in release.left_out.items()}
     scans = []
@@ -97,6 +99,7 @@ def evaluate_marked(data: Path | None, split: str, out: Path | None, catalogue: 
         "task": NAME,
         "layout": LAYOUT,
         "split": split,
+        **told_of(split, catalogue),
         "patients": len({scan.patient for scan in scans}),
         "scans": len(scans),
         "left_out": left_out,

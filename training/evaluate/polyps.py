@@ -20,9 +20,9 @@ from inference.readers.endoscopic import fitted
 from inference.readers.polyps import NAME, POLYPS, read
 from training.datasets.case import Case, CaseImage
 from training.datasets.layouts import read_cases
-from training.datasets.splits import split_of
 from training.errors import TaskError
 from training.evaluate.layouts import Layouts
+from training.evaluate.splits import splits_of, told_of
 from training.metrics.classification import mean_interval
 from training.metrics.overlap import per_image
 from training.phantoms.endoscope import OTHER, USUAL
@@ -40,14 +40,16 @@ def evaluate_pictures(
 ) -> dict[str, Any]:
     """Mean over pictures of Dice and IoU at the card's threshold, with limits by resampling patients.
 
-    split: ``all`` (the default), or one of those by patient that ``training.datasets.splits`` decides.
+    split: ``all`` (the default), or one of those by patient (``training.evaluate.splits``).
     """
     if data is None:
         raise TaskError(f"the layout {layout} needs a folder of data: give --data DIR")
-    cases = [c for c in read_cases(layout, data) if split in ("", "all", split_of(c.patient))]
+    split = split or "all"
+    of_patient = splits_of(catalogue)
+    cases = [c for c in read_cases(layout, data) if split in ("all", of_patient(c.patient))]
     if not cases:
         raise TaskError(f"{data} holds no pictures of the split {split!r}")
-    return _measured(layout, split or "all", cases, out, catalogue)
+    return _measured(layout, split, cases, out, catalogue) | told_of(split, catalogue)
 
 
 def evaluate_phantoms(

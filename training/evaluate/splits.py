@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 from inference.catalogue import Catalogue
 from training.datasets.splits import read_splits, split_of
@@ -15,6 +16,17 @@ def splits_of(catalogue: Catalogue) -> Callable[[str], str]:
     Raises:
         BrokenDataError: the file is no table of splits.
     """
-    path = catalogue.root.parent / "splits.json"
-    known = read_splits(path) if path.is_file() else {}
+    path = _written(catalogue)
+    known = {} if path is None else read_splits(path)
     return lambda patient: known.get(patient) or split_of(patient)
+
+
+def told_of(split: str, catalogue: Catalogue) -> dict[str, str]:
+    """For the figures of a split: ``splits``, the file that says who is in it, where there is one."""
+    path = _written(catalogue)
+    return {} if path is None or split == "all" else {"splits": str(path)}
+
+
+def _written(catalogue: Catalogue) -> Path | None:
+    path = catalogue.root.resolve().parent / "splits.json"
+    return path if path.is_file() else None
