@@ -184,6 +184,8 @@ class Finding:
     imply it; ``side`` the patient's, where it is known. ``solid``: of one that is part-solid.
     ``interpolated``: the share of its volume that lies in slices which were not sent, 0 to 1. ``cut``: it
     reaches the first or last slice of the scan, and may go on beyond: no change is told by its size.
+    ``by_look``: the search of this scan did not find it; a closer look did, where another study has it. Its
+    ``score`` is then that look's alone, whose scale is not the reader's.
     ``assessments``: by its change where it was compared, else by what is seen here alone. ``mask`` never
     enters JSON.
 
@@ -214,7 +216,13 @@ class Finding:
     assessments: tuple[Assessment, ...] = ()
     interpolated: float = 0.0
     cut: bool = False
+    by_look: bool = False
     mask: Mask | None = field(default=None, compare=False, repr=False)
+
+    @property
+    def certainty(self) -> float | None:
+        """Its probability on the reader's own scale; None of what only a look found."""
+        return None if self.by_look else self.score
 
     @property
     def long_axis_mm(self) -> float:
@@ -231,8 +239,12 @@ class Finding:
 
     @property
     def caveat(self) -> str:
-        """What makes its size doubtful, in sentences; empty where nothing does."""
+        """What makes it, or its size, doubtful, in sentences; empty where nothing does."""
         doubts = []
+        if self.by_look:
+            doubts.append(
+                "Found at its place in the prior by a closer look, not by the search: no certainty is told."
+            )
         if self.interpolated >= MOSTLY:
             doubts.append(
                 f"{100 * self.interpolated:.0f} % of its volume lies in slices that were not sent and are "

@@ -158,6 +158,7 @@ def _in_millimetres(finding: Finding) -> dict[str, Any]:
         "assessments": [asdict(each) for each in finding.assessments],
         "interpolated": finding.interpolated,
         "cut": finding.cut,
+        "by_look": finding.by_look,
         "tracking_uid": finding.tracking_uid,
         "change": asdict(finding.change) if finding.change else None,
     }
@@ -193,6 +194,7 @@ def _finding(body: Mapping[str, Any], mask: Mask | None) -> Finding:
         assessments=_assessments(body) or _assessments(change),
         interpolated=body.get("interpolated", 0.0),
         cut=body.get("cut", False),
+        by_look=body.get("by_look", False),
         tracking_uid=body["tracking_uid"],
         change=_change(change),
         in_pixels=in_pixels,

@@ -378,7 +378,7 @@ def _looked_for(
 ) -> tuple[Finding, float] | None:
     """The lesion ``known`` from the other scan as a look at its aligned ``place`` shows it, and how sure it
     is that it is the same; None where nothing is seen there that is like it, or only one of the
-    ``findings`` of this scan."""
+    ``findings`` of this scan. What a look does not tell, it has from ``known``."""
     for part in _SIZES:
         seen = look(volume, place, part * sphere_diameter_mm(known.volume_mm3))
         if seen is None or seen.score < _AS_SURE * known.score or _is_one_of(seen, findings):
@@ -386,8 +386,18 @@ def _looked_for(
         cost = pair_cost(seen, known, _distance(seen.center_mm, place))
         believed = min(_LOOK_COST + float(logit(seen.score)), APART_COST)
         if cost < believed:
-            return seen, float(expit(believed - cost))
+            return _as_known(seen, known), float(expit(believed - cost))
     return None
+
+
+def _as_known(seen: Finding, known: Finding) -> Finding:
+    return replace(
+        seen,
+        side=seen.side or known.side,
+        site=seen.site or known.site,
+        kind=seen.kind or known.kind,
+        by_look=True,
+    )
 
 
 def _is_one_of(seen: Finding, findings: Sequence[Finding]) -> bool:

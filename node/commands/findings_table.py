@@ -82,21 +82,23 @@ def _is_incomplete(reading: Json) -> bool:
 
 
 def _named(finding: Json) -> str:
-    """With how much of it was made up from the slices around those that are missing, and whether the scan may
-    have cut it."""
+    """With how much of it was made up from the slices around those that are missing, whether the scan may
+    have cut it, and whether only a look at its place in the prior found it."""
     words = [str(finding["label"])]
     if share := finding.get("interpolated", 0.0):
         words.append(f"{percent(share)} interpolated")
     if finding.get("cut", False):
         words.append("at the end of the scan")
+    if finding.get("by_look", False):
+        words.append("found at its place in the prior")
     return ", ".join(words)
 
 
 def judgement(finding: Json) -> tuple[str, str, str]:
-    """Score, suspicion of malignancy, and how it changed."""
+    """Score, where it is the reader's own, suspicion of malignancy, and how it changed."""
     malignancy = finding.get("malignancy")
     return (
-        percent(finding["score"]),
+        "" if finding.get("by_look", False) else percent(finding["score"]),
         "" if malignancy is None else percent(malignancy),
         change_in_words(finding.get("change")),
     )

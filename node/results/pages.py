@@ -113,7 +113,7 @@ def _row(edition: Edition, number: int, finding: Finding) -> tuple[str, ...]:
         "" if finding.mean_hu is None else f"{finding.mean_hu:.0f} HU",
         f"{finding.uptake.suv_max:.1f}" if finding.uptake else "",
         _percent(finding.malignancy),
-        _percent(finding.score),
+        _percent(finding.certainty) or "by its prior",
         since,
     )
 
@@ -215,7 +215,8 @@ def _said_of(finding: Finding) -> Iterator[str]:
         yield f"mean {finding.mean_hu:.0f} HU"
     if finding.malignancy is not None:
         yield f"suspicion of malignancy {_percent(finding.malignancy)}"
-    yield f"certainty {_percent(finding.score)}"
+    if finding.certainty is not None:
+        yield f"certainty {_percent(finding.certainty)}"
     if change := finding.change:
         yield _dated(change.category, change, "since ")
         if change.volume_change_percent is not None:

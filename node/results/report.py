@@ -179,7 +179,7 @@ def _measurements(finding: Finding) -> list[sr.Measurement]:
         (codes.SHORT_AXIS, finding.short_axis_mm, codes.MILLIMETRE),
         (codes.MEAN_ATTENUATION, finding.mean_hu, codes.HOUNSFIELD),
         (codes.SUSPICION, _percent(finding.malignancy), codes.PERCENT),
-        (codes.CERTAINTY_OF_FINDING, _percent(finding.score), codes.PERCENT),
+        (codes.CERTAINTY_OF_FINDING, _percent(finding.certainty), codes.PERCENT),
         (codes.FRACTIONAL_CHANGE, change.volume_change_percent if change else None, codes.PERCENT),
         (codes.DOUBLING_TIME, change.doubling_time_days if change else None, codes.DAY),
     ]
@@ -245,8 +245,8 @@ def _by_guidelines(assessments: Iterable[Assessment]) -> Iterator[sr.Qualitative
 
 
 def comments_on(finding: Finding) -> list[sr.TextContentItem]:
-    """What makes its size doubtful; what guidelines say in a sentence, and recommend; and what is forecast,
-    in words alone: no number of it is a measurement."""
+    """What makes it, or its size, doubtful; what guidelines say in a sentence, and recommend; and what is
+    forecast, in words alone: no number of it is a measurement."""
     doubts = [finding.caveat] if finding.caveat else []
     ahead = finding.change.forecast if finding.change else None
     told = [in_words(ahead)] if ahead else []

@@ -8,7 +8,7 @@ import pytest
 from inference import reading_json
 from inference.catalogue import Catalogue
 from inference.engine.embedded import EmbeddedEngine
-from inference.findings import Caveat
+from inference.findings import Caveat, Code
 from inference.growth import partners
 from inference.growth.align import align_anatomies
 from inference.growth.assess import assessed, lung_rads_category
@@ -309,6 +309,27 @@ def test_a_lesion_that_was_missed_is_looked_for_at_its_aligned_place():
     assert [f.tracking_uid for f in found.reading.findings] == ["A", "B", "c", "D"]
     assert [f.change.category for f in found.reading.findings] == ["stable", "increased", "stable", "stable"]
     assert [f.tracking_uid for f in found.seen_again["1.9"]] == ["c"]
+
+
+def test_what_a_look_finds_has_the_side_and_site_of_the_lesion_it_looked_for_and_no_certainty():
+    left = {"side": "left", "site": Code("SCT", "44714003", "Left upper lobe of lung"), "kind": "solid"}
+    there, here = (
+        replace(each, findings=tuple(replace(f, **left) for f in each.findings))
+        for each in (EARLIER, CURRENT)
+    )
+
+    def look(volume, center_mm, diameter_mm):
+        return replace(finding(center_mm, 11.2 if volume is PRIOR_VOLUME else 11.5), score=0.99)
+
+    found = compare(here, VOLUME, [replace(PRIOR, reading=there)], date="20240701", look=look)
+    *searched, again = found.reading.findings
+    assert [each.by_look for each in searched] == [False] * 3
+    for seen in (again, *found.seen_again["1.9"]):
+        assert {name: getattr(seen, name) for name in left} == left
+        assert (seen.by_look, seen.score, seen.certainty) == (True, 0.99, None)
+        assert "Found at its place in the prior" in seen.caveat
+    assert searched[0].certainty == searched[0].score and not searched[0].caveat
+    assert reading_json.from_json(reading_json.to_json(found.reading)).findings[3].by_look
 
 
 @pytest.mark.parametrize(

@@ -84,6 +84,13 @@ def test_what_the_networks_suspect_is_not_called_malignancy_or_its_probability(t
     assert not {"malignancy", "probability"} & set(headings(table))
 
 
+def test_what_only_a_look_found_says_so_in_place_of_a_score() -> None:
+    looked = {**LESIONS, "findings": [{**NODULE, "by_look": True}]}
+    assert {"75 %", "Nodule"} <= cells(findings_table([LESIONS], 120))
+    told = cells(findings_table([looked], 120))
+    assert "Nodule, found at its place in the prior" in told and "75 %" not in told
+
+
 def test_a_wide_terminal_shows_everything() -> None:
     assert headings(findings_table([LESIONS, CLASSES], 120)) == list(HEADINGS)
     assert "-103, -58, -1203" in drawn(findings_table([LESIONS], 120), 120)

@@ -78,6 +78,20 @@ def test_every_finding_has_its_measurements(results: dict[str, ResultFile], case
         assert measured["Certainty of Finding"] == 93.0
 
 
+@pytest.mark.needs("dciodvfy")
+def test_what_only_a_look_at_its_place_in_the_prior_found_has_no_certainty_and_says_so(
+    case: Case, tmp_path: Path
+) -> None:
+    looked, searched = case.reading.findings
+    looked = replace(looked, by_look=True, side="left")
+    files = replace(case, reading=replace(case.reading, findings=(looked, searched))).write(tmp_path)
+    for name in ("sr", "sr-outlines"):
+        again, other = groups(files[name].path)
+        assert "Certainty of Finding" not in values(again) and "Certainty of Finding" in values(other)
+        assert files[name].path.read_bytes().count(b"Found at its place in the prior") == 1
+        assert dciodvfy(files[name].path) == []
+
+
 def test_the_outline_encloses_the_lesion_on_its_key_slice(results: dict[str, ResultFile], case: Case) -> None:
     for group, finding in zip(groups(results["sr-outlines"].path), case.reading.findings, strict=True):
         region = group.roi

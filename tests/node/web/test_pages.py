@@ -83,13 +83,15 @@ def test_a_study_page_says_what_was_not_read_and_what_was_made_up(
         rows.add_reading(session, none, rows.close(session, none), data_dir, 0, caveats=[unread])
         made = rows.add_reading(session, study, rows.close(session, study), data_dir, caveats=[])
         first, *others = made.body["findings"]
-        made.body = {**made.body, "findings": [{**first, "interpolated": 0.67}, *others]}
+        made.body = {**made.body, "findings": [{**first, "interpolated": 0.67, "by_look": True}, *others]}
     page = client.get(f"/studies/{none.uid}").text
     assert "<b>Incomplete:</b> 2 images were not read." in page
     assert "Nothing found in what was read." in page
     assert "Read, and nothing found." not in page
     other = client.get(f"/studies/{study.uid}").text
     assert other.count("67 % of it interpolated") == 1
+    assert other.count("found at its place in the prior") == 1
+    assert other.count('data-label="Score" class="number">–<') == 1
     assert "Incomplete" not in other
 
 
