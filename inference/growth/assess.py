@@ -88,7 +88,7 @@ def assess(finding: Finding, past: Past = UNKNOWN, *, multiple: bool = False) ->
     elif change is None and finding.kind in _BY_VOLUME:
         found += by_volume.at_first_sight(finding)
     elif change is not None and {finding.kind, change.prior_kind} <= _BY_VOLUME:
-        found += by_volume.of_growth(change)
+        found += by_volume.of_growth(finding.volume_mm3, change, past.older)
     return tuple(found)
 
 

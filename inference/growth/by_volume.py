@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from inference.findings import Assessment, Change, Finding
 from inference.growth import nelson
-from inference.growth.past import since
+from inference.growth.past import Seen, since
 from inference.growth.solid import kind_of
 
 
@@ -25,7 +27,12 @@ def at_first_sight(finding: Finding) -> list[Assessment]:
     ]
 
 
-def of_growth(change: Change) -> list[Assessment]:
+def of_growth(volume_mm3: float, change: Change, older: Sequence[Seen]) -> list[Assessment]:
+    """Of a nodule that was solid before too.
+
+    Args:
+        older: of scans before that of the change.
+    """
     percent = change.volume_change_percent
     if percent is None:
         return []
@@ -39,10 +46,24 @@ def of_growth(change: Change) -> list[Assessment]:
             else ", within what repeated scans differ by"
         )
     said = f"Volume {percent:+.0f} %{since(change)}{time}: {{}}."
+    management = nelson.bts_management(growth, *_since_first(volume_mm3, percent, change.days, older))
     return [
-        Assessment(nelson.BTS_NAME, growth, said.format(growth), nelson.BTS_GROWTH_MANAGEMENT[growth]),
+        Assessment(nelson.BTS_NAME, growth, said.format(growth), management),
         _by_nelson(result, said.format(result), nelson.GROWTH_MANAGEMENT.get(result, "")),
     ]
+
+
+def _since_first(volume_mm3: float, percent: float, days: int, older: Sequence[Seen]) -> tuple[float, int]:
+    """The change of volume in percent, and the days, since the first scan that shows a solid nodule.
+
+    Args:
+        percent, days: the same since the newest prior.
+    """
+    known = [each for each in older if each.kind in (None, "solid") and each.volume_mm3 > 0]
+    first = max(known, key=lambda each: each.days, default=None)
+    if first is None:
+        return percent, days
+    return 100 * (volume_mm3 / first.volume_mm3 - 1), first.days
 
 
 def _by_nelson(result: nelson.Result, statement: str, management: str) -> Assessment:

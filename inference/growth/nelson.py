@@ -5,6 +5,7 @@ NELSON: van Klaveren et al., N Engl J Med 2009; 361:2221-2229. BTS: Callister et
 
 from __future__ import annotations
 
+from math import log
 from typing import Final, Literal
 
 NAME: Final = "NELSON"
@@ -85,6 +86,29 @@ def bts_growth(volume_change_percent: float, doubling_time_days: float | None) -
     return "VDT 400 to 600 days" if doubling_time_days <= SLOW_DAYS else "VDT over 600 days"
 
 
+_BTS_YEAR_DAYS: Final = 365 - 14
+"""The guideline gives no tolerance. That a scan up to two weeks early is that of the year is this project's
+choice, as for the months of Lung-RADS."""
+
+
+def bts_management(growth: Growth, since_first_percent: float, since_first_days: int) -> str:
+    """What is asked for from the second scan on. A solid nodule without growth is discharged by its volume
+    one year after the first scan, and is no more stable where it has grown since that one.
+
+    Args:
+        since_first_percent: the change of volume.
+        since_first_days: 0 where that is not known.
+    """
+    if growth != "no growth" or since_first_days <= 0:
+        return BTS_GROWTH_MANAGEMENT[growth]
+    if since_first_percent >= GROWTH_PERCENT:
+        doubling_days = since_first_days * log(2) / log(1 + since_first_percent / 100)
+        grown = BTS_GROWTH_MANAGEMENT[bts_growth(since_first_percent, doubling_days)]
+        return f"By {since_first_percent:+.0f} % in {since_first_days} days since the first scan: {grown}"
+    return BTS_DISCHARGE if since_first_days >= _BTS_YEAR_DAYS else BTS_GROWTH_MANAGEMENT[growth]
+
+
+BTS_DISCHARGE: Final = "No follow-up, being stable by volume for 1 year (by diameter alone: for 2 years)."
 BTS_GROWTH_MANAGEMENT: Final[dict[Growth, str]] = {
     "no growth": "CT at 1 year after the first; no follow-up if there is no growth then.",
     "indeterminate": "Further CT, as planned.",

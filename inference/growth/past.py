@@ -13,18 +13,20 @@ from inference.growth import lung_rads
 @dataclass(frozen=True)
 class Seen:
     """A lesion at a scan some ``days`` ago. ``mean_mm``: of long and short axis; ``category``: of Lung-RADS,
-    as it was told then; ``solid``: as ``Finding.solid``."""
+    as it was told then; ``solid``: as ``Finding.solid``; ``volume_mm3``: 0 where it is not known."""
 
     days: int
     mean_mm: float
     category: lung_rads.Category | None = None
     kind: str | None = None
     solid: SolidPart | None = None
+    volume_mm3: float = 0.0
 
     @classmethod
     def of(cls, finding: Finding, days: int) -> Self:
         mean_mm = (finding.long_axis_mm + finding.short_axis_mm) / 2
-        return cls(days, mean_mm, lung_rads_category(finding), finding.kind, finding.solid)
+        category = lung_rads_category(finding)
+        return cls(days, mean_mm, category, finding.kind, finding.solid, finding.volume_mm3)
 
 
 @dataclass(frozen=True)

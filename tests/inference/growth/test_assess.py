@@ -89,6 +89,32 @@ def test_what_is_said_of_growth_names_the_day_it_is_since():
 
 
 @pytest.mark.parametrize(
+    ("days", "older", "told"),
+    [
+        (90, (), "CT at 1 year after the first; no follow-up if there is no growth then."),
+        (350, (), "CT at 1 year after the first; no follow-up if there is no growth then."),
+        (351, (), "No follow-up, being stable by volume for 1 year (by diameter alone: for 2 years)."),
+        (368, (), "No follow-up, being stable by volume for 1 year (by diameter alone: for 2 years)."),
+        (0, (), "CT at 1 year after the first; no follow-up if there is no growth then."),
+        (275, ((366, 1.1, "solid"),), "No follow-up, being stable by volume for 1 year"),
+        (275, ((366, 1.1, "part-solid"),), "CT at 1 year after the first"),
+        (
+            275,
+            ((200, 1.1, "solid"), (366, 0.7, "solid")),
+            "By +43 % in 366 days since the first scan: Further CT,",
+        ),
+        (90, ((180, 0.7, "solid"),), "By +43 % in 180 days since the first scan: Further work-up"),
+    ],
+)
+def test_what_bts_asks_for_without_growth_goes_by_the_days_and_the_growth_since_the_first_scan(
+    days, older, told
+):
+    now = nodule_of(8, change=followed(8, days=days))
+    seen = (Seen(ago, 8, kind=kind, volume_mm3=share * now.volume_mm3) for ago, share, kind in older)
+    assert of("BTS 2015", assess(now, Past(older=tuple(seen)))).recommendation.startswith(told)
+
+
+@pytest.mark.parametrize(
     ("first", "told"),
     [
         (nodule_of(5), ("< 6 mm", "2", "< 80 mm3", "indeterminate")),
