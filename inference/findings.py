@@ -117,6 +117,12 @@ class Response:
     parts: Mapping[str, str] = field(default_factory=dict)
     studies: int = 0
 
+    @property
+    def is_overall(self) -> bool:
+        """Whether more than the target lesions was judged: new lesions decide it, or a complete response,
+        which is of all lesions, is one or is not. Growth of the others is not judged."""
+        return bool(self.new_lesions) or self.result != self.target_result or self.result == "CR"
+
 
 @dataclass(frozen=True)
 class SolidPart:

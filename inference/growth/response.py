@@ -9,11 +9,12 @@ from inference.findings import Finding, Reading, Response
 from inference.growth import recist
 
 _LYMPH_NODE = "lymph node"
+_APPLIES_TO = "if under treatment for cancer"
 _MEANING = {
-    "CR": "Complete response",
-    "PR": "Partial response",
-    "SD": "Stable disease",
-    "PD": "Progressive disease",
+    "CR": "complete response",
+    "PR": "partial response",
+    "SD": "stable disease",
+    "PD": "progressive disease",
 }
 
 
@@ -55,10 +56,10 @@ def respond(
     if course is None:
         return None
     studies = len(time_points) + (before.studies - 1 if before else 0)
-    return Response(
+    response = Response(
         "RECIST 1.1",
         course.response,
-        _statement(course, studies),
+        "",
         course.baseline_mm,
         course.nadir_mm,
         course.sums_mm[-1],
@@ -70,22 +71,25 @@ def respond(
         parts=wholes,
         studies=studies,
     )
+    return replace(response, statement=_statement(course, response))
 
 
-def _statement(course: recist.Course, studies: int) -> str:
+def _statement(course: recist.Course, response: Response) -> str:
     """What is judged is no more than the studies that were compared: the first of them stands for the
-    baseline, which may lie before it."""
+    baseline, which may lie before it. Why the scan was made is not known here."""
+    whose = "Overall response" if response.is_overall else "Response of the target lesions"
     said = "no target lesions"
     if course.targets:
         said = (
-            f"sum of diameters of {len(course.targets)} target lesions {course.sums_mm[-1]:.0f} mm, "
-            f"at the first of {studies} studies compared {course.baseline_mm:.0f} mm, "
+            f"sum of diameters of {len(course.targets)} target lesion{'s' * (len(course.targets) > 1)} "
+            f"{course.sums_mm[-1]:.0f} mm, "
+            f"at the first of {response.studies} studies compared {course.baseline_mm:.0f} mm, "
             f"at its smallest {course.nadir_mm:.0f} mm"
         )
     back = course.new & {*course.targets, *course.others}
     said += "; new lesions" if course.new - back else ""
     said += "; lesions are back after a complete response" if back else ""
-    return f"{_MEANING[course.response]}: {said}."
+    return f"{whose}, {_APPLIES_TO}: {_MEANING[course.response]}; {said}."
 
 
 def _judged_before(first: Reading) -> Response | None:

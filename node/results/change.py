@@ -2,7 +2,7 @@
 
 Each lesion is told under the tracking UID it has in every study: its category, what guidelines make of it,
 and the key image in the prior. Lesions that are gone, which have no place on the current images, are told
-here alone, and so is the response of all target lesions.
+here alone, and so is the response.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pydicom import Dataset, dcmread
 from inference.findings import Finding, Reading, Response
 from node.results import codes
 from node.results.edition import Edition, Predecessor
-from node.results.report import comments_on, document, reader_algorithm
+from node.results.report import comment, comments_on, document, reader_algorithm
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,20 +127,22 @@ def _group(
 
 
 def _response(edition: Edition, response: Response) -> sr.MeasurementsAndQualitativeEvaluations:
-    """The sum of diameters and the response of the targets, where there are any, and the patient's response:
-    a new lesion is progression of the disease, not of the targets."""
+    """The sum of diameters and the response of the targets, where there are any; the patient's response where
+    more than these was judged: a new lesion is progression of the disease, not of the targets."""
+    overall = codes.RESPONSES.get(response.result) if response.is_overall else None
     told = (
         (codes.CURRENT_RESPONSE, codes.TARGET_RESPONSES.get(response.target_result or "")),
-        (codes.OVERALL_RESPONSE, codes.RESPONSES.get(response.result)),
+        (codes.OVERALL_RESPONSE, overall),
     )
     sums = [
         sr.Measurement(
             codes.SUM_OF_DIAMETERS.concept, round(response.current_mm, 1), codes.MILLIMETRE.concept
         )
     ]
-    return sr.MeasurementsAndQualitativeEvaluations(
+    group = sr.MeasurementsAndQualitativeEvaluations(
         tracking_identifier=sr.TrackingIdentifier(
-            uid=edition.tracking_uid("response"), identifier="Response of the target lesions"
+            uid=edition.tracking_uid("response"),
+            identifier="Overall response" if overall else "Response of the target lesions",
         ),
         algorithm_id=reader_algorithm(edition),
         method=codes.RECIST.concept,
@@ -150,6 +152,8 @@ def _response(edition: Edition, response: Response) -> sr.MeasurementsAndQualita
         ]
         or None,
     )
+    group[0].ContentSequence.append(comment(f"{response.guideline}: {response.statement}"))
+    return group
 
 
 def _prior_images(compared: Sequence[Finding], evidence: PriorEvidence) -> list[str]:

@@ -254,8 +254,11 @@ def comments_on(finding: Finding) -> list[sr.TextContentItem]:
 
 
 def _comments(sentences: Iterable[str]) -> list[sr.TextContentItem]:
-    contains = sr.RelationshipTypeValues.CONTAINS
-    return [sr.TextContentItem(codes.COMMENT.concept, each, contains) for each in sentences]
+    return [comment(each) for each in sentences]
+
+
+def comment(sentence: str) -> sr.TextContentItem:
+    return sr.TextContentItem(codes.COMMENT.concept, sentence, sr.RelationshipTypeValues.CONTAINS)
 
 
 def _of_the_examination(reading: Reading) -> sr.ContainerContentItem:

@@ -102,10 +102,25 @@ def test_what_can_be_measured_goes_by_the_slices_of_the_scan_that_it_is_measured
     assert found == ["SD", "SD", "PD"]
 
 
+def test_what_is_called_the_overall_response_was_judged_by_more_than_the_targets():
+    def told(*points):
+        said = thin(points)
+        return said.is_overall, said.statement.split(",")[0], "of 2 target lesions" in said.statement
+
+    alone, overall = "Response of the target lesions", "Overall response"
+    both = at(("a", 20), ("b", 15))
+    assert told(both, both) == (False, alone, True)
+    assert told(at(("a", 20), ("b", 6)), at(("a", 20), ("b", 30))) == (False, alone, False)
+    assert told(both, at(("a", 20), ("b", 15), ("n", 14, "new"))) == (True, overall, True)
+    assert told(both, at(resolved=("a", "b"))) == (True, overall, True)
+    assert told(at(("a", 20), ("b", 6)), at(("b", 6), resolved=("a",))) == (True, overall, False)
+
+
 def test_without_the_response_of_the_oldest_prior_the_words_speak_of_the_studies_compared_alone():
     last = [at(("a", mm)) for mm in (52, 55, 58, 61)]
     assert thin(last).statement == (
-        "Stable disease: sum of diameters of 1 target lesions 61 mm, "
+        "Response of the target lesions, if under treatment for cancer: "
+        "stable disease; sum of diameters of 1 target lesion 61 mm, "
         "at the first of 4 studies compared 52 mm, at its smallest 52 mm."
     )
     unsaid = replace(thin([at(("a", 100)), at(("a", 52))]), studies=0)

@@ -128,7 +128,9 @@ def test_a_lesion_has_one_name_in_every_object_and_none_of_those_seen_is_the_nam
 def test_the_response_is_told_by_recist(report: Path) -> None:
     told = told_responses(report)
     assert told["Current Response"] == "Target Lesion Progressive Disease"
-    assert told["Overall response of the patient"] == "Progressive disease"
+    assert "Overall response of the patient" not in told, "nothing but the targets was judged"
+    texts = {str(item.TextValue) for item in group_of_response(report).ContentSequence if "TextValue" in item}
+    assert {"Response of the target lesions", "RECIST 1.1: Progressive disease."} <= texts
 
 
 def test_the_response_is_tracked_under_one_uid_when_the_study_is_read_again(
@@ -153,7 +155,9 @@ def test_a_new_lesion_is_told_as_progression_of_the_disease_and_not_of_the_targe
     target: str | None,
     told_of_targets: str | None,
 ) -> None:
-    response = Response("RECIST 1.1", "PD", "Progressive disease.", 20.0, 20.0, 20.0, targets, target)
+    response = Response(
+        "RECIST 1.1", "PD", "Progressive disease.", 20.0, 20.0, 20.0, targets, target, new_lesions=("2.25.9",)
+    )
     new_alone = replace(compared, reading=replace(compared.reading, response=response))
     report = written(new_alone, prior, prior_results, tmp_path)["sr-changes"]
     told = told_responses(report)
@@ -381,7 +385,8 @@ def told_responses(report: Path) -> dict[str, str]:
 
 
 def group_of_response(report: Path) -> Dataset:
-    (told,) = (g for g in groups(dcmread(report)) if "Overall response of the patient" in said(g))
+    responses = {"Current Response", "Overall response of the patient"}
+    (told,) = (g for g in groups(dcmread(report)) if responses & said(g).keys())
     return told
 
 
