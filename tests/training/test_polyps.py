@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,11 +16,14 @@ from inference.catalogue import Catalogue
 from inference.engine.embedded import EmbeddedEngine
 from inference.parity import verify
 from inference.readers.polyps import POLYPS
+from training.datasets.layouts import read_cases
+from training.datasets.splits import write_splits
 from training.errors import BrokenDataError
 from training.evaluate.polyps import evaluate_pictures
 from training.loop import Schedule
 from training.phantoms.endoscopy import endoscopy_frame
-from training.polyps.network import PolypNetwork
+from training.polyps import recipe
+from training.polyps.network import PolypNetwork, dice_of, frames_of
 from training.polyps.recipe import Plan, train
 from training.segmenter import SegmenterForService
 from training.shipped import served_weights
@@ -58,6 +62,19 @@ def test_only_the_pictures_of_the_split_train_are_learned_from(trained: Path) ->
     assert sum(map(len, splits.values())) == PICTURES
     learned = {data.name: data.cases for data in Catalogue(trained).find(POLYPS).card.training_data}
     assert learned["polyp-masks"] == len(splits["train"]) < PICTURES
+
+
+def test_the_patients_of_the_split_validation_choose_the_weights(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recipe, "export", lambda *_, **__: None)
+    write_splits(tmp_path / "splits.json", {"3": "validation"})
+    train(folder, "polyp-masks", tmp_path, Plan(frames=1, schedule=Schedule(steps=1)))
+    (found,) = json.loads((tmp_path / "polyps" / "history.json").read_text())["scores"]
+    kept = PolypNetwork()
+    kept.load_state_dict(torch.load(tmp_path / "polyps" / "best.pt", weights_only=True))
+    held_out = frames_of([case for case in read_cases("polyp-masks", folder) if case.patient == "3"])
+    assert found["score"] == pytest.approx(dice_of(kept, held_out)[0], abs=1e-3) and found["score"] > 0
 
 
 def test_a_run_goes_on_from_an_earlier_one_or_says_what_is_missing(trained: Path, tmp_path: Path) -> None:
@@ -101,6 +118,14 @@ def test_a_run_on_other_pictures_does_not_go_on_with_this_one(trained: Path, fol
         train(None, "phantom", trained.parent, plan)
     with pytest.raises(BrokenDataError, match="another phantoms, seed: give"):
         train(folder, "polyp-masks", trained.parent, replace(plan, frames=3, seed=2))
+
+
+def test_a_split_is_the_one_that_the_run_wrote(trained: Path, folder: Path, tmp_path: Path) -> None:
+    models = shutil.copytree(trained, tmp_path / "models")
+    split = {str(number): "train" for number in range(PICTURES)} | {"3": "test"}
+    write_splits(tmp_path / "splits.json", split)
+    found = evaluate_pictures("polyp-masks", folder, "test", None, Catalogue(models))
+    assert (found["images"], found["splits"]) == (1, str(tmp_path / "splits.json"))
 
 
 def test_the_installed_model_is_measured_on_each_picture_at_its_own_size(trained: Path, folder: Path) -> None:
