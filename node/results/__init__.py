@@ -114,7 +114,7 @@ def _objects(
         if structures := structure_regions(reading.segments):
             made.append(segmentation(edition, structures, role="seg-structures"))
             yield "seg-structures", "seg", made[-1]
-    if "pr" in kinds and reading.findings:
+    if "pr" in kinds and (reading.findings or reading.measurements):
         for number, state in enumerate(presentations(edition), 1):
             made.append(state)
             yield ("pr" if number == 1 else f"pr-{number}"), "pr", state

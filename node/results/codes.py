@@ -75,6 +75,7 @@ ANATOMICAL_STRUCTURE = Term("SCT", "91723000", "Anatomical Structure")
 LUNG = Term("SCT", "39607008", "Lung")
 RIGHT_LUNG = Term("SCT", "3341006", "Right lung", SNOMED)
 LEFT_LUNG = Term("SCT", "44029006", "Left lung", SNOMED)
+HEART = Term("SCT", "80891009", "Heart")
 LYMPH_NODE = Term("SCT", "59441001", "Lymph Node")
 LIVER = Term("SCT", "10200004", "Liver")
 COLON = Term("SCT", "71854001", "Colon")
@@ -105,6 +106,9 @@ METABOLIC_VOLUME = Term("DCM", "126032", "Metabolic Volume")
 NUMBER_OF_LESIONS = Term("SCT", "246206008", "Number of lesions", SNOMED)
 TOTAL_LESION_GLYCOLYSIS = Term("DCM", "126033", "Total Lesion Glycolysis")
 PROBABILITY = Term("DCM", "122157", "Probability")
+CARDIOTHORACIC_RATIO = Term(OWN_SCHEME, "CTR", "Cardiothoracic ratio", OWN)
+HEART_WIDTH = Term(OWN_SCHEME, "HEART-WIDTH", "Transverse diameter of the heart", OWN)
+CHEST_WIDTH = Term(OWN_SCHEME, "CHEST-WIDTH", "Inner transverse diameter of the chest", OWN)
 
 # Since when
 FRACTIONAL_CHANGE = Term("DCM", "125314", "Fractional Change")
@@ -210,6 +214,9 @@ PIXELS = Term("UCUM", "{pixels}", "pixels", UCUM)
 PERCENT = Term("UCUM", "%", "Percent")
 DAY = Term("UCUM", "d", "day")
 NO_UNITS = Term("UCUM", "1", "no units")
+RATIO = Term("UCUM", "{ratio}", "ratio")
+UNITS = {unit.value: unit for unit in (MILLIMETRE, RATIO)}
+"""Of what is measured of no lesion, by their UCUM codes."""
 
 # Procedures (CID 100 as the validators know it)
 CT_UNSPECIFIED = Term("LN", "25045-6", "CT unspecified body region")

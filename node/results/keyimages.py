@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -9,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw
 
-from inference.findings import Finding, Reading
+from inference.findings import Axis, Finding, Reading
 from inference.pet_ct import PetCt
 from inference.volume import Volume
 from node.results import codes
@@ -79,7 +80,7 @@ def key_image(
 
 def whole_image(reading: Reading, volume: Volume, size: int) -> Rgb:
     """The image that was read, or the middle slice, as RGB; on it a numbered box for each piece of evidence
-    (findings without a size)."""
+    (findings without a size), and the lines of what was measured."""
     window = (
         LUNG_WINDOW if codes.TARGETS.get(reading.reader) == codes.PULMONARY_NODULE else SOFT_TISSUE_WINDOW
     )
@@ -90,6 +91,7 @@ def whole_image(reading: Reading, volume: Volume, size: int) -> Rgb:
     for number, finding in enumerate(reading.findings, 1):
         if not finding.is_sized:
             picture.number(finding, volume, number)
+    picture.lines([line for measurement in reading.measurements for line in measurement.lines], volume)
     return np.asarray(picture.image)
 
 
@@ -141,7 +143,10 @@ class _Picture:
             self._line(outline, OUTLINE)
 
     def axes(self, finding: Finding, volume: Volume) -> None:
-        for axis in (finding.long_axis, finding.short_axis) if finding.is_sized else ():
+        self.lines((finding.long_axis, finding.short_axis) if finding.is_sized else (), volume)
+
+    def lines(self, axes: Iterable[Axis], volume: Volume) -> None:
+        for axis in axes:
             self._line(axis_on_image(axis, volume), AXIS)
 
     def frame(self, view: tuple[float, float, float, float]) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from PIL import Image
 
 from inference.dates import as_day
-from inference.findings import Change, ClassProbability, Finding
+from inference.findings import Change, ClassProbability, Finding, Measurement
 from inference.growth.forecast import in_words
 from node.results import codes, layout
 from node.results.edition import DISCLAIMER, Edition
@@ -158,8 +158,16 @@ def _whole_image(edition: Edition) -> Image.Image:
     lines = [Line(", ".join(filter(None, (f"{n}  {f.label}", _where(f)))), AMBER) for n, f in evidence]
     if evidence:
         lines.append(Line("Boxes lie around the strongest evidence; they measure nothing.", GREY, SMALL))
+    lines += [Line(""), *_measured(reading.measurements)] if reading.measurements else []
     said.append(text_block([Line(""), *lines, Line(""), Line(_NOT_NORMAL)], width))
     return beside(picture, stacked(said))
+
+
+def _measured(measurements: tuple[Measurement, ...]) -> Iterator[Line]:
+    """Each number, then what makes any of them doubtful."""
+    yield from (Line(one.words, BLUE) for one in measurements)
+    for caveat in dict.fromkeys(one.caveat for one in measurements if one.caveat):
+        yield Line(caveat, GREY, SMALL)
 
 
 def _classes(classes: tuple[ClassProbability, ...], width: int) -> list[Image.Image]:
@@ -187,10 +195,12 @@ def _finding(edition: Edition, number: int, finding: Finding, prior: Rgb | None,
 
 
 def _course(edition: Edition, number: int, finding: Finding, course: Rgb) -> Image.Image:
-    """How a lesion went on, and what guidelines make of that."""
+    """How a lesion went on, what guidelines make of that, and what is forecast."""
     picture = Image.fromarray(course)
     lines = [*_lines(number, finding), Line("")]
     lines += [Line(one.words, GREY, SMALL) for one in finding.assessments]
+    if finding.change and finding.change.forecast:
+        lines.append(Line(in_words(finding.change.forecast), BLUE, SMALL))
     return beside(picture, text_block(lines, INNER - picture.width - MARGIN))
 
 
@@ -223,8 +233,6 @@ def _said_of(finding: Finding) -> Iterator[str]:
             yield f"volume {change.volume_change_percent:+.0f} % in {change.days} days"
         if change.doubling_time_days is not None:
             yield f"doubling time {change.doubling_time_days:.0f} days"
-        if change.forecast:
-            yield in_words(change.forecast)
     for one in finding.assessments:
         yield f"{one.guideline}: {one.result}"
 

@@ -1,8 +1,9 @@
 """Findings become a Softcopy Presentation State, grayscale (PS3.3 A.33.1) or colour (A.33.2): outlines, axes
-and sizes that a viewer lays over the key images, and takes off again."""
+and sizes, and lines of other measurements, that a viewer lays over the key images, and takes off again."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import cache
 from importlib.resources import files
 from typing import Any
@@ -12,19 +13,19 @@ import numpy as np
 from highdicom import pr
 from pydicom import Dataset
 
-from inference.findings import Finding
+from inference.findings import Axis, Finding, Measurement
 from inference.pet_ct import PetCt
 from inference.picture import Pictures
 from node.results.edition import DISCLAIMER, Edition
 from node.results.fusion import window_of_source
 from node.results.keyimages import Window, window_for
-from node.results.outline import Points, place_on_image
+from node.results.outline import Points, axis_on_image, place_on_image
 
 _PIXEL, _DISPLAY = pr.AnnotationUnitsValues.PIXEL, pr.AnnotationUnitsValues.DISPLAY
 _LAYER = pr.GraphicLayer("AI_RESULT", 1, DISCLAIMER, hd.color.CIELabColor(82, 10, 80))
 
 State = pr.GrayscaleSoftcopyPresentationState | pr.ColorSoftcopyPresentationState
-Numbered = tuple[int, Finding]
+Numbered = tuple[int, Finding | Measurement]
 
 
 def presentations(edition: Edition) -> list[State]:
@@ -32,11 +33,15 @@ def presentations(edition: Edition) -> list[State]:
     a presentation state has one Modality LUT (PS3.3 C.11.1); and one for each image with frames, since
     highdicom takes no others beside it."""
     alike: dict[tuple[str, ...], list[Numbered]] = {}
-    for number, finding in enumerate(edition.reading.findings, 1):
-        header = edition.sources[finding.image_uid]
-        image = finding.image_uid if _has_frames(header) else ""
+    shown: list[Numbered] = [
+        *enumerate(edition.reading.findings, 1),
+        *enumerate(edition.reading.measurements, 1),
+    ]
+    for number, each in shown:
+        header = edition.sources[each.image_uid]
+        image = each.image_uid if _has_frames(header) else ""
         colours = str(header.get("PhotometricInterpretation"))
-        alike.setdefault((image, colours, *_scale(header, finding.frame)), []).append((number, finding))
+        alike.setdefault((image, colours, *_scale(header, each.frame)), []).append((number, each))
     return [_presentation(edition, group, place) for place, group in enumerate(alike.values(), 1)]
 
 
@@ -52,7 +57,8 @@ def _presentation(edition: Edition, findings: list[Numbered], place: int) -> Sta
         "concept_name": None,
         "graphic_layers": [_LAYER],
         "graphic_annotations": [
-            *(_annotation(edition, number, finding) for number, finding in findings),
+            *(_annotation(edition, n, each) for n, each in findings if isinstance(each, Finding)),
+            *_of_measurements(edition, [each for _, each in findings if isinstance(each, Measurement)]),
             pr.GraphicAnnotation(images, _LAYER, text_objects=[_notice()]),
         ],
         "contributing_equipment": edition.equipment(),
@@ -161,6 +167,44 @@ def _annotation(edition: Edition, number: int, finding: Finding) -> pr.GraphicAn
     )
 
 
+def _of_measurements(edition: Edition, measurements: list[Measurement]) -> Iterator[pr.GraphicAnnotation]:
+    """Each with the lines that none before it was taken from, and its value at the end of one of its own."""
+    drawn: set[Axis] = set()
+    for one in measurements:
+        header = edition.sources[one.image_uid]
+        uid = edition.tracking_uid(f"measurement|{one.code.scheme}|{one.code.value}")
+        placed = {line: _within(axis_on_image(line, edition.volume), header) for line in one.lines}
+        end = placed[one.lines[-1]][0 if len(one.lines) == 1 else 1]
+        yield pr.GraphicAnnotation(
+            referenced_images=[header],
+            referenced_frame_number=one.frame,
+            graphic_layer=_LAYER,
+            graphic_objects=[
+                pr.GraphicObject(
+                    pr.GraphicTypeValues.POLYLINE,
+                    points,
+                    _PIXEL,
+                    tracking_id=one.label,
+                    tracking_uid=uid,
+                )
+                for line, points in placed.items()
+                if line not in drawn
+            ]
+            or None,
+            text_objects=[
+                pr.TextObject(
+                    text_value=one.words,
+                    units=_PIXEL,
+                    anchor_point=tuple(end),
+                    anchor_point_visible=False,
+                    tracking_id=one.label,
+                    tracking_uid=uid,
+                )
+            ],
+        )
+        drawn |= set(one.lines)
+
+
 def _size(finding: Finding) -> str:
     if not finding.is_sized:
         return f"{100 * finding.score:.0f} %"
@@ -184,7 +228,7 @@ def _windows(edition: Edition, findings: list[Numbered]) -> list[pr.SoftcopyVOIL
     windows: dict[Window, list[Dataset]] = {}
     seen: set[str] = set()
     for _, finding in findings:
-        if finding.image_uid not in seen:
+        if isinstance(finding, Finding) and finding.image_uid not in seen:
             seen.add(finding.image_uid)
             window = (
                 Window(*window_of_source(edition.volume))

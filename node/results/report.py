@@ -19,12 +19,12 @@ from highdicom.coding_schemes import CodingSchemeIdentificationItem
 from highdicom.sr.value_types import NumContentItem
 from pydicom import Dataset
 
-from inference.findings import Assessment, ClassProbability, Finding, Reading, Uptake
+from inference.findings import Assessment, ClassProbability, Finding, Measurement, Reading, Uptake
 from inference.growth.forecast import in_words
 from node.results import codes
 from node.results.edition import MANUFACTURER, Edition
 from node.results.identity import result_uid
-from node.results.outline import Place, place_on_image
+from node.results.outline import Place, axis_on_image, place_on_image
 
 Group = (
     sr.PlanarROIMeasurementsAndQualitativeEvaluations
@@ -119,7 +119,8 @@ def negative_report(edition: Edition, related: Iterable[Dataset] = ()) -> sr.Com
 
 def class_report(edition: Edition, related: Iterable[Dataset] = ()) -> sr.Comprehensive3DSR:
     """TID 1501: whether each class of the image as a whole is present, absent or undetermined, with its
-    probability; the operating points behind the word are parameters of the algorithm.
+    probability; the operating points behind the word are parameters of the algorithm. Then what was measured
+    on it, each number with the lines that it was taken from.
 
     Raises:
         ValueError: no classes.
@@ -143,7 +144,39 @@ def class_report(edition: Edition, related: Iterable[Dataset] = ()) -> sr.Compre
         )
         for item in edition.reading.classes
     ]
+    groups += [_measured(edition, measurement) for measurement in edition.reading.measurements]
     return document(edition, groups, role="sr-classes", evidence=related, is_drawn=False)
+
+
+def _measured(edition: Edition, measurement: Measurement) -> sr.MeasurementsAndQualitativeEvaluations:
+    """A number with the lines that it was taken from, and what makes it doubtful."""
+    code, unit = measurement.code, codes.UNITS[measurement.unit]
+    image = _image(edition, measurement)
+    site = codes.concept_of(measurement.site) if measurement.site else None
+    group = sr.MeasurementsAndQualitativeEvaluations(
+        tracking_identifier=sr.TrackingIdentifier(
+            uid=edition.tracking_uid(f"measurement|{code.scheme}|{code.value}"), identifier=measurement.label
+        ),
+        finding_sites=[sr.FindingSite(site)] if site else None,
+        algorithm_id=reader_algorithm(edition),
+        measurements=[
+            sr.Measurement(
+                name=codes.concept_of(code),
+                value=round(measurement.value, 3 if unit == codes.RATIO else 1),
+                unit=unit.concept,
+                referenced_coordinates=[
+                    sr.CoordinatesForMeasurement(
+                        graphic_type=sr.GraphicTypeValues.POLYLINE,
+                        graphic_data=axis_on_image(line, edition.volume),
+                        source_image=image,
+                    )
+                    for line in measurement.lines
+                ],
+            )
+        ],
+    )
+    group[0].ContentSequence.extend(_comments([measurement.caveat] if measurement.caveat else []))
+    return group
 
 
 def _operating_points(found: ClassProbability) -> Iterator[str]:
@@ -290,9 +323,9 @@ def _show_where_measured(group: Group, place: Place, image: sr.SourceImageForReg
         item.ContentSequence = sr.ContentSequence([*item.get("ContentSequence", ()), line])
 
 
-def _image(edition: Edition, finding: Finding) -> sr.SourceImageForRegion:
-    header = edition.sources[finding.image_uid]
-    frames = None if finding.frame is None else [finding.frame]
+def _image(edition: Edition, found: Finding | Measurement) -> sr.SourceImageForRegion:
+    header = edition.sources[found.image_uid]
+    frames = None if found.frame is None else [found.frame]
     return sr.SourceImageForRegion(header.SOPClassUID, header.SOPInstanceUID, frames)
 
 

@@ -14,6 +14,7 @@ from inference.findings import (
     ClassProbability,
     Finding,
     Mask,
+    Measurement,
     Model,
     Point,
     Reading,
@@ -71,7 +72,8 @@ def incomplete(case: Case) -> Case:
 
 
 def radiograph(folder: Path) -> Case:
-    """An effusion by a box around its evidence, both lungs, and a class of each presence; air is white."""
+    """An effusion by a box around its evidence, both lungs and the heart with its ratio and diameters, and a
+    class of each presence; air is white."""
     folder.mkdir(parents=True)
     path = write_picture(
         folder / "1.dcm",
@@ -96,6 +98,9 @@ def radiograph(folder: Path) -> Case:
         mask = np.zeros((1, 320, 320), bool)
         mask[0, 60:250, left : left + 80] = True
         lungs.append(Segment(term.meaning, term.code, area_mm2=21_888.0, mask=Mask((0, 0, 0), mask)))
+    heart = np.zeros((1, 320, 320), bool)
+    heart[0, 140:250, 110:200] = True
+    structures = (*lungs, Segment("Heart", codes.HEART.code, area_mm2=14_256.0, mask=Mask((0, 0, 0), heart)))
     effusion = replace(in_pixels(pictures, codes.PLEURAL_EFFUSION, (60.0, 200.0), None), side="right")
     classes = (
         ClassProbability("Pleural effusion", codes.PLEURAL_EFFUSION.code, 0.71, 0.5, 0.1),
@@ -103,7 +108,35 @@ def radiograph(folder: Path) -> Case:
         ClassProbability("Cardiomegaly", codes.CARDIOMEGALY.code, 0.3, 0.5, 0.1),
     )
     models = (Model("chest-xray-findings", "1.0.0", "cd" * 32), Model("chest-xray-lungs", "1.0.0", "ef" * 32))
-    return _case(path, pictures, "chest-xray", models, effusion, classes=classes, segments=tuple(lungs))
+    return _case(
+        path,
+        pictures,
+        "chest-xray",
+        models,
+        effusion,
+        classes=classes,
+        segments=structures,
+        measurements=ratio_of(pictures),
+    )
+
+
+def ratio_of(pictures: Pictures) -> tuple[Measurement, ...]:
+    """The cardiothoracic ratio of an AP view, and its diameters."""
+    assert pictures.images[0] is not None
+    uid, frame = pictures.images[0]
+    right = Axis((109.5, 200.0, 0.0), (159.5, 200.0, 0.0))
+    left = Axis((159.5, 220.0, 0.0), (199.5, 220.0, 0.0))
+    chest = Axis((49.5, 240.0, 0.0), (269.5, 240.0, 0.0))
+    said = "The ratio is exaggerated."
+    ratio, of_heart, of_chest = (
+        term.code for term in (codes.CARDIOTHORACIC_RATIO, codes.HEART_WIDTH, codes.CHEST_WIDTH)
+    )
+    heart, thorax = codes.HEART.code, codes.CHEST.code
+    return (
+        Measurement(ratio.meaning, ratio, 90 / 220, "{ratio}", uid, (right, left, chest), frame, heart, said),
+        Measurement(of_heart.meaning, of_heart, 108.0, "mm", uid, (right, left), frame, heart),
+        Measurement(of_chest.meaning, of_chest, 264.0, "mm", uid, (chest,), frame, thorax),
+    )
 
 
 def endoscopy(folder: Path) -> Case:
@@ -167,10 +200,17 @@ def _case(
     *,
     classes: tuple[ClassProbability, ...] = (),
     segments: tuple[Segment, ...] = (),
+    measurements: tuple[Measurement, ...] = (),
 ) -> Case:
     read = ((pictures.images[0] or ("", None))[0],)
     reading = Reading(
-        reader, pictures.series_uid, models, classes=classes, segments=segments, image_uids=read
+        reader,
+        pictures.series_uid,
+        models,
+        classes=classes,
+        segments=segments,
+        image_uids=read,
+        measurements=measurements,
     )
     case = Case([path], pictures, reading)
     return case.with_findings(finding.tracked_as(tracking_uid(case.identity, finding)))

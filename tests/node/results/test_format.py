@@ -15,7 +15,7 @@ from node.results.identity import FORMAT
 from tests.node.results.phantoms import Case
 from tests.validators.cases import cases
 
-WRITTEN = {8: "1025d1419025780ab03d271698c3a1e7b86e99cb16a7d3f097a6d69151f2fc20"}
+WRITTEN = {8: "1e4cd253211c845c0be10e0f22b18da796b27ad4ab7affc44ffc7fec2e22e24b"}
 """The digest of what the present format writes of ``cases``, by its number."""
 KINDS = ("seg", "sr", "pr", "ko")
 
