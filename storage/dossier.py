@@ -69,8 +69,8 @@ class ObjectRecord:
 
 @dataclass(frozen=True)
 class ReadingRecord:
-    """``model``, ``classes``, ``segments``, ``seconds``, ``assessments`` and ``caveats`` as in
-    ``reading.json``."""
+    """``model``, ``classes``, ``segments``, ``seconds``, ``assessments``, ``caveats`` and ``measurements`` as
+    in ``reading.json``."""
 
     reader: str
     series_uid: str
@@ -83,6 +83,7 @@ class ReadingRecord:
     objects: tuple[ObjectRecord, ...]
     assessments: tuple[Mapping[str, Any], ...] = ()
     caveats: tuple[Mapping[str, Any], ...] = ()
+    measurements: tuple[Mapping[str, Any], ...] = ()
 
     @property
     def is_incomplete(self) -> bool:
@@ -265,6 +266,7 @@ def _reading(row: ReadingRow) -> ReadingRecord:
         ),
         assessments=tuple(row.body.get("assessments", ())),
         caveats=tuple(row.body.get("caveats", ())),
+        measurements=tuple(row.body.get("measurements", ())),
     )
 
 

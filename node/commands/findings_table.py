@@ -36,8 +36,8 @@ GUIDELINE_HEADINGS = (
 
 
 def findings_table(readings: Iterable[Json], width: int) -> Table:
-    """``readings`` as in ``reading.json``, a line for each lesion and each image-level class, in ``width``
-    characters."""
+    """``readings`` as in ``reading.json``, a line for each lesion, each image-level class and each further
+    measurement, in ``width`` characters."""
     return fitted_table(HEADINGS, [row for reading in readings for row in _rows(reading)], width)
 
 
@@ -48,13 +48,17 @@ def guidelines_table(readings: Iterable[Json], width: int) -> Table | None:
 
 
 def caveats(readings: Iterable[Json]) -> Iterator[str]:
-    """What of the series was not read as it was sent, a line each, every line once."""
-    told = (
-        f"{'incomplete: ' if one['kind'] == 'unread' else ''}{one['statement']}"
-        for reading in readings
-        for one in reading.get("caveats", ())
-    )
-    yield from dict.fromkeys(told)
+    """What of the series was not read as it was sent, and what makes a measurement doubtful, a line each,
+    every line once."""
+    yield from dict.fromkeys(told for reading in readings for told in _doubts(reading))
+
+
+def _doubts(reading: Json) -> Iterator[str]:
+    for one in reading.get("caveats", ()):
+        yield f"{'incomplete: ' if one['kind'] == 'unread' else ''}{one['statement']}"
+    for one in reading.get("measurements", ()):
+        if one["caveat"]:
+            yield one["caveat"]
 
 
 def _assessed(reading: Json) -> Iterator[Row]:
@@ -72,6 +76,8 @@ def _rows(reading: Json) -> Iterator[Row]:
         yield reader, _named(finding), _place(finding), *_size(finding), *judgement(finding)
     for found in classes:
         yield reader, found["label"], "", "", "", percent(found["probability"]), "", ""
+    for one in reading.get("measurements", ()):
+        yield reader, f"{one['label']} {measured(one)}", "", "", "", "", "", ""
     if not (findings or classes):
         nothing = "nothing found in what was read" if _is_incomplete(reading) else "nothing found"
         yield reader, nothing, "", "", "", "", "", ""
@@ -102,6 +108,11 @@ def judgement(finding: Json) -> tuple[str, str, str]:
         "" if malignancy is None else percent(malignancy),
         change_in_words(finding.get("change")),
     )
+
+
+def measured(one: Json) -> str:
+    """ "0.47" of a ratio, else "131 mm"."""
+    return f"{one['value']:.2f}" if one["unit"] == "{ratio}" else f"{one['value']:.0f} {one['unit']}"
 
 
 def percent(share: float) -> str:

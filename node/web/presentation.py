@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 from fastapi.templating import Jinja2Templates
@@ -73,7 +74,8 @@ def page_templates() -> Jinja2Templates:
         zone=lambda: zone_of(now().astimezone()),
     )
     templates.env.filters.update(
-        age=age, moment=moment, dicom_date=dicom_date, axes=axes, volume=volume, percent=percent, size=size,
+        age=age, moment=moment, dicom_date=dicom_date, axes=axes, measured=measured,
+        volume=volume, percent=percent, size=size,
         signed_percent=signed_percent, days=days, in_path=in_path, object_name=object_name,
         hounsfield=hounsfield, answer=answer, units=units, forecast=in_words,
     )  # fmt: skip
@@ -123,6 +125,12 @@ def axes(finding: FindingRecord) -> str:
     if finding.in_pixels:
         return f"{finding.long_axis_mm:.0f} × {finding.short_axis_mm:.0f} px"
     return f"{finding.long_axis_mm:.1f} × {finding.short_axis_mm:.1f} mm"
+
+
+def measured(one: Mapping[str, Any]) -> str:
+    """``Cardiothoracic ratio 0.47``, ``Inner transverse diameter of the chest 279 mm``."""
+    value = f"{one['value']:.2f}" if one["unit"] == "{ratio}" else f"{one['value']:.0f} {one['unit']}"
+    return f"{one['label']} {value}"
 
 
 def volume(mm3: float) -> str:

@@ -91,6 +91,15 @@ def test_what_only_a_look_found_says_so_in_place_of_a_score() -> None:
     assert "Nodule, found at its place in the prior" in told and "75 %" not in told
 
 
+def test_what_was_measured_of_no_finding_is_told_with_what_makes_it_doubtful() -> None:
+    ratio = {"label": "Cardiothoracic ratio", "value": 0.4738, "unit": "{ratio}", "caveat": "An AP view."}
+    width = {"label": "Transverse diameter of the heart", "value": 131.4, "unit": "mm", "caveat": ""}
+    measured = {**CLASSES, "measurements": [ratio, width]}
+    told = cells(findings_table([measured], 140))
+    assert {"Cardiothoracic ratio 0.47", "Transverse diameter of the heart 131 mm"} <= told
+    assert list(caveats([measured, measured])) == ["An AP view."]
+
+
 def test_a_wide_terminal_shows_everything() -> None:
     assert headings(findings_table([LESIONS, CLASSES], 120)) == list(HEADINGS)
     assert "-103, -58, -1203" in drawn(findings_table([LESIONS], 120), 120)

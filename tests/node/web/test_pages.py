@@ -74,6 +74,20 @@ def test_a_study_page_says_what_guidelines_make_of_findings_and_of_the_examinati
     assert "CT at low dose in 3 months; PET/CT may be considered." in page
 
 
+def test_a_study_page_says_what_was_measured_and_how_far_it_is_to_be_believed(
+    client: TestClient, database: Database, data_dir: Path
+) -> None:
+    ratio = {"label": "Cardiothoracic ratio", "value": 0.4738, "unit": "{ratio}", "caveat": "An AP view."}
+    width = {"label": "Transverse diameter of the heart", "value": 131.4, "unit": "mm", "caveat": ""}
+    with database.session() as session:
+        study = rows.add_study(session)
+        revision = rows.close(session, study)
+        rows.add_reading(session, study, revision, data_dir, 0, measurements=[ratio, width])
+    page = client.get(f"/studies/{study.uid}").text
+    assert 'Cardiothoracic ratio 0.47 <span class="muted">An AP view.</span>' in page
+    assert "Transverse diameter of the heart 131 mm</p>" in page
+
+
 def test_a_study_page_says_what_was_not_read_and_what_was_made_up(
     client: TestClient, database: Database, data_dir: Path
 ) -> None:
