@@ -20,7 +20,7 @@ from training.chest_xray.findings import FOLDS, crossed, figures, fit_findings, 
 from training.chest_xray.recipe import Plan, train
 from training.datasets.case import Case, CaseImage
 from training.datasets.chest_labels import CLASSES
-from training.datasets.splits import fold_of, split_of
+from training.datasets.splits import fold_of, read_splits, split_of
 from training.errors import BrokenDataError
 from training.evaluate import chest_xray as evaluate
 
@@ -50,7 +50,7 @@ def nih14(folder: Path, labels: Floats) -> Path:
     titles = [*(name.capitalize() for name in CLASSES[:-1]), "No Finding"]
     for k, row in enumerate(labels):
         name, said = f"{k:08d}_000.png", "|".join(t for t, there in zip(titles, row, strict=True) if there)
-        rows.append(f"{name},{said},{k // 2},PA")
+        rows.append(f"{name},{said or 'Hernia'},{k // 2},PA")
         lists["test_list.txt" if k % 3 == 2 else "train_val_list.txt"].append(name)
         picture(folder / "images" / name)
     text(folder / "Data_Entry_2017.csv", "Image Index,Finding Labels,Patient ID,View Position", *rows)
@@ -78,9 +78,9 @@ def test_the_test_set_of_a_release_is_not_learned_from(
     for name in ("export_picture_network", "sync", "Catalogue"):
         monkeypatch.setattr(recipe, name, lambda *_: None)
     monkeypatch.setattr(recipe, "SegmenterForService", lambda network: network)
-    text(tmp_path / "m/index.csv", "stem,patientid,view")
-    train("nih14", [nih14(tmp_path / "n", labels)], tmp_path / "m", tmp_path / "out", Plan())
+    train("nih14", [nih14(tmp_path / "n", labels)], None, tmp_path / "out", Plan())
     assert seen == ["train"] * 40
+    assert {"train"} <= {*read_splits(tmp_path / "out" / "splits.json").values()} <= {"train", "validation"}
 
 
 def test_the_card_says_that_the_test_set_is_not_among_what_was_learned_from() -> None:
