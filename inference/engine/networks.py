@@ -51,6 +51,8 @@ class OnnxRuntimeNetwork:
         options.add_session_config_entry(
             "session.intra_op.allow_spinning", "0"
         )  # threads sleep between calls
+        _share_memory()
+        options.add_session_config_entry("session.use_env_allocators", "1")
         self._session = onnxruntime.InferenceSession(weights, options, providers=["CPUExecutionProvider"])
 
     @property

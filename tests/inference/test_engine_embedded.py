@@ -1,5 +1,7 @@
 """The embedded engine answers exactly, always the same, and refuses what a network cannot take."""
 
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -109,6 +111,36 @@ def test_openvino_answers_within_parity_and_always_the_same(engine: EmbeddedEngi
     for image, found in zip(images, together, strict=True):
         assert np.array_equal(found, openvino.infer("spots", {"image": image})["mask"])
         np.testing.assert_allclose(found, engine.infer("spots", {"image": image})["mask"], atol=1e-5)
+
+
+HELD_AFTER_EACH = """
+import sys
+from pathlib import Path
+import numpy as np
+from inference.engine.networks import load_network
+
+def held():
+    return int(next(line for line in open("/proc/self/status") if line.startswith("VmRSS")).split()[1])
+
+weights, volume = Path(sys.argv[1]).read_bytes(), np.zeros((1, 1, 128, 128, 128), np.float32)
+networks = [load_network(weights, 1) for _ in range(3)]
+print(held())
+for network in networks:
+    network.run(["peaks", "mask"], {"image": volume})
+    print(held())
+"""
+
+
+def test_networks_share_the_memory_they_work_in(tmp_path: Path) -> None:
+    (tmp_path / "spots.onnx").write_bytes(spots_network().SerializeToString())
+    told = subprocess.run(
+        [sys.executable, "-c", HELD_AFTER_EACH, str(tmp_path / "spots.onnx")],
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    before, first, _, third = map(int, told.stdout.split())
+    assert third - first < first - before
 
 
 def test_it_is_an_engine(engine: EmbeddedEngine) -> None:
