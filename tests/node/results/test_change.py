@@ -14,13 +14,13 @@ from pydicom.encaps import encapsulate
 from pydicom.uid import JPEG2000Lossless
 
 from inference.errors import UnreadableSeriesError
-from inference.findings import Assessment, Category, Change, Response
+from inference.findings import Assessment, Category, Change, Finding, Response
 from inference.growth.assess import assessed, lung_rads_category
 from node.decoding import DecodingProcess
 from node.results import PriorEvidence, codes, write
 from node.results.edition import Predecessor
 from node.results.growth_curve import Dated, growth_picture
-from node.results.layout import Rgb
+from node.results.layout import BLUE, Rgb
 from node.results.recovery import recover
 from tests.node.results.phantoms import WHEN, Case, phantom
 from tests.validators import dciodvfy, dsrdump
@@ -272,6 +272,26 @@ def test_the_picture_shows_a_forecast_only_where_there_is_one() -> None:
         return int((picture == (64, 200, 255)).all(axis=2).sum())
 
     assert blue(plain) == 0 < blue(ahead) < blue(suspected)
+
+
+def test_the_summary_tells_the_forecast_beside_the_course_in_its_colour(
+    compared: Case, tmp_path: Path
+) -> None:
+    (grown,) = compared.reading.findings
+    assert grown.change is not None
+    unforetold = replace(grown, change=replace(grown.change, forecast=None))
+    course = {grown.tracking_uid: np.zeros((768, 768, 3), np.uint8)}
+
+    def blue(finding: Finding, out: Path) -> int:
+        reading = replace(compared.reading, findings=(finding,), resolved=(), response=None)
+        files = write(
+            reading, compared.volume, compared.paths, out, kinds=("sc",), when=WHEN,
+            identity=compared.identity, courses=course,
+        )  # fmt: skip
+        pages = [dcmread(file.path).pixel_array for file in files if file.kind == "sc"]
+        return sum(int((page == BLUE).all(axis=-1).sum()) for page in pages)
+
+    assert blue(grown, tmp_path / "after") > blue(unforetold, tmp_path / "before") + 200
 
 
 def test_studies_of_one_day_or_without_date_are_pictured_without_a_curve() -> None:
