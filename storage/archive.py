@@ -9,7 +9,6 @@ without a row, one that came again opens its study where it has to, and any othe
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import hashlib
 import itertools
@@ -360,10 +359,6 @@ def checked_uid(uid: str) -> str:
     if len(uid) > 64 or not _UID.match(uid):
         raise UnsafeUidError(f"{uid[:80]!r} is not a UID: at most 64 digits and dots are allowed")
     return uid
-
-
-def is_disk_full(error: OSError) -> bool:
-    return error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def _day_and_name(incoming_name: str) -> str:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Select, and_, func, select, true
+from sqlalchemy import Select, select, true
 from sqlalchemy.orm import Session, selectinload
 
 from inference.findings import Finding
@@ -19,7 +19,6 @@ from storage.columns import clip
 from storage.database import has_come, now
 from storage.readings import StoredReading, save_reading, stored
 from storage.tables import (
-    FindingRow,
     Instance,
     Patient,
     ReadingRow,
@@ -57,17 +56,6 @@ class KnownStudy:
     birth_date: str = ""
     fetched: bool = False
     has_images: bool = True
-
-
-@dataclass(frozen=True)
-class TimePoint:
-    """One lesion in one study, as its newest reading has it."""
-
-    study_uid: str
-    study_date: str
-    volume_mm3: float
-    long_axis_mm: float
-    short_axis_mm: float
 
 
 @dataclass(frozen=True)
@@ -218,38 +206,6 @@ def save_prior_reading(
     save_reading(session, study_uid, newest.number, identity, body, findings, [""] * len(findings), [])
 
 
-def lesion_history(session: Session, tracking_uids: Iterable[str]) -> dict[str, list[TimePoint]]:
-    """For each tracking UID the studies it was seen in, oldest first; of each study the newest reading."""
-    newest = (
-        select(Revision.study_pk, ReadingRow.reader, func.max(Revision.number).label("number"))
-        .join(ReadingRow.revision)
-        .where(Revision.study_pk.in_(_studies_with(uids := list(tracking_uids))))
-        .group_by(Revision.study_pk, ReadingRow.reader)
-        .subquery()
-    )
-    rows = session.execute(
-        select(FindingRow, Study.uid, Study.study_date)
-        .join(FindingRow.reading)
-        .join(ReadingRow.revision)
-        .join(Revision.study)
-        .join(
-            newest,
-            and_(
-                newest.c.study_pk == Revision.study_pk,
-                newest.c.number == Revision.number,
-                newest.c.reader == ReadingRow.reader,
-            ),
-        )
-        .where(FindingRow.tracking_uid.in_(uids))
-        .order_by(Study.study_date, Study.study_time, Study.uid)
-    )
-    history: dict[str, list[TimePoint]] = {}
-    for row, study_uid, date in rows:
-        point = TimePoint(study_uid, date, row.volume_mm3, row.long_axis_mm, row.short_axis_mm)
-        history.setdefault(row.tracking_uid, []).append(point)
-    return history
-
-
 def compare_again(session: Session, study_uid: str) -> bool:
     """Have a study that was read closed once more, so that it is set against what is known now: after all
     others, unless its reading failed, and nobody has results of it. False when it was never read for results
@@ -369,15 +325,6 @@ def due_again(session: Session) -> list[Due]:
         .limit(MOST_STUDIES)
     )
     return [Due(uid, row.archive, row.attempts, row.first_at) for row, uid in rows]
-
-
-def _studies_with(tracking_uids: Sequence[str]) -> Any:
-    return (
-        select(Revision.study_pk)
-        .join(ReadingRow, ReadingRow.revision_pk == Revision.id)
-        .join(FindingRow, FindingRow.reading_pk == ReadingRow.id)
-        .where(FindingRow.tracking_uid.in_(tracking_uids))
-    )
 
 
 def _known(study: Study) -> KnownStudy:

@@ -101,8 +101,3 @@ def doubling_time_days(prior_mm3: float, current_mm3: float, days: float) -> flo
     if prior_mm3 == current_mm3 or days <= 0:
         return None
     return days * log(2) / log(current_mm3 / prior_mm3)
-
-
-def doubling_time_from_diameters(prior_mm: float, current_mm: float, days: float) -> float | None:
-    """The same from diameters of a sphere: ``days * ln 2 / (3 ln(D2 / D1))``."""
-    return doubling_time_days(prior_mm**3, current_mm**3, days)

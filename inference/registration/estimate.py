@@ -37,7 +37,6 @@ SPACING_MM: Final = 6.0
 COARSER: Final = 4
 """Displacements come on every fourth voxel of the grid."""
 
-_COARSE_SHAPE: Final = (SHAPE[0] // COARSER, SHAPE[1] // COARSER, SHAPE[2] // COARSER)
 _LOOKS: Final = 3
 _AIR_HU: Final = -1000.0
 _BLUR_MM: Final = 2.0

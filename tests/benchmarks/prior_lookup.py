@@ -1,4 +1,4 @@
-"""How long priors and a lesion's history take to find, with few and with many studies remembered.
+"""How long priors take to find, with few and with many studies remembered.
 
 ``python -m tests.benchmarks.prior_lookup --many 1000000`` fills databases of both kinds, asks for random
 patients in turn, and prints the medians and their ratio.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 import statistics
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from tempfile import TemporaryDirectory
 
@@ -80,11 +80,8 @@ def main(few: int = 1_000, many: int = 1_000_000, rounds: int = 300) -> None:
                 started = time.perf_counter()
                 fill(database, count)
                 print(f"{name}: {count} studies entered in {time.perf_counter() - started:.0f} s")
-            for what, question in (("prior lookup", find), ("chain", follow)):
-                seconds = measure(question, databases, (few, many), rounds)
-                medians = [1000 * statistics.median(one) for one in seconds]
-                ratio = medians[1] / medians[0]
-                print(f"{name}: {what} {medians[0]:.2f} ms, {medians[1]:.2f} ms, ratio {ratio:.2f}")
+            medians = [1000 * statistics.median(one) for one in measure(databases, (few, many), rounds)]
+            print(f"{name}: {medians[0]:.2f} ms, {medians[1]:.2f} ms, ratio {medians[1] / medians[0]:.2f}")
 
 
 def find(database: Database, patient: int) -> None:
@@ -97,15 +94,7 @@ def find(database: Database, patient: int) -> None:
             assert priors.images_of(session, study.uid)
 
 
-def follow(database: Database, patient: int) -> None:
-    """One lesion through all its studies."""
-    with database.snapshot() as session:
-        (points,) = priors.lesion_history(session, [f"2.25.{patient}"]).values()
-        assert len(points) == STUDIES_OF_A_PATIENT
-
-
 def measure(
-    question: Callable[[Database, int], None],
     databases: tuple[Database, Database],
     counts: tuple[int, int],
     rounds: int,
@@ -117,7 +106,7 @@ def measure(
         for database, count, taken in zip(databases, counts, seconds, strict=True):
             patient = draw.randint(1, count // STUDIES_OF_A_PATIENT)
             started = time.perf_counter()
-            question(database, patient)
+            find(database, patient)
             if number >= 20:  # the first fill caches
                 taken.append(time.perf_counter() - started)
     return seconds

@@ -142,24 +142,6 @@ def test_each_study_keeps_the_birth_date_of_its_own_images(database: Database) -
     assert study.birth_date == patient.birth_date == "19770707"
 
 
-def test_a_lesions_history_takes_the_newest_reading_of_each_study(database: Database) -> None:
-    take_in(database, coming(1, "1.1", study_date="20240101"), coming(2, "1.2", study_date="20230101"))
-    closed(database)
-    read(database, "1.1", 1, finding("2.25.1", 500.0))
-    read(database, "1.2", 1, finding("2.25.1", 300.0), finding("2.25.2", 70.0))
-    with database.session() as session:
-        session.scalars(select(Study).where(Study.uid == "1.1")).one().read_now = True
-    closed(database)
-    read(database, "1.1", 2, finding("2.25.1", 550.0))
-    with database.snapshot() as session:
-        history = priors.lesion_history(session, ["2.25.1", "2.25.2", "2.25.9"])
-    volumes = {uid: [(p.study_date, p.volume_mm3) for p in points] for uid, points in history.items()}
-    assert volumes == {
-        "2.25.1": [("20230101", 300.0), ("20240101", 550.0)],
-        "2.25.2": [("20230101", 70.0)],
-    }
-
-
 def test_a_priors_reading_is_remembered_as_stored_and_found_again(database: Database) -> None:
     expect(database)
     take_in(database, coming(1))

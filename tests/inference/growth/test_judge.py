@@ -7,7 +7,6 @@ import pytest
 from inference.growth.judge import (
     Measurement,
     doubling_time_days,
-    doubling_time_from_diameters,
     judge,
     volume_change_percent,
 )
@@ -76,7 +75,6 @@ def test_doubling_time(prior, current, days, expected):
 
 
 def test_a_diameter_a_quarter_larger_is_a_volume_doubled():
-    assert doubling_time_from_diameters(10, 10 * 2 ** (1 / 3), 180) == pytest.approx(180)
     assert volume_change_percent(10**3, 12.6**3) == pytest.approx(100, abs=0.1)
 
 
