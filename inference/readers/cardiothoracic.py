@@ -26,7 +26,6 @@ _MOST_ASTRAY = 0.05  # of what is drawn, apart from the largest part
 _MOST_UNSURE = 0.35  # of what is drawn, where the probability lies between a fifth and four fifths
 _LEAST_BRIGHTER = 0.35  # than either lung beside it, in standard deviations of the close-up
 _LEAST_BESIDE = 20  # pixels of either lung at the heart's level
-_THICK, _NEAR = (np.hypot(*np.indices((2 * r + 1,) * 2) - r) <= r + 0.2 for r in (3, 2))
 _HEART_BY_LUNGS = (0.12, 1.1)  # areas
 _RATIOS = (0.28, 0.85)
 _LEAST_EVEN = 0.5  # the narrower lung by the wider one, and the lower one by the higher one
@@ -35,6 +34,15 @@ _MAGNIFIED = (
     "exaggerated, and compares with no limit for PA views."
 )
 _UNKNOWN_VIEW = "The header does not say whether this is a PA view: on an AP view the ratio is exaggerated."
+
+
+def _disc(radius: int) -> Mask:
+    rows, columns = np.indices((2 * radius + 1, 2 * radius + 1)) - radius
+    inside: Mask = np.hypot(rows, columns) <= radius + 0.2
+    return inside
+
+
+_THICK, _NEAR = _disc(3), _disc(2)
 
 
 @dataclass(frozen=True)
@@ -76,7 +84,7 @@ def certain(picture: Floats, probability: Floats, lungs: Mask) -> Floats | None:
 
 def _stands_out(picture: Floats, heart: Mask, lungs: Mask) -> bool:
     around = ndimage.binary_dilation(heart, _NEAR)
-    at_its_level = heart.any(1)[:, None]
+    at_its_level = heart.any(1, keepdims=True)
     for lung in lungs:
         beside = lung & at_its_level & ~around
         if beside.sum() < _LEAST_BESIDE or picture[heart].mean() - picture[beside].mean() < _LEAST_BRIGHTER:
@@ -93,7 +101,7 @@ def diameters(heart: Mask, right: Mask, left: Mask) -> Diameters | None:
     chest = _widest(right | left)
     middle = (chest.start[0] + chest.end[0]) / 2
     columns = np.flatnonzero(heart.any(0))
-    low, high = columns[0] - 0.5, columns[-1] + 0.5
+    low, high = float(columns[0]) - 0.5, float(columns[-1]) + 0.5
     found = Diameters(
         Axis((low, _level(heart, columns[0]), 0.0), (middle, _level(heart, columns[0]), 0.0)),
         Axis((middle, _level(heart, columns[-1]), 0.0), (high, _level(heart, columns[-1]), 0.0)),
@@ -139,7 +147,7 @@ def _widest(lungs: Mask) -> Axis:
     first = lungs.argmax(1)
     last = lungs.shape[1] - 1 - lungs[:, ::-1].argmax(1)
     row = int(np.where(lungs.any(1), last - first, -1).argmax())
-    return Axis((first[row] - 0.5, float(row), 0.0), (last[row] + 0.5, float(row), 0.0))
+    return Axis((float(first[row]) - 0.5, float(row), 0.0), (float(last[row]) + 0.5, float(row), 0.0))
 
 
 def _level(mask: Mask, column: int) -> float:

@@ -60,6 +60,7 @@ _OF_ONE_SIDE = {
     "95436008": "lung consolidation",
 }
 _LEAST_PIXELS = 128
+_LEAST_OF_BOX = 0.3  # covered by the lung whose side it has
 _LEAST_LUNG = 0.025  # either one, of the square around the picture
 
 
@@ -165,7 +166,9 @@ def _heart(
         return None
     mask = on_part(heart, close, (pixels.shape[0], pixels.shape[1]))
     found = cardiothoracic.diameters(mask, *lungs)
-    return found and _Heart(catalogue.find(HEART).card.output("heart").labels[0], mask, found)
+    if found is None:
+        return None
+    return _Heart(catalogue.find(HEART).card.output("heart").labels[0], mask, found)
 
 
 def _model_of_heart(catalogue: Catalogue) -> tuple[Model, ...]:
@@ -241,15 +244,17 @@ def _salient(
 
 
 def _on_its_side(finding: Finding, lungs: Sequence[Segment]) -> Finding:
-    """With its side, where it can be of one lung alone and its box lies on one of them."""
+    """With its side, where it can be of one lung alone and its box lies on one of them, which fills a good
+    part of it."""
     if finding.code.value not in _OF_ONE_SIDE:
         return finding
     (left, top, _), (right, bottom, _) = finding.box_mm
     box = np.s_[:, round(max(top, 0)) : round(bottom) + 1, round(max(left, 0)) : round(right) + 1]
     covered = {lung.code.value: int(lung.mask.voxels[box].sum()) for lung in lungs if lung.mask is not None}
     most = max(covered, key=lambda code: covered[code])
-    alone = covered[most] > 0.8 * sum(covered.values()) > 0
-    return replace(finding, side=_LUNG_SIDES.get(most) if alone else None)
+    alone = covered[most] > 0.8 * sum(covered.values())
+    fills = covered[most] > _LEAST_OF_BOX * (right - left) * (bottom - top)
+    return replace(finding, side=_LUNG_SIDES.get(most) if alone and fills else None)
 
 
 def _point(x: float, y: float) -> Point:

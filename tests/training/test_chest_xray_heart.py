@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from inference.catalogue import Catalogue
+from inference.engine.embedded import EmbeddedEngine
 from inference.findings import Axis, Mask, Measurement, Model, Reading, Segment
 from inference.readers.cardiothoracic import HEART, RATIO
+from inference.readers.chest_xray import HEART as MODEL
 from inference.readers.radiograph import HEART_SIZE
 from training.chest_xray import recipe
 from training.chest_xray.cards import heart_card
@@ -17,7 +21,9 @@ from training.chest_xray.heart import heart_cases, heart_network
 from training.chest_xray.heart_batches import HeartCase, HeartSource
 from training.chest_xray.phantoms import phantom_cases
 from training.datasets.case import Case, CaseImage
+from training.datasets.radiograph_phantoms import radiograph_cases
 from training.evaluate.cardiothoracic import agreement, told_of_cardiomegaly
+from training.evaluate.chest_xray import _read
 from training.loop import BEST
 
 
@@ -129,3 +135,20 @@ def test_what_the_ratio_alone_tells_of_cardiomegaly_is_told_by_view() -> None:
     assert found["auroc_ratio"] == found["auroc_ratio_within_AP"] == found["auroc_ratio_within_PA"] == 1
     assert found["auroc_ratio_within_PA_positives"] == 3
     assert "auroc_ratio" not in told_of_cardiomegaly(cases[6:8], readings[6:8])
+
+
+@pytest.mark.skipif(MODEL not in Catalogue().names, reason="no weights of chest-xray-heart")
+def test_the_reader_draws_a_heart_and_measures_it_but_not_beside_a_white_lung() -> None:
+    """A patient of a seed that no training drew, then with the left lung as white as what lies beside it."""
+    catalogue = Catalogue()
+    engine = EmbeddedEngine(catalogue)
+    (case,) = radiograph_cases([70_000])
+    found = _read(case, engine, catalogue)
+    assert found is not None and [one.code for one in found.measurements] == [RATIO]
+    told = agreement([case], [found])
+    assert told["dice_heart"] > 0.93 and told["ratio_mean_absolute_error"] < 0.03
+    assert case.load_masks is not None
+    pixels, left = case.load().pixels.copy(), case.load_masks()["left lung"]
+    pixels[left] = np.percentile(pixels, 85) + 0.1 * (pixels[left] - pixels[left].mean())
+    white = _read(replace(case, load=lambda: CaseImage(pixels, "grey")), engine, catalogue)
+    assert white is None or (not white.measurements and len(white.segments) == 2)

@@ -91,7 +91,7 @@ def _veiled(picture: Floats, lung: Mask, rng: np.random.Generator) -> Floats:
 def _exposed(picture: Floats, rng: np.random.Generator) -> Floats:
     """Of another grey scale, contrast, sharpness, noise and texture, with shadows, and covered in places."""
     size = len(picture)
-    grey = _another_scale(picture, rng)
+    grey: npt.NDArray[np.floating] = _another_scale(picture, rng)
     if rng.random() < 0.5:
         wide = np.exp(rng.uniform(np.log(2), np.log(20)))
         grey = grey + rng.uniform(-0.4, 1.2) * (grey - gaussian_filter(grey, wide))
@@ -131,7 +131,7 @@ def _shadow(size: int, rng: np.random.Generator) -> npt.NDArray[np.float64]:
     return rng.uniform(-0.3, 0.4) * shadow
 
 
-def _covered(grey: Floats, rng: np.random.Generator) -> Floats:
+def _covered(grey: npt.NDArray[np.floating], rng: np.random.Generator) -> npt.NDArray[np.floating]:
     """With a patch of one grey, or of noise, in it."""
     size = len(grey)
     rows, columns = (rng.uniform(0.05, 0.28, 2) * size).astype(int)
