@@ -80,6 +80,16 @@ def test_pictures_have_twelve_bits_and_masks_of_their_shape() -> None:
     assert right < left  # the patient's right is on the left of the picture
 
 
+def test_outlines_of_the_lungs_lie_as_far_apart_as_on_films() -> None:
+    apart = []
+    for seed in range(6):
+        right, left = drawn(seed, frozenset()).lungs
+        rows, columns = (np.flatnonzero((right | left).any(axis)) for axis in (1, 0))
+        row = rows[0] + round(0.4 * np.ptp(rows))
+        apart.append((np.flatnonzero(left[row])[0] - np.flatnonzero(right[row])[-1]) / np.ptp(columns))
+    assert 0.13 < np.mean(apart) < 0.175
+
+
 def test_a_lung_is_darker_than_heart_and_abdomen() -> None:
     for seed in range(4):
         one = drawn(seed, frozenset())

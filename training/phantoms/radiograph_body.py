@@ -21,6 +21,7 @@ from training.phantoms.radiograph_patient import SIDES, Breathing, Change, Patie
 from training.phantoms.tubes import Tubes, grow_tree
 
 _HEART_Y = -18.0
+_OUTLINED = 0.6
 Mask = npt.NDArray[np.bool_]
 
 
@@ -136,7 +137,13 @@ def _lungs(
     patient: Patient, build: Build, change: Change, x: Array, z: Array, middle: Array
 ) -> tuple[Array, Mask, Array, Array]:
     """Air and outlines (2, rows, columns), mm over the diaphragm, and mm over the top of its dome. Below
-    that the lung goes on behind it, and less so before it."""
+    that the lung goes on behind it, and less so before it.
+
+    Beside the spine an outline ends where less than ``_OUTLINED`` of a ray's depth is lung, as whoever draws
+    lungs on films leaves the part behind the mediastinum out: in 83 films with masks (ieee8023 collection,
+    V7) the lungs lie 0.13 to 0.17 of the chest's width apart (medians from a tenth to seven tenths of their
+    height), here 0.14 to 0.16.
+    """
     width, depth = build.cavity(z)
     across = np.clip(np.abs(x) / np.maximum(width, 1), 0, 1)
     half = depth * (1 - across**2.4) ** (1 / 2.2) * (width > 8)
@@ -155,8 +162,9 @@ def _lungs(
         here = (x - middle) * side > 0
         border = 12 + (3 if side > 0 else 0) - 2 * waist
         near = np.clip((off - border + 6) / 22, 0, 1)
-        air.append(chord * here * near**2 * (3 - 2 * near))
-        outlines.append(here & (half > 10) & (above > -3) & (off > border))
+        share = near**2 * (3 - 2 * near)
+        air.append(chord * here * share)
+        outlines.append(here & (half > 10) & (above > -3) & (share > _OUTLINED))
         heights.append(above)
         levels.append(above - drop)
     above, level = (np.where(x < middle, *both) for both in (heights, levels))
