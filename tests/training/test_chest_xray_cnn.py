@@ -17,17 +17,18 @@ from torch import Tensor, nn
 from inference.catalogue import Catalogue
 from inference.engine.embedded import EmbeddedEngine
 from inference.readers.chest_xray import FINDINGS, HEART, LUNGS
-from training.chest_xray import cnn, recipe
+from training.chest_xray import cnn, findings, recipe
 from training.chest_xray.finding_batches import BATCH, FindingSource, Labelled, packed, unpacked
-from training.chest_xray.findings import scattered
-from training.chest_xray.joined import SHARE, JoinedForService, shares_of
+from training.chest_xray.findings import fitted_apart, logits_apart, scattered
+from training.chest_xray.joined import SHARE, Heard, Joined, JoinedForService, Trust, fit_joined, shares_of
 from training.chest_xray.network import FindingsNetwork
 from training.chest_xray.recipe import Plan, train
-from training.chest_xray.scattering import FindingsForService, Linear, Scattering, flat
+from training.chest_xray.scattering import Linear, Scattering, flat
 from training.datasets.case import Case, CaseImage
 from training.datasets.chest_labels import CLASSES, read_nih_folder
 from training.errors import BrokenDataError
 from training.loop import Schedule
+from training.metrics.classification import auroc
 
 
 def labelled(count: int, seed: int, brightness: float = 0.0) -> Labelled:
@@ -85,19 +86,76 @@ def test_features_of_a_mirrored_picture_are_the_same_and_so_is_what_is_fitted_on
     assert np.allclose(fitted.logits(plain), fitted.logits(features), rtol=1e-3, atol=1e-2)
 
 
-def test_evidence_of_both_networks_adds_up_to_the_logit() -> None:
-    count = Scattering.fine_channels * 64 + Scattering.coarse_channels * 16
+COUNT = Scattering.fine_channels * 64 + Scattering.coarse_channels * 16
+
+
+def test_what_is_served_says_what_was_fitted() -> None:
     rng = np.random.default_rng(0)
-    weights = rng.normal(0, 1e-3, (6, count)).astype(np.float32)
-    fixed = FindingsForService(Linear(np.zeros(count, np.float32), weights, np.ones(6, np.float32)))
+
+    def some(*shape: int) -> npt.NDArray[np.float32]:
+        return rng.normal(0, 1, shape).astype(np.float32)
+
+    fixed = Linear(some(COUNT), some(6, COUNT) * 1e-3, some(6))
+    channels = Scattering.fine_channels + Scattering.coarse_channels
+    fitted = Joined(fixed, some(6), some(6), some(6), Trust(some(channels) * 0.03, 0.2))
+    slopes, offsets = some(6), some(6)
     learned = FindingsNetwork().eval()
-    picture = torch.from_numpy(rng.normal(size=(1, 1, 128, 128)).astype(np.float32))
+    pictures = torch.from_numpy(some(2, 1, 128, 128))
+    pictures[1] *= 3
     with torch.no_grad():
-        own, _ = fixed(picture)
-        joined, evidence = JoinedForService(fixed, learned, np.full(6, 2, np.float32))(picture)
-        added = torch.logit(own) + 2 * learned(picture).sum((2, 3))
-    assert torch.allclose(torch.logit(joined), added, atol=1e-3)
-    assert torch.allclose(evidence.sum((2, 3)) + 1, added, atol=1e-3)
+        features = flat(*Scattering()(pictures))
+        told = learned(pictures).sum((2, 3)).numpy()
+        served, evidence = JoinedForService(fitted.rescaled(slopes, offsets), learned)(pictures)
+    trust = fitted.trust.of(features)
+    assert 0.01 < trust.min() < trust.max() < 0.99
+    wanted = fitted.logits(features, told)
+    assert np.allclose(torch.logit(served.double()), wanted * slopes + offsets, atol=1e-3)
+    only = trust * (fixed.bias * slopes + offsets) + (1 - trust) * (fitted.offsets * slopes + offsets)
+    assert np.allclose(evidence.sum((2, 3)) + only, wanted * slopes + offsets, atol=1e-3)
+
+
+def heard(count: int, grainy: float, *, by_filters: bool, seed: int) -> Heard:
+    """Radiographs whose findings either the fixed filters show or the learned network tells."""
+    rng = np.random.default_rng(seed)
+    labels = (rng.random((count, len(CLASSES))) < 0.4).astype(np.float32)
+    features = rng.normal(grainy, 0.5, (count, COUNT)).astype(np.float32)
+    told = rng.normal(0, 1, labels.shape).astype(np.float32)
+    if by_filters:
+        features[:, : 256 * len(CLASSES)] += 2 * labels.repeat(256, 1) - 1
+    else:
+        told += 3 * labels - 1.5
+    return Heard(features, told, labels)
+
+
+@pytest.fixture
+def one_strength(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Linear layers that are fitted at once."""
+    monkeypatch.setattr(findings, "STRENGTHS", (5.0,))
+
+
+@pytest.mark.usefixtures("one_strength")
+def test_each_is_believed_of_what_it_tells_with_no_word_of_which_is_which() -> None:
+    films = heard(60, 0.0, by_filters=True, seed=0)
+    phantoms, others = (heard(60, 0.3, by_filters=False, seed=seed) for seed in (1, 2))
+    films.labels[3, 0] = np.nan
+    fitted, crossed = fit_joined(films, np.arange(60).astype(str), np.arange(60) % 2, phantoms)
+    assert fitted.trust.of(films.features).mean() > 0.8 > 0.2 > fitted.trust.of(others.features).mean()
+    assert np.mean([auroc(films.labels[4:, k] > 0.5, crossed[4:, k]) for k in range(6)]) > 0.9
+    answers = fitted.logits(others.features, others.told)
+    assert np.mean([auroc(others.labels[:, k] > 0.5, answers[:, k]) for k in range(6)]) > 0.9
+
+
+@pytest.mark.usefixtures("one_strength")
+def test_a_fold_has_no_part_in_the_layer_that_answers_for_it() -> None:
+    films, folds = heard(40, 0.0, by_filters=True, seed=0), np.arange(40) % 2
+    patients = np.arange(40).astype(str)
+    before = fitted_apart(films.features, films.labels, patients, folds)
+    films.labels[folds == 1] = 1 - films.labels[folds == 1]
+    after = fitted_apart(films.features, films.labels, patients, folds)
+    assert np.array_equal(before[1].weights, after[1].weights)
+    assert not np.array_equal(before[0].weights, after[0].weights)
+    answers = logits_apart(after, films.features, folds)
+    assert np.array_equal(answers[folds == 0], after[0].logits(films.features[folds == 0]))
 
 
 def test_the_learned_network_counts_a_share_of_the_spread() -> None:

@@ -31,6 +31,12 @@ _NIH_CONFOUNDED = (
 _CLOSE_UP = "the box around the lungs, clipped at its 2nd and 98th percentile, standardised"
 _PHANTOMS = "Overread radiograph phantoms"
 _ON_PHANTOMS = "Has seen no real picture; a site that trains it on its own pictures gets another network."
+_TRUST = (
+    "Two answers in one: of filters fitted on the radiographs, and of a network that learned from phantoms. "
+    "How far the first are believed is read off the picture's grain, which tells most radiographs from "
+    "phantoms: figures on phantoms say nothing of films, and a film of unusual grain may be answered by "
+    "what phantoms taught."
+)
 _NIH_FOLDERS = {"cxr_nih", "cxr_nih_more"}
 _V7_FOLDERS = {"cxr_lungmask"}
 _V7_WORST = (
@@ -295,6 +301,7 @@ def findings_card(
         "limits": [
             _RESEARCH,
             _ON_PHANTOMS if on_phantoms else learned_from,
+            *([_TRUST] if data.architecture == "scattering" and not on_phantoms else []),
             *([_NIH_CONFOUNDED] if not on_phantoms and set(labelled.folders) <= _NIH_FOLDERS else []),
             _ADULTS,
             "Absent and undetermined rest on few positives; nothing but the classes is looked for, so no "

@@ -26,7 +26,7 @@ from training.metrics.classification import auroc
 from training.shipped import Weights, recount
 
 SCHEDULE = Schedule(
-    steps=3000, learning_rate=3e-3, warm_up=50, weight_decay=1e-3, validate_every=300, average=0.99
+    steps=8000, learning_rate=3e-3, warm_up=50, weight_decay=1e-3, validate_every=500, average=0.99
 )
 _SHARES = {"train": 0.9, "validation": 0.1}
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -181,13 +181,27 @@ def folds_of(cases: Sequence[Case], count: int = FOLDS) -> npt.NDArray[np.int64]
 def crossed(cases: Sequence[Case], features: Floats) -> Floats:
     """Logits of each radiograph by a model that saw no image of its patient, (radiographs, classes); NaN
     where all others are alike in that class."""
-    labels, patients, folds = labels_of(cases), patients_of(cases), folds_of(cases)
-    answers = np.full(labels.shape, np.nan, np.float32)
-    for fold in np.unique(folds):
-        train, test = folds != fold, folds == fold
-        if not train.any():
-            continue
-        answers[test] = fit_findings(features[train], labels[train], patients[train]).logits(features[test])
+    folds = folds_of(cases)
+    layers = fitted_apart(features, labels_of(cases), patients_of(cases), folds)
+    return logits_apart(layers, features, folds)
+
+
+def fitted_apart(
+    features: Floats, labels: Floats, patients: npt.NDArray[np.str_], folds: npt.NDArray[np.int64]
+) -> dict[int, Linear]:
+    """For each fold what is fitted to all others; none for the only one."""
+    return {
+        int(fold): fit_findings(features[folds != fold], labels[folds != fold], patients[folds != fold])
+        for fold in np.unique(folds)
+        if (folds != fold).any()
+    }
+
+
+def logits_apart(layers: Mapping[int, Linear], features: Floats, folds: npt.NDArray[np.int64]) -> Floats:
+    """Of each radiograph by the layer of its fold, (radiographs, classes); NaN where there is none."""
+    answers = np.full((len(features), len(CLASSES)), np.nan, np.float32)
+    for fold, layer in layers.items():
+        answers[folds == fold] = layer.logits(features[folds == fold])
     return answers
 
 

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from sklearn.linear_model import LogisticRegression
 from torch import nn
 
 from inference.catalogue import Catalogue
@@ -20,9 +19,7 @@ from training.chest_xray import cards, cnn
 from training.chest_xray.finding_batches import Labelled
 from training.chest_xray.findings import (
     FOLDS,
-    crossed,
     figures,
-    fit_findings,
     folds_of,
     labels_of,
     patients_of,
@@ -31,11 +28,10 @@ from training.chest_xray.findings import (
 )
 from training.chest_xray.heart import SCHEDULE as HEART_SCHEDULE
 from training.chest_xray.heart import heart_cases, heart_network, train_heart
-from training.chest_xray.joined import JoinedForService, has_fixed_filters, shares_of
+from training.chest_xray.joined import Heard, JoinedForService, fit_joined, has_fixed_filters, platt
 from training.chest_xray.lungs import SCHEDULE, dices, lung_cases, lung_masks, lungs_on, train_lungs
 from training.chest_xray.network import EvidenceForService, FindingsNetwork
 from training.chest_xray.phantoms import phantom_cases
-from training.chest_xray.scattering import FindingsForService
 from training.chest_xray.sources import outlined_as
 from training.datasets.case import Case
 from training.datasets.chest_labels import CLASSES
@@ -47,7 +43,7 @@ from training.loop import Schedule
 from training.segmenter import Segmenter, SegmenterForService, export_picture_network
 from training.shipped import Weights, earlier_weights, learned_before
 
-VERSION = 5
+VERSION = 6
 HEART_VERSION = 1
 SPECIFICITY, SENSITIVITY = 0.9, 0.95
 
@@ -170,14 +166,14 @@ def _fit_joined(
     start: Weights | None,
     data: cards.Data,
 ) -> None:
-    """Fixed filters with a linear layer that is fitted on ``radiographs``, and beside them a network that
-    learned from phantoms alone, and says the same of a radiograph whichever fold that lies in."""
+    """A network that learned from phantoms alone, so that it says the same of a radiograph whichever fold
+    that lies in, and what is fitted beside it on ``radiographs`` and on the phantoms held out."""
     seen = [cnn.kept_close_ups(phantoms.learned, lungs, out)]
     held = cnn.kept_close_ups(phantoms.held, lungs, out)
     made_from = _made_from(phantoms.learned, phantoms.held, plan)
     learned = _learned(seen, held, made_from, out / "findings", plan, start)
     close = cnn.kept_close_ups(radiographs, lungs, out)
-    export_joined(radiographs, close, learned, out / "models", data)
+    export_joined(radiographs, close, held, learned, out / "models", data)
 
 
 @dataclass(frozen=True, eq=False)
@@ -283,24 +279,31 @@ def crossed_lungs(cases: Sequence[Case], out: Path, plan: Plan) -> Floats:
 
 
 def export_joined(
-    radiographs: Sequence[Case], close: Labelled, learned: FindingsNetwork, repository: Path, data: cards.Data
+    radiographs: Sequence[Case],
+    close: Labelled,
+    phantoms: Labelled,
+    learned: FindingsNetwork,
+    repository: Path,
+    data: cards.Data,
 ) -> None:
     """The classifier as ONNX with card, README, parity sample and Triton configuration.
 
-    close: of each radiograph. learned: a network that saw none of them. Probabilities are calibrated, and
-    operating points chosen, on logits of fixed filters that were fitted to other patients, and the learned
-    network's.
+    close: of each radiograph. learned: a network that saw none of them, nor of the ``phantoms``.
+    Probabilities are calibrated, and operating points chosen, on logits of fits to other patients.
     """
-    truth = labels_of(radiographs)
-    features = np.concatenate([scattered(pictures) for pictures in close.in_turn()])
-    logits, told = crossed(radiographs, features), cnn.logits_of(learned, close)
-    shares = shares_of(logits, told)
-    joined = logits + shares * told
+    films, others = (
+        Heard(
+            np.concatenate([scattered(pictures) for pictures in seen.in_turn()]),
+            cnn.logits_of(learned, seen),
+            seen.labels,
+        )
+        for seen in (close, phantoms)
+    )
+    fitted, logits = fit_joined(films, patients_of(radiographs), folds_of(radiographs), others)
     chosen_on = f"{FOLDS} folds by patient"
-    found = calibration(joined, truth, chosen_on)
-    fitted = fit_findings(features, truth, patients_of(radiographs)).rescaled(found.slopes, found.offsets)
-    network = JoinedForService(FindingsForService(fitted), learned, shares * found.slopes)
-    rows = metrics(figures(radiographs, joined), data.labelled, chosen_on)
+    found = calibration(logits, films.labels, chosen_on)
+    network = JoinedForService(fitted.rescaled(found.slopes, found.offsets), learned)
+    rows = metrics(figures(radiographs, logits), data.labelled, chosen_on)
     card = cards.findings_card(VERSION, found.points, rows, data)
     export_picture_network(network, card, repository)
 
@@ -318,17 +321,12 @@ def calibration(logits: Floats, truth: Floats, chosen_on: str) -> Calibration:
     """Platt scaling on logits of patients that were not learned from, and the operating points of all classes
     but no finding: a class is called present at a specificity, absent below a sensitivity, and neither
     between. A class that is nowhere, or everywhere, among them stays as it is and has no points."""
-    slopes, offsets = np.ones(len(CLASSES), np.float32), np.zeros(len(CLASSES), np.float32)
+    slopes, offsets = platt(logits, truth)
     points: dict[str, dict[str, Any]] = {}
     for k, name in enumerate(CLASSES):
         known = ~np.isnan(truth[:, k])
         values, is_positive = logits[known, k], truth[known, k] > 0.5
-        if not is_positive.any() or is_positive.all():
-            continue
-        scaled = LogisticRegression(C=1e3).fit(values[:, None], is_positive)
-        slopes[k] = slope = max(float(scaled.coef_[0, 0]), 1e-3)
-        offsets[k] = offset = float(scaled.intercept_[0])
-        if name == "no_finding":
+        if name == "no_finding" or not is_positive.any() or is_positive.all():
             continue
         high = np.quantile(values[~is_positive], SPECIFICITY)
         low = min(np.quantile(values[is_positive], 1 - SENSITIVITY), high)
@@ -336,7 +334,7 @@ def calibration(logits: Floats, truth: Floats, chosen_on: str) -> Calibration:
             (name, high, f"specificity {SPECIFICITY:g}"),
             (f"{name} absent", low, f"sensitivity {SENSITIVITY:g}: absent below it"),
         ):
-            probability = float(1 / (1 + np.exp(-(cut * slope + offset))))
+            probability = float(1 / (1 + np.exp(-(cut * slopes[k] + offsets[k]))))
             points[point] = {"threshold": round(probability, 4), "chosen_for": f"{aim}, over {chosen_on}"}
     return Calibration(slopes, offsets, points)
 

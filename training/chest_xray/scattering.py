@@ -129,7 +129,10 @@ class FindingsForService(nn.Module):
 
     def evidence(self, picture: Tensor) -> Tensor:
         """(batch, classes, 8, 8)."""
-        fine, coarse = self.scattering(picture)
+        return self.evidence_of(*self.scattering(picture))
+
+    def evidence_of(self, fine: Tensor, coarse: Tensor) -> Tensor:
+        """Of what ``Scattering`` says of a picture: (batch, classes, 8, 8)."""
         fine = ((fine - self.fine_mean)[:, None] * self.fine).sum(2)
         coarse = ((coarse - self.coarse_mean)[:, None] * self.coarse).sum(2)
         spread = functional.interpolate(coarse, scale_factor=2.0, mode="nearest")
