@@ -44,7 +44,7 @@ class Model:
 
 @dataclass(frozen=True)
 class Caveat:
-    """What of a series was not read as it was sent; ``statement`` says it in a sentence.
+    """What of a series was not read as it was sent, or not told; ``statement`` says it in a sentence.
 
     kind: ``unread``: images that show a part of the patient which no voxel of the volume shows; ``left out``:
         images that show no further part, such as localizers and other passes; ``interpolated``: slices that

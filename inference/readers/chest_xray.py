@@ -114,7 +114,7 @@ def _read_one(pictures: Pictures, index: int, engine: Engine, catalogue: Catalog
         for label, side in zip(lungs.card.output("lungs").labels, both, strict=True)
     )
     boxes = [
-        _on_its_side(_salient(found, evidence, close, turn, image_uid, frame), segments)
+        on_its_side(_salient(found, evidence, close, turn, image_uid, frame), segments)
         for found, evidence in zip(classes, outputs["evidence"][0], strict=True)
         if found.presence == "present"
     ]
@@ -243,7 +243,7 @@ def _salient(
     )
 
 
-def _on_its_side(finding: Finding, lungs: Sequence[Segment]) -> Finding:
+def on_its_side(finding: Finding, lungs: Sequence[Segment]) -> Finding:
     """With its side, where it can be of one lung alone and its box lies on one of them, which fills a good
     part of it."""
     if finding.code.value not in _OF_ONE_SIDE:

@@ -25,6 +25,7 @@ from storage.part10 import IMPLEMENTATION_CLASS_UID
 
 MANUFACTURER = "Overread"
 DISCLAIMER = "AI result, not verified"
+NOTICE = f"{DISCLAIMER}. For research, not for diagnosis."
 _CLOCKS = (
     ("InstanceCreation", ""),
     ("Series", ""),

@@ -13,7 +13,7 @@ from PIL import Image, ImageDraw
 from inference.dates import as_day
 from inference.findings import Change
 from inference.growth.forecast import malignancy_in_words
-from node.results.edition import DISCLAIMER
+from node.results.edition import NOTICE
 from node.results.layout import AMBER, BLUE, GREY, Rgb, captioned, font
 
 _SIDE, _CURVE = 384, 384
@@ -41,8 +41,7 @@ def growth_picture(prior: Rgb, current: Rgb, course: Sequence[Dated], change: Ch
         tile = Image.fromarray(picture)
         tile.thumbnail((_SIDE - 2, _SIDE))
         image.paste(captioned(tile, caption), (left, 0))
-    notice = f"{DISCLAIMER}. For research, not for diagnosis."
-    draw.text((_SIDE, _SIDE + _CURVE - 10), notice, _LINE, font(16), anchor="md")
+    draw.text((_SIDE, _SIDE + _CURVE - 10), NOTICE, _LINE, font(16), anchor="md")
     _draw_curve(draw, _points(course, change), change)
     return np.asarray(image)
 

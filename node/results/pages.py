@@ -174,7 +174,7 @@ def _classes(classes: tuple[ClassProbability, ...], width: int) -> list[Image.Im
     if not classes:
         return []
     rows = [
-        (found.label, _percent(found.probability), *map(_percent, (found.present_from, found.absent_below)))
+        (found.label, *map(_tenths, (found.probability, found.present_from, found.absent_below)))
         for found in classes
     ]
     said = [(*row, found.presence) for row, found in zip(rows, classes, strict=True)]
@@ -259,6 +259,14 @@ def _image_of(edition: Edition, finding: Finding) -> str:
 
 def _dated(word: str, change: Change | None, before: str = "") -> str:
     return word if change is None or not change.prior_date else f"{word} {before}{as_day(change.prior_date)}"
+
+
+def _tenths(probability: float | None) -> str:
+    """As ``_percent``, exact enough to be held against an operating point."""
+    if probability is None:
+        return ""
+    tenths = round(1000 * probability)
+    return "> 99.9 %" if tenths > 999 else "< 0.1 %" if tenths < 1 else f"{tenths / 10:.1f} %"
 
 
 def _percent(probability: float | None) -> str:

@@ -22,7 +22,7 @@ from pydicom import Dataset
 from inference.findings import Assessment, ClassProbability, Finding, Measurement, Reading, Uptake
 from inference.growth.forecast import in_words
 from node.results import codes
-from node.results.edition import MANUFACTURER, Edition
+from node.results.edition import MANUFACTURER, NOTICE, Edition
 from node.results.identity import result_uid
 from node.results.outline import Place, axis_on_image, place_on_image
 
@@ -295,13 +295,14 @@ def comment(sentence: str) -> sr.TextContentItem:
 
 
 def _of_the_examination(reading: Reading) -> sr.ContainerContentItem:
-    """TID 1500 rows 12 to 14, which highdicom does not make: what guidelines make of it, and what of the
-    series was not read as it was sent."""
+    """TID 1500 rows 12 to 14, which highdicom does not make: that nobody has verified it, what guidelines
+    make of it, and what of the series was not read as it was sent."""
     container = sr.ContainerContentItem(
         codes.QUALITATIVE_EVALUATIONS.concept, relationship_type=sr.RelationshipTypeValues.CONTAINS
     )
     evaluations = [item for one in _by_guidelines(reading.assessments) for item in one]
-    said = _comments([*(c.statement for c in reading.caveats), *(one.words for one in reading.assessments)])
+    caveats, advice = (c.statement for c in reading.caveats), (one.words for one in reading.assessments)
+    said = _comments([NOTICE, *caveats, *advice])
     container.ContentSequence = sr.ContentSequence([*evaluations, *said])
     return container
 
@@ -400,8 +401,7 @@ def document(
     made.ContentSequence = content[0].ContentSequence
     if edition.reading.unread:
         made.CompletionFlagDescription = _PARTIAL
-    if edition.reading.assessments or edition.reading.caveats:
-        made.ContentSequence.append(_of_the_examination(edition.reading))
+    made.ContentSequence.append(_of_the_examination(edition.reading))
     if predecessors := edition.predecessor_references():
         made.PredecessorDocumentsSequence = predecessors
     edition.settle(made)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from inference.findings import Axis, Box, Code, Finding, Mask, Segment
+from inference.readers.chest_xray import on_its_side
 from inference.readers.radiograph import Floats, of_one_part, on_part, on_picture, sampled, strongest
 
 
@@ -58,3 +60,26 @@ def test_evidence_beside_the_picture_is_shown_on_its_edge() -> None:
     evidence[7, 7] = 1.0
     assert strongest(evidence, (0, 0, 160, 160), (90, 100)) == (98.5, 88.5, 99.5, 89.5)
     assert strongest(evidence[::-1, ::-1], (-60, -60, 100, 100), (90, 100)) == (-0.5, -0.5, 0.5, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("box", "side"),
+    [
+        (((10.0, 20.0, 0.0), (40.0, 60.0, 0.0)), "right"),
+        (((10.0, 20.0, 0.0), (70.0, 60.0, 0.0)), None),
+        (((36.0, 20.0, 0.0), (58.0, 95.0, 0.0)), None),
+    ],
+    ids=["on one lung", "on both", "a sliver of one, the rest beside it"],
+)
+def test_evidence_has_the_side_of_the_lung_that_it_lies_on(box: Box, side: str | None) -> None:
+    right, left = np.zeros((1, 100, 100), bool), np.zeros((1, 100, 100), bool)
+    right[:, 10:70, 5:40], left[:, 10:70, 60:95] = True, True
+    lungs = tuple(
+        Segment("Lung", Code("SCT", code, "Lung"), mask=Mask((0, 0, 0), mask))
+        for code, mask in (("3341006", right), ("44029006", left))
+    )
+    middle = ((box[0][0] + box[1][0]) / 2, (box[0][1] + box[1][1]) / 2, 0.0)
+    axis = Axis(box[0], box[1])
+    effusion = Code("SCT", "60046008", "Pleural effusion")
+    found = Finding("Pleural effusion", effusion, middle, box, "1.2", 0.9, axis, axis, 1.0, kind="saliency")
+    assert on_its_side(found, lungs).side == side

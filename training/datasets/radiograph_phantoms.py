@@ -1,4 +1,4 @@
-"""Phantom chest radiographs as a data set with labels and masks of the lungs and the heart; each is drawn when first loaded."""
+"""Phantom chest radiographs as a data set with labels and masks of lungs and heart, drawn when loaded."""
 
 from __future__ import annotations
 

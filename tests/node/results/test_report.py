@@ -227,6 +227,10 @@ def test_a_report_is_open_about_what_it_is(results: dict[str, ResultFile], case:
     assert report.ReferencedRequestSequence[0].AccessionNumber == "A0001"
     text = str(report)
     assert f"weights sha256:{case.reading.model.sha256}" in text
+    assert (
+        texts(of_the_examination(results[name].path))[0]
+        == "AI result, not verified. For research, not for diagnosis."
+    )
 
 
 def test_the_image_library_holds_key_images_only(results: dict[str, ResultFile], case: Case) -> None:
