@@ -8,7 +8,8 @@ from typing import Any
 
 from inference.dates import as_day
 from inference.findings import Reading
-from inference.growth.compare import Comparison, Prior, compare
+from inference.growth.changes import Prior
+from inference.growth.compare import Comparison, compare
 from inference.volume import Volume
 from node.priors.find import PriorSeries, identity_with
 from node.priors.study_time import valid_date

@@ -10,7 +10,8 @@ from typing import Any, Self
 import numpy as np
 
 from inference.findings import Change, Finding, Point
-from inference.growth.compare import Comparison, Prior, compare
+from inference.growth.changes import Prior
+from inference.growth.compare import Comparison, compare
 from inference.growth.judge import Measurement, judge
 from training.growth.patients import Backdrop, Truth, Visit, visits
 from training.growth.readings import Reads

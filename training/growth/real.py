@@ -11,7 +11,8 @@ from scipy import ndimage
 
 from inference.anatomy import Anatomy, Region, observe
 from inference.findings import Reading
-from inference.growth.compare import Prior, compare
+from inference.growth.changes import Prior
+from inference.growth.compare import compare
 from inference.resample import resample
 from inference.volume import Volume
 from training.growth.breathing import Motion, Pose, motion_within

@@ -8,49 +8,29 @@ import pytest
 from inference import reading_json
 from inference.catalogue import Catalogue
 from inference.engine.embedded import EmbeddedEngine
-from inference.findings import Caveat, Code
-from inference.growth import partners
-from inference.growth.align import align_anatomies
+from inference.findings import Caveat
 from inference.growth.assess import assessed, lung_rads_category
-from inference.growth.compare import Prior, chain, compare, days_between
-from inference.growth.look import look_of
-from tests.inference.growth.chest import drawn_on, finding, moved_by, reading, scan
-
-STAYS, GROWS, COMES, GOES = (50.0, 0.0, 20.0), (-55.0, 10.0, 0.0), (-50.0, -20.0, 40.0), (60.0, 15.0, -10.0)
-BREATH, SHIFT = 15.0, (8.0, 4.0, -12.0)
-VOLUME = scan(noise=1)
-PRIOR_VOLUME = scan(BREATH, SHIFT, noise=2)
-CURRENT = reading(finding(STAYS, 9, "a"), finding(GROWS, 14, "b"), finding(COMES, 11, "c"))
-
-
-def _then(place):
-    return tuple(moved_by([place], BREATH, SHIFT)[0])
-
-
-EARLIER = reading(
-    finding(_then(STAYS), 9.2, "A"), finding(_then(GROWS), 10, "B"), finding(_then(GOES), 12, "D")
+from inference.growth.changes import Prior, days_between
+from inference.growth.compare import chain, compare
+from tests.inference.growth.chest import drawn_on, finding, reading, scan
+from tests.inference.growth.pair import (
+    COMES,
+    CURRENT,
+    EARLIER,
+    GOES,
+    GROWS,
+    PRIOR,
+    PRIOR_VOLUME,
+    STAYS,
+    VOLUME,
+    in_prior,
 )
-PRIOR = Prior("1.9", "20240101", EARLIER, lambda: PRIOR_VOLUME)
 
-
-@pytest.fixture(scope="module", autouse=True)
-def _each_pair_aligned_once():
-    """The tests below use the same few scans; what two of them align to is kept."""
-    known = {}
-
-    def remembered(current, prior):
-        key = (current.hu.tobytes(), prior.hu.tobytes(), prior.affine.tobytes())
-        if key not in known:
-            known[key] = align_anatomies(current, prior)
-        return known[key]
-
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(partners, "align_anatomies", remembered)
-        yield
+pytestmark = pytest.mark.usefixtures("each_pair_aligned_once")
 
 
 @pytest.fixture(scope="module")
-def compared(_each_pair_aligned_once):
+def compared(each_pair_aligned_once):
     return compare(CURRENT, VOLUME, [PRIOR], date="20240701")
 
 
@@ -75,7 +55,7 @@ def test_what_is_gone_is_listed_as_resolved_where_it_was(compared):
     (gone,) = compared.reading.resolved
     assert gone.tracking_uid == "D"
     assert gone.change.category == "resolved"
-    assert gone.center_mm == pytest.approx(_then(GOES))
+    assert gone.center_mm == pytest.approx(in_prior(GOES))
 
 
 def test_where_the_newest_prior_does_not_reach_the_next_says_what_is_new_and_resolved():
@@ -206,9 +186,13 @@ def _painted(volume, mask, hu):
 def test_a_solid_part_that_came_into_ground_glass_is_new_and_category_4b():
     glass, whole, core = (
         drawn_on(volume, center, mm)
-        for volume, center, mm in ((PRIOR_VOLUME, _then(STAYS), 14), (VOLUME, STAYS, 14), (VOLUME, STAYS, 9))
+        for volume, center, mm in (
+            (PRIOR_VOLUME, in_prior(STAYS), 14),
+            (VOLUME, STAYS, 14),
+            (VOLUME, STAYS, 9),
+        )
     )
-    then = replace(finding(_then(STAYS), 14, "A"), kind="ground-glass", mask=glass)
+    then = replace(finding(in_prior(STAYS), 14, "A"), kind="ground-glass", mask=glass)
     now = replace(finding(STAYS, 14, "a"), kind="part-solid", mask=whole)
     volume = _painted(_painted(VOLUME, whole, -600), core, 30)
     prior = Prior("1.9", "20240101", reading(then), lambda: _painted(PRIOR_VOLUME, glass, -600))
@@ -227,12 +211,12 @@ def test_a_part_solid_nodule_that_is_solid_now_is_category_4b_and_has_no_growth_
     whole, core, now = (
         drawn_on(volume, center, mm)
         for volume, center, mm in (
-            (PRIOR_VOLUME, _then(STAYS), 14),
-            (PRIOR_VOLUME, _then(STAYS), 7),
+            (PRIOR_VOLUME, in_prior(STAYS), 14),
+            (PRIOR_VOLUME, in_prior(STAYS), 7),
             (VOLUME, STAYS, 14),
         )
     )
-    then = replace(finding(_then(STAYS), 14, "A"), kind="part-solid", mask=whole)
+    then = replace(finding(in_prior(STAYS), 14, "A"), kind="part-solid", mask=whole)
     mixed = _painted(_painted(PRIOR_VOLUME, whole, -600), core, 30)
     prior = Prior("1.9", "20240101", reading(then), lambda: mixed)
     solid = replace(finding(STAYS, 14, "a"), mask=now)
@@ -246,7 +230,7 @@ def test_a_part_solid_nodule_that_is_solid_now_is_category_4b_and_has_no_growth_
 def test_the_parts_of_a_target_that_split_count_together():
     x, y, z = STAYS
     halves = finding((x - 8, y, z), 13, "p"), finding((x + 8, y, z), 12, "q")
-    before = Prior("1.9", "20240101", reading(finding(_then(STAYS), 30, "A")), lambda: PRIOR_VOLUME)
+    before = Prior("1.9", "20240101", reading(finding(in_prior(STAYS), 30, "A")), lambda: PRIOR_VOLUME)
     response = compare(reading(*halves), VOLUME, [before], date="20240701").reading.response
     assert (response.result, response.current_mm) == ("SD", pytest.approx(25))
 
@@ -289,100 +273,6 @@ def test_suspicions_enter_the_forecast_where_the_same_networks_read(monkeypatch)
 def test_a_comparison_survives_being_written_down(compared, tmp_path):
     reading_json.save(compared.reading, tmp_path)
     assert reading_json.load(tmp_path) == compared.reading
-
-
-def test_a_lesion_that_was_missed_is_looked_for_at_its_aligned_place():
-    asked = []
-
-    def look(volume, center_mm, diameter_mm):
-        asked.append((volume, center_mm, diameter_mm))
-        if volume is VOLUME:
-            return finding(tuple(np.add(center_mm, (1, 0, 0))), 11.5)
-        return finding(center_mm, 11.2)
-
-    found = compare(CURRENT, VOLUME, [PRIOR], date="20240701", look=look)
-    here, there = ([each for each in asked if each[0] is v] for v in (VOLUME, PRIOR_VOLUME))
-    assert np.linalg.norm(np.subtract(here[0][1], GOES)) < 3
-    assert here[0][2] == pytest.approx(12)
-    assert np.linalg.norm(np.subtract(there[0][1], _then(COMES))) < 3
-    assert found.reading.resolved == ()
-    assert [f.tracking_uid for f in found.reading.findings] == ["A", "B", "c", "D"]
-    assert [f.change.category for f in found.reading.findings] == ["stable", "increased", "stable", "stable"]
-    assert [f.tracking_uid for f in found.seen_again["1.9"]] == ["c"]
-
-
-def test_what_a_look_finds_has_the_side_and_site_of_the_lesion_it_looked_for_and_no_certainty():
-    left = {"side": "left", "site": Code("SCT", "44714003", "Left upper lobe of lung"), "kind": "solid"}
-    there, here = (
-        replace(each, findings=tuple(replace(f, **left) for f in each.findings))
-        for each in (EARLIER, CURRENT)
-    )
-
-    def look(volume, center_mm, diameter_mm):
-        return replace(finding(center_mm, 11.2 if volume is PRIOR_VOLUME else 11.5), score=0.99)
-
-    found = compare(here, VOLUME, [replace(PRIOR, reading=there)], date="20240701", look=look)
-    *searched, again = found.reading.findings
-    assert [each.by_look for each in searched] == [False] * 3
-    for seen in (again, *found.seen_again["1.9"]):
-        assert {name: getattr(seen, name) for name in left} == left
-        assert (seen.by_look, seen.score, seen.certainty) == (True, 0.99, None)
-        assert "Found at its place in the prior" in seen.caveat
-    assert searched[0].certainty == searched[0].score and not searched[0].caveat
-    assert reading_json.from_json(reading_json.to_json(found.reading)).findings[3].by_look
-
-
-@pytest.mark.parametrize(
-    ("seen", "score", "why"),
-    [
-        (lambda place: finding(place, 5, mean_hu=-716), 0.6, "a faint vessel where a solid lesion was"),
-        (lambda place: finding(np.add(place, (0, 0, 9)), 12), 0.6, "something beside the aligned place"),
-        (lambda place: finding(np.add(place, (0, 0, 30)), 36), 1.0, "something else, however sure the look"),
-    ],
-)
-def test_what_a_look_finds_must_be_like_the_lesion_it_looked_for(seen, score, why):
-    look = lambda _, place, __: replace(seen(place), score=score)  # noqa: E731
-    prior = replace(PRIOR, reading=_scored(EARLIER, 0.6))
-    found = compare(_scored(CURRENT, 0.6), VOLUME, [prior], date="20240701", look=look)
-    assert [f.tracking_uid for f in found.reading.resolved] == ["D"], why
-    assert found.reading.findings[2].change.category == "new", why
-    assert not found.seen_again
-
-
-def test_a_vessel_left_where_a_lesion_was_is_not_the_lesion():
-    def resolved(score):
-        look = lambda _, place, __: replace(finding(place, 11), score=score)  # noqa: E731
-        return compare(CURRENT, VOLUME, [PRIOR], date="20240701", look=look).reading.resolved
-
-    assert [f.tracking_uid for f in resolved(0.8)] == ["D"], "the lesion itself scored 0.9"
-    assert resolved(0.88) == ()
-
-
-def _scored(of, score):
-    return replace(of, findings=tuple(replace(each, score=score) for each in of.findings))
-
-
-def test_a_lesion_that_was_smaller_is_looked_for_at_half_its_size_too():
-    def look(volume, center_mm, diameter_mm):
-        return finding(center_mm, 5.5) if volume is PRIOR_VOLUME and diameter_mm < 6 else None
-
-    comes = compare(CURRENT, VOLUME, [PRIOR], date="20240701", look=look).reading.findings[2]
-    assert (comes.change.category, comes.change.prior_center_mm) == (
-        "increased",
-        pytest.approx(_then(COMES), abs=3),
-    )
-
-
-def test_a_look_that_finds_a_lesion_already_listed_adds_nothing():
-    found = compare(
-        CURRENT,
-        VOLUME,
-        [PRIOR],
-        date="20240701",
-        look=lambda volume, *_: CURRENT.findings[0] if volume is VOLUME else None,
-    )
-    assert len(found.reading.findings) == 3
-    assert len(found.reading.resolved) == 1
 
 
 def test_a_prior_of_someone_else_changes_nothing_and_says_so():
@@ -515,16 +405,11 @@ def test_days_between_dates(earlier, later, days):
     assert days_between(earlier, later) == days
 
 
-def test_a_reader_without_a_closer_look_has_none():
-    assert look_of("chest-xray", None, None) is None
-    assert look_of("lung-nodules", None, None) is None
-
-
 def test_the_limit_is_the_networks_own_where_it_measured_both_scans():
     catalogue = Catalogue()
     measured = catalogue.find("lung-nodules-characteriser")
     now = replace(reading(finding(GROWS, 9.4, "b")), models=(measured.identity,))
-    then = replace(reading(finding(_then(GROWS), 8, "B")), models=(measured.identity,))
+    then = replace(reading(finding(in_prior(GROWS), 8, "B")), models=(measured.identity,))
     by_other = replace(then, models=(replace(measured.identity, sha256="0" * 64),))
 
     def judged(prior):

@@ -10,7 +10,8 @@ import pytest
 from inference.findings import Finding
 from inference.growth import partners
 from inference.growth.align import Alignment
-from inference.growth.compare import Prior, compare
+from inference.growth.changes import Prior
+from inference.growth.compare import compare
 from inference.measure import measure
 from inference.volume import Volume
 from tests.inference.growth.chest import NODULE, STEP_MM, drawn_on, finding, reading, scan

@@ -12,7 +12,8 @@ from inference.catalogue import Catalogue
 from inference.engine.embedded import EmbeddedEngine
 from inference.findings import Point, Reading
 from inference.growth.align import Alignment, align_anatomies
-from inference.growth.compare import Prior, chain, compare
+from inference.growth.changes import Prior
+from inference.growth.compare import chain, compare
 from inference.measure import measure
 from inference.resample import union
 from tests.inference.growth.chest import NODULE, drawn_on, reading, scan

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from inference.findings import Change, Reading
-from inference.growth.compare import Comparison, Prior
+from inference.growth.changes import Prior
+from inference.growth.compare import Comparison
 from node.priors.find import PriorSeries
 from node.results.identity import tracking_uid
 from node.steps import compare as step

@@ -14,7 +14,8 @@ from pydicom import dcmread
 from sqlalchemy import Select, select
 
 from inference.findings import Reading
-from inference.growth.compare import Comparison, Prior, compare
+from inference.growth.changes import Prior
+from inference.growth.compare import Comparison, compare
 from inference.growth.frames import FramesAligned
 from node.intake.files import received_file
 from node.priors.find import find_priors

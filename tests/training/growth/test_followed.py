@@ -3,7 +3,8 @@
 import numpy as np
 
 from inference.findings import Mask
-from inference.growth.compare import Prior, compare
+from inference.growth.changes import Prior
+from inference.growth.compare import compare
 from tests.inference.growth.chest import finding, reading, scan
 from training.growth.followed import told_of
 from training.growth.patients import Truth, Visit
