@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from pydicom.sr._concepts_dict import concepts
 
+from inference.catalogue import SHIPPED_MODELS, Catalogue
 from node.results import codes
 
 IN_PS3_16 = {
@@ -77,6 +78,19 @@ def test_a_change_has_a_code_of_chest_images_or_one_of_our_own() -> None:
 def test_a_known_code_goes_out_with_the_meaning_of_the_table() -> None:
     misnamed = codes.Code("SCT", "786838002", "nodule of the lung")
     assert codes.concept_of(misnamed).meaning == "Pulmonary nodule"
+
+
+def test_what_a_shipped_model_labels_by_a_code_of_a_standard_is_in_the_table() -> None:
+    """Its own classes, of behaviour and of growth, enter no result by their codes."""
+    labels = [
+        label
+        for model in Catalogue(SHIPPED_MODELS)
+        for output in model.card.outputs
+        for label in output.labels
+    ]
+    told = {(each.scheme, each.value) for each in labels if each.scheme != codes.OWN_SCHEME}
+    assert ("SCT", "59441001") in told
+    assert told <= {(term.scheme, term.value) for term in codes.TABLE.values()}
 
 
 def test_a_site_may_use_a_code_of_its_own() -> None:
