@@ -75,9 +75,21 @@ class Ahead:
         return cls(np.sort(change, axis=1), course, logit)
 
 
+def _takes_such_points(catalogue: Catalogue) -> bool:
+    """Whether there is a forecaster, and one of today's features: one that a site trained before is passed
+    over, as a missing one is."""
+    if MODEL not in catalogue.names:
+        return False
+    card = catalogue.find(MODEL).card
+    history = next((one.dims for one in card.inputs if one.tensor == "history"), ())
+    outputs = {one.tensor for one in card.outputs}
+    return tuple(history[1:]) == (MOST_POINTS, FEATURES) and "malignancy_change" in outputs
+
+
 def forecast(points: Sequence[Point], engine: Engine, catalogue: Catalogue) -> Mapping[str, Any] | None:
     """The volume 180 days ahead with its 90 % interval, the course, the curve and both baselines, ready for
-    JSON; None where fewer than three dates were measured or there is no forecaster.
+    JSON; None where fewer than three dates were measured or there is no forecaster of
+    these features.
 
     Keys: ``days``, ``volume_mm3``, ``low_mm3``, ``high_mm3``; ``course`` with its ``probability``; ``curve``,
     a list of [days ahead, low, middle, high]; ``log_linear_mm3`` and ``last_value_mm3``, the baselines;
@@ -89,7 +101,7 @@ def forecast(points: Sequence[Point], engine: Engine, catalogue: Catalogue) -> M
         EngineError: the model cannot be run.
     """
     known = one_a_day(points)[-MOST_POINTS:]
-    if len(known) < LEAST_POINTS or MODEL not in catalogue.names:
+    if len(known) < LEAST_POINTS or not _takes_such_points(catalogue):
         return None
     ahead = Ahead.of(known, HORIZONS_DAYS, engine)
     last = known[-1].volume_mm3

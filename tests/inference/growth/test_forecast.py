@@ -1,6 +1,7 @@
 """The forecaster answers as it was made to, better than its baselines, and only where it may."""
 
 import math
+import shutil
 
 import pytest
 
@@ -151,3 +152,14 @@ def test_a_point_without_a_suspicion_is_flagged():
 def test_of_one_day_the_last_measurement_counts():
     kept = one_a_day([Point(5, 2.0), Point(0, 1.0), Point(5, 3.0)])
     assert [(p.days, p.volume_mm3) for p in kept] == [(0, 1.0), (5, 3.0)]
+
+
+def test_a_forecaster_of_other_features_is_passed_over(tmp_path):
+    folder = tmp_path / MODEL
+    shutil.copytree(CATALOGUE.root / MODEL, folder)
+    shutil.copy(CATALOGUE.root / "model.schema.json", tmp_path)
+    card = folder / "model.yaml"
+    text = card.read_text()
+    assert text.count("- 8\n    - 8\n") == 3 and text.count("- 8\n  - 8\n") == 1
+    card.write_text(text.replace("- 8\n    - 8\n", "- 8\n    - 5\n").replace("- 8\n  - 8\n", "- 8\n  - 5\n"))
+    assert forecast(_doubling(180, [0, 180, 360, 540]), None, Catalogue(tmp_path)) is None
