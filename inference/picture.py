@@ -34,6 +34,7 @@ _NOT_FRONTAL = {
 }
 _LATERAL_CODES = frozenset({"399067008", "399173006", "399198007", "R-102CD", "R-10236", "R-10232"})
 """View Code Sequence (CID 4010), SNOMED CT and the older SNOMED-RT codes."""
+_FRONTAL_CODES = {"399348003": "AP", "R-10206": "AP", "272479007": "PA", "R-10214": "PA", "R-40888": "PA"}
 _RADIOGRAPHS = ("CR", "DX")
 _RESCALING = ("RescaleSlope", "RescaleIntercept")
 _MOST_PIXELS = 64_000_000  # of one picture
@@ -55,6 +56,13 @@ class View:
     spacing_mm: tuple[float, float] | None = None
     orientation: tuple[str, str] | None = None
     code: tuple[str, str] = ("", "")
+
+    @property
+    def projection(self) -> str:
+        """PA or AP, by View Position or else by View Code Sequence; empty where neither says so."""
+        if self.position:
+            return self.position if self.position in ("PA", "AP") else ""
+        return _FRONTAL_CODES.get(self.code[0], "")
 
     @property
     def not_frontal(self) -> str:

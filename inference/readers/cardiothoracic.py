@@ -63,7 +63,7 @@ class Diameters:
 def certain(picture: Floats, probability: Floats, lungs: Mask) -> Floats | None:
     """The probability of the heart without thin spurs, holes and what lies apart from its largest part; None
     where no one heart is made out: it falls into parts, reaches the border of the close-up, has no sure
-    outline, or a lung beside it is as white as it is and hides where it ends.
+    outline, is no more than a stripe, or a lung beside it is as white as it is and hides where it ends.
 
     picture: the close-up, standardised, (size, size), as probability is. lungs: (2, size, size).
     """
@@ -77,6 +77,8 @@ def certain(picture: Floats, probability: Floats, lungs: Mask) -> Floats | None:
     if astray > _MOST_ASTRAY or unsure > _MOST_UNSURE or not _stands_out(picture, heart, lungs):
         return None
     thick = ndimage.binary_dilation(ndimage.binary_opening(heart, _THICK), _NEAR) & heart
+    if not thick.any():
+        return None
     whole = ndimage.binary_fill_holes(thick)
     without_spurs = np.where(heart & ~thick, np.float32(0), one)
     return np.where(whole, np.maximum(without_spurs, np.float32(0.5)), without_spurs)
@@ -96,7 +98,7 @@ def diameters(heart: Mask, right: Mask, left: Mask) -> Diameters | None:
     """Those of a heart between two lungs, (rows, columns) each of an upright picture; None where heart or
     lungs are not such as a ratio can be taken of: a lung too small beside the other, as one that is white, or
     a heart that lies beside the midline or is too small or too large for these lungs."""
-    if not _are_even(right, left):
+    if not heart.any() or not _are_even(right, left):
         return None
     chest = _widest(right | left)
     middle = (chest.start[0] + chest.end[0]) / 2
@@ -122,7 +124,7 @@ def measurements(
     """The ratio and, where the spacing of pixels is known, both diameters in mm as the detector has them."""
     heart = (turn.stored_axis(found.right), turn.stored_axis(found.left))
     chest = turn.stored_axis(found.chest)
-    caveat = {"PA": "", "AP": _MAGNIFIED}.get(view.position, _UNKNOWN_VIEW)
+    caveat = {"PA": "", "AP": _MAGNIFIED}.get(view.projection, _UNKNOWN_VIEW)
     ratio = Measurement(
         RATIO.meaning, RATIO, found.ratio, "{ratio}", image_uid, (*heart, chest), frame, HEART, caveat
     )

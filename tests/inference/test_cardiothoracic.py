@@ -62,8 +62,17 @@ def test_the_heart_is_measured_to_either_side_of_the_midline_and_the_chest_where
         (box((120, 132), (85, 155)), RIGHT, LEFT),
         (box((100, 150), (102, 138)), RIGHT, LEFT),
         (box((20, 198), (21, 219)), RIGHT, LEFT),
+        (np.zeros_like(HEART), RIGHT, LEFT),
     ],
-    ids=["lung too low", "lung too narrow", "beside the midline", "too flat", "too narrow", "too wide"],
+    ids=[
+        "lung too low",
+        "lung too narrow",
+        "beside the midline",
+        "too flat",
+        "too narrow",
+        "too wide",
+        "none",
+    ],
 )
 def test_no_ratio_is_taken_of_a_heart_or_lungs_that_are_not_plausible(
     heart: Mask, right: Mask, left: Mask
@@ -76,11 +85,14 @@ def test_a_heart_is_made_out_where_it_is_one_and_its_border_is_sure() -> None:
     picture, lungs = close_up()
     assert certain(picture, heart_of(30), lungs) is not None
     in_parts = np.maximum(heart_of(20, column=40), heart_of(20, column=90))
+    stripe = np.zeros((128, 128), np.float32)
+    stripe[40:90, 60:64] = 0.9
     for doubtful in (
         in_parts,
         heart_of(30, 12.0),
         heart_of(30, column=20.0),
         np.zeros((128, 128), np.float32),
+        stripe,
     ):
         assert certain(picture, doubtful, lungs) is None
 

@@ -120,6 +120,26 @@ def test_a_view_that_is_not_frontal_is_known_however_the_header_says_so(
     assert view.not_frontal.startswith("The view is ")
 
 
+@pytest.mark.parametrize(
+    ("elements", "projection"),
+    [
+        ({"ViewPosition": "AP"}, "AP"),
+        ({"ViewPosition": "PA", "ViewCodeSequence": [coded("399348003", "SCT", "antero-posterior")]}, "PA"),
+        ({"ViewCodeSequence": [coded("399348003", "SCT", "antero-posterior")]}, "AP"),
+        ({"ViewCodeSequence": [coded("R-10206", "SRT", "antero-posterior")]}, "AP"),
+        ({"ViewPosition": "", "ViewCodeSequence": [coded("272479007", "SCT", "postero-anterior")]}, "PA"),
+        ({"ViewCodeSequence": [coded("R-10214", "SRT", "postero-anterior")]}, "PA"),
+        ({}, ""),
+    ],
+)
+def test_a_projection_is_known_by_position_or_else_by_code(
+    elements: dict[str, Any], projection: str, tmp_path: Path
+) -> None:
+    path = write_picture(tmp_path / "1.dcm", radiograph(8).astype(np.uint8), "DX", DX, **elements)
+    (view,) = load_pictures([path]).views
+    assert view.projection == projection
+
+
 def test_a_frontal_view_is_not_taken_for_another(tmp_path: Path) -> None:
     frontal = {
         "PatientOrientation": ["L", "F"],
