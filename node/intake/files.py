@@ -74,6 +74,9 @@ def why_no_dicom(path: Path) -> str:
 
 
 def _as_written(image: Dataset, tag: int) -> bytes:
-    """The encoded value of an element that nobody looked at yet; empty where there is none."""
+    """The encoded value of an element; empty where there is none. Of all that is asked for, the character
+    set alone is decoded by the time a file has been read."""
     value = image.get_item(tag).value if tag in image else b""
-    return value if isinstance(value, bytes) else b""
+    if isinstance(value, bytes):
+        return value
+    return "\\".join([value] if isinstance(value, str) else map(str, value or ())).encode("ascii", "replace")

@@ -40,6 +40,21 @@ def test_a_sound_file_is_as_received(written: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("letters", "patient_id"),
+    [("ISO_IR 192", "Müller-7"), ("ISO_IR 144", "ИД7"), (["", "ISO 2022 IR 87"], "山7"), ("", "P1")],
+)
+def test_letters_are_those_of_the_character_set(
+    tmp_path: Path, letters: str | list[str], patient_id: str
+) -> None:
+    image = ct_slice()
+    image.SpecificCharacterSet, image.PatientID = letters, patient_id
+    dcmwrite(tmp_path / "a.dcm", image, enforce_file_format=True)
+    received = received_file(tmp_path / "a.dcm", now())
+    assert received.patient_id == patient_id
+    assert vars(received).items() >= vars(sent(tmp_path / "a.dcm")).items()
+
+
+@pytest.mark.parametrize(
     ("sound", "damaged"),
     [
         (b"IS\x06\x00123456", b"IS\x06\x00123e99"),
