@@ -174,7 +174,7 @@ def _classes(classes: tuple[ClassProbability, ...], width: int) -> list[Image.Im
     if not classes:
         return []
     rows = [
-        (found.label, *map(_tenths, (found.probability, found.present_from, found.absent_below)))
+        (found.label, *map(_hundredths, (found.probability, found.present_from, found.absent_below)))
         for found in classes
     ]
     said = [(*row, found.presence) for row, found in zip(rows, classes, strict=True)]
@@ -261,12 +261,12 @@ def _dated(word: str, change: Change | None, before: str = "") -> str:
     return word if change is None or not change.prior_date else f"{word} {before}{as_day(change.prior_date)}"
 
 
-def _tenths(probability: float | None) -> str:
-    """As ``_percent``, exact enough to be held against an operating point."""
+def _hundredths(probability: float | None) -> str:
+    """As ``_percent``, and as exact as the operating points that it is held against."""
     if probability is None:
         return ""
-    tenths = round(1000 * probability)
-    return "> 99.9 %" if tenths > 999 else "< 0.1 %" if tenths < 1 else f"{tenths / 10:.1f} %"
+    parts = round(1e4 * probability)
+    return "> 99.99 %" if parts > 9999 else "< 0.01 %" if parts < 1 else f"{parts / 100:.2f} %"
 
 
 def _percent(probability: float | None) -> str:
