@@ -101,9 +101,9 @@ def _same(finding: Finding, earlier: Reading) -> Finding | None:
 
 
 def _course(finding: Finding, found: Sequence[PriorSeries], readings: Mapping[str, Reading]) -> list[Dated]:
-    """The lesion's volume in each dated study, oldest first, without the current one."""
+    """The lesion's volume in each dated study that shows it whole, oldest first, and in the current one."""
     return [
         Dated(prior.date, same.volume_mm3)
         for prior in reversed(found)
-        if prior.date and (same := _same(finding, readings[prior.study_uid])) is not None
+        if prior.date and (same := _same(finding, readings[prior.study_uid])) is not None and not same.cut
     ] + [Dated("", finding.volume_mm3)]

@@ -34,3 +34,29 @@ def test_a_lesion_that_only_a_second_look_found_in_the_prior_is_shown_beside_it(
     series = PriorSeries(study_uid, "20240101", prior.reading.series_uid, "a" * 64)
     shown = beside_priors(room, Job("1.2", 1), compared, current.volume, [series], "b" * 64)
     assert set(shown.pictures) == set(shown.prior_images) == {now.tracking_uid}
+
+
+def test_the_course_is_drawn_without_a_prior_that_cuts_the_lesion(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prior = phantom(tmp_path / "2023", lesions=1, study=Study(date="20230101", accession_number="1"))
+    current = phantom(tmp_path / "2025", lesions=1, study=Study(date="20250101", accession_number="2"))
+    (before,), (now,) = prior.reading.findings, current.reading.findings
+    before = before.tracked_as(now.tracking_uid)
+    room = room_in(tmp_path, database, monkeypatch, priors=(tmp_path / "2023",))
+    (study_uid,) = room.named_priors or ()
+    keep_reading(room, prior.with_findings(before).reading, "a" * 64)
+    part = replace(before, volume_mm3=before.volume_mm3 / 3)
+    keep_reading(room, prior.with_findings(replace(part, cut=True)).reading, "c" * 64)
+    keep_reading(room, prior.with_findings(part).reading, "d" * 64)
+    change = Change(study_uid, "20230101", 731, "stable", 0.0, None, False, 0.9)
+    change = replace(change, prior_image_uid=before.image_uid)
+    compared = replace(current.reading, findings=(now.tracked_as(now.tracking_uid, change),))
+    whole = PriorSeries(study_uid, "20230101", prior.reading.series_uid, "a" * 64)
+
+    def drawn(*newer: str) -> bytes:
+        found = [*(PriorSeries("1.9", "20240101", "1.9.1", identity) for identity in newer), whole]
+        shown = beside_priors(room, Job("1.2", 1), compared, current.volume, found, "b" * 64)
+        return shown.pictures[now.tracking_uid].tobytes()
+
+    assert drawn("c" * 64) == drawn() != drawn("d" * 64)
