@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from inference.catalogue import Catalogue
+from inference.catalogue import SHIPPED_MODELS, Catalogue
 from inference.readers.chest_xray import FINDINGS
 from inference.readers.radiograph import Floats
 from tests.training.datasets.pictures import picture, text
@@ -64,7 +65,10 @@ def test_the_test_set_of_a_release_is_not_learned_from(
 ) -> None:
     seen: list[str | None] = []
 
+    splits = tmp_path / "out" / "splits.json"
+
     def fitted(radiographs: Parted, *_: Any) -> None:
+        assert not splits.exists(), "a run that is refused here would have written what no model learned from"
         seen.extend(case.split for case in (*radiographs.learned, *radiographs.held))
 
     stand_ins = {
@@ -80,7 +84,22 @@ def test_the_test_set_of_a_release_is_not_learned_from(
     monkeypatch.setattr(recipe, "SegmenterForService", lambda network: network)
     train("nih14", [nih14(tmp_path / "n", labels)], None, tmp_path / "out", Plan())
     assert seen == ["train"] * 40
-    assert {"train"} <= {*read_splits(tmp_path / "out" / "splits.json").values()} <= {"train", "validation"}
+    assert {"train"} <= {*read_splits(splits).values()} <= {"train", "validation"}
+
+
+def test_fixed_filters_are_fitted_on_films_that_the_network_beside_them_has_not_seen(
+    tmp_path: Path, labels: Floats
+) -> None:
+    fixed = Plan(architecture="scattering")
+    with pytest.raises(BrokenDataError, match="fitted on real radiographs"):
+        train("phantom", (), None, tmp_path / "out", fixed)
+    made = tmp_path / "run" / "models"
+    shutil.copytree(SHIPPED_MODELS / FINDINGS, made / FINDINGS)
+    shutil.copy(SHIPPED_MODELS / "model.schema.json", made)
+    with pytest.raises(BrokenDataError, match="has learned from films"):
+        recipe._check_fixed(cases_of(labels), tmp_path / "run")
+    recipe._check_fixed(cases_of(labels), None)
+    assert not (tmp_path / "out").exists()
 
 
 def test_the_card_says_that_the_test_set_is_not_among_what_was_learned_from() -> None:

@@ -235,7 +235,7 @@ def heart_card(
         "limits": [
             _RESEARCH,
             f"Has seen no real heart: learned from {cases} phantoms, drawn at {HEART_SIZE} x {HEART_SIZE}, "
-            "shown in many ways; on films its outlines were looked at and not measured.",
+            "shown in many ways; on films its outlines have not been measured.",
             "Where the heart's border is hidden, as by fluid or a lobe without air, it is guessed, or no "
             "heart and no ratio are given; a pad of fat counts to the heart.",
             "On AP views, and of patients lying down, turned or breathing out, the ratio is exaggerated.",

@@ -81,7 +81,9 @@ def train(layout: str, labelled: Sequence[Path], masks: Path | None, out: Path, 
     real = [] if layout == "phantom" else to_learn_from(layout, labelled)
     starts = _starts(plan)
     site = cnn.parted(real)
-    if real and plan.architecture == "cnn":
+    if plan.architecture != "cnn":
+        _check_fixed(real, plan.start)
+    elif real:
         cnn.check_parts(site)
     phantoms = phantom_cases(plan.phantoms, plan.seed, out)
     drawn = cnn.parted(phantoms)
@@ -96,8 +98,6 @@ def train(layout: str, labelled: Sequence[Path], masks: Path | None, out: Path, 
         device=plan.device,
         start=starts.lungs,
     ).to("cpu")
-    if real:
-        write_splits(out / "splits.json", _splits(real, site, plan))
     repository = out / "models"
     _train_heart(layout, phantoms, out, plan, starts.heart)
     shown = _learned_from(outlines, [masks] if masks else (), outlined)
@@ -106,14 +106,33 @@ def train(layout: str, labelled: Sequence[Path], masks: Path | None, out: Path, 
         data = cards.Data(seen, shown, plan.architecture, len(phantoms) if real else 0)
         _train_cnn(site if real else drawn, drawn, lungs, out, plan, starts.findings, data)
     else:
-        seen = _learned_from(layout, labelled, real or phantoms)
+        seen = _learned_from(layout, labelled, real)
         data = cards.Data(seen, shown, plan.architecture, len(phantoms))
-        _fit_joined(real or phantoms, drawn, lungs, out, plan, starts.findings, data)
+        _fit_joined(real, drawn, lungs, out, plan, starts.findings, data)
+    if real:
+        write_splits(out / "splits.json", _splits(real, site, plan))
     before = learned_before(plan.start, LUNGS)
     card = cards.lungs_card(VERSION, shown, layout, plan.architecture, before)
     export_picture_network(SegmenterForService(lungs), card, repository)
     sync(Catalogue(repository))
     return repository
+
+
+def _check_fixed(real: Sequence[Case], start: Path | None) -> None:
+    """Fixed filters are fitted and measured on films that the network beside them has not seen.
+
+    Raises:
+        BrokenDataError: there are none, or the network that is gone on from has learned from films.
+    """
+    if not real:
+        raise BrokenDataError(
+            "fixed filters are fitted on real radiographs; on phantoms alone give --architecture cnn"
+        )
+    if any(part["kind"] == "real" for part in learned_before(start, FINDINGS)):
+        raise BrokenDataError(
+            f"the network of {start} has learned from films, which folds by patient would count as unseen; "
+            "beside fixed filters --from takes one of --layout phantom, or give --architecture cnn"
+        )
 
 
 def _train_heart(layout: str, phantoms: Sequence[Case], out: Path, plan: Plan, start: Weights | None) -> None:
@@ -173,7 +192,8 @@ def _fit_joined(
     made_from = _made_from(phantoms.learned, phantoms.held, plan)
     learned = _learned(seen, held, made_from, out / "findings", plan, start)
     close = cnn.kept_close_ups(radiographs, lungs, out)
-    export_joined(radiographs, close, held, learned, out / "models", data)
+    before = learned_before(plan.start, FINDINGS)
+    export_joined(radiographs, close, held, learned, out / "models", data, before)
 
 
 @dataclass(frozen=True, eq=False)
@@ -285,6 +305,7 @@ def export_joined(
     learned: FindingsNetwork,
     repository: Path,
     data: cards.Data,
+    before: Sequence[Mapping[str, Any]] = (),
 ) -> None:
     """The classifier as ONNX with card, README, parity sample and Triton configuration.
 
@@ -304,7 +325,7 @@ def export_joined(
     found = calibration(logits, films.labels, chosen_on)
     network = JoinedForService(fitted.rescaled(found.slopes, found.offsets), learned)
     rows = metrics(figures(radiographs, logits), data.labelled, chosen_on)
-    card = cards.findings_card(VERSION, found.points, rows, data)
+    card = cards.findings_card(VERSION, found.points, rows, data, before)
     export_picture_network(network, card, repository)
 
 

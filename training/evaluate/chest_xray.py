@@ -115,6 +115,7 @@ def _told(
 ) -> dict[str, Any]:
     """What the classes of readings are worth; None is a reading of a picture that was refused."""
     kept = [(case, reading) for case, reading in zip(cases, readings, strict=True) if reading]
+    _refuse_none(cases, kept)
     score = np.array([[c.probability for c in reading.classes] for _, reading in kept], np.float32)
     seen = [case for case, _ in kept]
     truth = labels_of(seen)
@@ -190,9 +191,15 @@ def evaluate_lungs(
 def _overlap(cases: Sequence[Case], drawn: Sequence[Mask | None], out: Path | None) -> dict[str, Any]:
     """Dice of lungs as the reader drew them; None of a picture that was refused."""
     kept = [(case, lungs) for case, lungs in zip(cases, drawn, strict=True) if lungs is not None]
+    _refuse_none(cases, kept)
     scores = np.array([dices(lung_masks(case), lungs) for case, lungs in kept])
     _draw_worst(kept, scores[:, 0], out)
     return {"refused": len(cases) - len(kept)} | _dice_figures([case for case, _ in kept], scores)
+
+
+def _refuse_none(cases: Sequence[Case], kept: Sequence[object]) -> None:
+    if not kept:
+        raise TaskError(f"the reader made out no two lungs on any of the {len(cases)} radiographs")
 
 
 def _dice_figures(cases: Sequence[Case], scores: npt.NDArray[np.float64]) -> dict[str, Any]:
