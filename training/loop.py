@@ -175,7 +175,8 @@ def fit(
         if own:
             bar.stop()
     save()
-    draw_curves(history, out / "curves.png")
+    if not (out / "curves.png").exists() or not history.scores or history.scores[-1]["step"] < history.step:
+        draw_curves(history, out / "curves.png")
     if history.best == _NEVER or not best.exists():
         _saved(averaged.module.state_dict(), best)
     network.load_state_dict(loaded(best))

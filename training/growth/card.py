@@ -78,7 +78,7 @@ def card(seed: int, series: int) -> dict[str, Any]:
         "parity": {"absolute": 1e-4, "relative": 1e-4},
         "batching": {"max": 64},
         "training_data": [{"name": SIMULATED, "kind": "phantom", "cases": series, "license": "Apache-2.0"}],
-        "training_command": f"overread train growth --seed {seed}" if seed else "overread train growth",
+        "training_command": f"overread train growth --seed {seed}",
         "metrics": [],
         "intended_use": "A forecast beside the measured growth of a lesion, for research",
         "limits": _LIMITS,
