@@ -27,8 +27,8 @@ other: this is the cost at which a look that scores 0.5 is believed no longer. H
 believed no further than they are, up to ``APART_COST``."""
 _AS_SURE: Final = 0.95
 """A vessel stays where a lesion that lay on it is gone, or was not yet. So what a look sees has to score
-nearly as the lesion does in the other scan. Of 229 phantom vessels, each at the place of a lesion of another
-scan, 4 are then taken for the lesion; 29 were by a single look of any score."""
+nearly as the lesion does in the other scan, where the reader scored it. Of 229 phantom vessels, each at the
+place of a lesion of another scan, 4 are then taken for the lesion; 29 were by a single look of any score."""
 _COVERED: Final = 0.95
 """Of the body in the current scan: priors that show so much of it leave no place to an older one."""
 _SIZES: Final = (1.0, 0.5)
@@ -379,9 +379,10 @@ def _looked_for(
     """The lesion ``known`` from the other scan as a look at its aligned ``place`` shows it, and how sure it
     is that it is the same; None where nothing is seen there that is like it, or only one of the
     ``findings`` of this scan. What a look does not tell, it has from ``known``."""
+    least = 0.0 if known.by_look else _AS_SURE * known.score
     for part in _SIZES:
         seen = look(volume, place, part * sphere_diameter_mm(known.volume_mm3))
-        if seen is None or seen.score < _AS_SURE * known.score or _is_one_of(seen, findings):
+        if seen is None or seen.score < least or _is_one_of(seen, findings):
             continue
         cost = pair_cost(seen, known, _distance(seen.center_mm, place))
         believed = min(_LOOK_COST + float(logit(seen.score)), APART_COST)

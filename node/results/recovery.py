@@ -65,7 +65,8 @@ def recover(
 ) -> Told | None:
     """The reading of ``volume`` by ``reader`` that result objects among ``paths`` tell of. Of several
     editions the one that no other succeeds counts. Lesions are measured anew on their masks, whose pixels are
-    had from ``load_frames``; scores are the report's.
+    had from ``load_frames``; scores are the report's, which tells none of what only a look found: such a
+    finding has 0.
 
     Returns None where there is no report, or not all of its segments, or they are not of this volume.
     """
@@ -220,15 +221,16 @@ def _finding(group: _Group, segmentations: Mapping[str, _Segmentation], volume: 
     malignancy = _value(group, codes.SUSPICION)
     if malignancy is None:
         malignancy = _value(group, codes.PROBABILITY_OF_CANCER)
-    score = (_value(group, codes.CERTAINTY_OF_FINDING) or 100.0) / 100
+    certainty = _value(group, codes.CERTAINTY_OF_FINDING)
     return replace(
-        measure(mask, volume).finding(group.label, code, score, mask),
+        measure(mask, volume).finding(group.label, code, (certainty or 0.0) / 100, mask),
         malignancy=None if malignancy is None else malignancy / 100,
         kind=group.kind,
         site=None if implied and group.site == implied.code else group.site,
         side=group.side,
         assessments=group.assessments,
         tracking_uid=group.tracking_uid,
+        by_look=certainty is None,
     )
 
 

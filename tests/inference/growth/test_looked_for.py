@@ -82,6 +82,17 @@ def test_a_vessel_left_where_a_lesion_was_is_not_the_lesion():
     assert resolved(0.88) == ()
 
 
+def test_what_only_a_look_had_found_is_found_again_however_sure_that_look_was():
+    *others, goes = EARLIER.findings
+    look = lambda _, place, __: replace(finding(place, 11), score=0.6)  # noqa: E731
+    for score in (0.0, 0.9, 1.0):
+        there = replace(EARLIER, findings=(*others, replace(goes, by_look=True, score=score)))
+        prior = replace(PRIOR, reading=there)
+        found = compare(CURRENT, VOLUME, [prior], date="20240701", look=look).reading
+        assert found.resolved == ()
+        assert "D" in [each.tracking_uid for each in found.findings]
+
+
 def _scored(of, score):
     return replace(of, findings=tuple(replace(each, score=score) for each in of.findings))
 

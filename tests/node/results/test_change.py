@@ -214,6 +214,19 @@ def test_what_kind_of_lesion_it_is_and_where_is_recovered(prior: Case, tmp_path:
         assert (recovered.kind, recovered.site, recovered.side) == (known.kind, known.site, known.side)
 
 
+def test_what_only_a_look_found_is_recovered_as_that_and_has_no_certainty(
+    prior: Case, tmp_path: Path
+) -> None:
+    looked, searched = prior.reading.findings
+    files = prior.with_findings(replace(looked, by_look=True, score=0.62), searched).write(tmp_path)
+    told = recover([file.path for file in files.values()], prior.volume, "lung-nodules")
+    assert told is not None
+    again, other = told.reading.findings
+    assert (again.by_look, again.score, again.certainty) == (True, 0.0, None)
+    assert again.caveat == replace(looked, by_look=True).caveat
+    assert (other.by_look, other.certainty) == (False, searched.score)
+
+
 def test_the_category_that_a_later_study_steps_down_from_is_recovered(prior: Case, tmp_path: Path) -> None:
     assessed_then = replace(prior, reading=assessed(prior.reading, prior.volume))
     files = assessed_then.write(tmp_path)
