@@ -21,6 +21,7 @@ from inference.volume import Volume
 
 __all__ = [
     "GUIDELINES",
+    "READER",
     "UNKNOWN",
     "Past",
     "Seen",
@@ -38,7 +39,8 @@ GUIDELINES: Final = {
     "nelson": nelson.NAME,
 }
 """What assessments call each guideline, by its name in settings."""
-_READER: Final = "lung-nodules"
+READER: Final = "lung-nodules"
+"""Whose findings guidelines assess."""
 _BY_VOLUME: Final = frozenset({None, "solid"})
 
 
@@ -50,7 +52,7 @@ def assessed(reading: Reading, volume: Volume, past: Mapping[str, Past] | None =
         volume: the one that was read.
         past: by tracking UID, of findings that have a change.
     """
-    if reading.reader != _READER:
+    if reading.reader != READER:
         return reading
     measured = [replace(each, solid=solid_part_of_mixed(each, volume)) for each in reading.findings]
     alike = Counter(map(_counted_as, measured))

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from inference.findings import Assessment, Change, Finding
 from inference.growth import nelson
-from inference.growth.past import Seen, since
+from inference.growth.judge import volume_change_percent
+from inference.growth.past import Seen, first_solid, since
 from inference.growth.solid import kind_of
 
 
@@ -53,17 +54,20 @@ def of_growth(volume_mm3: float, change: Change, older: Sequence[Seen]) -> list[
     ]
 
 
-def _since_first(volume_mm3: float, percent: float, days: int, older: Sequence[Seen]) -> tuple[float, int]:
-    """The change of volume in percent, and the days, since the first scan that shows a solid nodule.
+def _since_first(
+    volume_mm3: float, percent: float, days: int, older: Sequence[Seen]
+) -> tuple[float, int, float | None]:
+    """The change of volume in percent, the days, and the doubling time, since the first scan that shows a
+    solid nodule.
 
     Args:
         percent, days: the same since the newest prior.
     """
-    known = [each for each in older if each.kind in (None, "solid") and each.volume_mm3 > 0]
-    first = max(known, key=lambda each: each.days, default=None)
+    first = first_solid(older)
     if first is None:
-        return percent, days
-    return 100 * (volume_mm3 / first.volume_mm3 - 1), first.days
+        return percent, days, None
+    doubling_time_days = first.judged.doubling_time_days if first.judged is not None else None
+    return volume_change_percent(first.volume_mm3, volume_mm3), first.days, doubling_time_days
 
 
 def _by_nelson(result: nelson.Result, statement: str, management: str) -> Assessment:

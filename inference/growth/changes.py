@@ -9,10 +9,13 @@ from datetime import datetime
 from inference.findings import Change, Finding, Reading, SolidPart
 from inference.growth import lung_rads
 from inference.growth.assess import Past, Seen, lung_rads_category, solid_part
-from inference.growth.judge import Measurement, judge
+from inference.growth.judge import Judgement, Measurement, judge
 from inference.growth.partners import Match, New, Partners, is_cut_in
+from inference.growth.past import first_solid
 from inference.growth.repeatability import Repeats
 from inference.volume import Volume
+
+_THIN_MM = 1.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,7 +74,7 @@ class Changes:
         return {
             each.tracking_uid: Past(
                 self._category(each.tracking_uid, each.change),
-                tuple(self._older(each.tracking_uid, each.change.days)),
+                tuple(self._older(each, each.change.days)),
                 whole=match.whole if match is not None and match.split else None,
                 merged=match is not None and match.merged,
             )
@@ -180,11 +183,28 @@ class Changes:
         same = (each for each in prior.reading.findings if each.tracking_uid == uid)
         return next((lung_rads_category(each) for each in same), None)
 
-    def _older(self, uid: str, days: int) -> list[Seen]:
+    def _older(self, now: Finding, days: int) -> list[Seen]:
         """The lesion in priors before that of its change, ``days`` ago."""
-        return [
-            Seen.of(same, ago) for prior, same in self.alone(uid) if (ago := self._days(prior)) > days > 0
+        known = [
+            (prior, same, Seen.of(same, ago))
+            for prior, same in self.alone(now.tracking_uid)
+            if (ago := self._days(prior)) > days > 0
         ]
+        first = first_solid(seen for *_, seen in known)
+        return [
+            replace(seen, judged=self._judged(prior, same, now, seen.days)) if seen is first else seen
+            for prior, same, seen in known
+        ]
+
+    def _judged(self, prior: Prior, before: Finding, now: Finding, days: int) -> Judgement:
+        """Against a prior that need not have been opened: only one that thin slices would show the lesion to
+        have grown since is, for its own."""
+        repeats = self.repeats if prior.reading.models == self.current.models else None
+        current = Measurement.of(now, self.volume.slice_mm, repeats)
+        thin = judge(Measurement.of(before, _THIN_MM, repeats), current, days)
+        if thin.category != "increased":
+            return thin
+        return judge(Measurement.of(before, prior.volume().slice_mm, repeats), current, days)
 
     def _days(self, prior: Prior) -> int:
         return days_between(prior.date, self.date) or 0

@@ -14,7 +14,7 @@ from inference.dates import as_day
 from inference.engine import Engine
 from inference.findings import Finding, Reading, Response
 from inference.growth.align import Alignment
-from inference.growth.assess import Past, assessed
+from inference.growth.assess import READER, Past, assessed
 from inference.growth.changes import Changes, Prior, days_between
 from inference.growth.forecast import Point as Measured
 from inference.growth.forecast import forecast
@@ -108,7 +108,7 @@ def compare(
             ),
         )
         reading = _with_cut_noted(reading, partners)
-        past = changes.past(reading.findings, partners)
+        past = changes.past(reading.findings, partners) if current.reader == READER else {}
         reading = _forecast(reading, changes, slices_mm, date, volume, engine, catalogue)
         reading = replace(reading, response=_response(reading, earlier, slices_mm, partners, date, volume))
     reading = assessed(reading, volume, past)

@@ -5,7 +5,6 @@ NELSON: van Klaveren et al., N Engl J Med 2009; 361:2221-2229. BTS: Callister et
 
 from __future__ import annotations
 
-from math import log
 from typing import Final, Literal
 
 NAME: Final = "NELSON"
@@ -91,19 +90,22 @@ _BTS_YEAR_DAYS: Final = 365 - 14
 choice, as for the months of Lung-RADS."""
 
 
-def bts_management(growth: Growth, since_first_percent: float, since_first_days: int) -> str:
+def bts_management(
+    growth: Growth, since_first_percent: float, since_first_days: int, doubling_time_days: float | None
+) -> str:
     """What is asked for from the second scan on. A solid nodule without growth is discharged by its volume
     one year after the first scan, and is no more stable where it has grown since that one.
 
     Args:
         since_first_percent: the change of volume.
         since_first_days: 0 where that is not known.
+        doubling_time_days: since the first scan; None where repeated scans differ by as much, or over too
+            short a time to tell.
     """
     if growth != "no growth" or since_first_days <= 0:
         return BTS_GROWTH_MANAGEMENT[growth]
     if since_first_percent >= GROWTH_PERCENT:
-        doubling_days = since_first_days * log(2) / log(1 + since_first_percent / 100)
-        grown = BTS_GROWTH_MANAGEMENT[bts_growth(since_first_percent, doubling_days)]
+        grown = BTS_GROWTH_MANAGEMENT[bts_growth(since_first_percent, doubling_time_days)]
         return f"By {since_first_percent:+.0f} % in {since_first_days} days since the first scan: {grown}"
     return BTS_DISCHARGE if since_first_days >= _BTS_YEAR_DAYS else BTS_GROWTH_MANAGEMENT[growth]
 

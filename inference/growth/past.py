@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final, Self, get_args
 
 from inference.dates import as_day
 from inference.findings import Change, Finding, SolidPart
 from inference.growth import lung_rads
+from inference.growth.judge import Judgement
 
 
 @dataclass(frozen=True)
 class Seen:
     """A lesion at a scan some ``days`` ago. ``mean_mm``: of long and short axis; ``category``: of Lung-RADS,
-    as it was told then; ``solid``: as ``Finding.solid``; ``volume_mm3``: 0 where it is not known."""
+    as it was told then; ``solid``: as ``Finding.solid``; ``volume_mm3``: 0 where it is not known.
+    ``judged``: the lesion now against that scan, told of the first that shows it solid."""
 
     days: int
     mean_mm: float
@@ -21,6 +24,7 @@ class Seen:
     kind: str | None = None
     solid: SolidPart | None = None
     volume_mm3: float = 0.0
+    judged: Judgement | None = None
 
     @classmethod
     def of(cls, finding: Finding, days: int) -> Self:
@@ -42,6 +46,12 @@ class Past:
 
 
 UNKNOWN: Final = Past()
+
+
+def first_solid(older: Iterable[Seen]) -> Seen | None:
+    """The first scan that shows a solid nodule whose volume is known."""
+    known = (each for each in older if each.kind in (None, "solid") and each.volume_mm3 > 0)
+    return max(known, key=lambda each: each.days, default=None)
 
 
 def lung_rads_category(finding: Finding) -> lung_rads.Category | None:

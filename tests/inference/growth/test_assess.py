@@ -17,6 +17,7 @@ from inference.growth.assess import (
     lung_rads_category,
     solid_part,
 )
+from inference.growth.judge import Measurement, judge
 from inference.growth.repeatability import sphere_diameter_mm
 from inference.volume import Volume
 from tests.inference.growth.chest import finding, reading
@@ -101,17 +102,28 @@ def test_what_is_said_of_growth_names_the_day_it_is_since():
         (
             275,
             ((200, 1.1, "solid"), (366, 0.7, "solid")),
-            "By +43 % in 366 days since the first scan: Further CT,",
+            "By +43 % in 366 days since the first scan: Further CT, as planned.",
         ),
-        (90, ((180, 0.7, "solid"),), "By +43 % in 180 days since the first scan: Further work-up"),
+        (90, ((180, 0.7, "solid"),), "By +43 % in 180 days since the first scan: Further CT, as planned."),
+        (90, ((180, 0.45, "solid"),), "By +122 % in 180 days since the first scan: Further work-up"),
+        (90, ((400, 0.45, "solid"),), "By +122 % in 400 days since the first scan: Further work-up"),
+        (90, ((600, 0.45, "solid"),), "By +122 % in 600 days since the first scan: Biopsy, or further CT."),
+        (40, ((89, 0.45, "solid"),), "By +122 % in 89 days since the first scan: Further CT, as planned."),
     ],
 )
 def test_what_bts_asks_for_without_growth_goes_by_the_days_and_the_growth_since_the_first_scan(
     days, older, told
 ):
     now = nodule_of(8, change=followed(8, days=days))
-    seen = (Seen(ago, 8, kind=kind, volume_mm3=share * now.volume_mm3) for ago, share, kind in older)
+    seen = (_judged_since(now, ago, share, kind) for ago, share, kind in older)
     assert of("BTS 2015", assess(now, Past(older=tuple(seen)))).recommendation.startswith(told)
+
+
+def _judged_since(now, days, share, kind):
+    """A nodule of a ``share`` of today's volume, on thin slices."""
+    then = replace(now, volume_mm3=share * now.volume_mm3)
+    judged = judge(Measurement.of(then, 1.0), Measurement.of(now, 1.0), days)
+    return replace(Seen.of(then, days), kind=kind, judged=judged)
 
 
 @pytest.mark.parametrize(

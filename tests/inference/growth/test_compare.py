@@ -246,6 +246,31 @@ def test_thick_slices_that_overlap_ask_for_more_change_than_thin_ones(compared):
     assert stays.change.limit_percent > compared.reading.findings[0].change.limit_percent + 5
 
 
+@pytest.mark.parametrize(
+    ("mm", "thickness_mm", "told", "opened"),
+    [
+        (8.5, 1.0, "No follow-up, being stable by volume for 1 year", 0),
+        (8.0, 1.0, "By +42 % in 366 days since the first scan: Further CT, as planned.", 0),
+        (6.0, 1.0, "By +238 % in 366 days since the first scan: Further work-up", 1),
+        (6.0, 20.0, "By +238 % in 366 days since the first scan: Further CT, as planned.", 1),
+    ],
+)
+def test_growth_since_the_first_scan_is_judged_as_any_change_is(mm, thickness_mm, told, opened):
+    asked = []
+
+    def volume():
+        asked.append(thickness_mm)
+        return replace(PRIOR_VOLUME, thickness_mm=thickness_mm)
+
+    first = Prior("1.8", "20230701", reading(finding(in_prior(STAYS), mm, "A")), volume)
+    now = reading(finding(STAYS, 9, "a"))
+    then = replace(PRIOR, reading=reading(finding(in_prior(STAYS), 9.2, "A")))
+    (found,) = compare(now, VOLUME, [then, first], date="20240701").reading.findings
+    assert (found.change.prior_study_uid, found.change.category) == ("1.9", "stable")
+    advice = {each.guideline: each.recommendation for each in found.assessments}["BTS 2015"]
+    assert (advice[: len(told)], len(asked)) == (told, opened)
+
+
 def test_a_prior_enters_the_forecast_with_its_own_slices(monkeypatch):
     points = []
     monkeypatch.setattr("inference.growth.compare.forecast", lambda known, *_: points.append(known))
