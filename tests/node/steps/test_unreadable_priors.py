@@ -12,6 +12,7 @@ import pytest
 from pydicom import dcmread
 from sqlalchemy import select
 
+from inference.dates import as_day
 from inference.findings import Change
 from node import steps
 from node.priors.find import PriorSeries
@@ -49,7 +50,7 @@ class Visit:
 
     def left_out(self, date: str) -> list[str]:
         """The level of each line of the timeline that says that the prior of a date is not compared with."""
-        said = Event.text.startswith(f"not compared with the study of {date}: ")
+        said = Event.text.startswith(f"not compared with the study of {as_day(date)}: ")
         with self.room.database.snapshot() as session:
             return list(session.scalars(select(Event.level).where(said)))
 
@@ -115,5 +116,5 @@ def test_a_priors_image_that_the_disk_does_not_give_out_is_left_out_of_the_resul
         told = session.scalars(select(Event.text).where(Event.stage == "compare", Event.level == "error"))
         assert [text.split(":")[0] for text in told] == [
             "the results name no image of a prior that they rest on",
-            f"the results show nothing of the study of {NEWER}",
+            f"the results show nothing of the study of {as_day(NEWER)}",
         ]
