@@ -17,7 +17,7 @@ from inference.catalogue import Catalogue
 from inference.readers.chest_xray import FINDINGS, HEART, LUNGS
 from inference.readers.radiograph import Floats
 from tests.inference.pictures import chest
-from training.chest_xray import cnn, lungs, recipe
+from training.chest_xray import cnn, outlines, recipe
 from training.chest_xray.cards import Data, LearnedFrom, findings_card, lungs_card
 from training.chest_xray.findings import figures, fit_findings, folds_of
 from training.chest_xray.lung_batches import BATCH, NO_CHEST, LungCase, LungSource
@@ -171,7 +171,7 @@ def test_a_tenth_of_the_patients_choose_the_lungs_and_are_not_learned_from(
     def trained(_: nn.Module, source: LungSource, *__: Any, held_out: Batch | None, **___: Any) -> None:
         given.append((source, held_out))
 
-    monkeypatch.setattr(lungs, "train_segmenter", trained)
+    monkeypatch.setattr(outlines, "train_segmenter", trained)
     train_lungs([lung_case(f"p{k % 24}") for k in range(48)], tmp_path / "many")
     train_lungs([lung_case()], tmp_path / "one")
     (many, held_out), (one, none) = given

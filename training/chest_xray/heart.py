@@ -6,17 +6,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from inference.readers.radiograph import around, square
-from training.begun import begin
 from training.chest_xray.heart_batches import HeartCase, HeartSource
 from training.chest_xray.lungs import lung_masks
+from training.chest_xray.outlines import train_outlines
 from training.datasets.case import Case
-from training.kept import digest
 from training.loop import Schedule
-from training.segmenter import Segmenter, train_segmenter
-from training.shipped import Weights, recount
+from training.segmenter import Segmenter
+from training.shipped import Weights
 
 SCHEDULE = Schedule(steps=1500, learning_rate=4e-3, warm_up=50, average=0.995)
 WIDTHS = (16, 32, 48, 64)
@@ -56,12 +54,16 @@ def train_heart(
     Raises:
         BrokenDataError: a run on other radiographs, or of another seed, has begun in ``out``.
     """
-    shown = digest(*(values.tobytes() for case in cases for values in (case.picture, case.heart)))
-    begin(out, {"data": shown, "seed": seed}, resume=resume, start=start)
-    torch.manual_seed(seed)
-    network, source = heart_network(), HeartSource(cases, seed)
-    if start is not None:
-        network.load_state_dict(start)
-        recount(network, source)
-    train_segmenter(network, source, out, schedule, resume=resume, device=device, title="heart")
-    return network
+    shown = (values for case in cases for values in (case.picture, case.heart))
+    return train_outlines(
+        heart_network,
+        shown,
+        HeartSource(cases, seed),
+        out,
+        schedule,
+        title="heart",
+        seed=seed,
+        resume=resume,
+        device=device,
+        start=start,
+    )

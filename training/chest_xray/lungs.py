@@ -19,15 +19,14 @@ from inference.readers.radiograph import (
     sampled,
     square,
 )
-from training.begun import begin
 from training.chest_xray.lung_batches import LungCase, LungSource
+from training.chest_xray.outlines import train_outlines
 from training.datasets.case import Case, Mask
 from training.datasets.splits import split_of
-from training.kept import digest
 from training.loop import Batch, Schedule
 from training.metrics.overlap import dice
-from training.segmenter import Segmenter, train_segmenter
-from training.shipped import Weights, recount
+from training.segmenter import Segmenter
+from training.shipped import Weights
 
 _SHARES = {"train": 0.9, "validation": 0.1}
 _CHECKED = 200  # pictures, at most
@@ -101,26 +100,20 @@ def train_lungs(
     Raises:
         BrokenDataError: a run on other radiographs, or of another seed, has begun in ``out``.
     """
-    shown = digest(*(values.tobytes() for case in cases for values in (case.picture, case.masks)))
-    begin(out, {"data": shown, "seed": seed}, resume=resume, start=start)
-    torch.manual_seed(seed)
-    network = Segmenter(1, 2)
     learned, held_out = _parted(cases)
-    source = LungSource(learned, seed)
-    if start is not None:
-        network.load_state_dict(start)
-        recount(network, source)
-    train_segmenter(
-        network,
-        source,
+    return train_outlines(
+        lambda: Segmenter(1, 2),
+        (values for case in cases for values in (case.picture, case.masks)),
+        LungSource(learned, seed),
         out,
         schedule,
-        held_out=held_out,
+        title="lungs",
+        seed=seed,
         resume=resume,
         device=device,
-        title="lungs",
+        start=start,
+        held_out=held_out,
     )
-    return network
 
 
 def _parted(cases: Sequence[LungCase]) -> tuple[Sequence[LungCase], Batch | None]:

@@ -69,7 +69,7 @@ def evaluate_labels(
     parts = ("", "installed", "folds", "train", "validation", "test")
     if split not in parts:
         raise TaskError(f"there is no split {split!r}; there is: {', '.join(parts[1:])}")
-    cases = read_radiographs(layout, labelled_in(data, layout) or [data])
+    cases = read_radiographs(layout, labelled_in(data, layout))
     if split in parts[3:]:
         of_patient = splits_of(catalogue)
         cases = [case for case in cases if (case.split or of_patient(case.patient)) == split]
