@@ -133,6 +133,9 @@ def change_in_words(change: Json | None) -> str:
 
 
 def _size(finding: Json) -> tuple[str, str]:
+    """Long axis and volume, or area on a picture; neither of a box around evidence."""
+    if finding.get("kind") == "saliency":
+        return "", ""
     if (pixels := finding.get("long_axis_px")) is not None:
         return f"{pixels:.0f} px", f"{finding['area_px']:.0f} px²"
     return f"{finding['long_axis_mm']:.1f} mm", f"{finding['volume_mm3']:.0f} mm³"
@@ -140,4 +143,5 @@ def _size(finding: Json) -> tuple[str, str]:
 
 def _place(finding: Json) -> str:
     place = finding.get("center_mm") or finding.get("center_px") or ()
-    return ", ".join(f"{value:.0f}" for value in place)
+    unit = " px" if finding.get("center_px") else ""
+    return ", ".join(f"{value:.0f}" for value in place) + unit

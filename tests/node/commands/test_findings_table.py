@@ -91,6 +91,21 @@ def test_what_only_a_look_found_says_so_in_place_of_a_score() -> None:
     assert "Nodule, found at its place in the prior" in told and "75 %" not in told
 
 
+def test_a_box_around_evidence_has_a_place_and_no_size() -> None:
+    box = {
+        "label": "Edema",
+        "center_px": [120.0, 80.0],
+        "score": 0.42,
+        "long_axis_px": 96.0,
+        "area_px": 6144.0,
+    }
+    evidence = {"reader": "chest-xray", "findings": [{**box, "kind": "saliency"}]}
+    told = cells(findings_table([evidence], 140))
+    assert {"Edema", "120, 80 px", "42 %"} <= told and not {"96 px", "6144 px²"} & told
+    outlined = {"reader": "polyps", "findings": [{**box, "kind": None}]}
+    assert {"96 px", "6144 px²"} <= cells(findings_table([outlined], 140))
+
+
 def test_what_was_measured_of_no_finding_is_told_with_what_makes_it_doubtful() -> None:
     ratio = {"label": "Cardiothoracic ratio", "value": 0.4738, "unit": "{ratio}", "caveat": "An AP view."}
     width = {"label": "Transverse diameter of the heart", "value": 131.4, "unit": "mm", "caveat": ""}
