@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 
 class BrokenDataError(ValueError):
     """Data that is not in the layout it should be in; the message names the file."""
@@ -9,3 +11,12 @@ class BrokenDataError(ValueError):
 
 class TaskError(ValueError):
     """A task, layout, split or option that does not exist; the message says what does."""
+
+
+def refuse_unknown(what: str, value: str, known: Collection[str]) -> None:
+    """
+    Raises:
+        TaskError: ``value`` is none of the ``known``.
+    """
+    if value not in known:
+        raise TaskError(f"{what} {value!r} is not known; there is: {', '.join(known) or 'none'}")

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
-from inference.catalogue import Catalogue
 from training import evaluate as evaluation
-from training.errors import TaskError
+from training.errors import TaskError, refuse_unknown
+from training.evaluate.layouts import measure_of
 from training.tasks import TASKS, Request
 
 
@@ -39,12 +38,12 @@ def train(
             device that is not there.
         BrokenDataError: data that is not laid out so.
     """
-    _known("task", task, TASKS)
+    refuse_unknown("task", task, TASKS)
     chosen = TASKS[task]
     architecture = architecture or chosen.architectures[0]
-    _known("layout", layout, chosen.layouts)
-    _known("architecture", architecture, chosen.architectures)
-    _known("activation", activation, chosen.activations)
+    refuse_unknown("layout", layout, chosen.layouts)
+    refuse_unknown("architecture", architecture, chosen.architectures)
+    refuse_unknown("activation", activation, chosen.activations)
     _with_data(layout, data)
     if start is not None and not chosen.starts:
         raise TaskError(f"{task} always starts afresh: leave out --from")
@@ -80,19 +79,15 @@ def evaluate(
         BrokenDataError: data that is not laid out so.
         CatalogueError: ``models`` is no folder, or lacks a model of the task.
     """
-    _known("task", task, evaluation.TASKS)
-    _known("layout", layout, evaluation.TASKS[task])
+    measure_of(task, layout, split)
     _with_data(layout, data)
+    from inference.catalogue import Catalogue
+
     return evaluation.evaluate(task, data, layout, split, pictures, Catalogue(models))
 
 
 _DRAWN = frozenset({"phantom", "simulated"})
 """Layouts of no data: what is learned from, or measured on, is drawn."""
-
-
-def _known(what: str, value: str, known: Collection[str]) -> None:
-    if value not in known:
-        raise TaskError(f"{what} {value!r} is not known; there is: {', '.join(known)}")
 
 
 def _with_data(layout: str, data: Path | None) -> None:

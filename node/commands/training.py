@@ -54,9 +54,15 @@ def train(
 
 def _installed(config: Path | None) -> Path:
     from inference.catalogue import SHIPPED_MODELS
+
+    return _named(config) or SHIPPED_MODELS
+
+
+def _named(config: Path | None) -> Path | None:
+    """The models that the settings name; None for those that come with Overread."""
     from node.settings.file import load_settings
 
-    return load_settings(config).engine.models or SHIPPED_MODELS
+    return load_settings(config).engine.models
 
 
 def evaluate(
@@ -74,7 +80,7 @@ def evaluate(
     with the settings of ``config`` reads with."""
     from training import run
 
-    figures = run.evaluate(task, data, layout, split, pictures, models or _installed(config))
+    figures = run.evaluate(task, data, layout, split, pictures, models or _named(config))
     place = f", {escape(figures['models'])}" if "models" in figures else ""
     splits = f", {escape(split)} by {escape(figures['splits'])}" if "splits" in figures else ""
     table = Table("figure", "", "95 % CI", title=f"{task}, {layout}{place}{splits}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 from inference.catalogue import CatalogueError
 from training.datasets.layouts import LAYOUTS, read_cases
 from training.errors import BrokenDataError, TaskError
-from training.evaluate import TASKS as MEASURED
+from training.evaluate.layouts import TASKS as MEASURED
 from training.run import TASKS, evaluate, train
 
 
@@ -42,15 +43,23 @@ def test_a_wrong_request_is_refused_with_what_there_is(
     [
         ("hips", "phantom", "", "task 'hips'"),
         ("lung-nodules", "jsrt", "", "layout 'jsrt'"),
-        ("lung-nodules", "phantom", "third", "no split 'third'; they have: held-out, shifted"),
+        ("lung-nodules", "phantom", "third", "split 'third' is not known; there is: held-out, shifted"),
         ("lung-nodules", "lidc-slices", "", "give --data"),
         ("polyps", "kvasir-seg", "", "give --data"),
-        ("growth", "phantom", "third", "no split 'third'"),
+        ("growth", "phantom", "third", "split 'third' is not known; there is: installed, stand-in"),
+        ("growth", "warped-ct", "third", "split 'third' is not known; there is: none"),
     ],
 )
 def test_a_wrong_evaluation_is_refused(task: str, layout: str, split: str, said: str) -> None:
     with pytest.raises(TaskError, match=said):
         evaluate(task, None, layout, split)
+
+
+@pytest.mark.parametrize("task", MEASURED)
+def test_every_layout_has_what_measures_it(task: str) -> None:
+    for measure in MEASURED[task].values():
+        takes = [one.name for one in signature(measure.imported()).parameters.values()]
+        assert takes[:4] == ["data", "split", "out", "catalogue"]
 
 
 @pytest.mark.parametrize("task", MEASURED)

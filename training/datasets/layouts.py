@@ -14,7 +14,7 @@ from training.datasets.luna16 import read_luna16
 from training.datasets.lung_masks import read_jsrt, read_lung_masks, read_montgomery
 from training.datasets.lung_pet_ct_dx import read_lung_pet_ct_dx
 from training.datasets.polyps import read_cvc_clinicdb, read_kvasir_seg, read_polyp_masks
-from training.errors import BrokenDataError, TaskError
+from training.errors import BrokenDataError, refuse_unknown
 
 
 @dataclass(frozen=True)
@@ -85,8 +85,7 @@ def read_cases(layout: str, folder: Path) -> list[Case]:
         TaskError: an unknown layout.
         BrokenDataError: the folder is not laid out so, which the message then tells, or holds one case twice.
     """
-    if layout not in LAYOUTS:
-        raise TaskError(f"layout {layout!r} is not known; there is: {', '.join(LAYOUTS)}")
+    refuse_unknown("layout", layout, LAYOUTS)
     if not folder.is_dir():
         raise BrokenDataError(f"{folder} is not a folder")
     known = LAYOUTS[layout]

@@ -3,23 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from inference.catalogue import SHIPPED_MODELS, Catalogue
-from inference.readers import READERS
-from training.errors import TaskError
-from training.evaluate import chest_xray, ct_lesions, growth, lung_nodules, pet_ct, polyps, registration
-from training.evaluate.layouts import Layouts
+from training.evaluate.layouts import measure_of
 
-TASKS: dict[str, Layouts] = {
-    "chest-xray": chest_xray.LAYOUTS,
-    "ct-lesions": ct_lesions.LAYOUTS,
-    "lung-nodules": lung_nodules.LAYOUTS,
-    "pet-ct": pet_ct.LAYOUTS,
-    "growth": growth.LAYOUTS,
-    "polyps": polyps.LAYOUTS,
-    "registration": registration.LAYOUTS,
-}
+if TYPE_CHECKING:
+    from inference.catalogue import Catalogue
 
 
 def evaluate(
@@ -43,15 +32,13 @@ def evaluate(
         TaskError: an unknown task, layout or split, or data that is not laid out so.
         CatalogueError: a model that the reader needs is not in the catalogue, or its card is not sound.
     """
-    if task not in TASKS:
-        raise TaskError(f"there is nothing to evaluate for {task!r}; there is: {', '.join(TASKS)}")
-    if layout not in TASKS[task]:
-        raise TaskError(
-            f"{task} cannot be evaluated on the layout {layout!r}; it can on: {', '.join(TASKS[task])}"
-        )
+    measure = measure_of(task, layout, split)
+    from inference.catalogue import SHIPPED_MODELS, Catalogue
+    from inference.readers import READERS
+
     catalogue = catalogue or Catalogue()
     for model in READERS[task].models if task in READERS else ():
         catalogue.find(model)
-    figures = TASKS[task][layout](data, split, out, catalogue)
+    figures = measure.imported()(data, split, out, catalogue)
     root = catalogue.root.resolve()
     return figures if root == SHIPPED_MODELS else {**figures, "models": str(root)}

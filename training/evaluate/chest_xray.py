@@ -36,9 +36,9 @@ from training.datasets.case import Case, Mask
 from training.datasets.chest_labels import CLASSES
 from training.datasets.layouts import read_cases
 from training.datasets.radiograph_phantoms import radiograph_cases
+from training.datasets.splits import SHARES
 from training.errors import TaskError
 from training.evaluate.cardiothoracic import agreement, told_of_cardiomegaly
-from training.evaluate.layouts import Layouts
 from training.evaluate.splits import splits_of, told_of
 from training.metrics.calibration import reliability
 from training.metrics.classification import auroc, mean_interval, rates, roc
@@ -66,18 +66,15 @@ def evaluate_labels(
     """
     if data is None:
         raise TaskError(f"the layout {layout} needs a folder of data: give --data DIR")
-    parts = ("", "installed", "folds", "train", "validation", "test")
-    if split not in parts:
-        raise TaskError(f"there is no split {split!r}; there is: {', '.join(parts[1:])}")
     cases = read_radiographs(layout, labelled_in(data, layout))
-    if split in parts[3:]:
+    if split in SHARES:
         of_patient = splits_of(catalogue)
         cases = [case for case in cases if (case.split or of_patient(case.patient)) == split]
     if not cases:
         raise TaskError(f"{data} holds no radiographs of the split {split!r}")
     found: dict[str, Any] = {"task": NAME, "layout": layout, "split": split or "all", "images": len(cases)}
     found["patients"] = len({case.patient for case in cases})
-    if split in parts[3:]:
+    if split in SHARES:
         found |= told_of(split, catalogue)
     found["note"] = NOTE
     engine = EmbeddedEngine(catalogue)
@@ -97,8 +94,6 @@ def evaluate_phantoms(
     """The same of the models as they are on phantom radiographs that no training drew, and how their lungs,
     hearts and ratios agree with what was drawn. split: ``held-out`` (the default), or ``shifted`` to other
     doses, distances, kernels, scales and sizes of the field."""
-    if split and split not in _SPLITS:
-        raise TaskError(f"phantom radiographs have no split {split!r}; they have: {', '.join(_SPLITS)}")
     split = split or "held-out"
     first, shifted = _SPLITS[split]
     cases = radiograph_cases(range(first, first + count), shifted=shifted)
@@ -171,8 +166,6 @@ def evaluate_lungs(
     ``folds``, Dice of the lungs by networks trained anew in five folds by patient, which takes minutes."""
     if data is None:
         raise TaskError(f"the layout {layout} needs a folder of data: give --data DIR")
-    if split not in ("", "installed", "folds"):
-        raise TaskError(f"there is no split {split!r}; there is: installed, folds")
     cases = read_cases(layout, data)
     found: dict[str, Any] = {"task": NAME, "layout": layout, "split": split or "installed"}
     found |= {"images": len(cases), "patients": len({case.patient for case in cases}), "note": NOTE}
@@ -268,10 +261,3 @@ def _draw(truth: Floats, score: Floats, out: Path | None, name: str) -> None:
         if is_positive.any() and not is_positive.all():
             curves[label] = (*roc(is_positive, score[known, k]), auroc(is_positive, score[known, k]))
     draw_roc(curves, out / name)
-
-
-LAYOUTS: Layouts = {
-    "phantom": evaluate_phantoms,
-    **{name: partial(evaluate_labels, name) for name in ("nih", "nih14", "chexpert", "mimic-cxr")},
-    **{name: partial(evaluate_lungs, name) for name in ("lung-masks", "montgomery", "jsrt")},
-}

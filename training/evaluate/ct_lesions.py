@@ -22,7 +22,6 @@ from training.datasets.case import Case, CaseImage
 from training.datasets.deeplesion import read_deeplesion
 from training.datasets.deeplesion_slices import read_deeplesion_slices
 from training.errors import BrokenDataError, TaskError
-from training.evaluate.layouts import Layouts
 from training.evaluate.sheets import Tile, save_sheet, tile
 from training.metrics.boxes import DEEPLESION_RATES, Overlap, box_outcome, center_inside, iobb, iou
 from training.metrics.classification import Interval, aurocs, mean_interval
@@ -37,7 +36,6 @@ _LESIONS = 14
 _HEIGHT_MM, _ROWS, _COLUMNS, _PIXEL_MM = 240.0, 168, 230, 1.65
 _LOWEST_MM, _HIGHEST_MM = -460.0, 120.0
 _FIRST_SEED = {"held-out": 70_000, "shifted": 80_000}
-_SPLITS = ("train", "validation", "test")
 _CONTEXT = 6
 _PADDED_PX = 5
 _LARGE_MM = 6.0
@@ -63,8 +61,6 @@ def evaluate_phantoms(
     fitted on a few phantoms of other seeds like either (``training.ct_lesions.words``).
     """
     split = split or "held-out"
-    if split not in _FIRST_SEED:
-        raise TaskError(f"phantoms have no split {split!r}; they have: {', '.join(_FIRST_SEED)}")
     engine = EmbeddedEngine(catalogue)
     outcomes: list[Outcome] = []
     pairs: list[_Pair] = []
@@ -198,8 +194,6 @@ def evaluate_deeplesion(
     """
     if data is None:
         raise BrokenDataError("the layout deeplesion needs a folder: give --data")
-    if split and split not in _SPLITS:
-        raise TaskError(f"DeepLesion has no split {split!r}; it has: {', '.join(_SPLITS)}")
     cases = [c for c in read_deeplesion(data, context=_CONTEXT) if c.split == (split or "test")]
     if not cases:
         raise TaskError(f"{data} holds no key slices of the split {split or 'test'!r}")
@@ -286,10 +280,3 @@ def _padded(boxes: npt.NDArray[np.float64], size: Sequence[int]) -> npt.NDArray[
     ``size`` columns and rows."""
     larger: npt.NDArray[np.float64] = np.clip(boxes + [[-_PADDED_PX], [_PADDED_PX]], 0, size)
     return larger
-
-
-LAYOUTS: Layouts = {
-    "phantom": evaluate_phantoms,
-    "deeplesion": evaluate_deeplesion,
-    "deeplesion-slices": evaluate_deeplesion_slices,
-}

@@ -25,7 +25,6 @@ from inference.growth.forecast import (
     probability,
     suspicions,
 )
-from training.errors import TaskError
 from training.growth.series import OTHER, USUAL, Series, course_of, draw_series
 from training.metrics.calibration import reliability
 from training.metrics.classification import (
@@ -87,8 +86,6 @@ def evaluate_simulated(
     of growth that no training draws (``training.growth.series.OTHER``).
     """
     split = split or "held-out"
-    if split not in _SPLITS:
-        raise TaskError(f"simulated lesions have no split {split!r}; they have: {', '.join(_SPLITS)}")
     catalogue.find(MODEL)
     clinic, first = _SPLITS[split]
     drawn = [draw_series(np.random.default_rng([first, k, 1]), clinic) for k in range(lesions)]

@@ -13,8 +13,6 @@ from rich.progress import track
 from inference.catalogue import Catalogue
 from inference.volume import load_volume
 from training.errors import TaskError
-from training.evaluate.forecast import evaluate_simulated
-from training.evaluate.layouts import Layouts
 from training.growth.evaluate import READERS, evaluate, figures, reads_by
 from training.growth.real import POSES, follow_real, seconds_beyond_readings, warped
 
@@ -32,8 +30,6 @@ def evaluate_phantoms(
     faults.
     """
     split = split or READERS[0]
-    if split not in READERS:
-        raise TaskError(f"phantom patients have no split {split!r}; they have: {', '.join(READERS)}")
     patients = evaluate(reads_by(split, catalogue), ANATOMIES, PATIENTS_EACH)
     done = list(track(patients, "phantom patients", total=ANATOMIES * PATIENTS_EACH))
     return {"task": "growth", "layout": "phantom", "split": split, **figures(done)}
@@ -46,8 +42,6 @@ def evaluate_warped(data: Path | None, split: str, out: Path | None, catalogue: 
     files = sorted(path for path in data.rglob("*") if path.is_file()) if data is not None else []
     if not files:
         raise TaskError("a chest to be warped needs --data, a folder with one CT series")
-    if split:
-        raise TaskError(f"a chest that is warped has no split {split!r}")
     volume = load_volume(files)
     followed, seconds = [], {}
     for number, pose in enumerate(track(POSES, "breaths")):
@@ -67,10 +61,3 @@ def evaluate_warped(data: Path | None, split: str, out: Path | None, catalogue: 
         **{f"seconds beyond the readings, {n} slices": wall for n, (wall, _) in seconds.items()},
         **{f"CPU seconds beyond the readings, {n} slices": cpu for n, (_, cpu) in seconds.items()},
     }
-
-
-LAYOUTS: Layouts = {
-    "phantom": evaluate_phantoms,
-    "warped-ct": evaluate_warped,
-    "simulated": evaluate_simulated,
-}

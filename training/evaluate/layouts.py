@@ -1,16 +1,108 @@
-"""What measures a task's models on one layout of data."""
+"""What can be measured: the layouts of each task with their splits, and what measures them.
+
+Functions are named here, not imported: what they need takes seconds to import, and who asks for a layout
+that is not there should be told at once.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from pathlib import Path
-from typing import Any
+from dataclasses import dataclass
+from functools import partial
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
-from inference.catalogue import Catalogue
+from training.datasets.splits import SHARES
+from training.errors import refuse_unknown
 
-Evaluation = Callable[[Path | None, str, Path | None, Catalogue], dict[str, Any]]
-"""Takes the folder of data, the split (empty for the layout's own), a folder for pictures, and the models;
-returns figures ready for JSON."""
+if TYPE_CHECKING:
+    from pathlib import Path
 
-Layouts = Mapping[str, Evaluation]
-"""By name, as ``--layout`` gives it."""
+    from inference.catalogue import Catalogue
+
+    Evaluation = Callable[[Path | None, str, Path | None, Catalogue], dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Measure:
+    """What measures a task's models on one layout: ``function`` of ``training.evaluate``, with the values
+    ``given`` first. ``splits``: those that may be asked for."""
+
+    function: str
+    splits: tuple[str, ...] = ()
+    given: tuple[str, ...] = ()
+
+    def imported(self) -> Evaluation:
+        """The function. It takes the folder of data, the split (empty for the layout's own), a folder for
+        pictures, and the models; returns figures ready for JSON."""
+        module, _, name = self.function.rpartition(".")
+        return partial(getattr(import_module(f"training.evaluate.{module}"), name), *self.given)
+
+
+def _each(names: tuple[str, ...], function: str, splits: tuple[str, ...]) -> dict[str, Measure]:
+    return {name: Measure(function, splits, (name,)) for name in names}
+
+
+_DRAWN = ("held-out", "shifted")
+_BY_PATIENT = tuple(SHARES)
+_CHOSEN = ("installed", "folds")
+_USES = ("background", "test")
+
+TASKS: Mapping[str, Mapping[str, Measure]] = {
+    "chest-xray": {
+        "phantom": Measure("chest_xray.evaluate_phantoms", _DRAWN),
+        **_each(
+            ("nih", "nih14", "chexpert", "mimic-cxr"),
+            "chest_xray.evaluate_labels",
+            (*_CHOSEN, *_BY_PATIENT),
+        ),
+        **_each(("lung-masks", "montgomery", "jsrt"), "chest_xray.evaluate_lungs", _CHOSEN),
+    },
+    "ct-lesions": {
+        "phantom": Measure("ct_lesions.evaluate_phantoms", _DRAWN),
+        "deeplesion": Measure("ct_lesions.evaluate_deeplesion", _BY_PATIENT),
+        "deeplesion-slices": Measure("ct_lesions.evaluate_deeplesion_slices"),
+    },
+    "lung-nodules": {
+        "phantom": Measure("lung_nodules.phantoms.evaluate_phantoms", (*_DRAWN, "attached")),
+        "lidc-slices": Measure("lung_nodules.slices.evaluate_lidc_slices", ("public_test", "train")),
+        "luna16": Measure(
+            "lung_nodules.luna16.evaluate_luna16",
+            ("all", *_BY_PATIENT, *(f"subset{number}" for number in range(10))),
+        ),
+        "ct-scans": Measure("lung_nodules.scans.evaluate_scans", _USES),
+        "ct-scans-inserted": Measure("lung_nodules.scans.evaluate_inserted", _USES),
+    },
+    "pet-ct": {
+        "phantom": Measure("pet_ct.evaluate_phantoms", _DRAWN),
+        "lung-pet-ct-dx": Measure("lung_pet_ct_dx.evaluate_marked", ("all", *_BY_PATIENT)),
+    },
+    "growth": {
+        "phantom": Measure("growth.evaluate_phantoms", ("installed", "stand-in")),
+        "warped-ct": Measure("growth.evaluate_warped"),
+        "simulated": Measure("forecast.evaluate_simulated", _DRAWN),
+    },
+    "polyps": {
+        "phantom": Measure("polyps.evaluate_phantoms", _DRAWN),
+        **_each(
+            ("kvasir-seg", "cvc-clinicdb", "polyp-masks"),
+            "polyps.evaluate_pictures",
+            ("all", *_BY_PATIENT),
+        ),
+    },
+    "registration": {"phantom": Measure("registration.evaluate_phantoms", _DRAWN)},
+}
+
+
+def measure_of(task: str, layout: str, split: str = "") -> Measure:
+    """What measures a task on a layout.
+
+    Raises:
+        TaskError: an unknown task, layout or split.
+    """
+    refuse_unknown("task", task, TASKS)
+    refuse_unknown("layout", layout, TASKS[task])
+    found = TASKS[task][layout]
+    if split:
+        refuse_unknown("split", split, found.splits)
+    return found

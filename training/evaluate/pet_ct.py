@@ -19,9 +19,6 @@ from inference.engine import Engine
 from inference.engine.embedded import EmbeddedEngine
 from inference.hot_spots import hot_spots
 from inference.readers.pet_ct import HOT_SPOTS, NAME, Judged, judge, reported, uptake
-from training.errors import TaskError
-from training.evaluate.layouts import Layouts
-from training.evaluate.lung_pet_ct_dx import LAYOUT, evaluate_marked
 from training.metrics.classification import Interval, auroc, limits, roc
 from training.pet_ct.spots import PATIENTS_PER_ANATOMY, lesion_of, volumes
 from training.phantoms.hot_lesions import HotLesion
@@ -56,8 +53,6 @@ def evaluate_phantoms(
     split: ``held-out`` (cameras and physiology as in training) or ``shifted`` (others).
     """
     split = split or "held-out"
-    if split not in _FIRST_SEED:
-        raise TaskError(f"phantoms have no split {split!r}; they have: {', '.join(_FIRST_SEED)}")
     engine = EmbeddedEngine(catalogue)
     first = _FIRST_SEED[split]
     read = [
@@ -217,6 +212,3 @@ def _median_of(values: npt.NDArray[np.float64]) -> Interval:
     rng = np.random.default_rng(0)
     drawn = np.median(values[rng.integers(len(values), size=(_RESAMPLES, len(values)))], axis=1)
     return Interval(float(np.median(values)), *limits(drawn))
-
-
-LAYOUTS: Layouts = {"phantom": evaluate_phantoms, LAYOUT: evaluate_marked}

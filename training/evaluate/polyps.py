@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -21,7 +20,6 @@ from inference.readers.polyps import NAME, POLYPS, read
 from training.datasets.case import Case, CaseImage
 from training.datasets.layouts import read_cases
 from training.errors import TaskError
-from training.evaluate.layouts import Layouts
 from training.evaluate.splits import splits_of, told_of
 from training.metrics.classification import mean_interval
 from training.metrics.overlap import per_image
@@ -58,8 +56,6 @@ def evaluate_phantoms(
     """The same of procedural frames with polyps that no training saw, and in which share of others, without
     any polyp, the reader reports one. split: ``held-out`` (the default), or ``shifted`` to wider lenses, more
     noise, other colours, and JPEG."""
-    if split and split not in _SPLITS:
-        raise TaskError(f"phantom frames have no split {split!r}; they have: {', '.join(_SPLITS)}")
     seed, camera = _SPLITS[split or "held-out"]
     cases = []
     for number in range(count):
@@ -135,9 +131,3 @@ def outlined(picture: npt.NDArray[np.uint8], engine: Engine) -> npt.NDArray[np.f
     drawn = engine.infer(POLYPS, {"picture": fed})["polyps"][0, 0].astype(np.float32)
     size = picture.shape[1], picture.shape[0]
     return np.asarray(Image.fromarray(drawn).resize(size, Image.Resampling.BILINEAR))
-
-
-LAYOUTS: Layouts = {
-    "phantom": evaluate_phantoms,
-    **{name: partial(evaluate_pictures, name) for name in ("kvasir-seg", "cvc-clinicdb", "polyp-masks")},
-}

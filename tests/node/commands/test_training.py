@@ -70,6 +70,27 @@ def test_a_wrong_request_gets_a_sentence(arguments: Iterable[str], said: str) ->
 
 
 @pytest.mark.parametrize(
+    "command",
+    [
+        "train hips",
+        "train polyps --layout jsrt",
+        "evaluate polyps --layout jsrt",
+        "evaluate polyps --split no",
+    ],
+)
+def test_a_wrong_request_is_refused_before_anything_heavy_is_imported(command: str) -> None:
+    heavy = {"numpy", "pydicom", "scipy", "sklearn", "matplotlib", "torch"}
+    code = (
+        "import sys; from typer.testing import CliRunner; from node.cli import app; "
+        f"print(CliRunner().invoke(app, sys.argv[1:]).stderr, sorted({heavy!r} & set(sys.modules)))"
+    )
+    run = [sys.executable, "-c", code, *command.split()]
+    told = subprocess.run(run, capture_output=True, text=True, check=True).stdout
+    assert "is not known; there is: " in told
+    assert told.rstrip().endswith("[]")
+
+
+@pytest.mark.parametrize(
     "command", ["train lung-nodules", "evaluate lung-nodules", "score dice --truth . --results ."]
 )
 def test_without_the_extra_the_command_says_what_to_install(command: str, tmp_path: Path) -> None:

@@ -105,5 +105,5 @@ def test_what_a_nodule_measures_too_large_every_time_is_no_lack_of_repeatability
 
 
 def test_simulated_lesions_need_no_folder_of_data():
-    with pytest.raises(TaskError, match="simulated lesions have no split 'test'"):
+    with pytest.raises(TaskError, match="split 'test' is not known; there is: held-out, shifted"):
         run.evaluate("growth", None, "simulated", "test", None, SHIPPED_MODELS)
