@@ -283,6 +283,16 @@ class ClassProbability:
             return "absent"
         return "undetermined"
 
+    @property
+    def caveat(self) -> str:
+        """Why nothing is claimed of it, whatever its probability; empty where it has an operating point."""
+        if self.present_from is not None or self.absent_below is not None:
+            return ""
+        return (
+            f"{self.label} is a probability alone: without an operating point it is called neither present "
+            "nor absent."
+        )
+
 
 @dataclass(frozen=True)
 class Segment:

@@ -40,7 +40,9 @@ def to_json(reading: Reading) -> dict[str, Any]:
         "model": asdict(reading.model),
         "models": [asdict(model) for model in reading.models],
         "findings": [_finding_to_json(finding) for finding in reading.findings],
-        "classes": [asdict(found) | {"presence": found.presence} for found in reading.classes],
+        "classes": [
+            asdict(found) | {"presence": found.presence, "caveat": found.caveat} for found in reading.classes
+        ],
         "segments": [_segment_to_json(segment) for segment in reading.segments],
         "seconds": dict(reading.seconds),
         "resolved": [_finding_to_json(finding) for finding in reading.resolved],

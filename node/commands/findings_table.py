@@ -56,8 +56,8 @@ def caveats(readings: Iterable[Json]) -> Iterator[str]:
 def _doubts(reading: Json) -> Iterator[str]:
     for one in reading.get("caveats", ()):
         yield f"{'incomplete: ' if one['kind'] == 'unread' else ''}{one['statement']}"
-    for one in reading.get("measurements", ()):
-        if one["caveat"]:
+    for one in (*reading.get("classes", ()), *reading.get("measurements", ())):
+        if one.get("caveat"):
             yield one["caveat"]
 
 

@@ -20,7 +20,7 @@ try:
 except PackageNotFoundError:  # run from a checkout that was never installed
     SOFTWARE_VERSION = "0"
 
-FORMAT = 8
+FORMAT = 9
 """Of the result objects: raised with every change to what is written of the same reading, or objects of old
 and of new would share a UID and differ in their bytes."""
 

@@ -155,7 +155,8 @@ def _whole_image(edition: Edition) -> Image.Image:
         said.append(text_block([Line("None of these reached its operating point.", WHITE, 26)], width))
     said += _classes(reading.classes, width)
     evidence = [(n, finding) for n, finding in enumerate(reading.findings, 1) if not finding.is_sized]
-    lines = [Line(", ".join(filter(None, (f"{n}  {f.label}", _where(f)))), AMBER) for n, f in evidence]
+    lines = [Line(each.caveat, GREY, SMALL) for each in reading.classes if each.caveat]
+    lines += [Line(", ".join(filter(None, (f"{n}  {f.label}", _where(f)))), AMBER) for n, f in evidence]
     if evidence:
         lines.append(Line("Boxes lie around the strongest evidence; they measure nothing.", GREY, SMALL))
     lines += [Line(""), *_measured(reading.measurements)] if reading.measurements else []
@@ -177,7 +178,8 @@ def _classes(classes: tuple[ClassProbability, ...], width: int) -> list[Image.Im
         (found.label, *map(_hundredths, (found.probability, found.present_from, found.absent_below)))
         for found in classes
     ]
-    said = [(*row, found.presence) for row, found in zip(rows, classes, strict=True)]
+    words = ("never claimed" if found.caveat else found.presence for found in classes)
+    said = [(*row, word) for row, word in zip(rows, words, strict=True)]
     return layout.table(_CLASSES, said, [AMBER if c.presence == "present" else WHITE for c in classes], width)
 
 

@@ -127,25 +127,27 @@ def class_report(edition: Edition, related: Iterable[Dataset] = ()) -> sr.Compre
     """
     if not edition.reading.classes:
         raise ValueError("a report of classes needs at least one class")
-    groups = [
-        sr.MeasurementsAndQualitativeEvaluations(
-            tracking_identifier=sr.TrackingIdentifier(
-                uid=edition.tracking_uid(f"class|{item.code.scheme}|{item.code.value}"), identifier=item.label
-            ),
-            algorithm_id=reader_algorithm(edition, _operating_points(item)),
-            measurements=[
-                sr.Measurement(
-                    codes.PROBABILITY.concept, round(100 * item.probability, 1), codes.PERCENT.concept
-                )
-            ],
-            qualitative_evaluations=[
-                sr.QualitativeEvaluation(codes.concept_of(item.code), codes.PRESENCE[item.presence].concept)
-            ],
-        )
-        for item in edition.reading.classes
-    ]
+    groups = [_class(edition, item) for item in edition.reading.classes]
     groups += [_measured(edition, measurement) for measurement in edition.reading.measurements]
     return document(edition, groups, role="sr-classes", evidence=related, is_drawn=False)
+
+
+def _class(edition: Edition, item: ClassProbability) -> sr.MeasurementsAndQualitativeEvaluations:
+    """What is claimed of a class, its probability, and why nothing is claimed of one that never is."""
+    group = sr.MeasurementsAndQualitativeEvaluations(
+        tracking_identifier=sr.TrackingIdentifier(
+            uid=edition.tracking_uid(f"class|{item.code.scheme}|{item.code.value}"), identifier=item.label
+        ),
+        algorithm_id=reader_algorithm(edition, _operating_points(item)),
+        measurements=[
+            sr.Measurement(codes.PROBABILITY.concept, round(100 * item.probability, 1), codes.PERCENT.concept)
+        ],
+        qualitative_evaluations=[
+            sr.QualitativeEvaluation(codes.concept_of(item.code), codes.PRESENCE[item.presence].concept)
+        ],
+    )
+    group[0].ContentSequence.extend(_comments([item.caveat] if item.caveat else []))
+    return group
 
 
 def _measured(edition: Edition, measurement: Measurement) -> sr.MeasurementsAndQualitativeEvaluations:

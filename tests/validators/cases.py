@@ -72,8 +72,8 @@ def incomplete(case: Case) -> Case:
 
 
 def radiograph(folder: Path) -> Case:
-    """An effusion by a box around its evidence, both lungs and the heart with its ratio and diameters, and a
-    class of each presence; air is white."""
+    """An effusion by a box around its evidence, both lungs and the heart with its ratio and diameters, a
+    class of each presence and one that is never claimed; air is white."""
     folder.mkdir(parents=True)
     path = write_picture(
         folder / "1.dcm",
@@ -106,6 +106,7 @@ def radiograph(folder: Path) -> Case:
         ClassProbability("Pleural effusion", codes.PLEURAL_EFFUSION.code, 0.71, 0.5, 0.1),
         ClassProbability("Pneumothorax", codes.PNEUMOTHORAX.code, 0.01, 0.5, 0.1),
         ClassProbability("Cardiomegaly", codes.CARDIOMEGALY.code, 0.3, 0.5, 0.1),
+        ClassProbability("Normal", codes.NORMAL.code, 0.2),
     )
     models = (Model("chest-xray-findings", "1.0.0", "cd" * 32), Model("chest-xray-lungs", "1.0.0", "ef" * 32))
     return _case(

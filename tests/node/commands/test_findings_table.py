@@ -106,13 +106,14 @@ def test_a_box_around_evidence_has_a_place_and_no_size() -> None:
     assert {"96 px", "6144 px²"} <= cells(findings_table([outlined], 140))
 
 
-def test_what_was_measured_of_no_finding_is_told_with_what_makes_it_doubtful() -> None:
+def test_what_was_measured_of_no_finding_and_what_is_never_claimed_is_told_with_its_doubt() -> None:
     ratio = {"label": "Cardiothoracic ratio", "value": 0.4738, "unit": "{ratio}", "caveat": "An AP view."}
     width = {"label": "Transverse diameter of the heart", "value": 131.4, "unit": "mm", "caveat": ""}
-    measured = {**CLASSES, "measurements": [ratio, width]}
+    normal = {"label": "Normal", "probability": 0.9, "caveat": "Never claimed."}
+    measured = {**CLASSES, "classes": [*CLASSES["classes"], normal], "measurements": [ratio, width]}
     told = cells(findings_table([measured], 140))
     assert {"Cardiothoracic ratio 0.47", "Transverse diameter of the heart 131 mm"} <= told
-    assert list(caveats([measured, measured])) == ["An AP view."]
+    assert list(caveats([measured, measured])) == ["Never claimed.", "An AP view."]
 
 
 def test_a_wide_terminal_shows_everything() -> None:

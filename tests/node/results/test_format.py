@@ -15,7 +15,7 @@ from node.results.identity import FORMAT
 from tests.node.results.phantoms import Case
 from tests.validators.cases import cases
 
-WRITTEN = {8: "0c9a9855498b014d950270b40b52323825c73435e7a112170a00a47a22d5582f"}
+WRITTEN = {9: "8e9a6b0678a3bf36a30983ff2cd5bec717232bec4ec32682f37b887b21245761"}
 """The digest of what the present format writes of ``cases``, by its number."""
 KINDS = ("seg", "sr", "pr", "ko")
 

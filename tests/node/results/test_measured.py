@@ -49,6 +49,25 @@ def test_the_heart_is_the_third_segment(written: dict[str, ResultFile], case: Ca
     assert np.array_equal(segmented.pixel_array[2] > 0, drawn.voxels[0])
 
 
+def comments_of(group: sr.MeasurementsAndQualitativeEvaluations) -> list[str]:
+    items = group[0].ContentSequence
+    return [text.TextValue for text in items if text.name == codes.COMMENT.concept]
+
+
+def test_normal_is_a_probability_and_is_said_to_be_never_claimed(written: dict[str, ResultFile]) -> None:
+    found = sr.srread(written["sr-classes"].path).content.get_image_measurement_groups()
+    of_classes = [group for group in found if group.get_measurements(codes.PROBABILITY.concept)]
+    *others, normal = of_classes
+    assert [each.value for each in normal.get_qualitative_evaluations(codes.NORMAL.concept)] == [
+        codes.UNDETERMINED.concept
+    ]
+    assert normal.get_measurements()[0].value == 2.0
+    assert comments_of(normal) == [
+        "Normal is a probability alone: without an operating point it is called neither present nor absent."
+    ]
+    assert others and not any(map(comments_of, others))
+
+
 def test_the_report_has_each_number_with_its_lines_its_site_and_its_doubt(
     written: dict[str, ResultFile], case: Case
 ) -> None:
@@ -59,12 +78,7 @@ def test_the_report_has_each_number_with_its_lines_its_site_and_its_doubt(
         assert item.value == pytest.approx(one.value, abs=0.001)
         assert item.unit == codes.UNITS[one.unit].concept
         assert group.finding_sites[0].value == codes.concept_of(one.site)
-        comments = [
-            text.TextValue
-            for text in group[0].ContentSequence
-            if text.ConceptNameCodeSequence[0].CodeValue == codes.COMMENT.value
-        ]
-        assert comments == ([one.caveat] if one.caveat else [])
+        assert comments_of(group) == ([one.caveat] if one.caveat else [])
         for line, drawn in zip(one.lines, item.referenced_coordinates, strict=True):
             expected = [(x + 0.5, y + 0.5) for x, y, _ in (line.start, line.end)]
             assert np.allclose(drawn.value, expected)

@@ -15,24 +15,27 @@ def shown(text: str) -> str:
     return re.sub(r"\s+", " ", text)
 
 
-def test_what_is_present_stands_first_and_each_class_says_what_is_claimed(
+def test_what_is_present_stands_first_what_is_never_claimed_last_and_each_class_says_so(
     client: TestClient, database: Database, data_dir: Path
 ) -> None:
     classes = [
         {"label": "Cardiomegaly", "probability": 0.42, "presence": "undetermined"},
         {"label": "Pleural effusion", "probability": 0.23, "presence": "present"},
-        {"label": "Edema", "probability": 0.01, "presence": "absent"},
+        {"label": "Normal", "probability": 0.92, "presence": "undetermined", "caveat": "Never claimed."},
+        {"label": "Edema", "probability": 0.01, "presence": "absent", "caveat": ""},
     ]
     with database.session() as session:
         study = rows.add_study(session)
         rows.add_reading(session, study, rows.close(session, study), data_dir, 0, classes=classes)
     page = shown(client.get(f"/studies/{study.uid}").text)
-    listed = re.findall(r'<li class="(\w+)"><span>([\w ]+)</span>.*?<em>(\w+)</em>', page)
+    listed = re.findall(r'<li class="(\w+)"><span>([\w ]+)</span>.*?<em>([\w ]+)</em>', page)
     assert listed == [
         ("present", "Pleural effusion", "present"),
         ("undetermined", "Cardiomegaly", "undetermined"),
         ("absent", "Edema", "absent"),
+        ("undetermined", "Normal", "never claimed"),
     ]
+    assert '<p class="muted">Never claimed.</p>' in page
 
 
 def test_a_box_around_evidence_has_no_size(client: TestClient, database: Database, data_dir: Path) -> None:
