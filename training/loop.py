@@ -216,11 +216,12 @@ def _rate(optimizer: torch.optim.Optimizer, schedule: Schedule) -> torch.optim.l
         return torch.optim.lr_scheduler.LambdaLR(
             optimizer, lambda step: min(1.0, (step + 1) / up, max(schedule.steps - step, 0) / fall)
         )
+    up = min(0.3, schedule.warm_up / schedule.steps)
     return torch.optim.lr_scheduler.OneCycleLR(
         optimizer,
         schedule.learning_rate,
         schedule.steps,
-        pct_start=min(0.3, schedule.warm_up / schedule.steps),
+        pct_start=up if up * schedule.steps > 1 else 0.0,  # up in one step: torch divides by zero
         cycle_momentum=False,
     )
 
@@ -248,12 +249,10 @@ def _figures(history: History) -> str:
 
 def draw_curves(history: History, path: Path) -> None:
     """Losses and validation figures by step, as a picture."""
-    import matplotlib
+    from matplotlib.figure import Figure
 
-    matplotlib.use("Agg")
-    from matplotlib import pyplot as plt
-
-    figure, axes = plt.subplots(1, 2, figsize=(10, 3.6))
+    figure = Figure(figsize=(10, 3.6), layout="tight")
+    axes = figure.subplots(1, 2)
     rows: tuple[list[dict[str, Any]], ...] = (history.losses, history.scores)
     for axis, series, name in zip(axes, rows, ("loss", "validation"), strict=True):
         for key in series[0] if series else ():
@@ -263,6 +262,4 @@ def draw_curves(history: History, path: Path) -> None:
         axis.set_title(name)
         if series:
             axis.legend(fontsize=7)
-    figure.tight_layout()
     figure.savefig(path, dpi=110)
-    plt.close(figure)

@@ -28,7 +28,7 @@ def squared(network: nn.Module, batch: Batch) -> dict[str, Tensor]:
 
 def closeness(network: nn.Module) -> dict[str, float]:
     x, y = line(10_000)
-    return {"score": -float(((network(x) - y) ** 2).mean())}
+    return {"score": -((network(x) - y) ** 2).mean().item()}
 
 
 def run(out: Path, schedule: Schedule) -> tuple[nn.Module, History]:
@@ -38,10 +38,19 @@ def run(out: Path, schedule: Schedule) -> tuple[nn.Module, History]:
 
 
 def test_a_run_learns_and_leaves_its_best_weights_and_curves(tmp_path: Path) -> None:
-    network, history = run(tmp_path, Schedule(120, 0.2, warm_up=10, validate_every=20, average=0.8))
+    network, history = run(tmp_path, Schedule(120, 0.2, warm_up=10, validate_every=60, average=0.8))
     assert history.best > -0.05
     assert closeness(network)["score"] == history.best
     assert {p.name for p in tmp_path.iterdir()} >= {"checkpoint.pt", "best.pt", "history.json", "curves.png"}
+
+
+@pytest.mark.parametrize(("steps", "warm_up"), [(1, 1), (1, 100), (2, 1), (3, 0), (5, 1)])
+def test_a_run_may_be_as_short_as_a_step(tmp_path: Path, steps: int, warm_up: int) -> None:
+    torch.manual_seed(0)
+    begun = nn.Linear(1, 1).weight
+    network, history = run(tmp_path, Schedule(steps, 0.1, warm_up=warm_up, average=0))
+    assert history.step == steps
+    assert not torch.equal(next(network.parameters()), begun)
 
 
 @pytest.mark.parametrize("falling", [1.0, 0.5])
