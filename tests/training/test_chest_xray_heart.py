@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from inference.catalogue import Catalogue
 from inference.engine.embedded import EmbeddedEngine
@@ -15,16 +17,16 @@ from inference.findings import Axis, Mask, Measurement, Model, Reading, Segment
 from inference.readers.cardiothoracic import HEART, RATIO
 from inference.readers.chest_xray import HEART as MODEL
 from inference.readers.radiograph import HEART_SIZE
-from training.chest_xray import recipe
+from training.chest_xray import outlines, recipe
 from training.chest_xray.cards import heart_card
-from training.chest_xray.heart import heart_cases, heart_network
+from training.chest_xray.heart import heart_cases, heart_network, train_heart
 from training.chest_xray.heart_batches import HeartCase, HeartSource
 from training.chest_xray.phantoms import phantom_cases
 from training.datasets.case import Case, CaseImage
 from training.datasets.radiograph_phantoms import radiograph_cases
 from training.evaluate.cardiothoracic import agreement, told_of_cardiomegaly
 from training.evaluate.chest_xray import _read
-from training.loop import BEST
+from training.loop import BEST, Batch
 
 
 def box(rows: tuple[int, int], columns: tuple[int, int]) -> np.ndarray:
@@ -89,6 +91,24 @@ def test_batches_are_told_by_their_number_alone(learned: list[HeartCase]) -> Non
     one(0)
     assert all((a == b).all() for a, b in zip(one(3), other(3), strict=True))
     assert not (one(3)[0] == one(4)[0]).all()
+
+
+def test_a_tenth_of_the_phantoms_choose_the_heart_and_are_not_learned_from(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[tuple[HeartSource, Batch | None]] = []
+
+    def trained(_: nn.Module, source: HeartSource, *__: Any, held_out: Batch | None, **___: Any) -> None:
+        given.append((source, held_out))
+
+    monkeypatch.setattr(outlines, "train_segmenter", trained)
+    train_heart(heart_cases([radiograph(f"p{k}") for k in range(24)]), tmp_path / "many")
+    train_heart(heart_cases([radiograph("p")]), tmp_path / "one")
+    (many, held_out), (one, none) = given
+    assert {case.patient for case in many.cases} == {f"p{k}" for k in range(24)} - {"p1", "p18"}
+    assert held_out is not None
+    assert [part.shape for part in held_out] == [(2, 1, HEART_SIZE, HEART_SIZE)] * 2
+    assert len(one.cases) == 1 and none is None
 
 
 def test_a_heart_is_gone_on_from_where_there_is_one(tmp_path: Path) -> None:

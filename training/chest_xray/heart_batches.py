@@ -44,11 +44,15 @@ class HeartSource:
 
     def __call__(self, step: int) -> Batch:
         rng = np.random.default_rng((self.seed, 31, step))
-        drawn = [self.cases[int(k)] for k in rng.choice(len(self.cases), BATCH)]
-        pairs = [_close_up(case, rng) for case in drawn]
-        pictures = np.stack([picture for picture, _ in pairs])[:, None]
-        hearts = torch.from_numpy(np.stack([heart for _, heart in pairs])[:, None])
-        return torch.from_numpy(pictures).contiguous(memory_format=torch.channels_last), hearts
+        return close_ups([self.cases[int(k)] for k in rng.choice(len(self.cases), BATCH)], rng)
+
+
+def close_ups(cases: Sequence[HeartCase], rng: np.random.Generator) -> Batch:
+    """Each of ``cases`` once, as the network sees it, and its heart, 0 to 1; both (cases, 1, size, size)."""
+    pairs = [_close_up(case, rng) for case in cases]
+    pictures = np.stack([picture for picture, _ in pairs])[:, None]
+    hearts = torch.from_numpy(np.stack([heart for _, heart in pairs])[:, None])
+    return torch.from_numpy(pictures).contiguous(memory_format=torch.channels_last), hearts
 
 
 def _close_up(case: HeartCase, rng: np.random.Generator) -> tuple[Floats, Floats]:

@@ -20,16 +20,13 @@ from inference.readers.radiograph import (
     square,
 )
 from training.chest_xray.lung_batches import LungCase, LungSource
-from training.chest_xray.outlines import train_outlines
+from training.chest_xray.outlines import parted, train_outlines
 from training.datasets.case import Case, Mask
-from training.datasets.splits import split_of
 from training.loop import Batch, Schedule
 from training.metrics.overlap import dice
 from training.segmenter import Segmenter
 from training.shipped import Weights
 
-_SHARES = {"train": 0.9, "validation": 0.1}
-_CHECKED = 200  # pictures, at most
 SCHEDULE = Schedule(steps=2000, learning_rate=4e-3, warm_up=30, average=0.99)
 
 
@@ -100,7 +97,7 @@ def train_lungs(
     Raises:
         BrokenDataError: a run on other radiographs, or of another seed, has begun in ``out``.
     """
-    learned, held_out = _parted(cases)
+    learned, held = parted(cases)
     return train_outlines(
         lambda: Segmenter(1, 2),
         (values for case in cases for values in (case.picture, case.masks)),
@@ -112,22 +109,14 @@ def train_lungs(
         resume=resume,
         device=device,
         start=start,
-        held_out=held_out,
+        held_out=_fed(held) if held else None,
     )
 
 
-def _parted(cases: Sequence[LungCase]) -> tuple[Sequence[LungCase], Batch | None]:
-    """Those to learn from, and pictures and masks of other patients that choose the weights; all and none
-    where there are too few patients for both."""
-    parts = [split_of(case.patient, _SHARES) for case in cases]
-    learned, held = (
-        [case for case, part in zip(cases, parts, strict=True) if part == wanted] for wanted in _SHARES
-    )
-    if not learned or not held:
-        return cases, None
-    some = held[:: -(-len(held) // _CHECKED)]
-    pictures, masks = np.stack([case.picture for case in some]), np.stack([case.masks for case in some])
-    return learned, (torch.from_numpy(pictures[:, None]), torch.from_numpy(masks.astype(np.float32)))
+def _fed(cases: Sequence[LungCase]) -> Batch:
+    """Pictures and masks as they are."""
+    pictures, masks = np.stack([case.picture for case in cases]), np.stack([case.masks for case in cases])
+    return torch.from_numpy(pictures[:, None]), torch.from_numpy(masks.astype(np.float32))
 
 
 def drawn_lungs(network: nn.Module, pictures: Floats) -> Floats:
