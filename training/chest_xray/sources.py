@@ -38,9 +38,12 @@ def found_in(data: Path, layout: str) -> tuple[list[Path], Path | None]:
 
 
 def labelled_in(data: Path, layout: str) -> list[Path]:
-    """The folders of a layout with labels: ``data`` itself, or folders in it; ``data``, whatever is
+    """The folders of a layout with labels: ``data`` itself, or else those in it; ``data``, whatever is
     wrong with it, where there are none."""
-    return [folder for folder in _folders(data) if LAYOUTS[layout].is_begun(folder)] or [data]
+    itself, *inner = _folders(data)
+    if LAYOUTS[layout].is_begun(itself):
+        return [itself]
+    return [folder for folder in inner if LAYOUTS[layout].is_begun(folder)] or [itself]
 
 
 def outlined_as(folder: Path) -> str | None:

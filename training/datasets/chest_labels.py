@@ -22,6 +22,10 @@ Uncertain = Literal["ignore", "zeros", "ones"]
 
 CLASSES = ("cardiomegaly", "effusion", "atelectasis", "consolidation", "edema", "no_finding")
 
+CHEXPERT_TABLES = "CheXpert-v1.0 batch 1 (validate & csv)"
+CHEXPERT_TRAIN = "CheXpert-v1.0 batch * (train *)"
+"""CheXpert's batches: the folder of the tables and of ``valid``, and those of the patients of train."""
+
 _CHEXPERT = {
     "cardiomegaly": "Cardiomegaly",
     "effusion": "Pleural Effusion",
@@ -50,11 +54,17 @@ def read_chexpert(folder: Path, *, uncertain: Uncertain = "ignore", lateral: boo
     name, as ``CheXpert-v1.0-small/train/patient00001/study1/view1_frontal.jpg``, or with the part's. Where a
     table says nothing of views, as that of the test set, the file's name does.
 
+    The full size comes in batches, and may lie so: tables and ``valid`` in ``CHEXPERT_TABLES``, the patients
+    of train in folders ``CHEXPERT_TRAIN``.
+
     lateral: lateral views, too.
     """
     cases = []
     columns = ("Path", *_CHEXPERT.values())
-    tables = [folder / name for name in ("train.csv", "valid.csv", "test.csv")]
+    first = folder / CHEXPERT_TABLES
+    home = first if first.is_dir() and not (folder / "train.csv").exists() else folder
+    train = {held.name: held for batch in folder.glob(CHEXPERT_TRAIN) for held in batch.iterdir()}
+    tables = [home / name for name in ("train.csv", "valid.csv", "test.csv")]
     there(tables[0])
     for table in (t for t in tables if t.exists()):
         for row in read_table(table, columns):
@@ -65,7 +75,10 @@ def read_chexpert(folder: Path, *, uncertain: Uncertain = "ignore", lateral: boo
             patient = next((part for part in inner.parts if part.startswith("patient")), "")
             if not patient:
                 raise row.broken(f"Path is {row.text('Path')!r}: no part of it names a patient")
-            path = there(folder / inner, f"{table}, line {row.line},")
+            path = home / inner
+            if train and inner.parts[0] == "train":
+                path = train.get(patient, folder / CHEXPERT_TRAIN / patient).joinpath(*inner.parts[2:])
+            there(path, f"{table}, line {row.line},")
             cases.append(
                 Case(
                     str(inner.with_suffix("")),

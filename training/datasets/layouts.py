@@ -7,7 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from training.datasets.case import Case
-from training.datasets.chest_labels import read_chexpert, read_mimic_cxr, read_nih14, read_nih_folder
+from training.datasets.chest_labels import (
+    CHEXPERT_TABLES,
+    CHEXPERT_TRAIN,
+    read_chexpert,
+    read_mimic_cxr,
+    read_nih14,
+    read_nih_folder,
+)
 from training.datasets.deeplesion import read_deeplesion
 from training.datasets.deeplesion_slices import read_deeplesion_slices
 from training.datasets.luna16 import read_luna16
@@ -46,7 +53,9 @@ _CVC = tuple(f"{name} or TIF/{name} or PNG/{name}" for name in ("Original", "Gro
 _LUNA16 = ("annotations", "annotations_excluded")
 
 LAYOUTS: Mapping[str, Layout] = {
-    "chexpert": Layout(read_chexpert, ("train.csv", "train")),
+    "chexpert": Layout(
+        read_chexpert, (f"train.csv or {CHEXPERT_TABLES}/train.csv", f"train or {CHEXPERT_TRAIN}")
+    ),
     "cvc-clinicdb": Layout(read_cvc_clinicdb, _CVC),
     "deeplesion": Layout(read_deeplesion, ("DL_info.csv", "Images_png")),
     "deeplesion-slices": Layout(read_deeplesion_slices, ("boxes.csv", "images")),

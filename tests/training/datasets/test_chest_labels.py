@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.training.datasets.pictures import picture, text
+from training.chest_xray.sources import labelled_in
 from training.datasets.chest_labels import (
     CLASSES,
     Uncertain,
@@ -17,6 +18,7 @@ from training.datasets.chest_labels import (
     read_nih14,
     read_nih_folder,
 )
+from training.datasets.layouts import read_cases
 from training.errors import BrokenDataError
 
 CHEXPERT = (
@@ -87,6 +89,43 @@ def test_what_chexpert_lacks_is_named(chexpert: Path) -> None:
     (chexpert / "train.csv").unlink()
     with pytest.raises(BrokenDataError, match=r"train\.csv is missing"):
         read_chexpert(chexpert)
+
+
+@pytest.fixture
+def batches(chexpert: Path) -> Path:
+    """The same in the batches that the release at its full size comes in."""
+    first = chexpert / "CheXpert-v1.0 batch 1 (validate & csv)"
+    first.mkdir()
+    for name in ("train.csv", "valid.csv", "valid"):
+        (chexpert / name).rename(first / name)
+    (chexpert / "train").rename(chexpert / "CheXpert-v1.0 batch 2 (train 1)")
+    (chexpert / "CheXpert-v1.0 batch 3 (train 2)").mkdir()
+    return chexpert
+
+
+def test_chexperts_batches_are_read_as_they_come(batches: Path) -> None:
+    assert labelled_in(batches, "chexpert") == labelled_in(batches.parent, "chexpert") == [batches]
+    cases = read_cases("chexpert", batches)
+    assert [(case.id, case.split) for case in cases] == [
+        ("train/patient00001/study1/view1_frontal", "train"),
+        ("valid/patient64541/study1/view1_frontal", "validation"),
+    ]
+    assert [case.load().pixels.shape for case in cases] == [(6, 8)] * 2
+
+
+def test_what_chexperts_batches_lack_is_named(batches: Path) -> None:
+    patient = batches / "CheXpert-v1.0 batch 2 (train 1)/patient00001"
+    said = r"csv\)/train\.csv, line 2, names it"
+    (patient / "study1/view1_frontal.jpg").unlink()
+    with pytest.raises(BrokenDataError, match=rf"\(train 1\)/.*/view1_frontal\.jpg is missing, .*{said}"):
+        read_chexpert(batches)
+    patient.rename(batches.parent / "elsewhere")
+    (batches / "CheXpert-v1.0 batch 3 (train 2)/patient00002").mkdir()
+    with pytest.raises(BrokenDataError, match=rf"\(train \*\)/patient00001/.* is missing, .*{said}"):
+        read_chexpert(batches)
+    (batches / "CheXpert-v1.0 batch 1 (validate & csv)/train.csv").unlink()
+    with pytest.raises(BrokenDataError, match=r"csv\)/train\.csv is missing"):
+        read_chexpert(batches)
 
 
 @pytest.mark.parametrize("lost", [1, 12, 30])
