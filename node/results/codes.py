@@ -215,13 +215,18 @@ UNITS = {unit.value: unit for unit in (MILLIMETRE, RATIO)}
 
 # Procedures (CID 100 as the validators know it)
 CT_UNSPECIFIED = Term("LN", "25045-6", "CT unspecified body region")
+PET_UNSPECIFIED = Term("LN", "44136-0", "PET unspecified body region")
 IMAGING_PROCEDURE = Term("SCT", "363679005", "Imaging procedure")
+PROCEDURES = {"CT": CT_UNSPECIFIED, "PT": PET_UNSPECIFIED}
+"""By the modality of what was read; a radiograph's and an endoscopy's are none of CID 100."""
 
 # The document, the device, the algorithm
 ONCOLOGY_REPORT = Term("DCM", "126001", "Oncology Measurement Report")
 PET_REPORT = Term("DCM", "126003", "PET Measurement Report")
 MEASUREMENT_REPORT = Term("DCM", "126000", "Imaging Measurement Report")
 DEVICE = Term("DCM", "121007", "Device")
+IMAGE_LIBRARY = Term("DCM", "111028", "Image Library")
+TARGET_REGION = Term("DCM", "123014", "Target Region")
 KEY_OBJECTS = Term("DCM", "113000", "Of Interest")
 ARTIFICIAL_INTELLIGENCE = Term("DCM", "123110", "Artificial Intelligence")
 PROCESSING_EQUIPMENT = Term("DCM", "109102", "Processing Equipment")
@@ -260,6 +265,9 @@ TARGETS: dict[str, Term] = {
     "pet-ct": LESION,
 }
 """What each reader looks for: what its report calls absent when it found nothing."""
+
+REGIONS: dict[str, Term] = {"lung-nodules": CHEST, "chest-xray": CHEST, "polyps": COLON}
+"""The region of the body each reader looks at; the others look at any."""
 
 
 def concept_of(code: Code) -> CodedConcept:

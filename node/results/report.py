@@ -23,6 +23,7 @@ from inference.findings import Assessment, ClassProbability, Finding, Measuremen
 from inference.growth.forecast import in_words
 from node.results import codes
 from node.results.edition import MANUFACTURER, NOTICE, Edition
+from node.results.examined import listed, procedure_reported, show_region
 from node.results.identity import result_uid
 from node.results.outline import Place, axis_on_image, place_on_image
 
@@ -374,17 +375,18 @@ def document(
     as_text = codes.PET_REPORT if edition.reading.reader == "pet-ct" else codes.ONCOLOGY_REPORT
     title = codes.MEASUREMENT_REPORT if is_drawn else as_text
     images = [edition.sources[uid] for uid in edition.key_image_uids()]
-    procedure = codes.CT_UNSPECIFIED if images[0].Modality == "CT" else codes.IMAGING_PROCEDURE
     content = sr.MeasurementReport(
         observation_context=sr.ObservationContext(observer_device_context=device_observer(edition)),
-        procedure_reported=procedure.concept,
+        procedure_reported=procedure_reported(images[0]).concept,
         imaging_measurements=groups,
         title=title.concept,
         language_of_content_item_and_descendants=sr.LanguageOfContentItemAndDescendants(
             codes.ENGLISH.concept
         ),
-        referenced_images=[_listed(image) for image in images],
+        referenced_images=[listed(image) for image in images],
     )
+    if region := codes.REGIONS.get(edition.reading.reader):
+        show_region(content, region)
     made = sr.Comprehensive3DSR(
         evidence=[*images, *evidence],
         content=_root(content),
@@ -416,15 +418,3 @@ def _root(content: sr.MeasurementReport) -> Dataset:
     root.update({element.tag: element for element in content[0] if element.keyword != "ContentSequence"})
     root.ContentSequence = []
     return root
-
-
-def _listed(image: Dataset) -> Dataset:
-    """What the image library says of an image: no more than any image has. highdicom's descriptors for
-    projections fail where the scanner left out spacing or orientation, and nothing reads them."""
-    listed = Dataset()
-    for keyword in ("SOPClassUID", "SOPInstanceUID", "FrameOfReferenceUID", "Rows", "Columns"):
-        if keyword not in image:
-            continue
-        listed[keyword] = image[keyword]
-    listed.Modality = "OT"
-    return listed

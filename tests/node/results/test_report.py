@@ -9,6 +9,7 @@ import numpy as np
 import pydicom
 import pytest
 from highdicom import sr
+from highdicom.sr import CodedConcept
 from pydicom import Dataset
 
 from inference.findings import Assessment, Change, Finding, Uptake
@@ -46,6 +47,19 @@ def test_a_report_is_valid(results: dict[str, ResultFile], name: str) -> None:
 def test_a_negative_report_is_valid(negative: dict[str, ResultFile]) -> None:
     assert dciodvfy(negative["sr"].path) == []
     assert dsrdump(negative["sr"].path) == []
+
+
+@pytest.mark.parametrize("name", ["sr", "sr-outlines"])
+def test_the_examination_is_a_ct_and_its_images_show_the_chest(
+    results: dict[str, ResultFile], name: str
+) -> None:
+    content = sr.srread(results[name].path).content[0].ContentSequence
+    (procedure,) = content.find(CodedConcept("121058", "DCM", "Procedure reported"))
+    assert procedure.value == codes.CT_UNSPECIFIED.concept  # CID 100 has no CT of the chest
+    (library,) = content.find(codes.IMAGE_LIBRARY.concept)
+    images = library.ContentSequence[0].ContentSequence
+    regions = [image.ContentSequence.find(codes.TARGET_REGION.concept)[0].value for image in images]
+    assert regions == [codes.CHEST.concept] * len(images)
 
 
 @pytest.mark.needs("tid1500reader")
