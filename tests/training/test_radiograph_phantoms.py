@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import lru_cache
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from inference.catalogue import Catalogue
 from inference.readers.chest_xray import FINDINGS as FINDINGS_MODEL
+from training.chest_xray import phantoms
 from training.chest_xray.lungs import lung_masks
 from training.datasets.chest_labels import CLASSES
 from training.datasets.radiograph_phantoms import radiograph_cases
 from training.evaluate.chest_xray import evaluate_phantoms
 from training.metrics.classification import auroc
 from training.phantoms.anatomy import chest_anatomy
-from training.phantoms.radiograph import FINDINGS, Radiograph, radiograph, random_findings, taken
+from training.phantoms.radiograph import DRAWING, FINDINGS, Radiograph, radiograph, random_findings, taken
 from training.phantoms.radiograph_beam import Beam
 from training.phantoms.radiograph_body import thorax
 from training.phantoms.radiograph_findings import Disease, disease, opacities
@@ -31,6 +33,36 @@ BEAM = Beam("PA", 1800.0, -140.0, 0.0, 0.0, (0.0, 0.0), (200, 200), 1.5)
 @lru_cache(maxsize=32)
 def drawn(seed: int, findings: frozenset[str] | None = None) -> Radiograph:
     return radiograph(seed, findings=findings, size=SMALL)
+
+
+def test_what_a_seed_draws_is_what_the_number_of_the_drawing_says() -> None:
+    """The mean grey of each quarter, and how far neighbours differ. Where these change, raise DRAWING and put
+    those of the new drawing here."""
+    greys = [
+        [405, 429, 2646, 2705, 155],
+        [2075, 1669, 2921, 2486, 137],
+        [1832, 1620, 2941, 2469, 137],
+        [1656, 2003, 2452, 2924, 136],
+        [1649, 1496, 2415, 2111, 158],
+        [2021, 2172, 3653, 3875, 169],
+        [1398, 1620, 2780, 3018, 194],
+        [1757, 1848, 3301, 3492, 143],
+    ]
+    pictures = [radiograph(seed, size=64).picture.astype(float) for seed in range(len(greys))]
+    quarters = [picture.reshape(2, 32, 2, 32).mean((1, 3)).ravel() for picture in pictures]
+    steps = [np.abs(np.diff(picture)).mean() for picture in pictures]
+    found = [[*quarter, step] for quarter, step in zip(quarters, steps, strict=True)]
+    assert (DRAWING, *found) == (2, *(pytest.approx(row, abs=2) for row in greys))
+
+
+def test_radiographs_of_another_drawing_are_not_taken_for_todays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(phantoms, "SIZE", 48)
+    for number in (1, 2, 1):
+        monkeypatch.setattr(phantoms, "DRAWING", number)
+        phantoms.phantom_cases(1, 3, tmp_path)
+    assert len(list(tmp_path.glob("phantoms-*.npz"))) == 2
 
 
 def test_a_ray_through_the_middle_of_a_tube_is_as_long_as_the_tube_is_wide() -> None:

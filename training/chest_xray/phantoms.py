@@ -13,7 +13,7 @@ from rich.progress import track
 from training.datasets.case import Case, CaseImage, Mask
 from training.datasets.chest_labels import CLASSES
 from training.kept import Arrays, kept
-from training.phantoms.radiograph import Radiograph, radiograph
+from training.phantoms.radiograph import DRAWING, Radiograph, radiograph
 
 SIZE = 224
 _SEEDS = 10_000  # those from there on are for measuring
@@ -24,7 +24,7 @@ _PARTS = {"right lung": 1, "left lung": 2, "heart": 4}
 def phantom_cases(count: int, seed: int, out: Path) -> list[Case]:
     """``count`` phantoms with labels and masks of the lungs and the heart, kept in ``out``; all of the
     split train: those to measure on are of other seeds."""
-    drawn = kept(out / "phantoms", (count, seed, SIZE, *_PARTS), partial(_drawn, count, seed))
+    drawn = kept(out / "phantoms", (DRAWING, count, seed, SIZE, *_PARTS), partial(_drawn, count, seed))
     names = ("seeds", "pictures", "masks", "labels", "views")
     return [_case(*one) for one in zip(*(drawn[name] for name in names), strict=True)]
 

@@ -18,6 +18,9 @@ from training.phantoms.radiograph_findings import FINDINGS, disease, opacities, 
 from training.phantoms.radiograph_patient import Patient, Pose
 
 SIZE = 320
+DRAWING = 2
+"""Raised with every change to what a seed draws, or radiographs that were kept would stand for others."""
+
 _WHITE = 4095
 
 
@@ -131,4 +134,4 @@ def _shutters(rng: np.random.Generator, beam: Beam) -> Array:
     return field
 
 
-__all__ = ["FINDINGS", "SIZE", "Radiograph", "radiograph", "random_findings", "taken"]
+__all__ = ["DRAWING", "FINDINGS", "SIZE", "Radiograph", "radiograph", "random_findings", "taken"]
