@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from training.contest import Contest
+from training.contest import Contest, Trial, Variant
 from training.errors import TaskError
-from training.tasks import ACTIVATIONS
+from training.tasks import TASKS
 
 
 @dataclass(frozen=True)
@@ -26,18 +26,29 @@ class Row:
     seconds_per_step: float
 
 
+def _ct_lesions() -> Contest:
+    from training.ct_lesions.trial import METRIC, trial
+
+    return _contest("ct-lesions", trial, METRIC)
+
+
 def _polyps() -> Contest:
-    from training.polyps.trial import trial
+    from training.polyps.trial import METRIC, trial
 
-    return Contest(trial, "mean Dice on held-out phantom frames", ("unet", "deeplab"), ACTIVATIONS)
+    return _contest("polyps", trial, METRIC)
 
 
-CONTESTS: Mapping[str, Callable[[], Contest]] = {"polyps": _polyps}
+def _contest(task: str, trial: Callable[[Path, Variant], Trial], metric: str) -> Contest:
+    """Between all the networks that ``task`` can be trained with."""
+    return Contest(trial, metric, TASKS[task].architectures, TASKS[task].activations)
+
+
+CONTESTS: Mapping[str, Callable[[], Contest]] = {"ct-lesions": _ct_lesions, "polyps": _polyps}
 
 
 def compare(task: str, out: Path, *, steps: int, seeds: int) -> dict[str, Any]:
-    """Train every variant of ``task`` for ``steps`` steps with each of ``seeds`` seeds; figures ready for
-    JSON, the rows best first.
+    """Train every network of ``task`` for ``steps`` steps with each of ``seeds`` seeds; figures ready for
+    JSON, the rows best first. What it keeps lies in the folder ``task`` of ``out``.
 
     Raises:
         TaskError: a task of which nothing can be compared.
@@ -46,8 +57,9 @@ def compare(task: str, out: Path, *, steps: int, seeds: int) -> dict[str, Any]:
         raise TaskError(f"nothing can be compared of {task!r}; there is: {', '.join(CONTESTS)}")
     contest = CONTESTS[task]()
     rows = []
-    for architecture, activation in contest.variants():
-        trials = [contest.trial(out, architecture, activation, steps, 1 + k) for k in range(seeds)]
+    for architecture, activation in contest.networks():
+        variants = (Variant(architecture, activation, steps, 1 + k) for k in range(seeds))
+        trials = [contest.trial(out / task, variant) for variant in variants]
         scores = [trial.score for trial in trials]
         rows.append(
             Row(

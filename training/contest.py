@@ -2,9 +2,30 @@
 
 from __future__ import annotations
 
+import json
+import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One network in one training."""
+
+    architecture: str
+    activation: str
+    steps: int
+    seed: int
+
+    @property
+    def folder(self) -> str:
+        """The name of the folder that its training writes into."""
+        return f"{self.architecture}-{self.activation}-{self.steps}-{self.seed}"
 
 
 @dataclass(frozen=True)
@@ -18,15 +39,34 @@ class Trial:
 
 @dataclass(frozen=True)
 class Contest:
-    """What is compared of a task: ``trial`` takes the scratch folder, architecture, activation, steps and
-    seed; ``metric`` says what its score is."""
+    """What is compared of a task: ``trial`` trains and scores a variant, with all it keeps in the folder
+    given; ``metric`` says what its score is."""
 
-    trial: Callable[[Path, str, str, int, int], Trial]
+    trial: Callable[[Path, Variant], Trial]
     metric: str
     architectures: tuple[str, ...]
     activations: tuple[str, ...]
 
-    def variants(self) -> Iterator[tuple[str, str]]:
-        """Every activation in the usual architecture, then the usual activation in the others."""
+    def networks(self) -> Iterator[tuple[str, str]]:
+        """Architecture and activation: every activation in the usual architecture, then the usual activation
+        in the others."""
         yield from ((self.architectures[0], activation) for activation in self.activations)
         yield from ((other, self.activations[0]) for other in self.architectures[1:])
+
+
+def tried(
+    out: Path, variant: Variant, train: Callable[[Path], nn.Module], score: Callable[[nn.Module], float]
+) -> Trial:
+    """The trial of a variant, or of an earlier run in ``out``; only ``train``, which takes the variant's own
+    folder, counts as its time (seconds of all processor cores)."""
+    folder = out / variant.folder
+    file = folder / "trial.json"
+    if file.is_file():
+        return Trial(**json.loads(file.read_text()))
+    started = time.process_time()
+    network = train(folder)
+    seconds = time.process_time() - started
+    parameters = sum(p.numel() for p in network.parameters())
+    trial = Trial(score(network), parameters, seconds / variant.steps)
+    file.write_text(json.dumps(asdict(trial)) + "\n")
+    return trial

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from training import compare as comparison
 from training.compare import compare
-from training.contest import Contest, Trial
+from training.contest import Contest, Trial, Variant, tried
+from training.ct_lesions import trial as ct_lesions
+from training.ct_lesions.patches import Spot, keep
 from training.errors import TaskError
 from training.segmenter import ARCHITECTURES
 from training.tasks import ACTIVATIONS, TASKS
@@ -29,13 +32,13 @@ def test_every_network_draws_on_every_pixel_and_learns(architecture: str, activa
 def test_the_networks_that_are_compared_can_be_trained() -> None:
     for task, contest in comparison.CONTESTS.items():
         known, compared = TASKS[task], contest()
-        for architecture, activation in compared.variants():
+        for architecture, activation in compared.networks():
             assert architecture in known.architectures and activation in known.activations
 
 
 def test_rows_are_means_over_seeds_best_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def trial(out: Path, architecture: str, activation: str, steps: int, seed: int) -> Trial:
-        return Trial({"relu": 0.5, "elu": 0.7}[activation] + 0.1 * seed, 10, 0.01)
+    def trial(out: Path, variant: Variant) -> Trial:
+        return Trial({"relu": 0.5, "elu": 0.7}[variant.activation] + 0.1 * variant.seed, 10, 0.01)
 
     contest = Contest(trial, "score", ("unet", "deeplab"), ("relu", "elu"))
     monkeypatch.setattr(comparison, "CONTESTS", {"polyps": lambda: contest})
@@ -50,5 +53,37 @@ def test_rows_are_means_over_seeds_best_first(tmp_path: Path, monkeypatch: pytes
 
 
 def test_a_task_without_variants_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(TaskError, match="nothing can be compared of 'growth'; there is: polyps"):
+    with pytest.raises(TaskError, match="nothing can be compared of 'growth'; there is: ct-lesions, polyps"):
         compare("growth", tmp_path, steps=1, seeds=1)
+
+
+def test_a_trial_is_made_once_and_kept_by_its_network_steps_and_seed(tmp_path: Path) -> None:
+    trained: list[Path] = []
+
+    def train(folder: Path) -> torch.nn.Module:
+        folder.mkdir()
+        trained.append(folder)
+        return torch.nn.Linear(3, 1)
+
+    def score(network: torch.nn.Module) -> float:
+        return 0.5
+
+    variants = [Variant("unet", "relu", 10, 1), Variant("unet", "elu", 10, 1)]
+    found = [tried(tmp_path, one, train, score) for one in (*variants, variants[0])]
+    assert trained == [tmp_path / "unet-relu-10-1", tmp_path / "unet-elu-10-1"]
+    assert found[2] == found[0] and (found[0].score, found[0].parameters) == (0.5, 4)
+
+
+def test_first_networks_of_ct_lesions_are_tried(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def shard(seed: int, folder: Path) -> str:
+        hu = np.random.default_rng(seed).normal(40, 20, (1, 64, 64, 64)).astype(np.int16)
+        share = np.zeros(hu.shape, np.uint8)
+        share[0, 28:36, 28:36, 28:36] = 255
+        keep(folder, f"trunk-{seed}", {"hu": hu, "share": share}, [[Spot((63.0,) * 3, 19.9, "liver", True)]])
+        return f"trunk-{seed}"
+
+    monkeypatch.setattr(ct_lesions, "phantom_shard", shard)
+    found = [ct_lesions.trial(tmp_path, Variant(name, "relu", 1, 1)) for name in ("unet", "deeplab")]
+    assert all(0 <= one.score < 1 for one in found)
+    assert found[0].parameters != found[1].parameters
+    assert len(list(tmp_path.glob("trunk-*.json"))) == 8

@@ -171,7 +171,7 @@ def train_detector(
             for batch in map(checks, range(min(checks.round, most))):
                 maps, inside = (o.float().cpu() for o in network(batch[0].to(device)))
                 figures = {k: float(v) for k, v in losses(maps, inside, batch).items()}
-                rows.append(figures | {"dice": _dice(inside[:, 0], batch[-2], batch[-1])})
+                rows.append(figures | {"dice": dice(inside[:, 0], batch[-2], batch[-1])})
                 rated = (batch[1] > 0.99) & (batch[4] >= 0)
                 truth += batch[4][rated].tolist()
                 said += maps[:, 2][rated].tolist()
@@ -187,6 +187,6 @@ def train_detector(
     return network, history
 
 
-def _dice(logits: Tensor, share: Tensor, known: Tensor) -> float:
+def dice(logits: Tensor, share: Tensor, known: Tensor) -> float:
     drawn, true = (logits > 0) & (known == KNOWN), share >= 0.5
     return float(2 * (drawn & true).sum() / (drawn.sum() + true.sum()).clamp(min=1))

@@ -2,49 +2,46 @@
 
 from __future__ import annotations
 
-import json
-import time
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
 from PIL import Image
+from torch import nn
 
 from inference.readers.endoscopic import SIZE
-from training.contest import Trial
+from training.contest import Trial, Variant, tried
 from training.phantoms.endoscopy import Frame
 from training.polyps.network import SCHEDULE, dice_of, train_polyps
 from training.polyps.recipe import Plan, kept_frames
 
+METRIC = "mean Dice on held-out phantom frames"
 _LEARNED, _HELD_OUT = 240, 80
 _SIDE = SIZE // 2
 
 
-def trial(out: Path, architecture: str, activation: str, steps: int, seed: int) -> Trial:
+def trial(out: Path, variant: Variant) -> Trial:
     """The same frames for every network and seed; they are kept in ``out``, and so is what came of it."""
-    folder = out / f"{architecture}-{activation}-{steps}-{seed}"
-    if (folder / "trial.json").is_file():
-        return Trial(**json.loads((folder / "trial.json").read_text()))
     learned = kept_frames(out / "learned.npz", Plan(frames=_LEARNED, seed=1))
     held_out = kept_frames(out / "held-out.npz", Plan(frames=_HELD_OUT, seed=2))
-    schedule = replace(SCHEDULE, steps=steps, warm_up=min(SCHEDULE.warm_up, steps // 4 + 1))
-    started = time.process_time()
-    network = train_polyps(
-        [_half(frame) for frame in learned],
-        folder,
-        schedule,
-        seed=seed,
-        activation=activation,
-        architecture=architecture,
-    )
-    seconds = time.process_time() - started
-    scored = [_half(frame) for frame in held_out if frame.mask.any()]
-    with torch.no_grad():
-        score = float(np.mean(dice_of(network, scored)))
-    found = Trial(score, sum(p.numel() for p in network.parameters()), seconds / steps)
-    (folder / "trial.json").write_text(json.dumps(asdict(found)) + "\n")
-    return found
+    schedule = replace(SCHEDULE, steps=variant.steps, warm_up=min(SCHEDULE.warm_up, variant.steps // 4 + 1))
+
+    def train(folder: Path) -> nn.Module:
+        return train_polyps(
+            [_half(frame) for frame in learned],
+            folder,
+            schedule,
+            seed=variant.seed,
+            activation=variant.activation,
+            architecture=variant.architecture,
+        )
+
+    def score(network: nn.Module) -> float:
+        with torch.no_grad():
+            return float(np.mean(dice_of(network, [_half(frame) for frame in held_out if frame.mask.any()])))
+
+    return tried(out, variant, train, score)
 
 
 def _half(frame: Frame) -> Frame:
