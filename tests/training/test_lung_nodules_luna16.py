@@ -77,6 +77,18 @@ def test_a_subset_as_released_is_a_split(folder: Path) -> None:
         measured.evaluate_luna16(folder, "subset7", None, Catalogue())
 
 
+def test_a_split_that_a_run_wrote_is_measured_and_named(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    splits = tmp_path / "run/splits.json"
+    (splits.parent / "models").mkdir(parents=True)
+    splits.write_text('{"test": ["1.1", "1.3"]}')
+    monkeypatch.setattr(measured, "report_threshold", lambda _: 0.5)
+    for split, scans, named in (("test", 2, str(splits)), ("subset0", 1, None), ("", 3, None)):
+        found = measured.evaluate_luna16(folder, split, None, Catalogue(splits.parent / "models"))
+        assert (found["scans"], found.get("splits")) == (scans, named)
+
+
 def test_what_a_run_left_for_its_test_is_what_is_measured(folder: Path, tmp_path: Path) -> None:
     splits = tmp_path / "run/splits.json"
     (splits.parent / "models").mkdir(parents=True)

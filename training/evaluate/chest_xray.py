@@ -74,9 +74,7 @@ def evaluate_labels(
         raise TaskError(f"{data} holds no radiographs of the split {split!r}")
     found: dict[str, Any] = {"task": NAME, "layout": layout, "split": split or "all", "images": len(cases)}
     found["patients"] = len({case.patient for case in cases})
-    if split in SHARES:
-        found |= told_of(split, catalogue)
-    found["note"] = NOTE
+    found |= told_of(split, catalogue) | {"note": NOTE}
     engine = EmbeddedEngine(catalogue)
     if split != "folds":
         readings = [_read(case, engine, catalogue) for case in track(cases, "radiographs")]

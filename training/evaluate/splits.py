@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from inference.catalogue import Catalogue
-from training.datasets.splits import read_splits, split_of
+from training.datasets.splits import SHARES, read_splits, split_of
 
 
 def splits_of(catalogue: Catalogue) -> Callable[[str], str]:
@@ -22,9 +22,10 @@ def splits_of(catalogue: Catalogue) -> Callable[[str], str]:
 
 
 def told_of(split: str, catalogue: Catalogue) -> dict[str, str]:
-    """For the figures of a split: ``splits``, the file that says who is in it, where there is one."""
+    """For the figures of a split by patient: ``splits``, the file that says who is in it, where there is
+    one."""
     path = _written(catalogue)
-    return {} if path is None or split == "all" else {"splits": str(path)}
+    return {"splits": str(path)} if path is not None and split in SHARES else {}
 
 
 def _written(catalogue: Catalogue) -> Path | None:

@@ -15,10 +15,9 @@ from inference.errors import UnreadableSeriesError
 from inference.readers import lung_nodules as reader
 from training.datasets.case import Case
 from training.datasets.luna16 import read_luna16
-from training.datasets.splits import SHARES
 from training.errors import TaskError
 from training.evaluate.lung_nodules.reading import found_in, report_threshold
-from training.evaluate.splits import splits_of
+from training.evaluate.splits import splits_of, told_of
 from training.lung_nodules.sources import volume_of
 from training.metrics.boxes import node21
 from training.metrics.classification import mean_interval
@@ -38,12 +37,15 @@ def evaluate_luna16(data: Path | None, split: str, out: Path | None, catalogue: 
     """
     if data is None:
         raise TaskError("the layout luna16 needs the folder of the release: give --data DIR")
-    cases = _chosen(read_luna16(data, candidates=False), split, catalogue)
+    split = split or "all"
+    of_patient = splits_of(catalogue)
+    cases = [
+        case
+        for case in read_luna16(data, candidates=False)
+        if split in ("all", case.split, of_patient(case.patient))
+    ]
     if not cases:
-        raise TaskError(
-            f"{data} holds no scans of the split {split!r}; there is: {', '.join(SHARES)}, all, and "
-            f"subset0 to subset9 where they are there"
-        )
+        raise TaskError(f"{data} holds no scans of the split {split!r}")
     engine = EmbeddedEngine(catalogue)
     marks: list[Mark] = []
     refused: list[str] = []
@@ -60,7 +62,8 @@ def evaluate_luna16(data: Path | None, split: str, out: Path | None, catalogue: 
     return {
         "task": reader.NAME,
         "layout": "luna16",
-        "split": split or "all",
+        "split": split,
+        **told_of(split, catalogue),
         "refused": refused,
         **figures(cases, kept, report_threshold(catalogue), out),
     }
@@ -95,15 +98,6 @@ def figures(
         both = node21(matched)
         found |= {"node21": both.score, "auroc_of_scans": both.auroc, "sensitivity_at_0.25": both.sensitivity}
     return found
-
-
-def _chosen(cases: Sequence[Case], split: str, catalogue: Catalogue) -> list[Case]:
-    if split in ("", "all"):
-        return list(cases)
-    if split not in SHARES:
-        return [case for case in cases if case.split == split]
-    of_patient = splits_of(catalogue)
-    return [case for case in cases if of_patient(case.patient) == split]
 
 
 def _places(cases: Sequence[Case], label: str) -> list[Nodule]:
