@@ -15,22 +15,9 @@ from typing import Final
 from inference.findings import Assessment, Finding, Reading
 from inference.growth import by_fleischner, by_lung_rads, by_volume, fleischner, lung_rads, nelson
 from inference.growth.lung_rads import SUBSOLID
-from inference.growth.past import UNKNOWN, Past, Seen, lung_rads_category
-from inference.growth.solid import kind_of, solid_part, solid_part_of_mixed
+from inference.growth.past import UNKNOWN, Past, lung_rads_category
+from inference.growth.solid import kind_of, solid_part_of_mixed
 from inference.volume import Volume
-
-__all__ = [
-    "GUIDELINES",
-    "READER",
-    "UNKNOWN",
-    "Past",
-    "Seen",
-    "assess",
-    "assessed",
-    "by_guidelines",
-    "lung_rads_category",
-    "solid_part",
-]
 
 GUIDELINES: Final = {
     "fleischner": fleischner.NAME,

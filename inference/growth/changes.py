@@ -8,11 +8,11 @@ from datetime import datetime
 
 from inference.findings import Change, Finding, Reading, SolidPart
 from inference.growth import lung_rads
-from inference.growth.assess import Past, Seen, lung_rads_category, solid_part
 from inference.growth.judge import Judgement, Measurement, judge
 from inference.growth.partners import Match, New, Partners, is_cut_in
-from inference.growth.past import first_solid
+from inference.growth.past import Past, Seen, first_solid, lung_rads_category
 from inference.growth.repeatability import Repeats
+from inference.growth.solid import solid_part
 from inference.volume import Volume
 
 _THIN_MM = 1.0

@@ -14,13 +14,14 @@ from inference.dates import as_day
 from inference.engine import Engine
 from inference.findings import Finding, Reading, Response
 from inference.growth.align import Alignment
-from inference.growth.assess import READER, Past, assessed
+from inference.growth.assess import READER, assessed
 from inference.growth.changes import Changes, Prior, days_between
 from inference.growth.forecast import Point as Measured
 from inference.growth.forecast import forecast
 from inference.growth.frames import FramesAligned
 from inference.growth.look import look_of
 from inference.growth.partners import Look, Partners, Scan, extend, named_after
+from inference.growth.past import Past
 from inference.growth.repeatability import Repeats
 from inference.growth.response import chooses_targets, respond
 from inference.readers import READERS

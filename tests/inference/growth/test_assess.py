@@ -6,19 +6,11 @@ import numpy as np
 import pytest
 
 from inference.findings import Assessment, Caveat, Change, Mask, SolidPart
-from inference.growth.assess import (
-    GUIDELINES,
-    UNKNOWN,
-    Past,
-    Seen,
-    assess,
-    assessed,
-    by_guidelines,
-    lung_rads_category,
-    solid_part,
-)
+from inference.growth.assess import GUIDELINES, assess, assessed, by_guidelines
 from inference.growth.judge import Measurement, judge
+from inference.growth.past import UNKNOWN, Past, Seen, lung_rads_category
 from inference.growth.repeatability import sphere_diameter_mm
+from inference.growth.solid import solid_part
 from inference.volume import Volume
 from tests.inference.growth.chest import finding, reading
 

@@ -9,9 +9,10 @@ from inference import reading_json
 from inference.catalogue import Catalogue
 from inference.engine.embedded import EmbeddedEngine
 from inference.findings import Caveat
-from inference.growth.assess import assessed, lung_rads_category
+from inference.growth.assess import assessed
 from inference.growth.changes import Prior, days_between
 from inference.growth.compare import chain, compare
+from inference.growth.past import lung_rads_category
 from tests.inference.growth.chest import drawn_on, finding, reading, scan
 from tests.inference.growth.pair import (
     COMES,

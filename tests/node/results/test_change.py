@@ -15,7 +15,8 @@ from pydicom.uid import JPEG2000Lossless
 
 from inference.errors import UnreadableSeriesError
 from inference.findings import Assessment, Category, Change, Finding, Response
-from inference.growth.assess import assessed, lung_rads_category
+from inference.growth.assess import assessed
+from inference.growth.past import lung_rads_category
 from node.decoding import DecodingProcess
 from node.results import PriorEvidence, codes, write
 from node.results.edition import Predecessor
