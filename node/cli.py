@@ -264,7 +264,9 @@ def train(
 
 @app.command(epilog="Example: overread compare polyps --steps 300 --seeds 2 --json networks.json")
 def compare(
-    task: Annotated[str, typer.Argument(metavar="TASK", help="A task whose networks differ: ct-lesions or polyps.")],
+    task: Annotated[
+        str, typer.Argument(metavar="TASK", help="A task whose networks differ: ct-lesions or polyps.")
+    ],
     steps: Annotated[int, typer.Option(min=1, help="Of training, for each network and seed.")] = 300,
     seeds: Annotated[int, typer.Option(min=1, help="How often each network is trained.")] = 2,
     out: Annotated[
