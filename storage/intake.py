@@ -93,7 +93,6 @@ def record(session: Session, received: Sequence[Received], merged: Sequence[Sequ
                 "transfer_syntax": image.transfer_syntax,
                 "path": image.path,
                 "size": image.size,
-                "sha256": "",
                 "received_at": image.received_at,
                 "revision": None,
             }

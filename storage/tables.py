@@ -120,7 +120,6 @@ class Instance(Base):
     transfer_syntax: Mapped[str] = mapped_column(String(64))
     path: Mapped[str] = mapped_column(String(512))
     size: Mapped[int] = mapped_column(BigInteger)
-    sha256: Mapped[str] = mapped_column(String(64), default="")
     received_at: Mapped[datetime]
     revision: Mapped[int | None]
 

@@ -31,8 +31,8 @@ def fill(path: Path, instances: int) -> None:
     with sqlite3.connect(path, isolation_level=None) as raw:
         for pragma in ("journal_mode=OFF", "synchronous=OFF", "cache_size=-2000000"):
             raw.execute(f"PRAGMA {pragma}")
-        columns = "id, patient_id, issuer, name, birth_date, sex"
-        _each(raw, "patients", columns, "n, 'P' || n, '', 'N', '', ''", studies)
+        columns = "id, patient_id, issuer, birth_date"
+        _each(raw, "patients", columns, "n, 'P' || n, '', ''", studies)
         columns = (
             "id, uid, patient_pk, study_date, study_time, accession_number, description, source,"
             "first_image_at, last_image_at, is_open, read_now"
@@ -41,11 +41,11 @@ def fill(path: Path, instances: int) -> None:
         _each(raw, "studies", columns, values, studies)
         columns = "id, study_pk, uid, modality, number, description, body_part"
         _each(raw, "series", columns, f"n, n, {_uid('n', 2)}, 'CT', 2, 'thin', 'CHEST'", studies)
-        columns = "id, series_pk, uid, sop_class, transfer_syntax, path, size, sha256, received_at, revision"
+        columns = "id, series_pk, uid, sop_class, transfer_syntax, path, size, received_at, revision"
         values = (
             f"n, 1 + (n - 1) / {SLICES}, {_uid('n', 3)}, '1.2.840.10008.5.1.4.1.1.2', '1.2.840.10008.1.2.1',"
             f"'images/ab/cd/' || {_uid(f'(1 + (n - 1) / {SLICES})', 1)} || '/' || {_uid('n', 3)} || '.dcm',"
-            f"526000, '', '{at}', 1"
+            f"526000, '{at}', 1"
         )
         _each(raw, "instances", columns, values, instances)
     raw.close()

@@ -14,7 +14,7 @@ from storage import deliveries
 from storage.choices import SeriesChoice, choices_of
 from storage.database import Database, DatabaseError
 from storage.refusals import NO_STATUS
-from storage.tables import Base, Refusal, Revision
+from storage.tables import Base, Instance, Refusal, Revision
 from tests.databases import Databases
 from tests.waiting import wait_for
 
@@ -27,6 +27,12 @@ OLD_STUDY = (
     "INSERT INTO events (id, at, study_uid, revision, stage, level, text) VALUES "
     "(1, '2024-01-15 10:00:00', '1.1', 1, 'select', 'info', 'series 1.2 not read: a localizer'), "
     "(2, '2024-01-15 10:00:00', '1.1', 1, 'select', 'info', 'series 1.3 read by lung-nodules: thin: 1 mm')",
+)
+OLD_IMAGE = (
+    "INSERT INTO series (id, study_pk, uid, modality, description, body_part) "
+    "VALUES (1, 1, '1.2', '', '', '')",
+    "INSERT INTO instances (id, series_pk, uid, sop_class, transfer_syntax, path, size, sha256, received_at) "
+    "VALUES (1, 1, '1.3', '', '', 'images/1.dcm', 526000, '', '2024-01-15 10:00:00')",
 )
 
 
@@ -61,6 +67,18 @@ def test_tables_of_a_newer_version_are_left_alone(empty_database: Database) -> N
         connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
     with pytest.raises(DatabaseError, match="by a newer Overread"):
         empty_database.upgrade()
+
+
+def test_images_stay_when_the_digest_that_none_had_is_dropped(empty_database: Database) -> None:
+    empty_database.upgrade("0015")
+    with empty_database.engine.begin() as connection:
+        connection.execute(text("INSERT INTO patients VALUES (1, 'P', '', '')"))
+        for statement in (OLD_STUDY[0], *OLD_IMAGE):
+            connection.execute(text(statement))
+    empty_database.upgrade()
+    with empty_database.snapshot() as session:
+        (image,) = session.scalars(select(Instance))
+        assert (image.uid, image.path, image.size) == ("1.3", "images/1.dcm", 526000)
 
 
 def test_choices_told_in_the_timeline_are_kept_beside_their_revision(empty_database: Database) -> None:
