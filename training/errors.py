@@ -19,4 +19,5 @@ def refuse_unknown(what: str, value: str, known: Collection[str]) -> None:
         TaskError: ``value`` is none of the ``known``.
     """
     if value not in known:
-        raise TaskError(f"{what} {value!r} is not known; there is: {', '.join(known) or 'none'}")
+        there = f"there is: {', '.join(known)}" if known else "there are none: leave it out"
+        raise TaskError(f"{what} {value!r} is not known; {there}")

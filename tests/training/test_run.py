@@ -47,7 +47,7 @@ def test_a_wrong_request_is_refused_with_what_there_is(
         ("lung-nodules", "lidc-slices", "", "give --data"),
         ("polyps", "kvasir-seg", "", "give --data"),
         ("growth", "phantom", "third", "split 'third' is not known; there is: installed, stand-in"),
-        ("growth", "warped-ct", "third", "split 'third' is not known; there is: none"),
+        ("growth", "warped-ct", "none", "split 'none' is not known; there are none: leave it out"),
     ],
 )
 def test_a_wrong_evaluation_is_refused(task: str, layout: str, split: str, said: str) -> None:
