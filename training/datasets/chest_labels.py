@@ -55,7 +55,8 @@ def read_chexpert(folder: Path, *, uncertain: Uncertain = "ignore", lateral: boo
     table says nothing of views, as that of the test set, the file's name does.
 
     The full size comes in batches, and may lie so: tables and ``valid`` in ``CHEXPERT_TABLES``, the patients
-    of train in folders ``CHEXPERT_TRAIN``.
+    of train in folders ``CHEXPERT_TRAIN``. Where some were put together by hand, each file is taken from
+    where it lies.
 
     lateral: lateral views, too.
     """
@@ -63,7 +64,7 @@ def read_chexpert(folder: Path, *, uncertain: Uncertain = "ignore", lateral: boo
     columns = ("Path", *_CHEXPERT.values())
     first = folder / CHEXPERT_TABLES
     home = first if first.is_dir() and not (folder / "train.csv").exists() else folder
-    train = {held.name: held for batch in folder.glob(CHEXPERT_TRAIN) for held in batch.iterdir()}
+    batches = [batch for batch in sorted(folder.glob(CHEXPERT_TRAIN)) if batch.is_dir()]
     tables = [home / name for name in ("train.csv", "valid.csv", "test.csv")]
     there(tables[0])
     for table in (t for t in tables if t.exists()):
@@ -76,8 +77,10 @@ def read_chexpert(folder: Path, *, uncertain: Uncertain = "ignore", lateral: boo
             if not patient:
                 raise row.broken(f"Path is {row.text('Path')!r}: no part of it names a patient")
             path = home / inner
-            if train and inner.parts[0] == "train":
-                path = train.get(patient, folder / CHEXPERT_TRAIN / patient).joinpath(*inner.parts[2:])
+            if batches and inner.parts[0] == "train" and not path.exists():
+                places = [batch.joinpath(*inner.parts[1:]) for batch in batches]
+                nowhere = folder.joinpath(CHEXPERT_TRAIN, *inner.parts[1:]) if home == first else path
+                path = next((place for place in places if place.exists()), nowhere)
             there(path, f"{table}, line {row.line},")
             cases.append(
                 Case(

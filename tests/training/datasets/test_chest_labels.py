@@ -113,15 +113,30 @@ def test_chexperts_batches_are_read_as_they_come(batches: Path) -> None:
     assert [case.load().pixels.shape for case in cases] == [(6, 8)] * 2
 
 
+def test_a_chexpert_put_together_by_hand_is_read_with_what_else_lies_there(chexpert: Path) -> None:
+    text(chexpert / "CheXpert-v1.0 batch 2 (train 1)/.DS_Store", "")
+    text(chexpert / "CheXpert-v1.0 batch 3 (train 2)", "")
+    assert [case.patient for case in read_chexpert(chexpert)] == ["patient00001", "patient64541"]
+    (chexpert / "train/patient00001/study1/view1_frontal.jpg").unlink()
+    with pytest.raises(BrokenDataError, match=r"small/train/patient00001/.* is missing"):
+        read_chexpert(chexpert)
+
+
+def test_a_patient_in_two_of_chexperts_batches_is_read_from_both(batches: Path) -> None:
+    table = batches / "CheXpert-v1.0 batch 1 (validate & csv)/train.csv"
+    text(
+        table,
+        table.read_text().strip() + "\n" + table.read_text().splitlines()[1].replace("study1", "study2"),
+    )
+    picture(batches / "CheXpert-v1.0 batch 3 (train 2)/patient00001/study2/view1_frontal.jpg")
+    assert [case.id.split("/")[2] for case in read_chexpert(batches)] == ["study1", "study2", "study1"]
+
+
 def test_what_chexperts_batches_lack_is_named(batches: Path) -> None:
-    patient = batches / "CheXpert-v1.0 batch 2 (train 1)/patient00001"
-    said = r"csv\)/train\.csv, line 2, names it"
-    (patient / "study1/view1_frontal.jpg").unlink()
-    with pytest.raises(BrokenDataError, match=rf"\(train 1\)/.*/view1_frontal\.jpg is missing, .*{said}"):
-        read_chexpert(batches)
-    patient.rename(batches.parent / "elsewhere")
-    (batches / "CheXpert-v1.0 batch 3 (train 2)/patient00002").mkdir()
-    with pytest.raises(BrokenDataError, match=rf"\(train \*\)/patient00001/.* is missing, .*{said}"):
+    lies = "CheXpert-v1.0 batch 2 (train 1)/patient00001/study1/view1_frontal.jpg"
+    (batches / lies).unlink()
+    said = r"view1_frontal\.jpg is missing, .*csv\)/train\.csv, line 2, names it"
+    with pytest.raises(BrokenDataError, match=rf"\(train \*\)/patient00001/study1/{said}"):
         read_chexpert(batches)
     (batches / "CheXpert-v1.0 batch 1 (validate & csv)/train.csv").unlink()
     with pytest.raises(BrokenDataError, match=r"csv\)/train\.csv is missing"):
