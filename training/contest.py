@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -30,7 +29,7 @@ class Variant:
 
 @dataclass(frozen=True)
 class Trial:
-    """One training: its score, higher is better, of what; the network's size and its time."""
+    """One training: its score, higher is better; the network's size and its time, of all processor cores."""
 
     score: float
     parameters: int
@@ -57,16 +56,15 @@ class Contest:
 def tried(
     out: Path, variant: Variant, train: Callable[[Path], nn.Module], score: Callable[[nn.Module], float]
 ) -> Trial:
-    """The trial of a variant, or of an earlier run in ``out``; only ``train``, which takes the variant's own
-    folder, counts as its time (seconds of all processor cores)."""
+    """The trial of a variant, or of an earlier run in ``out``. ``train`` takes the variant's own folder and
+    leaves ``history.json`` there (``training.loop``), which tells what a step took."""
     folder = out / variant.folder
     file = folder / "trial.json"
     if file.is_file():
         return Trial(**json.loads(file.read_text()))
-    started = time.process_time()
     network = train(folder)
-    seconds = time.process_time() - started
+    history = json.loads((folder / "history.json").read_text())
     parameters = sum(p.numel() for p in network.parameters())
-    trial = Trial(score(network), parameters, seconds / variant.steps)
+    trial = Trial(score(network), parameters, history["seconds"] / history["step"])
     file.write_text(json.dumps(asdict(trial)) + "\n")
     return trial

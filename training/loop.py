@@ -45,13 +45,14 @@ class Schedule:
 @dataclass
 class History:
     """What a run has shown so far: losses by step, scores by validation. ``stale``: validations since the
-    best one."""
+    best one. ``seconds``: of all processor cores, that the steps took, and nothing beside them."""
 
     step: int = 0
     losses: list[dict[str, float]] = field(default_factory=list)
     scores: list[dict[str, float]] = field(default_factory=list)
     best: float = _NEVER
     stale: int = 0
+    seconds: float = 0.0
 
 
 def fit(
@@ -144,6 +145,7 @@ def fit(
         while history.step < schedule.steps and history.stale < schedule.patience:
             if schedule.minutes is not None and time.monotonic() - started > 60 * schedule.minutes:
                 break
+            begun = time.process_time()
             torch.manual_seed(seed * _SEEDS_APART + history.step)
             inputs = tuple(t.to(device) for t in batch(history.step))
             with torch.autocast(kind, dtype=torch.bfloat16, enabled=brief):
@@ -156,6 +158,7 @@ def fit(
             rate.step()
             averaged.update_parameters(network)
             history.step += 1
+            history.seconds += time.process_time() - begun
             if history.step % 20 == 0:
                 row: dict[str, float] = {"step": history.step, "loss": float(total.detach())}
                 history.losses.append(row | {k: float(v.detach()) for k, v in parts.items()})

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,8 +14,10 @@ from training import compare as comparison
 from training.compare import compare
 from training.contest import Contest, Trial, Variant, tried
 from training.ct_lesions import trial as ct_lesions
-from training.ct_lesions.patches import Spot, keep
+from training.ct_lesions.networks import LesionNet
+from training.ct_lesions.patches import Shard, Spot, keep
 from training.errors import TaskError
+from training.loop import History, Schedule
 from training.segmenter import ARCHITECTURES
 from training.tasks import ACTIVATIONS, TASKS
 
@@ -62,6 +66,7 @@ def test_a_trial_is_made_once_and_kept_by_its_network_steps_and_seed(tmp_path: P
 
     def train(folder: Path) -> torch.nn.Module:
         folder.mkdir()
+        (folder / "history.json").write_text('{"step": 10, "seconds": 2.5}')
         trained.append(folder)
         return torch.nn.Linear(3, 1)
 
@@ -71,7 +76,7 @@ def test_a_trial_is_made_once_and_kept_by_its_network_steps_and_seed(tmp_path: P
     variants = [Variant("unet", "relu", 10, 1), Variant("unet", "elu", 10, 1)]
     found = [tried(tmp_path, one, train, score) for one in (*variants, variants[0])]
     assert trained == [tmp_path / "unet-relu-10-1", tmp_path / "unet-elu-10-1"]
-    assert found[2] == found[0] and (found[0].score, found[0].parameters) == (0.5, 4)
+    assert found[2] == found[0] and found[0] == Trial(0.5, 4, 0.25)
 
 
 def test_first_networks_of_ct_lesions_are_tried(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -82,8 +87,17 @@ def test_first_networks_of_ct_lesions_are_tried(tmp_path: Path, monkeypatch: pyt
         keep(folder, f"trunk-{seed}", {"hu": hu, "share": share}, [[Spot((63.0,) * 3, 19.9, "liver", True)]])
         return f"trunk-{seed}"
 
+    def train(
+        learned: Sequence[Shard], held_out: Sequence[Shard], out: Path, schedule: Schedule, **options: Any
+    ) -> tuple[LesionNet, History]:
+        assert (len(learned), len(held_out)) == (6, 2)
+        assert not any(np.array_equal(a.hu, b.hu) for a in learned for b in held_out)
+        assert (schedule.steps, options) == (7, {"seed": 3, "activation": "elu", "architecture": "deeplab"})
+        out.mkdir()
+        (out / "history.json").write_text('{"step": 7, "seconds": 14.0}')
+        return LesionNet(options["activation"], options["architecture"]).eval(), History()
+
     monkeypatch.setattr(ct_lesions, "phantom_shard", shard)
-    found = [ct_lesions.trial(tmp_path, Variant(name, "relu", 1, 1)) for name in ("unet", "deeplab")]
-    assert all(0 <= one.score < 1 for one in found)
-    assert found[0].parameters != found[1].parameters
-    assert len(list(tmp_path.glob("trunk-*.json"))) == 8
+    monkeypatch.setattr(ct_lesions, "train_detector", train)
+    found = ct_lesions.trial(tmp_path, Variant("deeplab", "elu", 7, 3))
+    assert 0 <= found.score < 1 and found.seconds_per_step == 2.0

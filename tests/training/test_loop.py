@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from itertools import count
 from pathlib import Path
@@ -67,7 +68,9 @@ def test_a_run_that_was_stopped_goes_on_as_if_it_never_had_been(tmp_path: Path, 
     network = nn.Linear(1, 1)
     with pytest.raises(InterruptedError):
         fit(network, stops_at_25, squared, closeness, tmp_path / "part", schedule)
+    before = json.loads((tmp_path / "part" / "history.json").read_text())["seconds"]
     resumed, history = run(tmp_path / "part", schedule)
+    assert history.seconds > before > 0
     assert history.step == 40
     for a, b in zip(whole.parameters(), resumed.parameters(), strict=True):
         assert torch.equal(a, b)

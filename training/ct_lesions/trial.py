@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -21,20 +22,13 @@ _AT_ONCE = 4
 
 def trial(out: Path, variant: Variant) -> Trial:
     """The same patches for every network and seed; they are kept in ``out``, and so is what came of it."""
-    learned, held_out = (
-        [
-            Shard.opened(out, phantom_shard(seed, out))
-            for seed in track(seeds, "phantom trunks", transient=True)
-        ]
-        for seeds in (_LEARNED, _HELD_OUT)
-    )
     steps = variant.steps
     schedule = Schedule(steps, 3e-3, warm_up=min(100, steps // 4 + 1), validate_every=steps)
 
     def train(folder: Path) -> nn.Module:
         network, _ = train_detector(
-            learned,
-            held_out,
+            _shards(_LEARNED, out),
+            _shards(_HELD_OUT, out),
             folder,
             schedule,
             seed=variant.seed,
@@ -44,7 +38,7 @@ def trial(out: Path, variant: Variant) -> Trial:
         return network
 
     def score(network: nn.Module) -> float:
-        batches = PatchBatches(held_out, 0, _AT_ONCE, SIZE, perturbed=False)
+        batches = PatchBatches(_shards(_HELD_OUT, out), 0, _AT_ONCE, SIZE, perturbed=False)
         drawn = []
         with torch.no_grad():
             for batch in map(batches, range(batches.round)):
@@ -53,3 +47,9 @@ def trial(out: Path, variant: Variant) -> Trial:
         return float(np.mean(drawn))
 
     return tried(out, variant, train, score)
+
+
+def _shards(seeds: Iterable[int], folder: Path) -> list[Shard]:
+    """The patches of phantom trunks, which are kept in ``folder``."""
+    names = [phantom_shard(seed, folder) for seed in track(list(seeds), "phantom trunks", transient=True)]
+    return [Shard.opened(folder, name) for name in names]

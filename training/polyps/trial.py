@@ -23,11 +23,10 @@ _SIDE = SIZE // 2
 
 def trial(out: Path, variant: Variant) -> Trial:
     """The same frames for every network and seed; they are kept in ``out``, and so is what came of it."""
-    learned = kept_frames(out / "learned.npz", Plan(frames=_LEARNED, seed=1))
-    held_out = kept_frames(out / "held-out.npz", Plan(frames=_HELD_OUT, seed=2))
     schedule = replace(SCHEDULE, steps=variant.steps, warm_up=min(SCHEDULE.warm_up, variant.steps // 4 + 1))
 
     def train(folder: Path) -> nn.Module:
+        learned = kept_frames(out / "learned.npz", Plan(frames=_LEARNED, seed=1))
         return train_polyps(
             [_half(frame) for frame in learned],
             folder,
@@ -38,6 +37,7 @@ def trial(out: Path, variant: Variant) -> Trial:
         )
 
     def score(network: nn.Module) -> float:
+        held_out = kept_frames(out / "held-out.npz", Plan(frames=_HELD_OUT, seed=2))
         with torch.no_grad():
             return float(np.mean(dice_of(network, [_half(frame) for frame in held_out if frame.mask.any()])))
 
