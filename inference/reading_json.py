@@ -40,9 +40,7 @@ def to_json(reading: Reading) -> dict[str, Any]:
         "model": asdict(reading.model),
         "models": [asdict(model) for model in reading.models],
         "findings": [_finding_to_json(finding) for finding in reading.findings],
-        "classes": [
-            asdict(found) | {"presence": found.presence, "caveat": found.caveat} for found in reading.classes
-        ],
+        "classes": [class_to_json(found) for found in reading.classes],
         "segments": [_segment_to_json(segment) for segment in reading.segments],
         "seconds": dict(reading.seconds),
         "resolved": [_finding_to_json(finding) for finding in reading.resolved],
@@ -64,16 +62,7 @@ def from_json(body: Mapping[str, Any], masks: Masks | None = None) -> Reading:
         series_uid=body["series_uid"],
         models=tuple(Model(**model) for model in body["models"]),
         findings=tuple(_finding(f, masks.get(f"finding/{n}")) for n, f in enumerate(body["findings"])),
-        classes=tuple(
-            ClassProbability(
-                c["label"],
-                Code(**c["code"]),
-                c["probability"],
-                c.get("present_from"),
-                c.get("absent_below"),
-            )
-            for c in body["classes"]
-        ),
+        classes=tuple(map(class_from_json, body["classes"])),
         segments=tuple(
             Segment(s["label"], Code(**s["code"]), s["volume_mm3"], s["area_mm2"], masks.get(f"segment/{n}"))
             for n, s in enumerate(body["segments"])
@@ -89,6 +78,22 @@ def from_json(body: Mapping[str, Any], masks: Masks | None = None) -> Reading:
         assessments=_assessments(body),
         caveats=tuple(Caveat(**each) for each in body.get("caveats", ())),
         measurements=tuple(_measurement(each) for each in body.get("measurements", ())),
+    )
+
+
+def class_to_json(found: ClassProbability) -> dict[str, Any]:
+    """One entry of ``classes``, with what follows from its operating points."""
+    return asdict(found) | {"presence": found.presence, "caveat": found.caveat}
+
+
+def class_from_json(body: Mapping[str, Any]) -> ClassProbability:
+    """The inverse of :func:`class_to_json`, of readings kept by earlier versions too."""
+    return ClassProbability(
+        body["label"],
+        Code(**body["code"]),
+        body["probability"],
+        body.get("present_from"),
+        body.get("absent_below"),
     )
 
 

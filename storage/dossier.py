@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session, selectinload
 
+from inference.reading_json import class_from_json, class_to_json
 from storage.choices import SeriesChoice, choices_of
 from storage.contents import Content
 from storage.deliveries import stood_for
@@ -257,7 +258,7 @@ def _reading(row: ReadingRow) -> ReadingRecord:
         created_at=row.created_at,
         model=row.body.get("model", {}),
         findings=tuple(_finding(finding, bodies.get(finding.tracking_uid, {})) for finding in row.findings),
-        classes=tuple(row.body.get("classes", ())),
+        classes=tuple(class_to_json(class_from_json(each)) for each in row.body.get("classes", ())),
         segments=tuple(row.body.get("segments", ())),
         seconds=row.body.get("seconds", {}),
         objects=tuple(

@@ -61,6 +61,27 @@ def test_findings_carry_their_measures_and_their_change(database: Database, tmp_
     assert second.change is None
 
 
+def test_a_class_of_an_earlier_version_says_what_follows_from_its_operating_points(
+    database: Database, tmp_path: Path
+) -> None:
+    normal = {
+        "label": "Normal",
+        "code": {"scheme": "SCT", "value": "17621005", "meaning": "Normal"},
+        "probability": 0.92,
+        "present_from": None,
+        "absent_below": None,
+        "presence": "undetermined",
+    }
+    edema = {**normal, "label": "Edema", "present_from": 0.5, "presence": "present"}
+    with database.session() as session:
+        study = rows.add_study(session)
+        rows.add_reading(session, study, rows.close(session, study), tmp_path, 0, classes=[normal, edema])
+    (revision,) = dossier(database, study.uid).revisions
+    shown = revision.readings[0].classes
+    assert shown[0]["caveat"].startswith("Normal is a probability alone")
+    assert shown[1]["caveat"] == ""
+
+
 def test_events_stand_with_the_revision_they_belong_to(database: Database, tmp_path: Path) -> None:
     with database.session() as session:
         study = rows.add_study(session)

@@ -7,6 +7,8 @@ from pathlib import Path
 
 from fastapi.testclient import TestClient
 
+from inference.findings import ClassProbability, Code
+from inference.reading_json import class_to_json
 from storage.database import Database
 from tests.node.web import rows
 
@@ -19,14 +21,15 @@ def test_what_is_present_stands_first_what_is_never_claimed_last_and_each_class_
     client: TestClient, database: Database, data_dir: Path
 ) -> None:
     classes = [
-        {"label": "Cardiomegaly", "probability": 0.42, "presence": "undetermined"},
-        {"label": "Pleural effusion", "probability": 0.23, "presence": "present"},
-        {"label": "Normal", "probability": 0.92, "presence": "undetermined", "caveat": "Never claimed."},
-        {"label": "Edema", "probability": 0.01, "presence": "absent", "caveat": ""},
+        ClassProbability("Cardiomegaly", Code("SCT", "8186001", "Cardiomegaly"), 0.42, 0.6, 0.1),
+        ClassProbability("Pleural effusion", Code("SCT", "60046008", "Pleural effusion"), 0.23, 0.2, 0.1),
+        ClassProbability("Normal", Code("SCT", "17621005", "Normal"), 0.92),
+        ClassProbability("Edema", Code("SCT", "19242006", "Pulmonary edema"), 0.01, 0.5, 0.1),
     ]
+    bodies = [class_to_json(each) for each in classes]
     with database.session() as session:
         study = rows.add_study(session)
-        rows.add_reading(session, study, rows.close(session, study), data_dir, 0, classes=classes)
+        rows.add_reading(session, study, rows.close(session, study), data_dir, 0, classes=bodies)
     page = shown(client.get(f"/studies/{study.uid}").text)
     listed = re.findall(r'<li class="(\w+)"><span>([\w ]+)</span>.*?<em>([\w ]+)</em>', page)
     assert listed == [
@@ -35,7 +38,7 @@ def test_what_is_present_stands_first_what_is_never_claimed_last_and_each_class_
         ("absent", "Edema", "absent"),
         ("undetermined", "Normal", "never claimed"),
     ]
-    assert '<p class="muted">Never claimed.</p>' in page
+    assert f'<p class="muted">{classes[2].caveat}</p>' in page
 
 
 def test_a_box_around_evidence_has_no_size(client: TestClient, database: Database, data_dir: Path) -> None:
