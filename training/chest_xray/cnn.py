@@ -18,7 +18,7 @@ from training.chest_xray.findings import close_ups, labels_of
 from training.chest_xray.lungs import drawn_lungs
 from training.chest_xray.network import FindingsNetwork
 from training.datasets.case import Case
-from training.datasets.splits import SHARES, split_of
+from training.datasets.splits import HELD_OUT, SHARES, learned_and_held
 from training.errors import BrokenDataError
 from training.kept import digest
 from training.loop import Batch, Schedule, fit
@@ -28,7 +28,6 @@ from training.shipped import Weights, recount
 SCHEDULE = Schedule(
     steps=8000, learning_rate=3e-3, warm_up=50, weight_decay=1e-3, validate_every=500, average=0.99
 )
-_SHARES = {"train": 0.9, "validation": 0.1}
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,12 +42,9 @@ class Parted:
 def parted(cases: Sequence[Case]) -> Parted:
     """By patient. Of what a release leaves for training, nine of ten patients are learned from; where it has
     no splits, those of the splits train and validation of ``split_of``, whose test lies in neither part."""
-    parts = [split_of(case.patient, SHARES if case.split is None else _SHARES) for case in cases]
-    learned, held = (
-        tuple(case for case, part in zip(cases, parts, strict=True) if part == wanted)
-        for wanted in ("train", "validation")
-    )
-    return Parted(learned, held)
+    without = any(case.split is None for case in cases)
+    learned, held = learned_and_held(cases, SHARES if without else HELD_OUT)
+    return Parted(tuple(learned), tuple(held))
 
 
 def check_parts(parts: Parted) -> None:

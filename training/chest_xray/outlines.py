@@ -4,40 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
 from training.begun import begin
-from training.datasets.splits import split_of
+from training.datasets.splits import C, learned_and_held
 from training.kept import digest
 from training.loop import Batch, Schedule
 from training.segmenter import Segmenter, train_segmenter
 from training.shipped import Weights, recount
 
-_SHARES = {"train": 0.9, "validation": 0.1}
 _CHECKED = 200  # pictures, at most
-
-
-class OfPatient(Protocol):
-    """What is a patient's."""
-
-    @property
-    def patient(self) -> str: ...
-
-
-C = TypeVar("C", bound=OfPatient)
 
 
 def parted(cases: Sequence[C]) -> tuple[Sequence[C], Sequence[C]]:
     """Those to learn from, and some of other patients, a tenth of all, to choose the weights by; all and none
     where there are too few patients for both."""
-    parts = [split_of(case.patient, _SHARES) for case in cases]
-    learned, held = (
-        [case for case, part in zip(cases, parts, strict=True) if part == wanted] for wanted in _SHARES
-    )
+    learned, held = learned_and_held(cases)
     if not learned or not held:
         return cases, ()
     return learned, held[:: -(-len(held) // _CHECKED)]

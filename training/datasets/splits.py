@@ -4,12 +4,26 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Protocol, TypeVar
 
 from training.errors import BrokenDataError
 
 SHARES: Mapping[str, float] = {"train": 0.7, "validation": 0.1, "test": 0.2}
+
+HELD_OUT: Mapping[str, float] = {"train": 0.9, "validation": 0.1}
+"""Of patients who are all there to learn from: a tenth is held out, to choose the weights by."""
+
+
+class OfPatient(Protocol):
+    """What is a patient's."""
+
+    @property
+    def patient(self) -> str: ...
+
+
+C = TypeVar("C", bound=OfPatient)
 
 
 def split_of(patient: str, shares: Mapping[str, float] = SHARES) -> str:
@@ -21,6 +35,16 @@ def split_of(patient: str, shares: Mapping[str, float] = SHARES) -> str:
         if place < 0:
             return name
     return list(shares)[-1]
+
+
+def learned_and_held(cases: Sequence[C], shares: Mapping[str, float] = HELD_OUT) -> tuple[list[C], list[C]]:
+    """Those whose patients ``split_of`` puts into ``train``, and those of ``validation``."""
+    parts = [split_of(case.patient, shares) for case in cases]
+    learned, held = (
+        [case for case, part in zip(cases, parts, strict=True) if part == wanted]
+        for wanted in ("train", "validation")
+    )
+    return learned, held
 
 
 def fold_of(patient: str, folds: int = 5) -> int:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from training.datasets.splits import fold_of, kept_splits, read_splits, split_of
+from training.datasets.splits import SHARES, fold_of, kept_splits, learned_and_held, read_splits, split_of
 from training.errors import BrokenDataError
 
 PATIENTS = [f"patient {number}" for number in range(2000)]
@@ -29,6 +30,20 @@ def test_shares_and_folds_are_about_as_wanted() -> None:
     assert shares["train"] / 2000 == pytest.approx(0.7, abs=0.04)
     assert shares["test"] / 2000 == pytest.approx(0.2, abs=0.04)
     assert set(Counter(fold_of(patient) for patient in PATIENTS)) == {0, 1, 2, 3, 4}
+
+
+@dataclass(frozen=True)
+class Picture:
+    patient: str
+
+
+def test_a_tenth_of_the_patients_is_held_out_and_with_a_test_to_come_that_is_in_neither_part() -> None:
+    pictures = [Picture(patient) for patient in PATIENTS for _ in range(2)]
+    learned, held = learned_and_held(pictures)
+    assert len(learned) + len(held) == 4000 and len(held) / 4000 == pytest.approx(0.1, abs=0.02)
+    assert not {*learned} & {*held}
+    found = learned_and_held(pictures[:12], SHARES)
+    assert [[one.patient[-1] for one in part] for part in found] == [[*"3344"], [*"0055"]]
 
 
 def test_what_is_written_holds_and_new_patients_are_added(tmp_path: Path) -> None:
