@@ -16,13 +16,13 @@ def procedure_reported(image: Dataset) -> codes.Term:
 def listed(image: Dataset) -> Dataset:
     """What the image library says of an image: no more than any image has. highdicom's descriptors for
     projections fail where the scanner left out spacing or orientation, and nothing reads them."""
-    listed = Dataset()
+    entry = Dataset()
     for keyword in ("SOPClassUID", "SOPInstanceUID", "FrameOfReferenceUID", "Rows", "Columns"):
         if keyword not in image:
             continue
-        listed[keyword] = image[keyword]
-    listed.Modality = "OT"
-    return listed
+        entry[keyword] = image[keyword]
+    entry.Modality = "OT"
+    return entry
 
 
 def show_region(content: sr.MeasurementReport, region: codes.Term) -> None:
