@@ -1,6 +1,7 @@
 """Every coded concept a result object carries, once: scheme, value, meaning and where it comes from.
 
 The meaning is the one PS3.16 prints for the code. A code that is not in PS3.16 names its own source.
+Context groups are those of 2022, which the validators hold reports to.
 """
 
 from __future__ import annotations
@@ -77,7 +78,7 @@ HEART = Term("SCT", "80891009", "Heart")
 LYMPH_NODE = Term("SCT", "59441001", "Lymph Node")
 LIVER = Term("SCT", "10200004", "Liver")
 COLON = Term("SCT", "71854001", "Colon")
-CHEST = Term("SCT", "51185008", "Chest", "PS3.16 CID 4031")
+CHEST = Term("SCT", "51185008", "Chest", "PS3.16 of 2022, CID 4031")  # later 816094009
 BONE = Term("SCT", "272673000", "Bone")
 ABDOMEN = Term("SCT", "818981001", "Abdomen")
 MEDIASTINUM = Term("SCT", "72410000", "Mediastinum")
@@ -213,12 +214,13 @@ RATIO = Term("UCUM", "{ratio}", "ratio")
 UNITS = {unit.value: unit for unit in (MILLIMETRE, RATIO)}
 """Of what is measured of no lesion, by their UCUM codes."""
 
-# Procedures (CID 100 as the validators know it)
+# Procedures (CID 100)
 CT_UNSPECIFIED = Term("LN", "25045-6", "CT unspecified body region")
 PET_UNSPECIFIED = Term("LN", "44136-0", "PET unspecified body region")
 IMAGING_PROCEDURE = Term("SCT", "363679005", "Imaging procedure")
 PROCEDURES = {"CT": CT_UNSPECIFIED, "PT": PET_UNSPECIFIED}
-"""By the modality of what was read; a radiograph's and an endoscopy's are none of CID 100."""
+"""By the modality of what was read; CID 100 has none of an endoscopy, and only in later editions one of
+a radiograph, XR unspecified body region (43468-8 LN)."""
 
 # The document, the device, the algorithm
 ONCOLOGY_REPORT = Term("DCM", "126001", "Oncology Measurement Report")

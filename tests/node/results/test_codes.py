@@ -19,7 +19,7 @@ NOT_IN_PS3_16 = {
     codes.LOINC,
     codes.OWN,
     codes.UCUM,
-    "PS3.16 CID 4031",
+    "PS3.16 of 2022, CID 4031",
     "PS3.16 CID 5000",
     "PS3.16 TID 1500",
 }
@@ -55,6 +55,18 @@ def test_the_types_of_cancer_are_those_of_the_standard() -> None:
     }
     assert {term.value for term in codes.CANCERS.values()} <= types
     assert set(codes.CANCERS) <= set(codes.ASSESSED)
+
+
+def test_the_chest_is_not_the_one_of_later_editions() -> None:
+    """pydicom has the later CID 4031; the validators refuse reports with its code."""
+    later = {
+        value
+        for entries in concepts["SCT"].values()
+        for value, (meaning, context_groups) in entries.items()
+        if 4031 in context_groups and meaning == "Chest"
+    }
+    assert later == {"816094009"}
+    assert codes.CHEST.value not in later and "2022" in codes.CHEST.source
 
 
 def test_artificial_intelligence_is_not_manual_processing() -> None:

@@ -1,4 +1,4 @@
-"""What was examined is named by the context groups of the template, which validators hold reports to."""
+"""What was examined is named by the context groups of 2022, which validators hold reports to."""
 
 from __future__ import annotations
 
@@ -26,7 +26,8 @@ def test_a_procedure_is_named_by_its_modality(modality: str, procedure: str) -> 
 
 
 def test_every_procedure_is_one_of_the_template() -> None:
-    """PS3.16 CID 100, Quantitative Diagnostic Imaging Procedure, of TID 1500 row 4."""
+    """PS3.16 CID 100, Quantitative Diagnostic Imaging Procedure, of TID 1500 row 4. pydicom has a later one,
+    with a procedure of radiographs that the validators refuse."""
     named = {
         (scheme, value)
         for scheme, keywords in concepts.items()
@@ -35,4 +36,4 @@ def test_every_procedure_is_one_of_the_template() -> None:
         if 100 in context_groups
     }
     reported = {*codes.PROCEDURES.values(), codes.IMAGING_PROCEDURE}
-    assert {(term.scheme, term.value) for term in reported} <= named
+    assert {(term.scheme, term.value) for term in reported} <= named - {("LN", "43468-8")}
