@@ -36,23 +36,28 @@ def drawn(seed: int, findings: frozenset[str] | None = None) -> Radiograph:
 
 
 def test_what_a_seed_draws_is_what_the_number_of_the_drawing_says() -> None:
-    """The mean grey of each quarter, and how far neighbours differ. Where these change, raise DRAWING and put
-    those of the new drawing here."""
-    greys = [
-        [405, 429, 2646, 2705, 155],
-        [2075, 1669, 2921, 2486, 137],
-        [1832, 1620, 2941, 2469, 137],
-        [1656, 2003, 2452, 2924, 136],
-        [1649, 1496, 2415, 2111, 158],
-        [2021, 2172, 3653, 3875, 169],
-        [1398, 1620, 2780, 3018, 194],
-        [1757, 1848, 3301, 3492, 143],
+    """The mean grey of each quarter, how far neighbours differ, and how many in a thousand pixels are of the
+    right lung, the left one and the heart; then the view, and what the labels say. Where these change, raise
+    DRAWING and put those of the new drawing here."""
+    drawings = [
+        ([405, 429, 2646, 2705, 155, 151, 138, 116], "AP", "atelectasis edema"),
+        ([2075, 1669, 2921, 2486, 137, 129, 127, 132], "PA", "cardiomegaly consolidation edema"),
+        ([1832, 1620, 2941, 2469, 137, 151, 148, 106], "AP", "edema effusion"),
+        ([1656, 2003, 2452, 2924, 136, 146, 142, 115], "PA", "atelectasis cardiomegaly edema effusion"),
+        ([1649, 1496, 2415, 2111, 158, 157, 159, 119], "PA", "cardiomegaly edema effusion"),
+        ([2021, 2172, 3653, 3875, 169, 88, 76, 101], "AP", "atelectasis cardiomegaly edema"),
+        ([1398, 1620, 2780, 3018, 194, 127, 133, 131], "AP", "atelectasis cardiomegaly consolidation edema"),
+        ([1757, 1848, 3301, 3492, 143, 109, 90, 104], "PA", "atelectasis cardiomegaly"),
     ]
-    pictures = [radiograph(seed, size=64).picture.astype(float) for seed in range(len(greys))]
-    quarters = [picture.reshape(2, 32, 2, 32).mean((1, 3)).ravel() for picture in pictures]
-    steps = [np.abs(np.diff(picture)).mean() for picture in pictures]
-    found = [[*quarter, step] for quarter, step in zip(quarters, steps, strict=True)]
-    assert (DRAWING, *found) == (2, *(pytest.approx(row, abs=2) for row in greys))
+    found = [_told(radiograph(seed, size=64)) for seed in range(len(drawings))]
+    assert (DRAWING, *found) == (2, *((pytest.approx(row, abs=2), *words) for row, *words in drawings))
+
+
+def _told(drawn: Radiograph) -> tuple[list[float], str, str]:
+    grey, masks = drawn.picture.astype(float), (*drawn.lungs, drawn.heart)
+    quarters = grey.reshape(2, 32, 2, 32).mean((1, 3)).ravel()
+    row = [*quarters, np.abs(np.diff(grey)).mean(), *(1000 * mask.mean() for mask in masks)]
+    return row, drawn.view, " ".join(sorted(name for name, is_so in drawn.labels.items() if is_so))
 
 
 def test_radiographs_of_another_drawing_are_not_taken_for_todays(
