@@ -17,6 +17,7 @@ from inference.findings import Axis, Mask, Measurement, Model, Reading, Segment
 from inference.readers.cardiothoracic import HEART, RATIO
 from inference.readers.chest_xray import HEART as MODEL
 from inference.readers.radiograph import HEART_SIZE
+from training.chest_xray import heart as training_of_heart
 from training.chest_xray import outlines, recipe
 from training.chest_xray.cards import heart_card
 from training.chest_xray.heart import heart_cases, heart_network, train_heart
@@ -24,9 +25,10 @@ from training.chest_xray.heart_batches import HeartCase, HeartSource
 from training.chest_xray.phantoms import phantom_cases
 from training.datasets.case import Case, CaseImage
 from training.datasets.radiograph_phantoms import radiograph_cases
+from training.errors import BrokenDataError
 from training.evaluate.cardiothoracic import agreement, told_of_cardiomegaly
 from training.evaluate.chest_xray import _read
-from training.loop import BEST, Batch
+from training.loop import BEST, CHECKPOINT, Batch
 
 
 def box(rows: tuple[int, int], columns: tuple[int, int]) -> np.ndarray:
@@ -109,6 +111,20 @@ def test_a_tenth_of_the_phantoms_choose_the_heart_and_are_not_learned_from(
     assert held_out is not None
     assert [part.shape for part in held_out] == [(2, 1, HEART_SIZE, HEART_SIZE)] * 2
     assert len(one.cases) == 1 and none is None
+
+
+def test_a_run_that_learned_from_who_is_now_held_out_does_not_go_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outlines, "train_segmenter", lambda *_, **__: None)
+    cases = heart_cases([radiograph(f"p{k}") for k in range(24)])
+    with monkeypatch.context() as earlier:
+        earlier.setattr(training_of_heart, "parted", lambda cases: (cases, ()))
+        train_heart(cases, tmp_path)
+        (tmp_path / CHECKPOINT).touch()
+        train_heart(cases, tmp_path)
+    with pytest.raises(BrokenDataError, match=r"of a run with another data: .*--fresh"):
+        train_heart(cases, tmp_path)
 
 
 def test_a_heart_is_gone_on_from_where_there_is_one(tmp_path: Path) -> None:

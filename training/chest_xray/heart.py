@@ -52,13 +52,15 @@ def train_heart(
     """What a tenth of the phantoms, held out, have drawn best is kept. start: weights to begin with.
 
     Raises:
-        BrokenDataError: a run on other radiographs, or of another seed, has begun in ``out``.
+        BrokenDataError: a run on other radiographs, with others held out, or of another seed, has begun in
+            ``out``.
     """
     learned, held = parted(cases)
     shown = (values for case in cases for values in (case.picture, case.heart))
     return train_outlines(
         heart_network,
         shown,
+        (case.patient for case in held),
         HeartSource(learned, seed),
         out,
         schedule,

@@ -95,12 +95,14 @@ def train_lungs(
     """What a tenth of the patients, held out, have drawn best is kept. start: weights to begin with.
 
     Raises:
-        BrokenDataError: a run on other radiographs, or of another seed, has begun in ``out``.
+        BrokenDataError: a run on other radiographs, with others held out, or of another seed, has begun in
+            ``out``.
     """
     learned, held = parted(cases)
     return train_outlines(
         lambda: Segmenter(1, 2),
         (values for case in cases for values in (case.picture, case.masks)),
+        (case.patient for case in held),
         LungSource(learned, seed),
         out,
         schedule,

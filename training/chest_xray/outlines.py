@@ -31,6 +31,7 @@ def parted(cases: Sequence[C]) -> tuple[Sequence[C], Sequence[C]]:
 def train_outlines(
     made: Callable[[], Segmenter],
     shown: Iterable[npt.NDArray[np.generic]],
+    held: Iterable[str],
     source: Callable[[int], Batch],
     out: Path,
     schedule: Schedule,
@@ -43,12 +44,14 @@ def train_outlines(
     held_out: Batch | None = None,
 ) -> Segmenter:
     """A network as ``made`` gives it, trained on the batches of ``source``. shown: pictures and masks that
-    tell this run from one on others. start: weights to begin with. held_out: as ``train_segmenter`` takes it.
+    tell this run from one on others; held: the patients among theirs who are not learned from. start: weights
+    to begin with. held_out: as ``train_segmenter`` takes it.
 
     Raises:
-        BrokenDataError: a run on other radiographs, or of another seed, has begun in ``out``.
+        BrokenDataError: a run on other radiographs, with others held out, or of another seed, has begun in
+            ``out``.
     """
-    data = digest(*(values.tobytes() for values in shown))
+    data = digest(*sorted({*held}), *(values.tobytes() for values in shown))
     begin(out, {"data": data, "seed": seed}, resume=resume, start=start)
     torch.manual_seed(seed)
     network = made()
