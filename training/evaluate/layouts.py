@@ -43,54 +43,54 @@ def _each(names: tuple[str, ...], function: str, splits: tuple[str, ...]) -> dic
     return {name: Measure(function, splits, (name,)) for name in names}
 
 
-_DRAWN = ("held-out", "shifted")
+_BY_SEED = ("held-out", "shifted")
 _BY_PATIENT = tuple(SHARES)
-_CHOSEN = ("installed", "folds")
-_USES = ("background", "test")
+_BY_MODELS = ("installed", "folds")
+_BY_USE = ("background", "test")
 
 TASKS: Mapping[str, Mapping[str, Measure]] = {
     "chest-xray": {
-        "phantom": Measure("chest_xray.evaluate_phantoms", _DRAWN),
+        "phantom": Measure("chest_xray.evaluate_phantoms", _BY_SEED),
         **_each(
             ("nih", "nih14", "chexpert", "mimic-cxr"),
             "chest_xray.evaluate_labels",
-            (*_CHOSEN, *_BY_PATIENT),
+            (*_BY_MODELS, *_BY_PATIENT),
         ),
-        **_each(("lung-masks", "montgomery", "jsrt"), "chest_xray.evaluate_lungs", _CHOSEN),
+        **_each(("lung-masks", "montgomery", "jsrt"), "chest_xray.evaluate_lungs", _BY_MODELS),
     },
     "ct-lesions": {
-        "phantom": Measure("ct_lesions.evaluate_phantoms", _DRAWN),
+        "phantom": Measure("ct_lesions.evaluate_phantoms", _BY_SEED),
         "deeplesion": Measure("ct_lesions.evaluate_deeplesion", _BY_PATIENT),
         "deeplesion-slices": Measure("ct_lesions.evaluate_deeplesion_slices"),
     },
     "lung-nodules": {
-        "phantom": Measure("lung_nodules.phantoms.evaluate_phantoms", (*_DRAWN, "attached")),
+        "phantom": Measure("lung_nodules.phantoms.evaluate_phantoms", (*_BY_SEED, "attached")),
         "lidc-slices": Measure("lung_nodules.slices.evaluate_lidc_slices", ("public_test", "train")),
         "luna16": Measure(
             "lung_nodules.luna16.evaluate_luna16",
             ("all", *_BY_PATIENT, *(f"subset{number}" for number in range(10))),
         ),
-        "ct-scans": Measure("lung_nodules.scans.evaluate_scans", _USES),
-        "ct-scans-inserted": Measure("lung_nodules.scans.evaluate_inserted", _USES),
+        "ct-scans": Measure("lung_nodules.scans.evaluate_scans", _BY_USE),
+        "ct-scans-inserted": Measure("lung_nodules.scans.evaluate_inserted", _BY_USE),
     },
     "pet-ct": {
-        "phantom": Measure("pet_ct.evaluate_phantoms", _DRAWN),
+        "phantom": Measure("pet_ct.evaluate_phantoms", _BY_SEED),
         "lung-pet-ct-dx": Measure("lung_pet_ct_dx.evaluate_marked", ("all", *_BY_PATIENT)),
     },
     "growth": {
         "phantom": Measure("growth.evaluate_phantoms", ("installed", "stand-in")),
         "warped-ct": Measure("growth.evaluate_warped"),
-        "simulated": Measure("forecast.evaluate_simulated", _DRAWN),
+        "simulated": Measure("forecast.evaluate_simulated", _BY_SEED),
     },
     "polyps": {
-        "phantom": Measure("polyps.evaluate_phantoms", _DRAWN),
+        "phantom": Measure("polyps.evaluate_phantoms", _BY_SEED),
         **_each(
             ("kvasir-seg", "cvc-clinicdb", "polyp-masks"),
             "polyps.evaluate_pictures",
             ("all", *_BY_PATIENT),
         ),
     },
-    "registration": {"phantom": Measure("registration.evaluate_phantoms", _DRAWN)},
+    "registration": {"phantom": Measure("registration.evaluate_phantoms", _BY_SEED)},
 }
 
 

@@ -98,7 +98,7 @@ def _scans(data: Path | None, split: str) -> list[CtScan]:
         raise BrokenDataError("the layout ct-scans needs a folder: give --data")
     scans = [s for s in read_scans(data) if split in ("", s.use)]
     if not scans:
-        raise TaskError(f"{data} holds no scans of the split {split!r}; there is: background, test")
+        raise TaskError(f"{data} holds no scans of the split {split!r}")
     return scans
 
 
