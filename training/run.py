@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from training import evaluate as evaluation
 from training.errors import TaskError, refuse_unknown
 from training.evaluate.layouts import measure_of
 from training.tasks import TASKS, Request
@@ -66,7 +65,8 @@ def evaluate(
     pictures: Path | None = None,
     models: Path | None = None,
 ) -> dict[str, Any]:
-    """Figures of the models of ``task`` on ``data``, ready for JSON.
+    """Figures of the models of ``task`` on ``data``, ready for JSON; ``models`` among them says where these
+    lie, unless they are the shipped ones.
 
     Args:
         layout: how ``data`` is laid out; ``phantom`` needs none.
@@ -75,23 +75,29 @@ def evaluate(
         models: a model repository, such as ``train`` returns; None for the one that came with Overread.
 
     Raises:
-        TaskError: an unknown task, layout or split.
+        TaskError: an unknown task, layout or split, or a layout without its data.
         BrokenDataError: data that is not laid out so.
-        CatalogueError: ``models`` is no folder, or lacks a model of the task.
+        CatalogueError: ``models`` is no folder, or lacks a model of the task, or its card is not sound.
     """
-    measure_of(task, layout, split)
+    measure = measure_of(task, layout, split)
     _with_data(layout, data)
-    from inference.catalogue import Catalogue
+    from inference.catalogue import SHIPPED_MODELS, Catalogue
+    from inference.readers import READERS
 
-    return evaluation.evaluate(task, data, layout, split, pictures, Catalogue(models))
+    catalogue = Catalogue(models)
+    for model in READERS[task].models if task in READERS else ():
+        catalogue.find(model)
+    figures = measure.imported()(data, split, pictures, catalogue)
+    root = catalogue.root.resolve()
+    return figures if root == SHIPPED_MODELS else {**figures, "models": str(root)}
 
 
-_DRAWN = frozenset({"phantom", "simulated"})
-"""Layouts of no data: what is learned from, or measured on, is drawn."""
+_WITHOUT_DATA = frozenset({"phantom", "simulated"})
+"""Layouts: what is learned from, or measured on, is drawn."""
 
 
 def _with_data(layout: str, data: Path | None) -> None:
-    if layout not in _DRAWN and data is None:
+    if layout not in _WITHOUT_DATA and data is None:
         raise TaskError(f"the layout {layout} needs a folder of data: give --data DIR")
     if data is not None and not data.is_dir():
         raise TaskError(f"{data} is not a folder; --data names the one that holds the data set")

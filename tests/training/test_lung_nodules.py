@@ -16,7 +16,6 @@ from inference.engine.embedded import EmbeddedEngine
 from inference.parity import verify
 from inference.volume import Volume
 from training.detection.networks import ACTIVATIONS
-from training.evaluate import evaluate
 from training.lung_nodules import backgrounds, cards, phantom_scans, recipe
 from training.lung_nodules.backgrounds import SPACING_MM, Background, lung_depth, real_background
 from training.lung_nodules.characteriser import characteriser_losses
@@ -35,7 +34,7 @@ from training.phantoms.anatomy import chest_anatomy
 from training.phantoms.fields import Grid
 from training.phantoms.nodules import draw_nodule, random_nodule
 from training.phantoms.render import render
-from training.run import train
+from training.run import evaluate, train
 from training.shipped import earlier_weights
 
 NATIVE = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from inspect import signature
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from inference.catalogue import CatalogueError
 from training.datasets.layouts import LAYOUTS, read_cases
 from training.errors import BrokenDataError, TaskError
 from training.evaluate.layouts import TASKS as MEASURED
-from training.run import TASKS, evaluate, train
+from training.run import _WITHOUT_DATA, TASKS, evaluate, train
 
 
 @pytest.mark.parametrize(
@@ -60,6 +61,15 @@ def test_every_layout_has_what_measures_it(task: str) -> None:
     for measure in MEASURED[task].values():
         takes = [one.name for one in signature(measure.imported()).parameters.values()]
         assert takes[:4] == ["data", "split", "out", "catalogue"]
+
+
+@pytest.mark.parametrize("task", MEASURED)
+def test_what_is_drawn_by_split_is_drawn_for_each_split_that_may_be_asked_for(task: str) -> None:
+    for layout in MEASURED[task].keys() & _WITHOUT_DATA:
+        measure = MEASURED[task][layout]
+        module = vars(import_module(f"training.evaluate.{measure.function.rpartition('.')[0]}"))
+        tables = [module[name] for name in ("_SPLITS", "_FIRST_SEED", "READERS") if name in module]
+        assert [{*table} for table in tables] == [{*measure.splits}]
 
 
 @pytest.mark.parametrize("task", MEASURED)

@@ -8,7 +8,6 @@ import pytest
 from inference.catalogue import SHIPPED_MODELS
 from training import run, strict_json
 from training.errors import TaskError
-from training.evaluate import evaluate
 from training.growth.evaluate import figures, main, true_category
 from training.growth.followed import Alone, Followed, Pair
 from training.growth.repeats import Measured, within_nodule_cv
@@ -92,9 +91,9 @@ def rfc_8259(text):
     return json.loads(text, parse_constant=lambda word: pytest.fail(f"{word} is no JSON"))
 
 
-def test_a_chest_is_only_warped_where_one_is_given():
+def test_a_chest_is_only_warped_where_one_is_given(tmp_path):
     with pytest.raises(TaskError, match="--data, a folder with one CT series"):
-        evaluate("growth", None, "warped-ct")
+        run.evaluate("growth", tmp_path, "warped-ct")
 
 
 def test_what_a_nodule_measures_too_large_every_time_is_no_lack_of_repeatability():
