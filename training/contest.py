@@ -57,13 +57,15 @@ def tried(
     out: Path, variant: Variant, train: Callable[[Path], nn.Module], score: Callable[[nn.Module], float]
 ) -> Trial:
     """The trial of a variant, or of an earlier run in ``out``. ``train`` takes the variant's own folder and
-    leaves ``history.json`` there (``training.loop``), which tells what a step took."""
+    leaves the checkpoint of ``training.loop`` there, which tells what a step took."""
+    from training.loop import CHECKPOINT, loaded
+
     folder = out / variant.folder
     file = folder / "trial.json"
     if file.is_file():
         return Trial(**json.loads(file.read_text()))
     network = train(folder)
-    history = json.loads((folder / "history.json").read_text())
+    history = loaded(folder / CHECKPOINT)["history"]
     parameters = sum(p.numel() for p in network.parameters())
     trial = Trial(score(network), parameters, history["seconds"] / history["step"])
     file.write_text(json.dumps(asdict(trial)) + "\n")

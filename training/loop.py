@@ -45,7 +45,8 @@ class Schedule:
 @dataclass
 class History:
     """What a run has shown so far: losses by step, scores by validation. ``stale``: validations since the
-    best one. ``seconds``: of all processor cores, that the steps took, and nothing beside them."""
+    best one. ``seconds``: of all processor cores, that the steps took, and nothing beside them; the one thing
+    that a second run of the same seed does not repeat, and so not in ``history.json``."""
 
     step: int = 0
     losses: list[dict[str, float]] = field(default_factory=list)
@@ -123,7 +124,8 @@ def fit(
             "history": history.__dict__,
         }
         _saved(state, checkpoint)
-        (out / "history.json").write_text(json.dumps(history.__dict__, indent=1))
+        repeated = {name: value for name, value in history.__dict__.items() if name != "seconds"}
+        (out / "history.json").write_text(json.dumps(repeated, indent=1))
 
     kind = device.split(":")[0]
     brief = kind == "cuda" or (kind == "cpu" and has_bfloat16())

@@ -66,7 +66,7 @@ def test_a_trial_is_made_once_and_kept_by_its_network_steps_and_seed(tmp_path: P
 
     def train(folder: Path) -> torch.nn.Module:
         folder.mkdir()
-        (folder / "history.json").write_text('{"step": 10, "seconds": 2.5}')
+        torch.save({"history": {"step": 10, "seconds": 2.5}}, folder / "checkpoint.pt")
         trained.append(folder)
         return torch.nn.Linear(3, 1)
 
@@ -94,7 +94,7 @@ def test_first_networks_of_ct_lesions_are_tried(tmp_path: Path, monkeypatch: pyt
         assert not any(np.array_equal(a.hu, b.hu) for a in learned for b in held_out)
         assert (schedule.steps, options) == (7, {"seed": 3, "activation": "elu", "architecture": "deeplab"})
         out.mkdir()
-        (out / "history.json").write_text('{"step": 7, "seconds": 14.0}')
+        torch.save({"history": {"step": 7, "seconds": 14.0}}, out / "checkpoint.pt")
         return LesionNet(options["activation"], options["architecture"]).eval(), History()
 
     monkeypatch.setattr(ct_lesions, "phantom_shard", shard)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from itertools import count
 from pathlib import Path
@@ -13,7 +12,7 @@ from torch import Tensor, nn
 
 from training import loop
 from training.errors import BrokenDataError
-from training.loop import Batch, History, Schedule, fit
+from training.loop import Batch, History, Schedule, fit, loaded
 
 
 def line(step: int) -> Batch:
@@ -68,7 +67,7 @@ def test_a_run_that_was_stopped_goes_on_as_if_it_never_had_been(tmp_path: Path, 
     network = nn.Linear(1, 1)
     with pytest.raises(InterruptedError):
         fit(network, stops_at_25, squared, closeness, tmp_path / "part", schedule)
-    before = json.loads((tmp_path / "part" / "history.json").read_text())["seconds"]
+    before = loaded(tmp_path / "part" / "checkpoint.pt")["history"]["seconds"]
     resumed, history = run(tmp_path / "part", schedule)
     assert history.seconds > before > 0
     assert history.step == 40
