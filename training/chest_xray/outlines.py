@@ -10,7 +10,7 @@ import numpy.typing as npt
 import torch
 
 from training.begun import begin
-from training.datasets.splits import C, learned_and_held
+from training.datasets.splits import CaseT, learned_and_held
 from training.kept import digest
 from training.loop import Batch, Schedule
 from training.segmenter import Segmenter, train_segmenter
@@ -19,7 +19,7 @@ from training.shipped import Weights, recount
 _CHECKED = 200  # pictures, at most
 
 
-def parted(cases: Sequence[C]) -> tuple[Sequence[C], Sequence[C]]:
+def parted(cases: Sequence[CaseT]) -> tuple[Sequence[CaseT], Sequence[CaseT]]:
     """Those to learn from, and some of other patients, a tenth of all, to choose the weights by; all and none
     where there are too few patients for both."""
     learned, held = learned_and_held(cases)

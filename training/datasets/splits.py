@@ -23,7 +23,7 @@ class OfPatient(Protocol):
     def patient(self) -> str: ...
 
 
-C = TypeVar("C", bound=OfPatient)
+CaseT = TypeVar("CaseT", bound=OfPatient)
 
 
 def split_of(patient: str, shares: Mapping[str, float] = SHARES) -> str:
@@ -37,7 +37,9 @@ def split_of(patient: str, shares: Mapping[str, float] = SHARES) -> str:
     return list(shares)[-1]
 
 
-def learned_and_held(cases: Sequence[C], shares: Mapping[str, float] = HELD_OUT) -> tuple[list[C], list[C]]:
+def learned_and_held(
+    cases: Sequence[CaseT], shares: Mapping[str, float] = HELD_OUT
+) -> tuple[list[CaseT], list[CaseT]]:
     """Those whose patients ``split_of`` puts into ``train``, and those of ``validation``."""
     parts = [split_of(case.patient, shares) for case in cases]
     learned, held = (
