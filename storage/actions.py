@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
 from sqlalchemy import exists, not_, or_, select
 from sqlalchemy.orm import Session
 
 from storage.database import now
 from storage.deleted_images import note_whole, still_missing
-from storage.deliveries import stood_for
+from storage.deliveries import forget_unwanted, stood_for
 from storage.events import count_of, log_event
 from storage.own_results import is_own_result
 from storage.readings import UNFINISHED
@@ -54,10 +54,12 @@ def read_again(session: Session, study_uid: str, asked_by: str) -> int:
     return _read(session, study, f"Reading again was asked for by {asked_by}")
 
 
-def send_again(session: Session, study_uid: str, asked_by: str, destinations: Collection[str]) -> int:
-    """Put every delivery of the newest results to one of ``destinations``, those of the settings, back into
-    the outbox, due at once; returns how many. What an earlier revision posted of the same objects is among
-    them. A revision that ended without a reading stays as it ended, though its report of that is sent.
+def send_again(session: Session, study_uid: str, asked_by: str, wanted: Mapping[str, Collection[str]]) -> int:
+    """Put every delivery of the newest results to where the settings still want them back into the outbox,
+    due at once; returns how many. What an earlier revision posted of the same objects is among them; what
+    could not be sent elsewhere counts no more. A revision that ended without a reading stays as it ended,
+    though its report of that is sent. ``wanted``: the kinds of objects that each destination may get, by its
+    name.
 
     Raises:
         LookupError: the study never came in.
@@ -67,8 +69,9 @@ def send_again(session: Session, study_uid: str, asked_by: str, destinations: Co
     sent = _newest_with_results(session, study)
     if sent is None:
         raise ActionRefusedError("This study has no result to send. Use “Read again” to make one.")
-    to_those = stood_for(sent.id), Delivery.destination.in_(destinations)
-    deliveries = session.scalars(select(Delivery).where(*to_those)).all()
+    forget_unwanted(session, study_uid, sent.number, wanted)
+    made = session.scalars(select(Delivery).where(stood_for(sent.id))).all()
+    deliveries = [delivery for delivery in made if delivery.kind in wanted.get(delivery.destination, ())]
     if not deliveries:
         raise ActionRefusedError(
             "The newest results of this study were sent to none of the destinations in the settings. Use "

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -331,3 +331,23 @@ def retire(session: Session, destinations: Collection[str]) -> int:
         )
         settle(session, study_uid, number)
     return len(gone)
+
+
+def forget_unwanted(
+    session: Session, study_uid: str, number: int, wanted: Mapping[str, Collection[str]]
+) -> int:
+    """Take back what failed, or still waits, of a revision's objects on the way to where they are not to go
+    any more; returns how many. What did arrive there, though it was never confirmed, counts as sent.
+    ``wanted``: the kinds of objects that each destination may get, by its name."""
+    revision = find_revision(session, study_uid, number)
+    never_done = Delivery.state.in_(("waiting", "refused", "unconfirmed"))
+    found = session.scalars(select(Delivery).where(stood_for(revision.id), never_done)).all()
+    unwanted = [each for each in found if each.kind not in wanted.get(each.destination, ())]
+    for delivery in unwanted:
+        _forget_transactions(session, delivery)
+        if delivery.sent_at is None:
+            session.delete(delivery)
+        else:
+            delivery.state, delivery.commit_due, delivery.last_error = "sent", None, ""
+    session.flush()
+    return len(unwanted)

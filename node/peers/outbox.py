@@ -17,6 +17,7 @@ from sqlalchemy.orm import Session
 from node.peers import commitment
 from node.peers.sending import AwayError, DeliveryError, Destination, Receipt
 from node.settings import DestinationSettings
+from node.settings.fields import FALLBACKS
 from node.upkeep.periodic import PeriodicTask
 from storage import audit, deliveries
 from storage.contents import name_of
@@ -26,8 +27,6 @@ from storage.events import log_event
 
 SECONDS_TO_END = 10  # for each destination that is being sent to, when the node stops
 LONGEST_WAIT = 5.0  # seconds between looks at the outbox, so that one filled by a person is seen
-FALLBACKS = {"seg": "sc", "sr": "sc", "pr": "sc"}
-"""What is sent instead, where it was made, to a destination that takes no object of a kind."""
 COMMITMENT_PATIENCE = timedelta(minutes=5)  # for the result of a storage commitment request
 
 

@@ -21,6 +21,7 @@ from pydantic import (
 
 from node.settings.fields import (
     DATABASE_URL,
+    FALLBACKS,
     MOST_DAYS,
     AeTitle,
     DatabaseUrl,
@@ -236,6 +237,11 @@ class DestinationSettings(Peer):
     retry_seconds: Seconds = 30
     """How long to wait after a failed attempt; doubles with each, up to an hour."""
 
+    @property
+    def may_get(self) -> frozenset[str]:
+        """``objects``, and what is sent in the place of one that it does not take."""
+        return frozenset(self.objects) | {FALLBACKS[kind] for kind in self.objects if kind in FALLBACKS}
+
 
 class ArchiveSettings(Peer):
     """Where priors are found (C-FIND) and fetched (C-MOVE or C-GET); several allowed."""
@@ -307,6 +313,11 @@ class Settings(Section):
     priors: PriorsSettings = PriorsSettings()
     results: ResultsSettings = ResultsSettings()
     routes: tuple[RouteSettings, ...] = ()
+
+    @property
+    def deliverable(self) -> dict[str, frozenset[str]]:
+        """The kinds of result objects that each destination may get, by its name."""
+        return {destination.name: destination.may_get for destination in self.destinations}
 
     @field_validator("database")
     @classmethod

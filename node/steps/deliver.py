@@ -29,6 +29,13 @@ def deliver(room: ReadingRoom, job: Job, read: Sequence[str], failures: Sequence
             note(session, job, stage, reason, "error")
         stage, reason = failures[0] if failures else ("deliver", "")
         readings.finish(session, job.study_uid, job.revision, "delivering", stage=stage, reason=reason)
+        wanted_nowhere = deliveries.forget_unwanted(
+            session, job.study_uid, job.revision, room.settings.deliverable
+        )
+        if wanted_nowhere:
+            undone = count_of(wanted_nowhere, "delivery", "deliveries")
+            text = f"{undone} that had not been made left out: by the settings nothing of the kind goes there"
+            note(session, job, "deliver", text)
         for destination in room.settings.destinations:
             wanted = [o for reading in made for o in reading.objects if o.kind in destination.objects]
             posted = deliveries.post(session, job.study_uid, job.revision, destination.name, wanted)

@@ -130,8 +130,7 @@ class Context:
                 case "read-again":
                     missing = actions.read_again(session, study_uid, asked_by)
                 case "send-again":
-                    there = [destination.name for destination in self.settings.destinations]
-                    actions.send_again(session, study_uid, asked_by, there)
+                    actions.send_again(session, study_uid, asked_by, self.settings.deliverable)
             text = f"asked the node to {action.replace('-', ' ')}"
             if missing:
                 text += f", without {count_of(missing, 'image')} that were deleted"

@@ -47,7 +47,7 @@ def way_of(dossier: Dossier) -> tuple[Stop, Stop, Stop]:
 def what_to_do(study: StudyLine) -> str:
     """For who may act: what mends a study that failed or was skipped; empty where its reason says so."""
     if study.state == "failed" and study.stage == "deliver":
-        return "Once the destination takes what it refused, press “Send again”."
+        return "Once the destination takes what it refused, or is not set to get it, press “Send again”."
     if study.state == "failed":
         return "Once that is mended, press “Read again”. Images that were missing are read when they come."
     if study.state == "skipped" and study.stage == "select":

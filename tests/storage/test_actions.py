@@ -20,6 +20,9 @@ from storage.readings import StoredObject
 from storage.tables import Delivery, Event, Instance, Revision, Series
 from tests.node.web import rows
 
+PACS = {"pacs": ("seg", "sr")}
+"""What it may get."""
+
 
 def never(_study: OpenStudy) -> bool:
     return False
@@ -130,7 +133,7 @@ def test_send_again_makes_every_delivery_due_and_ends_delivered(database: Databa
         assert due(session, "pacs") == []
         for delivery in session.scalars(select(Delivery)):
             delivery.commit_requests, delivery.commit_due = 3, now()
-        assert send_again(session, study.uid, "Ann", ["pacs"]) == 2
+        assert send_again(session, study.uid, "Ann", PACS) == 2
     with database.session() as session:
         waiting = due(session, "pacs")
         assert [(delivery.kind, delivery.attempts) for delivery in waiting] == [("seg", 0), ("sr", 0)]
@@ -150,7 +153,7 @@ def test_an_object_sent_again_keeps_when_it_was_first_sent(database: Database, t
         with database.session() as session:
             first, *_ = session.scalars(select(Delivery).order_by(Delivery.id))
             moments.append((first.first_sent_at, first.sent_at))
-            send_again(session, study.uid, "Ann", ["pacs"])
+            send_again(session, study.uid, "Ann", PACS)
             record_sent(session, first.id)
     assert moments[0][0] is None
     assert [first for first, _ in moments[1:]] == [moments[0][1]] * 2
@@ -165,7 +168,7 @@ def test_sending_again_mends_a_refusal_but_not_a_failed_reading(database: Databa
             revision = rows.read_and_deliver(session, study, tmp_path)
             revision.state, revision.stage, revision.reason = "failed", stage, "It did not go."
         with database.session() as session:
-            send_again(session, study.uid, "Ann", ["pacs"])
+            send_again(session, study.uid, "Ann", PACS)
             for delivery in due(session, "pacs"):
                 record_sent(session, delivery.id)
             outcomes.append(settle(session, study.uid, 1))
@@ -188,7 +191,7 @@ def test_results_that_stand_for_a_later_revision_are_sent_again_for_it(
         assert post(session, study.uid, 2, "pacs", made.objects) == 0
         assert settle(session, study.uid, 2) == "failed"
     with database.session() as session:
-        send_again(session, study.uid, "Ann", ["pacs"])
+        send_again(session, study.uid, "Ann", PACS)
     with database.session() as session:
         for waiting in due(session, "pacs"):
             record_sent(session, waiting.id)
@@ -211,7 +214,7 @@ def test_what_all_readers_made_is_sent_again_whichever_revision_posted_it(
         (made,) = readings.readings_of(session, study.uid, 1)
         readings.repeat_reading(session, study.uid, 2, made)
     with database.session() as session:
-        assert send_again(session, study.uid, "Ann", ["pacs"]) == 4
+        assert send_again(session, study.uid, "Ann", PACS) == 4
         assert len(due(session, "pacs")) == 4
 
 
@@ -223,7 +226,7 @@ def test_results_of_a_reading_under_way_are_not_sent(database: Database, tmp_pat
         rows.begin_reading(session, study, later)
         rows.add_reading(session, study, later, tmp_path)
     with database.session() as session:
-        assert send_again(session, study.uid, "Ann", ["pacs"]) == 2
+        assert send_again(session, study.uid, "Ann", PACS) == 2
         assert readings.find_revision(session, study.uid, 2).state == "reading"
 
 
@@ -242,7 +245,7 @@ def test_a_study_that_was_not_read_stays_so_while_the_report_of_it_is_sent_again
                 settle(session, study.uid, 1)
             ended = readings.find_revision(session, study.uid, 1)
             assert (ended.state, ended.stage, ended.reason) == (state, stage, "nothing to read: a localizer")
-            assert send_again(session, study.uid, "Ann", ["pacs"]) == 1
+            assert send_again(session, study.uid, "Ann", PACS) == 1
 
 
 def test_send_again_leaves_a_destination_alone_that_is_no_longer_set(
@@ -254,20 +257,41 @@ def test_send_again_leaves_a_destination_alone_that_is_no_longer_set(
         kept = next(d.id for d in session.scalars(select(Delivery).order_by(Delivery.id)))
         for delivery in session.scalars(select(Delivery).where(Delivery.id != kept)):
             delivery.destination = "old"
-        assert send_again(session, study.uid, "Ann", ["pacs"]) == 1
+        assert send_again(session, study.uid, "Ann", PACS) == 1
         assert due(session, "old") == []
         with pytest.raises(ActionRefusedError, match="none of the destinations"):
-            send_again(session, study.uid, "Ann", ["new"])
+            send_again(session, study.uid, "Ann", {"new": ("seg", "sr")})
+
+
+@pytest.mark.parametrize("wanted", [{"pacs": ("seg", "sr"), "viewer": ("sr",)}, PACS])
+@pytest.mark.parametrize("state", ["refused", "waiting"])
+def test_what_is_not_to_go_somewhere_any_more_keeps_no_study_from_being_delivered(
+    state: str, wanted: dict[str, tuple[str, ...]], database: Database, tmp_path: Path
+) -> None:
+    with database.session() as session:
+        study = rows.add_study(session)
+        revision = rows.read_and_deliver(session, study, tmp_path)
+        (made,) = readings.readings_of(session, study.uid, 1)
+        post(session, study.uid, 1, "viewer", made.objects)
+        for waiting in due(session, "viewer"):
+            if waiting.kind == "seg" and state == "refused":
+                record_refused(session, waiting.id, "class not supported")
+        revision.state = "delivering"
+    with database.session() as session:
+        send_again(session, study.uid, "Ann", wanted)
+        for waiting in (*due(session, "pacs"), *due(session, "viewer")):
+            record_sent(session, waiting.id)
+        assert settle(session, study.uid, 1) == "delivered"
 
 
 def test_send_again_is_refused_where_there_is_no_result(database: Database) -> None:
     with database.session() as session:
         study = rows.add_study(session)
     with database.session() as session, pytest.raises(ActionRefusedError, match="no result"):
-        send_again(session, study.uid, "Ann", ["pacs"])
+        send_again(session, study.uid, "Ann", PACS)
 
 
 def test_an_unknown_study_is_named(database: Database) -> None:
-    for action in (read_now, read_again, partial(send_again, destinations=["pacs"])):
+    for action in (read_now, read_again, partial(send_again, wanted=PACS)):
         with database.session() as session, pytest.raises(LookupError, match=r"1\.2\.3"):
             action(session, "1.2.3", "Ann")

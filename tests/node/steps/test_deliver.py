@@ -13,9 +13,10 @@ from inference.engine.embedded import EmbeddedEngine
 from node.reading_room import ReadingRoom
 from node.settings import PriorsSettings, Settings
 from node.steps import Job, deliver
-from storage import readings
+from storage import deliveries, readings
 from storage.archive import Archive
 from storage.database import Database, now
+from storage.readings import StoredObject
 from storage.tables import Series, Study
 from tests.node.web import rows
 
@@ -88,6 +89,24 @@ def test_a_study_that_comes_last_has_no_earlier_one_compared_again(room: Reading
     last = add(room, LONG_AGO + MONTH, state="reading")
     deliver(room, Job(last, 1), ["lung-nodules"], [])
     assert compared_again(room) == []
+
+
+def test_what_a_destination_refused_that_is_not_set_any_more_fails_no_study_that_is_read_again(
+    room: ReadingRoom,
+) -> None:
+    with room.database.session() as session:
+        study = rows.add_study(session)
+        reading = rows.add_reading(session, study, rows.close(session, study), room.archive.root)
+        posted = [StoredObject(o.kind, o.sop_class, o.uid, o.path) for o in reading.objects]
+        deliveries.post(session, study.uid, 1, "old", posted)
+        for waiting in deliveries.due(session, "old"):
+            deliveries.record_refused(session, waiting.id, "it does not know the class")
+        rows.close(session, study, state="reading")
+        (made,) = readings.readings_of(session, study.uid, 1)
+        readings.repeat_reading(session, study.uid, 2, made)
+    deliver(room, Job(study.uid, 2), ["lung-nodules"], [])
+    with room.database.snapshot() as session:
+        assert readings.find_revision(session, study.uid, 2).state == "delivered"
 
 
 def test_results_that_a_power_cut_took_back_are_not_said_to_be_delivered(room: ReadingRoom) -> None:
