@@ -26,7 +26,7 @@ from storage.archive import Archive
 from storage.closing import close_quiet
 from storage.database import Database, now
 from storage.errors import said
-from storage.intake import Received, record
+from storage.intake import Misfit, Received, record
 from storage.tables import Study
 
 STAGES = {
@@ -67,7 +67,7 @@ def read_study(
     Returns the readings, as in ``reading.json``.
 
     Raises:
-        UnreadableStudyError: there is no study, or several; no series of it can be read; a reader failed, and
+        UnreadableStudyError: there is no study, or several, or images that contradict the others; no series of it can be read; a reader failed, and
             only the results of the others were written.
         OutputError: ``out`` does not take the results.
         WorkingFolderError: the temporary folder, of which nothing is left after, is full or not to be used.
@@ -90,8 +90,9 @@ def _read_within(
         stack.callback(database.close)
         database.upgrade()
         progress("looking for the study", 0.0)
-        named = tuple(dict.fromkeys(_take_in(database, folder) for folder in priors))
-        study_uid = _take_in(database, study)
+        merged = settings.priors.merged
+        named = tuple(dict.fromkeys(_take_in(database, folder, merged) for folder in priors))
+        study_uid = _take_in(database, study, merged)
         catalogue = Catalogue(settings.engine.models)
         engine = open_engine(settings.engine, catalogue)
         stack.callback(engine.close)
@@ -114,8 +115,9 @@ def _read_within(
         return made
 
 
-def _take_in(database: Database, folder: Path) -> str:
-    """Enter the one study in a folder as received and complete; returns its UID."""
+def _take_in(database: Database, folder: Path, merged: Sequence[Sequence[str]]) -> str:
+    """Enter the one study in a folder as received and complete; returns its UID. ``merged``: patient IDs that
+    are one patient's."""
     found: dict[str, Received] = {}
     refused: list[tuple[Path, str]] = []
     for path in files_under([folder]):
@@ -132,10 +134,21 @@ def _take_in(database: Database, folder: Path) -> str:
             f"{folder} holds {len(studies)} studies, {studies[0]} and others; give the folder of one study"
         )
     with database.session() as session:
-        record(session, list(found.values()))
+        misfits = record(session, list(found.values()), merged).misfits
+        if misfits:
+            raise UnreadableStudyError(_contradicting(folder, misfits, len(found)))
         session.scalars(select(Study).where(Study.uid == studies[0])).one().read_now = True
         close_quiet(session, now(), lambda study: True)
     return studies[0]
+
+
+def _contradicting(folder: Path, misfits: Sequence[Misfit], images: int) -> str:
+    """Which images the node would set aside, and why."""
+    first = misfits[0]
+    return (
+        f"{len(misfits)} of {images} images in {folder} contradict the others there, or the priors given; "
+        f"the first, {Path(first.received.path).name}: {first.reason}; take them out, or mend them"
+    )
 
 
 def _without_images(folder: Path, refused: Sequence[tuple[Path, str]]) -> str:

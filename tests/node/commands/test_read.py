@@ -139,6 +139,32 @@ def test_a_folder_without_a_study_is_said_before_any_network_is_loaded(
     says_in_a_sentence_and_leaves_nothing(tmp_path, no_files, "no DICOM image in")
 
 
+def test_images_that_contradict_the_others_are_named_and_not_left_out_in_silence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, _ = written(tmp_path / "study", slices=2)
+    image = dcmread(first)
+    known, image.PatientID = str(image.PatientID), "OLD-12"
+    image.save_as(first)
+    result = read(tmp_path / "study", tmp_path / "out")
+    assert is_one_sentence(result) and f"1 of 2 images in {tmp_path / 'study'} contradict" in result.stderr
+    assert "its Patient ID is not that of the study" in result.stderr
+    monkeypatch.setenv("OVERREAD_PRIORS__MERGED", json.dumps([["OLD-12", known]]))
+    assert "there is nothing to read: 2 images;" in read(tmp_path / "study", tmp_path / "out").stderr
+
+
+def test_a_prior_with_the_very_images_of_the_study_is_refused_in_a_sentence(tmp_path: Path) -> None:
+    for path in written(tmp_path / "study", slices=2):
+        image = dcmread(path)
+        image.StudyInstanceUID, image.SeriesInstanceUID = "1.2.3", "1.2.3.4"
+        (tmp_path / "prior").mkdir(exist_ok=True)
+        image.save_as(tmp_path / "prior" / path.name)
+    options = ["--prior", str(tmp_path / "prior"), "--out", str(tmp_path / "out")]
+    result = CliRunner().invoke(app, ["read", str(tmp_path / "study"), *options])
+    assert is_one_sentence(result) and "2 of 2 images in" in result.stderr
+    assert "its SOP Instance UID belongs to an image of another study" in result.stderr
+
+
 @pytest.mark.parametrize(
     ("make", "said"),
     [(no_pixels, "overread: inference failed: "), (absurd_spacing, "PixelSpacing of 0 x")],
