@@ -67,8 +67,8 @@ def read_study(
     Returns the readings, as in ``reading.json``.
 
     Raises:
-        UnreadableStudyError: there is no study, or several, or images that contradict the others; no series of it can be read; a reader failed, and
-            only the results of the others were written.
+        UnreadableStudyError: there is no study, or several, or images that contradict the others; no series
+            of it can be read; a reader failed, and only the results of the others were written.
         OutputError: ``out`` does not take the results.
         WorkingFolderError: the temporary folder, of which nothing is left after, is full or not to be used.
     """
