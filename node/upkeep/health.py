@@ -64,7 +64,16 @@ class NodeHealth:
 
     def __call__(self) -> list[Probe]:
         with ThreadPoolExecutor(max_workers=8) as pool:
-            return list(pool.map(lambda part: part(), self._parts))
+            return list(pool.map(_looked_at, self._parts))
+
+
+def _looked_at(part: Callable[[], Probe]) -> Probe:
+    """What was found of a part; one that cannot even be looked at hides no other."""
+    try:
+        return part()
+    except Exception as error:  # noqa: BLE001  # whatever it is, it is shown
+        found = f"a part of the node cannot be looked at: {said(error)}"
+        return Probe("health", False, found, "mend what it names; the page is right again by itself")
 
 
 def check_receiver(ae_title: str, problem: str | None) -> Probe:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
 from datetime import timedelta
 from pathlib import Path
@@ -195,6 +196,20 @@ def test_a_reader_that_lacks_one_of_its_models_is_named(tmp_path: Path) -> None:
 
 def test_an_empty_model_repository_is_said(tmp_path: Path) -> None:
     assert says_how_to_mend(check_models(Catalogue(tmp_path)))
+
+
+def test_a_part_that_cannot_be_looked_at_is_told_and_hides_no_other(
+    database: Database, tmp_path: Path
+) -> None:
+    def on_a_dead_disk() -> Probe:
+        raise OSError(errno.EIO, "Input/output error", "/data/set-aside")
+
+    settings, catalogue = Settings.model_validate({"node": {"data_dir": tmp_path}}), Catalogue(tmp_path)
+    parts = [on_a_dead_disk, lambda: Probe("retention", True, "images are kept for good")]
+    health = NodeHealth(settings, database, catalogue, EmbeddedEngine(catalogue), lambda: None, {}, parts)
+    *_, comparisons, dead, retention = health()
+    assert (comparisons.name, retention.name) == ("comparisons", "retention")
+    assert not dead.ok and "/data/set-aside" in dead.detail and dead.hint
 
 
 @pytest.mark.parametrize("receiving", [None, "The database cannot be written; received images wait."])
