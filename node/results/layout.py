@@ -101,9 +101,11 @@ def captioned(picture: Image.Image, caption: str) -> Image.Image:
 
 def pages(head: Sequence[Line], blocks: Sequence[Image.Image]) -> list[Rgb]:
     """The blocks under each other on as few pages as they need in this order; on each the lines of ``head``
-    above, and its number below. Both stand in the middle: viewers write into the corners."""
+    above, and its number below. Both stand in the middle: viewers write into the corners. A block that no
+    page has room for is made smaller."""
     top = text_block(head, centred=True)
-    sheets = list(_sheets(blocks, HEIGHT - top.height - 3 * MARGIN))
+    room = HEIGHT - top.height - 3 * MARGIN
+    sheets = list(_sheets([_fitted(block, room) for block in blocks], room))
     return [
         _page(top, sheet, f"page {number} of {len(sheets)}" if len(sheets) > 1 else "")
         for number, sheet in enumerate(sheets, 1)
@@ -116,6 +118,12 @@ def _page(head: Image.Image, sheet: Sequence[Image.Image], place: str) -> Rgb:
     ImageDraw.Draw(image).text((WIDTH / 2, HEIGHT), place, GREY, font(LEAST_TEXT), anchor="md")
     image.paste(stacked(sheet), (MARGIN, head.height + 2 * MARGIN))
     return np.asarray(image)
+
+
+def _fitted(block: Image.Image, room: int) -> Image.Image:
+    if block.height <= room:
+        return block
+    return block.resize((max(1, round(block.width * room / block.height)), room))
 
 
 def _sheets(blocks: Sequence[Image.Image], room: int) -> Iterator[list[Image.Image]]:

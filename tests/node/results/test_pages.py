@@ -9,11 +9,24 @@ import numpy as np
 import numpy.typing as npt
 import pydicom
 import pytest
+from PIL import Image
 
 from inference.findings import Change, ClassProbability, Response
 from inference.growth.assess import assessed
 from node.results import ResultFile, codes
-from node.results.layout import AMBER, BLUE, HEIGHT, MARGIN, WHITE, WIDTH, Line, Rgb, table, text_block
+from node.results.layout import (
+    AMBER,
+    BLUE,
+    HEIGHT,
+    MARGIN,
+    WHITE,
+    WIDTH,
+    Line,
+    Rgb,
+    pages,
+    table,
+    text_block,
+)
 from tests.node.results.phantoms import Case
 from tests.validators.cases import incomplete, radiograph, without_findings
 
@@ -53,6 +66,14 @@ def test_text_is_broken_and_a_table_shrunk_to_the_width_they_have() -> None:
     assert (
         of_colour(np.asarray(rows[0])[:, -8:], BLUE).sum() == 0 < of_colour(np.asarray(rows[0]), BLUE).sum()
     )
+
+
+def test_what_is_higher_than_a_page_is_made_smaller_and_not_cut_off() -> None:
+    high = Image.new("RGB", (200, 2 * HEIGHT))
+    high.paste(BLUE, (0, 2 * HEIGHT - 40, 200, 2 * HEIGHT))
+    (page,) = pages([Line("AI result, not verified", AMBER)], [high])
+    assert of_colour(page, BLUE).any(axis=1).sum() > 10
+    assert page[HEIGHT - MARGIN :].max() == 0
 
 
 def test_pages_have_one_size_and_each_says_whose_result_it_is(case: Case, out: Path) -> None:
