@@ -194,7 +194,7 @@ def pixel_spacing(volume: Volume) -> list[float]:
 
 
 def slice_spacing(volume: Volume) -> float:
-    """Distance between adjacent planes along their normal, mm; in a tilted stack less than centre to centr"""
+    """Between adjacent planes along their normal, mm; in a tilted stack less than from centre to centre."""
     normal = np.cross(column_direction(volume, 2), column_direction(volume, 1))
     return round(abs(float(volume.affine[:3, 0] @ normal)), 8)
 
