@@ -82,6 +82,7 @@ def load_pet_ct(paths: Sequence[Path], threads: int = 0, headers: Headers = NO_H
             *(Caveat("assumed", note) for note in scale.notes),
             *unstated,
         ),
+        thickness_mm=pet.thickness_mm,
         ct=ct,
         scale=scale,
     )

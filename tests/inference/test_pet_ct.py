@@ -54,6 +54,16 @@ def test_a_pet_of_fdg_is_read_in_suv_without_any_doubt(study: Path) -> None:
     assert volume.caveats == ()
 
 
+def test_thick_slices_that_overlap_show_a_pet_no_finer_than_they_are(study: Path) -> None:
+    def thicker(image: Dataset) -> None:
+        image.SliceThickness = "8"
+
+    change(study / "pet", thicker)
+    volume = load(study)
+    assert volume.spacing_mm[0] == pytest.approx(4.0)
+    assert volume.slice_mm == 8.0
+
+
 def test_a_tracer_that_is_not_stated_is_told(study: Path) -> None:
     change(study / "pet", injected(Radiopharmaceutical="Solution"))
     (caveat,) = load(study).caveats
