@@ -65,6 +65,33 @@ def test_a_missing_picture_is_named(miniature: Path) -> None:
         list(read_slices(miniature))
 
 
+@pytest.mark.parametrize(
+    ("there", "instead", "said"),
+    [
+        ("n_masks", "masks", "has no column n_masks"),
+        ("0 1 2", "0 1 7", r"line 2: image_slices is '0 1 7', not numbers from 0 to 2"),
+        ("-15,4.5", "low,4.5", "line 2: z_last_mm is 'low', not a number"),
+        (",6.0,5.0\n", "", "line 2: the line ends before its last column"),
+    ],
+)
+def test_a_row_that_is_not_as_described_is_named(
+    miniature: Path, there: str, instead: str, said: str
+) -> None:
+    table = miniature / "nodules.csv"
+    table.write_text(table.read_text().replace(there, instead))
+    with pytest.raises(BrokenDataError, match=f"nodules.csv.*{said}"):
+        list(read_slices(miniature))
+
+
+def test_a_picture_that_is_damaged_and_a_table_that_is_missing_are_named(miniature: Path) -> None:
+    (miniature / "images" / "P1_n0.webp").write_bytes(b"RIFF")
+    with pytest.raises(BrokenDataError, match=r"P1_n0\.webp cannot be read as an image"):
+        list(read_slices(miniature))
+    (miniature / "non_nodule_marks_in_crops.csv").unlink()
+    with pytest.raises(BrokenDataError, match=r"non_nodule_marks_in_crops\.csv is missing"):
+        list(read_slices(miniature))
+
+
 def test_another_folder_is_refused_by_name(tmp_path: Path) -> None:
     with pytest.raises(BrokenDataError, match="lidc-slices"):
         list(read_slices(tmp_path))

@@ -8,22 +8,36 @@ spacing is not in the folder: ``pixel_spacing`` finds most of it.
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
 from scipy import ndimage
 
+from training.datasets.files import pixels, there
 from training.datasets.lidc_spacing import pixel_spacing
 from training.errors import BrokenDataError
 from training.phantoms.nodules import NODULE_TYPES, NoduleType
+from training.tables import Row, read_table
 
 SIDE = 128
 USUAL_SPACING_MM = 0.70
+_COLUMNS = (
+    "file",
+    "split",
+    "patient_id",
+    "n_slices",
+    "image_slices",
+    "n_masks",
+    "series_uid",
+    "z_first_mm",
+    "z_last_mm",
+    "malignancy_median",
+    "mean_calcification",
+    "mean_texture",
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,7 +70,7 @@ def read_slices(folder: Path, spacing: Mapping[str, float] | None = None) -> Ite
     """Every nodule of the layout, in the order of ``nodules.csv``.
 
     Raises:
-        BrokenDataError: a file is missing or does not fit its row.
+        BrokenDataError: a file is missing or damaged, or does not fit its row.
     """
     table = folder / "nodules.csv"
     if not table.is_file():
@@ -64,29 +78,24 @@ def read_slices(folder: Path, spacing: Mapping[str, float] | None = None) -> Ite
     if spacing is None:
         spacing = pixel_spacing(folder)
     marks: dict[str, list[tuple[float, float, float]]] = {}
-    with (folder / "non_nodule_marks_in_crops.csv").open(newline="") as file:
-        for row in csv.DictReader(file):
-            if row["kind"] == "non_nodule":
-                place = (float(row["slice"]), float(row["y"]), float(row["x"]))
-                marks.setdefault(row["file"], []).append(place)
-    with table.open(newline="") as file:
-        for row in csv.DictReader(file):
-            yield _nodule(folder, row, marks.get(row["file"], []), spacing)
+    for row in read_table(folder / "non_nodule_marks_in_crops.csv", ("file", "slice", "x", "y", "kind")):
+        if row.text("kind") == "non_nodule":
+            place = (row.number("slice"), row.number("y"), row.number("x"))
+            marks.setdefault(row.text("file"), []).append(place)
+    for row in read_table(table, _COLUMNS):
+        yield _nodule(folder, row, marks.get(row.text("file"), []), spacing)
 
 
 def _nodule(
-    folder: Path,
-    row: Mapping[str, str],
-    marks: list[tuple[float, float, float]],
-    spacing: Mapping[str, float],
+    folder: Path, row: Row, marks: list[tuple[float, float, float]], spacing: Mapping[str, float]
 ) -> SliceNodule:
-    name, count = row["file"], int(row["n_slices"])
-    kept = np.array([int(i) for i in row["image_slices"].split()])
-    images = _stack(folder / "images" / f"{name}.webp", len(kept))
-    masks = _stack(folder / "masks" / f"{name}.png", count)[kept]
+    name, series = row.required("file"), row.text("series_uid")
+    count, kept = _slices(row)
+    images = _stack(folder / "images" / f"{name}.webp", len(kept), row)
+    masks = _stack(folder / "masks" / f"{name}.png", count, row)[kept]
     z = (
-        np.linspace(float(row["z_first_mm"]), float(row["z_last_mm"]), count)[kept]
-        if row["z_first_mm"]
+        np.linspace(row.number("z_first_mm"), row.number("z_last_mm"), count)[kept]
+        if row.text("z_first_mm")
         else 2.0 * kept
     )
     hu = np.stack([hounsfield(image) for image in images])
@@ -94,18 +103,26 @@ def _nodule(
     where = {int(k): int(np.flatnonzero(order == i)[0]) for i, k in enumerate(kept)}
     return SliceNodule(
         name=name,
-        split=row["split"],
-        patient_id=row["patient_id"],
+        split=row.text("split"),
+        patient_id=row.required("patient_id"),
         hu=hu[order],
         z_mm=z[order],
         bits=masks[order],
-        masks=int(row["n_masks"]),
-        spacing_mm=spacing.get(row["series_uid"], USUAL_SPACING_MM),
-        spacing_known=row["series_uid"] in spacing,
-        malignancy=float(row["malignancy_median"]) if row["malignancy_median"] else None,
-        kind=_kind(row["mean_texture"], row["mean_calcification"]),
+        masks=int(row.number("n_masks")),
+        spacing_mm=spacing.get(series, USUAL_SPACING_MM),
+        spacing_known=series in spacing,
+        malignancy=row.number("malignancy_median") if row.text("malignancy_median") else None,
+        kind=_kind(row),
         marks=_places(marks, where, masks[order] > 0),
     )
+
+
+def _slices(row: Row) -> tuple[int, npt.NDArray[np.int64]]:
+    """How many slices the nodule was drawn on, and the numbers of those with a picture."""
+    count, said = int(row.number("n_slices")), row.text("image_slices").split()
+    if not said or not all(number.isdecimal() and int(number) < count for number in said):
+        raise row.broken(f"image_slices is {row.text('image_slices')!r}, not numbers from 0 to {count - 1}")
+    return count, np.array([int(number) for number in said])
 
 
 def _places(
@@ -127,23 +144,22 @@ def _places(
     return tuple(placed)
 
 
-def _stack(path: Path, count: int) -> npt.NDArray[np.uint8]:
-    if not path.is_file():
-        raise BrokenDataError(f"{path} is missing, though nodules.csv names it")
-    pixels = np.asarray(Image.open(path))
-    pixels = pixels[..., 0] if pixels.ndim == 3 else pixels
-    if pixels.shape != (SIDE * count, SIDE):
-        raise BrokenDataError(f"{path} is {pixels.shape}, not {count} slices of 128 x 128")
-    return pixels.reshape(count, SIDE, SIDE)
+def _stack(path: Path, count: int, row: Row) -> npt.NDArray[np.uint8]:
+    levels = pixels(there(path, f"{row.file}, line {row.line},"))
+    levels = levels[..., 0] if levels.ndim == 3 else levels
+    if levels.shape != (SIDE * count, SIDE):
+        raise BrokenDataError(f"{path} is {levels.shape}, not {count} slices of 128 x 128")
+    return levels.reshape(count, SIDE, SIDE)
 
 
-def _kind(texture: str, calcification: str) -> NoduleType | None:
+def _kind(row: Row) -> NoduleType | None:
     """Type from mean ratings: texture 1 (ground glass) to 5 (solid), calcification 6 for none."""
-    if not texture or not calcification:
+    if not row.text("mean_texture") or not row.text("mean_calcification"):
         return None
-    if float(calcification) <= 4:
+    if row.number("mean_calcification") <= 4:
         return NODULE_TYPES[3]
-    return NODULE_TYPES[0 if float(texture) > 4.3 else 1 if float(texture) > 2.3 else 2]
+    texture = row.number("mean_texture")
+    return NODULE_TYPES[0 if texture > 4.3 else 1 if texture > 2.3 else 2]
 
 
 def hounsfield(levels: npt.NDArray[np.uint8]) -> npt.NDArray[np.int16]:
