@@ -279,6 +279,7 @@ def test_what_is_not_to_go_somewhere_any_more_keeps_no_study_from_being_delivere
         revision.state = "delivering"
     with database.session() as session:
         send_again(session, study.uid, "Ann", wanted)
+        assert {one.kind for one in due(session, "viewer")} == set(wanted.get("viewer", ()))
         for waiting in (*due(session, "pacs"), *due(session, "viewer")):
             record_sent(session, waiting.id)
         assert settle(session, study.uid, 1) == "delivered"
