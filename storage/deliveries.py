@@ -64,6 +64,12 @@ def post(
     return len(fresh)
 
 
+def is_posted(session: Session, study_uid: str, number: int) -> bool:
+    """Whether anything of the revision is on its way to a destination, or was."""
+    revision = find_revision(session, study_uid, number)
+    return session.scalar(select(Delivery.id).where(stood_for(revision.id)).limit(1)) is not None
+
+
 def due(session: Session, destination: str, limit: int = 500) -> list[DueDelivery]:
     """What ``destination`` should be sent now, oldest first; what was tried more often comes last, for it may
     be what the destination breaks off over."""

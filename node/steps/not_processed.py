@@ -15,11 +15,12 @@ from storage.readings import StoredObject
 
 def say_if_not_processed(room: ReadingRoom, job: Job) -> None:
     """Post a report with the reason to every destination that takes reports, if the study ended failed or
-    skipped; how it ended stays as it is, whatever becomes of the report."""
+    skipped without results; how it ended stays as it is, whatever becomes of the report."""
     with room.database.snapshot() as session:
         ended = readings.find_revision(session, job.study_uid, job.revision)
+        has_results = deliveries.is_posted(session, job.study_uid, job.revision)
     files = sorted(path for paths in series_of(room, job).values() for path in paths)
-    if ended.state not in ("failed", "skipped") or not files:
+    if ended.state not in ("failed", "skipped") or has_results or not files:
         return
     try:
         made = not_processed(

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from inference.catalogue import Catalogue
 from inference.engine.embedded import EmbeddedEngine
 from node.reading_room import ReadingRoom
-from node.settings import PriorsSettings, Settings
-from node.steps import Job, deliver
+from node.settings import DestinationSettings, PriorsSettings, Settings
+from node.settings.results import ResultsSettings
+from node.steps import Job, deliver, say_if_not_processed
 from storage import deliveries, readings
 from storage.archive import Archive
 from storage.database import Database, now
 from storage.readings import StoredObject
-from storage.tables import Series, Study
+from storage.tables import Event, Instance, Series, Study
 from tests.node.web import rows
 
 MONTH = timedelta(days=30)
@@ -107,6 +109,25 @@ def test_what_a_destination_refused_that_is_not_set_any_more_fails_no_study_that
     deliver(room, Job(study.uid, 2), ["lung-nodules"], [])
     with room.database.snapshot() as session:
         assert readings.find_revision(session, study.uid, 2).state == "delivered"
+
+
+def test_a_study_whose_results_a_destination_refused_is_not_said_to_be_unread(room: ReadingRoom) -> None:
+    pacs = DestinationSettings(name="pacs", ae_title="PACS", host="127.0.0.1", port=4242)
+    settings = Settings(destinations=(pacs,), results=ResultsSettings(not_processed=True))
+    with room.database.session() as session:
+        study = rows.add_study(session)
+        session.execute(update(Instance).values(revision=1))
+        rows.add_reading(session, study, rows.close(session, study, state="reading"), room.archive.root)
+    job, there = Job(study.uid, 1), replace(room, settings=settings)
+    deliver(there, job, ["lung-nodules"], [])
+    with room.database.session() as session:
+        for waiting in deliveries.due(session, "pacs"):
+            deliveries.record_refused(session, waiting.id, "it does not know the class")
+        assert deliveries.settle(session, study.uid, 1) == "failed"
+    say_if_not_processed(there, job)
+    with room.database.snapshot() as session:
+        told = session.scalars(select(Event.text).where(Event.study_uid == study.uid))
+        assert not [text for text in told if "nothing was read" in text]
 
 
 def test_results_that_a_power_cut_took_back_are_not_said_to_be_delivered(room: ReadingRoom) -> None:
