@@ -211,6 +211,13 @@ class DicomArchive:
         cut.start()
         try:
             yield association, until
+        except ArchiveAnswerError:
+            raise
+        except RuntimeError as error:
+            if association.is_established:
+                raise
+            text = f"{name_of(self.peer)} ended the association before it could be asked"
+            raise ArchiveAnswerError(text, away=True) from error
         finally:
             cut.cancel()
             if association.is_established:

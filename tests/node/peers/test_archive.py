@@ -16,9 +16,10 @@ import pytest
 from pydicom import Dataset, dcmread
 from pydicom.uid import CTImageStorage
 from pynetdicom import AE, evt
+from pynetdicom.association import Association
 
 from node.demo.pacs import StandInPacs
-from node.peers import archive
+from node.peers import archive, sending
 from node.peers.archive import (
     STUDY_ROOT_FIND,
     STUDY_ROOT_GET,
@@ -34,6 +35,7 @@ from node.settings.routes import DEFAULT_ROUTES
 from storage.database import now
 from storage.priors import PatientIdentity
 from tests.orthanc import Orthanc
+from tests.waiting import wait_for
 from training.phantoms.dicom import Patient, Series, Study, write_ct_series
 
 THIN = Series()
@@ -271,6 +273,41 @@ def test_an_archive_that_answers_with_an_error_is_not_away(free_port: int) -> No
     with pytest.raises(ArchiveAnswerError) as silent:
         search(archive_at(free_port), ["ANN-1"], soon())
     assert (answered.value.away, silent.value.away) == (False, True)
+
+
+@pytest.mark.parametrize("service", ["find", "fetch"])
+def test_an_archive_that_ends_the_association_it_has_just_accepted_is_asked_again_later(
+    service: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    is_accepted = threading.Event()
+
+    def think_better_of_it(event: evt.Event) -> None:
+        is_accepted.wait(20)
+        event.assoc.abort()
+
+    def associate(*given: Any, **named: Any) -> Association:
+        association = sending.associate(*given, **named)
+        is_accepted.set()
+        wait_for(lambda: not association.is_established, 20)
+        return association
+
+    monkeypatch.setattr(archive, "associate", associate)
+    ae = AE("PACS")
+    for sop_class in (STUDY_ROOT_FIND, STUDY_ROOT_GET):
+        ae.add_supported_context(sop_class)
+    handlers: list[Any] = [(evt.EVT_ESTABLISHED, think_better_of_it)]
+    server = ae.start_server(("127.0.0.1", 0), block=False, evt_handlers=handlers)
+    assert server is not None
+    asked = archive_at(server.server_address[1])
+    try:
+        with pytest.raises(ArchiveAnswerError, match="ended the association") as ended:
+            if service == "find":
+                asked.find("STUDY", Dataset(), 20)
+            else:
+                asked.fetch("1.2", ["1.2.3"], lambda _: 0, 20)
+    finally:
+        server.shutdown()
+    assert ended.value.away
 
 
 @contextmanager
