@@ -242,7 +242,7 @@ def test_exported_networks_answer_as_they_did_in_training_and_are_native_to_tens
     torch.manual_seed(0)
     data = [{"name": "nothing", "kind": "phantom", "cases": 0}]
     both = {cards.DETECTOR: data, cards.CHARACTERISER: data}
-    export(Detector(), Characteriser(), tmp_path, version=1, data=both, metrics=[])
+    export(Detector(), Characteriser(), tmp_path, version=1, data=both, metrics=[], command="")
     catalogue = Catalogue(tmp_path)
     rows = list(verify(catalogue, EmbeddedEngine(catalogue)))
     assert len(rows) == 6
@@ -250,6 +250,24 @@ def test_exported_networks_answer_as_they_did_in_training_and_are_native_to_tens
     for model in catalogue:
         used = {node.op_type for node in onnx.load(model.weights).graph.node}
         assert used <= NATIVE
+
+
+def test_cards_say_what_the_weights_were_made_by(
+    tmp_path: Path, luna16_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[str] = []
+    monkeypatch.setattr(recipe, "learn", lambda *_: recipe.Learned(Detector(width=8), Characteriser(), {}))
+    monkeypatch.setattr(recipe, "export", lambda *_, command, **__: made.append(command))
+    of_luna16 = luna16(luna16_folder, luna16_folder / "splits.json")
+    for sources, start in ((Sources(), None), (Sources(tmp_path), None), (of_luna16, tmp_path)):
+        recipe.train(sources, tmp_path, replace(TINY, start=start))
+    assert made == [
+        "overread train lung-nodules --layout phantom",
+        "overread train lung-nodules --data DIR --layout lidc-slices",
+        "overread train lung-nodules --data DIR --layout luna16 --from EARLIER",
+    ]
+    for card in (cards.detector_card, cards.characteriser_card):
+        assert card(1, {}, [], [], made[0])["training_command"] == made[0]
 
 
 def test_an_unknown_task_layout_or_activation_is_named(tmp_path: Path) -> None:

@@ -77,7 +77,7 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("models")
     lungs = lived_in(lung_cards.DETECTOR), lived_in(lung_cards.CHARACTERISER)
     data = {name: [{"name": "x", "kind": "phantom", "cases": 1}] for name in NETWORKS}
-    export_lungs(*lungs, root, version=1, data=data, metrics=[])
+    export_lungs(*lungs, root, version=1, data=data, metrics=[], command="")
     export_polyps(lived_in(POLYPS), root, phantoms=1)
     export_detector(lived_in(ct_cards.NAME), root, version=1, data=data[ct_cards.NAME], metrics=[])
     judge = lived_in(ct_cards.CHARACTERISER)
@@ -142,6 +142,7 @@ def test_what_went_before_is_named_with_its_kind_and_not_twice(tmp_path: Path) -
         version=1,
         data={lung_cards.DETECTOR: named, lung_cards.CHARACTERISER: []},
         metrics=[],
+        command="",
     )
     assert learned_before(tmp_path, lung_cards.DETECTOR) == named, "of a run, its models' cards tell"
     assert learned_before(tmp_path, POLYPS) == []

@@ -11,7 +11,6 @@ from training.lung_nodules.backgrounds import SPACING_MM
 
 DETECTOR = "lung-nodules-detector"
 CHARACTERISER = "lung-nodules-characteriser"
-_COMMAND = "overread train lung-nodules --data DIR --layout lidc-slices"
 _INTENSITY = {"clip": [-1024.0, 400.0], "subtract": -312.0, "divide": 712.0}
 _LIMITS = [
     "Not a medical device: for research, every result unverified.",
@@ -44,13 +43,20 @@ _KIND_LABELS = [
 ]
 
 
+def command(layout: str, *, goes_on: bool = False) -> str:
+    """What makes such weights. layout: of what is learned from. goes_on: whether from earlier weights."""
+    data = "" if layout == "phantom" else "--data DIR "
+    return f"overread train lung-nodules {data}--layout {layout}" + (" --from EARLIER" if goes_on else "")
+
+
 def detector_card(
     version: int,
     thresholds: dict[str, Any],
     data: Sequence[dict[str, Any]],
     metrics: Sequence[dict[str, Any]],
+    command: str,
 ) -> dict[str, Any]:
-    """``model.yaml`` of the detector, its weights' hash still missing."""
+    """``model.yaml`` of the detector, its weights' hash still missing. command: as ``command`` gives it."""
     return {
         "name": DETECTOR,
         "version": version,
@@ -67,7 +73,7 @@ def detector_card(
         "postprocess": {"most_candidates": 40.0, "most_large": 8.0, "least_large_mm": 20.0},
         "parity": tensors.PARITY,
         "training_data": list(data),
-        "training_command": _COMMAND,
+        "training_command": command,
         "metrics": list(metrics),
         "intended_use": "First stage of the reader lung-nodules on CT of adult chests",
         "limits": _LIMITS,
@@ -79,8 +85,9 @@ def characteriser_card(
     thresholds: dict[str, Any],
     data: Sequence[dict[str, Any]],
     metrics: Sequence[dict[str, Any]],
+    command: str,
 ) -> dict[str, Any]:
-    """``model.yaml`` of the characteriser, its weights' hash still missing."""
+    """``model.yaml`` of the characteriser, its weights' hash still missing. command: as of the detector."""
     return {
         "name": CHARACTERISER,
         "version": version,
@@ -115,7 +122,7 @@ def characteriser_card(
         "parity": tensors.CLOSE_PARITY,
         "batching": tensors.BATCHING,
         "training_data": list(data),
-        "training_command": _COMMAND,
+        "training_command": command,
         "metrics": list(metrics),
         "intended_use": "Second stage of the reader lung-nodules",
         "limits": _LIMITS,

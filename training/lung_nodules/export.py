@@ -57,10 +57,12 @@ def export(
     version: int,
     data: Mapping[str, Sequence[dict[str, Any]]],
     metrics: Sequence[dict[str, Any]],
+    command: str,
     candidate_threshold: float = 0.12,
     report_threshold: float = 0.33,
 ) -> None:
-    """Both networks as ONNX with card, README, parity sample and Triton configuration."""
+    """Both networks as ONNX with card, README, parity sample and Triton configuration. command: what made
+    them."""
     wanted = "at most 4 marks beside known lesions on the real scans that were backgrounds"
     candidate = {
         "candidate": {"threshold": candidate_threshold, "chosen_for": "what the second stage looks at"}
@@ -70,7 +72,7 @@ def export(
         DetectorForService(detector),
         {"volume": smooth_input((1, 1, 8, 8, 8), (32, 32, 32))},
         {"volume": {2: "slice", 3: "row", 4: "column"}},
-        cards.detector_card(version, candidate, data[cards.DETECTOR], metrics),
+        cards.detector_card(version, candidate, data[cards.DETECTOR], metrics, command),
         repository,
         cards.TEXTS[cards.DETECTOR],
     )
@@ -78,7 +80,7 @@ def export(
         CharacteriserForService(characteriser),
         {"crop": smooth_input((2, 1, 6, 10, 10), SHAPE), "spacing_mm": torch.tensor([[0.5], [1.2]])},
         {"crop": {0: "batch"}, "spacing_mm": {0: "batch"}},
-        cards.characteriser_card(version, report, data[cards.CHARACTERISER], metrics),
+        cards.characteriser_card(version, report, data[cards.CHARACTERISER], metrics, command),
         repository,
         cards.TEXTS[cards.CHARACTERISER],
     )

@@ -70,7 +70,15 @@ def train(sources: Sources, out: Path, plan: Plan) -> Path:
     Everything on the way lies in ``out``, and a second call goes on where the first was stopped.
     """
     learned = learn(sources, out, plan)
-    export(learned.detector, learned.characteriser, out / "models", version=1, data=learned.data, metrics=[])
+    export(
+        learned.detector,
+        learned.characteriser,
+        out / "models",
+        version=1,
+        data=learned.data,
+        metrics=[],
+        command=cards.command(sources.layout, goes_on=plan.start is not None),
+    )
     return out / "models"
 
 

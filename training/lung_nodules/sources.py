@@ -52,6 +52,11 @@ class Sources:
     lidc: Path | None = None
     scans: tuple[RealSeries, ...] = ()
 
+    @property
+    def layout(self) -> str:
+        """Of the data they are, as ``--layout`` names it."""
+        return "lidc-slices" if self.lidc is not None else "luna16" if self.scans else "phantom"
+
     def lidc_tables(self) -> list[bytes]:
         """What tells ``lidc`` from other data: its tables, and those its pixels' spacing is found by."""
         if self.lidc is None:
