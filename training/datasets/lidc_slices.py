@@ -96,7 +96,7 @@ def _nodule(
     z = (
         np.linspace(row.number("z_first_mm"), row.number("z_last_mm"), count)[kept]
         if row.text("z_first_mm")
-        else 2.0 * kept
+        else np.asarray(2 * kept, np.float64)
     )
     hu = np.stack([hounsfield(image) for image in images])
     order = np.argsort(z)
