@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +27,8 @@ def levels() -> np.ndarray:
 
 @pytest.fixture
 def miniature(tmp_path: Path) -> Path:
+    tmp_path = tmp_path / "slices"
+    tmp_path.mkdir()
     (tmp_path / "images").mkdir()
     (tmp_path / "masks").mkdir()
     rows = "P1_n0,train,P1,0,3,0 1 2,2,2,1.2.3,-10,-15,4.5,6.0,5.0"
@@ -89,6 +92,19 @@ def test_a_picture_that_is_damaged_and_a_table_that_is_missing_are_named(miniatu
         list(read_slices(miniature))
     (miniature / "non_nodule_marks_in_crops.csv").unlink()
     with pytest.raises(BrokenDataError, match=r"non_nodule_marks_in_crops\.csv is missing"):
+        list(read_slices(miniature))
+
+
+def test_what_pixels_spacing_is_told_by_is_named_where_it_is_damaged(miniature: Path) -> None:
+    tables = miniature.parent / "luna16_annotations"
+    tables.mkdir()
+    (tables / "annotations.csv").write_text("seriesuid,coordX,coordY,coordZ,diameter_mm\n")
+    with gzip.open(miniature / "lidc_annotations.json.gz", "wt") as file:
+        file.write("{}")
+    with pytest.raises(BrokenDataError, match=r"annotations_excluded\.csv is missing"):
+        list(read_slices(miniature))
+    (miniature / "lidc_annotations.json.gz").write_bytes(b"no archive")
+    with pytest.raises(BrokenDataError, match=r"lidc_annotations\.json\.gz is damaged"):
         list(read_slices(miniature))
 
 

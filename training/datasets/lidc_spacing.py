@@ -6,9 +6,9 @@ millimetres. Where three or more of them agree on one scale, that is the spacing
 
 from __future__ import annotations
 
-import csv
 import gzip
 import json
+import zlib
 from collections import defaultdict
 from collections.abc import Iterable
 from functools import lru_cache
@@ -18,7 +18,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from training.errors import BrokenDataError
+from training.tables import read_table
+
 Floats = npt.NDArray[np.float64]
+_PLACE = ("coordX", "coordY", "coordZ")
 _BETWEEN_MM = (0.44, 1.0)
 _LEAST_AGREEING = 3
 _MOST_PAIRS = 3000
@@ -32,18 +36,23 @@ def pixel_spacing(slices: Path, luna16: Path | None = None) -> dict[str, float]:
         slices: a folder of the layout ``lidc-slices``.
         luna16: the folder of LUNA16's ``annotations.csv`` and ``annotations_excluded.csv``;
             ``luna16_annotations`` beside ``slices`` by default. Without it nothing is known.
+
+    Raises:
+        BrokenDataError: one of the tables is missing, or a file is damaged; it is named.
     """
     luna16 = luna16 or slices.parent / "luna16_annotations"
     marks_file = slices / "lidc_annotations.json.gz"
     if not (marks_file.is_file() and luna16.is_dir()):
         return {}
-    with gzip.open(marks_file, "rt") as file:
-        series: dict[str, Any] = json.load(file)
+    try:
+        with gzip.open(marks_file, "rt", encoding="utf-8") as file:
+            series: dict[str, Any] = json.load(file)
+    except (gzip.BadGzipFile, zlib.error, EOFError, ValueError) as error:
+        raise BrokenDataError(f"{marks_file} is damaged: {error}") from error
     world = defaultdict(list)
     for name in ("annotations.csv", "annotations_excluded.csv"):
-        with (luna16 / name).open(newline="") as file:
-            for row in csv.DictReader(file):
-                world[row["seriesuid"]].append([float(row[f"coord{axis}"]) for axis in "XYZ"])
+        for row in read_table(luna16 / name, ("seriesuid", *_PLACE)):
+            world[row.text("seriesuid")].append([row.number(column) for column in _PLACE])
     found = ((uid, _spacing(_marks(s), np.array(world[uid]))) for uid, s in series.items() if world[uid])
     return {uid: spacing for uid, spacing in found if spacing is not None}
 
