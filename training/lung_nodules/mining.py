@@ -11,6 +11,7 @@ import torch
 from inference.findings import Point
 from inference.readers.candidates import Candidate as Place
 from inference.readers.candidates import peaks
+from inference.readers.whole_volume import coarse_affine
 from inference.volume import Volume
 from training.lung_nodules.backgrounds import Background
 from training.lung_nodules.crops import Candidate, crop_spacing, cut, negative, positive
@@ -28,10 +29,7 @@ def places(
     fed = torch.from_numpy(scaled(np.pad(hu, room, constant_values=-1024)))[None, None]
     with torch.no_grad():
         out = network.eval()(fed)[0].numpy()
-    affine = grid.affine
-    coarse = affine.copy()
-    coarse[:3, :3] *= STRIDE
-    coarse[:3, 3] += affine[:3, :3] @ np.full(3, (STRIDE - 1) / 2)
+    coarse = coarse_affine(grid.affine, STRIDE)
     heat, diameter = 1 / (1 + np.exp(-out[0])), np.exp(np.clip(out[1], 0.7, 4.8))
     return peaks(heat, diameter, coarse, threshold=threshold, most=most)
 
