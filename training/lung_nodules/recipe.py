@@ -270,6 +270,7 @@ def data_of_cards(
 ) -> dict[str, list[dict[str, Any]]]:
     """Training data as the cards name them, by network. What chose the weights was not learned from."""
     learned = [s for s in sources.scans if not s.held_out]
+    learned_chests = plan.chests - _held(plan.chests)
     scans = [s for s in learned if not s.nodules and not s.mistaken]
     drawn_in = "background, with lesions drawn in"
     real = [
@@ -288,7 +289,7 @@ def data_of_cards(
     large = {
         **chests,
         "name": "other chest phantoms",
-        "cases": plan.chests - _held(plan.chests),
+        "cases": learned_chests,
         "description": "masses drawn at the pleura, and what a search for masses marks beside them",
     }
     slices = {
@@ -299,9 +300,9 @@ def data_of_cards(
         "description": "nodules with their readers' masks and ratings, and marked non-nodules",
     }
     return {
-        cards.DETECTOR: [{**chests, "cases": plan.chests, "description": drawn}, *real],
+        cards.DETECTOR: [{**chests, "cases": learned_chests, "description": drawn}, *real],
         cards.CHARACTERISER: [
-            {**chests, "cases": plan.crop_chests, "description": closer},
+            {**chests, "cases": plan.crop_chests - _held(plan.crop_chests), "description": closer},
             *([large] if large["cases"] else []),
             *([slices] if sources.lidc else []),
             *real,
