@@ -52,22 +52,23 @@ _LEAST_ODDS = 1e-3
 @dataclass(frozen=True, eq=False)
 class Mark:
     """A place that the first network marks. inside: its probability of lying in a lesion, on average over the
-    middle of what it marks. malignancy: what it says of that there."""
+    middle of what it marks."""
 
     candidate: Candidate
     inside: float
-    malignancy: float
 
 
 @dataclass(frozen=True, eq=False)
 class Look:
     """What the second network says of ``candidate``: its mask's probabilities on the crop of ``spacing_mm``,
-    and whether it is a lesion. sites: a probability for each label of the card's output ``site``."""
+    whether it is a lesion, and a malignant one, None by weights that do not tell. sites: a probability for
+    each label of the card's output ``site``."""
 
     candidate: Candidate
     spacing_mm: Steps
     mask: Probabilities
     lesion: float
+    malignancy: float | None
     sites: tuple[float, ...]
 
 
@@ -194,18 +195,15 @@ def marks(body: Volume, engine: Engine, card: ModelCard) -> list[Mark]:
         most=int(card.postprocess["most_candidates"]),
     )
     held = find_body(body).holds([one.center_mm for one in found])
-    return [_mark(one, maps, body, stride) for one, inside in zip(found, held, strict=True) if inside]
+    return [_mark(one, maps, body) for one, inside in zip(found, held, strict=True) if inside]
 
 
-def _mark(candidate: Candidate, maps: Maps, body: Volume, stride: int) -> Mark:
+def _mark(candidate: Candidate, maps: Maps, body: Volume) -> Mark:
     middle = body.to_index(candidate.center_mm)
     reach = _MIDDLE * candidate.diameter_mm / np.array(body.spacing_mm)
     low = np.clip(np.rint(middle - reach), 0, np.array(body.shape) - 1).astype(int)
     high = np.maximum(np.minimum(np.rint(middle + reach) + 1, body.shape).astype(int), low + 1)
-    inside = float(maps["inside"][0][tuple(map(slice, low, high))].mean())
-    at = np.rint((middle - (stride - 1) / 2) / stride).astype(int)
-    at = np.clip(at, 0, np.array(maps["malignancy"].shape[1:]) - 1)
-    return Mark(candidate, inside, float(maps["malignancy"][(0, *at)]))
+    return Mark(candidate, float(maps["inside"][0][tuple(map(slice, low, high))].mean()))
 
 
 def likeliest(marked: Sequence[Mark], card: ModelCard) -> list[Mark]:
@@ -286,6 +284,7 @@ def _look(
             "around": around.intensity.applied_to(sample_crops(body, centers, wide, wide_mm))[:, None],
         }
 
+    tells_malignancy = any(output.tensor == "malignancy" for output in card.outputs)
     looks: list[Look] = []
     answers = infer_each(engine, card.name, map(fed, batches))
     for batch, outputs in zip(batches, answers, strict=True):
@@ -296,6 +295,7 @@ def _look(
                     spacing,
                     outputs["mask"][number, 0].astype(np.float32),
                     float(outputs["lesion"][number, 0]),
+                    float(outputs["malignancy"][number, 0]) if tells_malignancy else None,
                     tuple(outputs["site"][number].tolist()),
                 )
             )
@@ -321,7 +321,7 @@ def drawn(judged: Sequence[Judged], volume: Volume, card: ModelCard, threshold: 
         findings.append(
             replace(
                 measured.finding("Lesion", LESION, one.score, mask),
-                malignancy=one.mark.malignancy,
+                malignancy=one.look.malignancy,
                 kind=site.label,
                 site=Code(site.scheme, site.value, site.meaning),
             )

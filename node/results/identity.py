@@ -24,7 +24,7 @@ FORMAT = 9
 """Of the result objects: raised with every change to what is written of the same reading, or objects of old
 and of new would share a UID and differ in their bytes."""
 
-METHOD = 8
+METHOD = 9
 """Of reading and judging: raised with every change to what is found, measured or made of the same images by
 the same weights, or a reading that was kept would stand for what is no longer said."""
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -27,18 +29,25 @@ from training.ct_lesions import cards
 GREY, BRIGHT = 40, 140
 
 
-@pytest.fixture(scope="module")
-def catalogue(tmp_path_factory: pytest.TempPathFactory) -> Catalogue:
-    """The cards that training writes; what stands in for weights is never run here."""
-    root = tmp_path_factory.mktemp("models")
-    candidate, report = {"candidate": {"threshold": 0.08}}, {"report": {"threshold": 0.5}}
-    for body in (cards.detector_card(1, candidate, [], []), cards.characteriser_card(1, report, [], [])):
+CANDIDATE, REPORT = {"candidate": {"threshold": 0.08}}, {"report": {"threshold": 0.5}}
+
+
+def catalogue_of(root: Path, *models: dict[str, Any]) -> Catalogue:
+    """What stands in for weights is never run here."""
+    for body in models:
         weights = root / body["name"] / "1" / "model.onnx"
         weights.parent.mkdir(parents=True)
         weights.write_bytes(b"")
         card = body | {"sha256": hashlib.sha256(b"").hexdigest()}
         (root / body["name"] / "model.yaml").write_text(yaml.safe_dump(card))
     return Catalogue(root)
+
+
+@pytest.fixture(scope="module")
+def catalogue(tmp_path_factory: pytest.TempPathFactory) -> Catalogue:
+    """The cards that training writes."""
+    both = cards.detector_card(1, CANDIDATE, [], []), cards.characteriser_card(1, REPORT, [], [])
+    return catalogue_of(tmp_path_factory.mktemp("models"), *both)
 
 
 @pytest.fixture(scope="module")
@@ -73,9 +82,8 @@ class Sharp:
             sizes[away < diameter / 2] = diameter
             far = 2 * np.linalg.norm(np.indices(inside.shape).T - np.array(center), axis=-1).T
             inside[far < diameter / 2] = 0.9
-        maps = {"heatmap": heat, "diameter_mm": sizes, "malignancy": np.full_like(heat, 0.25)}
-        batch = {name: values[None, None] for name, values in maps.items()}
-        return {**batch, "site": np.zeros((1, 8, *heat.shape), np.float32), "inside": inside[None, None]}
+        maps = {"heatmap": heat, "diameter_mm": sizes, "inside": inside}
+        return {name: values[None, None] for name, values in maps.items()}
 
     def judged(self, close: np.ndarray) -> Tensors:
         self.crops += len(close)
@@ -86,6 +94,7 @@ class Sharp:
         return {
             "mask": mask[:, None].astype(np.float32),
             "lesion": 0.9 * middle,
+            "malignancy": np.full_like(middle, 0.25),
             "site": site,
         }
 
@@ -126,6 +135,15 @@ def test_a_sphere_is_measured_and_its_site_coded(catalogue: Catalogue) -> None:
     assert (found.kind, found.site.value, found.site.meaning) == ("liver", "10200004", "Liver")
 
 
+def test_weights_that_do_not_tell_malignancy_give_lesions_without_a_suspicion(tmp_path: Path) -> None:
+    second = cards.characteriser_card(1, REPORT, [], [])
+    second["outputs"] = [output for output in second["outputs"] if output["tensor"] != "malignancy"]
+    catalogue = catalogue_of(tmp_path, cards.detector_card(1, CANDIDATE, [], []), second)
+    spheres = [((30.0, 36.0, 40.0), 24.0)]
+    (found,) = read(with_spheres(block(), spheres), Sharp(spheres), catalogue).findings
+    assert found.malignancy is None
+
+
 def test_where_the_first_network_saw_nothing_but_tissue_nothing_is_reported(catalogue: Catalogue) -> None:
     spheres = [((30.0, 36.0, 20.0), 20.0)]
     assert read(block(), Sharp(spheres), catalogue).findings == ()
@@ -157,10 +175,7 @@ def test_both_networks_have_a_say_in_what_a_lesion_is(catalogue: Catalogue) -> N
 def test_only_the_likeliest_marks_are_looked_at(catalogue: Catalogue) -> None:
     card = catalogue.find(CHARACTERISER).card
     places = [Candidate((float(n), 0.0, 0.0), 10.0, 0.3) for n in range(60)]
-    marked = [
-        Mark(place, inside=0.8 if number >= 50 else 0.1, malignancy=0.5)
-        for number, place in enumerate(places)
-    ]
+    marked = [Mark(place, inside=0.8 if number >= 50 else 0.1) for number, place in enumerate(places)]
     kept = likeliest(marked, card)
     assert len(kept) == card.postprocess["most_looks"] == 32
     assert [mark.candidate for mark in kept[:10]] == places[50:]

@@ -18,9 +18,9 @@ def marked(rng: np.random.Generator) -> tuple[Judged, bool]:
     look = 0.5 + 0.25 * sign + rng.uniform(-0.24, 0.24)
     heat = 0.5 + 0.1 * sign + rng.uniform(-0.3, 0.3)
     place = Candidate((0.0, 0.0, 0.0), 20.0, heat)
-    mark = Mark(place, inside=float(rng.uniform(0.1, 0.9)), malignancy=0.5)
+    mark = Mark(place, inside=float(rng.uniform(0.1, 0.9)))
     mask = np.zeros((2, 2, 2), np.float32)
-    return Judged(mark, Look(place, (2.0, 1.0, 1.0), mask, look, ()), 0.5), lesion
+    return Judged(mark, Look(place, (2.0, 1.0, 1.0), mask, look, None, ()), 0.5), lesion
 
 
 @pytest.fixture(scope="module")

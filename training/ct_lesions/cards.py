@@ -83,23 +83,6 @@ def detector_card(
         "outputs": [
             *tensors.centre_maps("lesion"),
             {
-                "tensor": "malignancy",
-                "dims": [1, 1, -1, -1, -1],
-                "stride": 2,
-                "kind": "probability",
-                "activation": "sigmoid",
-                "description": "probability that it is malignant",
-            },
-            {
-                "tensor": "site",
-                "dims": [1, len(SITES), -1, -1, -1],
-                "stride": 2,
-                "kind": "probability",
-                "activation": "softmax",
-                "labels": _SITES,
-                "description": _WHERE,
-            },
-            {
                 "tensor": "inside",
                 "dims": [1, 1, -1, -1, -1],
                 "kind": "mask",
@@ -114,7 +97,7 @@ def detector_card(
         "training_command": _command(data),
         "metrics": list(metrics),
         "intended_use": "First stage of the reader ct-lesions on CT of adult bodies",
-        "limits": [*_limits(data), _OF_MALIGNANCY],
+        "limits": _limits(data),
     }
 
 
@@ -128,7 +111,7 @@ def characteriser_card(
     return {
         "name": CHARACTERISER,
         "version": version,
-        "task": "Looks closely at one candidate: its mask, whether it is a lesion, its site",
+        "task": "Looks closely at one candidate: its mask, whether it is a lesion, a malignant one, its site",
         "readers": [_READER],
         "license": "Apache-2.0",
         "inputs": [
@@ -151,6 +134,7 @@ def characteriser_card(
         "outputs": [
             tensors.mask("lesion", crops.SHAPE),
             tensors.probability("lesion", "probability of being a lesion at all"),
+            tensors.probability("malignancy", "probability that it is malignant"),
             tensors.classes("site", _SITES, _WHERE),
         ],
         "operating_points": thresholds,
@@ -170,7 +154,7 @@ def characteriser_card(
         "training_command": _command(data),
         "metrics": list(metrics),
         "intended_use": "Second stage of the reader ct-lesions",
-        "limits": [*_limits(data), _OF_WORDS],
+        "limits": [*_limits(data), _OF_MALIGNANCY, _OF_WORDS],
     }
 
 

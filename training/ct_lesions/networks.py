@@ -34,6 +34,7 @@ class LesionNet(nn.Module):
 
     Out: maps (batch, 3 + sites, half of each): logit of a lesion's centre, log of its diameter in mm, logit
     of its malignancy, logits of its site; and logits of lying inside one, (batch, 1, slice, row, column).
+    Malignancy and site help to learn what a lesion is.
 
     Soft tissue fills a tenth of the range of HU, so that window is a channel of its own.
     """
@@ -66,8 +67,8 @@ class Characteriser(nn.Module):
     and columns (slices lie twice as far apart); ``around`` (batch, 1, 28, 28, 28), the same place on a grid
     of 6 mm; both HU / 1000.
     Out: mask logits of the shape of ``close``, and (batch, 2 + sites + looks + kinds): logits of being a
-    lesion, of malignancy and of the sites; how it looks, and logits of its kind. The reader asks for the
-    lesion and the sites alone; the others help to learn what a lesion is. They are judged by the whole of
+    lesion, of malignancy and of the sites; how it looks, and logits of its kind. The reader asks for neither
+    of the last two; they help to learn what a lesion is. They are judged by the whole of
     both, by what lies in the mask and in the rim about it, by what can be measured of the mask, and by what
     lies in the middle of ``around``.
     """
@@ -150,24 +151,17 @@ def measured(drawn: Tensor, tissue: Tensor) -> list[Tensor]:
 
 
 class LesionNetForService(nn.Module):
-    """Probabilities and millimetres instead of logits. ``temperature``: of malignancy's logit."""
+    """Probabilities and millimetres instead of logits, of what the reader asks for: malignancy and site are
+    for the close look to tell."""
 
-    def __init__(self, network: LesionNet, temperature: float = 1.0) -> None:
+    def __init__(self, network: LesionNet) -> None:
         super().__init__()
         self.network = network
-        self.temperature = temperature
 
-    def forward(self, volume: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    def forward(self, volume: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         maps, inside = self.network(volume)
         diameter = torch.exp(torch.clamp(maps[:, 1:2], math.log(3.0), math.log(150.0)))
-        malignancy = torch.sigmoid(maps[:, 2:3] / self.temperature)
-        return (
-            torch.sigmoid(maps[:, 0:1]),
-            diameter,
-            malignancy,
-            torch.softmax(maps[:, 3:], 1),
-            torch.sigmoid(inside),
-        )
+        return torch.sigmoid(maps[:, 0:1]), diameter, torch.sigmoid(inside)
 
 
 def _folded(norm: nn.BatchNorm1d, linear: nn.Linear) -> nn.Linear:
@@ -191,10 +185,13 @@ class CharacteriserForService(nn.Module):
         norm, first, *rest = self.network.judge
         self.network.judge = nn.Sequential(_folded(norm, first), *rest)
 
-    def forward(self, close: Tensor, spacing_mm: Tensor, around: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(
+        self, close: Tensor, spacing_mm: Tensor, around: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         mask, judged = self.network(close, spacing_mm, around)
         return (
             torch.sigmoid(mask),
             torch.sigmoid(judged[:, 0:1]),
+            torch.sigmoid(judged[:, 1:2]),
             torch.softmax(judged[:, 2 : 2 + len(SITES)], 1),
         )

@@ -40,7 +40,7 @@ from training.loop import Schedule
 from training.shipped import Weights, earlier_weights, learned_before
 
 FIRST_TRUNK, FIRST_CROPS = 3000, 4000
-VERSION = 2
+VERSION = 3
 _REAL_ROUNDS = 3
 _TRUNKS_TO_A_SCAN = 25  # real scans are few, and what a body looks like is learned from them
 
@@ -103,7 +103,7 @@ def train(scans: Sequence[RealScan], out: Path, plan: Plan, marked: MarkedSlices
     sliced = [
         KeySlicePatches.of(slices, folder) for slices in track(patients, "key slices", disable=not patients)
     ]
-    held = max(1, plan.trunks // 10)
+    held = _held_out(plan.trunks)
     first, second = plan.schedules()
     often = max(1, plan.trunks // _TRUNKS_TO_A_SCAN)
     shards = [Shard.opened(folder, name) for name in (*names[held:], *names_real * often)]
@@ -122,7 +122,7 @@ def train(scans: Sequence[RealScan], out: Path, plan: Plan, marked: MarkedSlices
         start=start,
     )
     every = [one for slices in marked.learned for one in slices]
-    data = [*learned_from(plan.trunks, scans, len(every)), *learned_before(plan.start, cards.NAME)]
+    data = [*learned_from(plan.trunks - held, scans, len(every)), *learned_before(plan.start, cards.NAME)]
     export_detector(network.to("cpu"), repository, version=VERSION, data=data, metrics=[])
     learned, held_out = prepare(scans, repository, out / "crops", plan)
     searched = [one for slices in marked.learned for one in _some(slices, plan)]
@@ -140,10 +140,10 @@ def train(scans: Sequence[RealScan], out: Path, plan: Plan, marked: MarkedSlices
         start=start_of_looks,
     )
     data = [
-        *learned_from(plan.crop_trunks, scans, len(searched)),
+        *learned_from(plan.crop_trunks - _held_out(plan.crop_trunks), scans, len(searched)),
         *learned_before(plan.start, cards.CHARACTERISER),
     ]
-    export_characteriser(characteriser.to("cpu"), repository, version=1, data=data, metrics=[])
+    export_characteriser(characteriser.to("cpu"), repository, version=VERSION, data=data, metrics=[])
     weigh(repository, plan.word_scans)
     return repository
 
@@ -174,7 +174,7 @@ def prepare(
 
     seeds = range(FIRST_CROPS, FIRST_CROPS + plan.crop_trunks)
     crops = [of_phantom(seed) for seed in track(seeds, "marks in phantoms")]
-    held = max(1, plan.crop_trunks // 10)
+    held = _held_out(plan.crop_trunks)
     crops += [of_scan(scan) for scan in track(scans, "marks in real scans")]
     return list(chain.from_iterable(crops[held:])), list(chain.from_iterable(crops[:held]))
 
@@ -216,12 +216,11 @@ def export_detector(
     version: int,
     data: Sequence[dict[str, Any]],
     metrics: Sequence[dict[str, Any]],
-    temperature: float = 1.0,
 ) -> None:
     """The first network as ONNX with card, README, parity sample and Triton configuration."""
     points = {"candidate": {"threshold": 0.08, "chosen_for": "what the second stage looks at"}}
     export_one(
-        LesionNetForService(network, temperature),
+        LesionNetForService(network),
         {"volume": smooth_input((1, 1, 8, 8, 8), (32, 32, 32))},
         {"volume": {2: "slice", 3: "row", 4: "column"}},
         cards.detector_card(version, points, data, metrics),
@@ -250,6 +249,11 @@ def export_characteriser(
         repository,
     )
     sync(Catalogue(repository))
+
+
+def _held_out(phantoms: int) -> int:
+    """How many of them choose the weights, and are not learned from."""
+    return max(1, phantoms // 10)
 
 
 def learned_from(trunks: int, scans: Sequence[RealScan], key_slices: int = 0) -> list[dict[str, Any]]:
