@@ -22,7 +22,7 @@ from training.datasets.case import Case, CaseImage
 from training.datasets.deeplesion import read_deeplesion
 from training.datasets.deeplesion_slices import read_deeplesion_slices
 from training.errors import BrokenDataError, TaskError
-from training.evaluate.sheets import Tile, save_sheet, tile
+from training.evaluate.sheets import BONE, LUNG, SOFT_TISSUE, Tile, save_sheet, tile
 from training.metrics.boxes import DEEPLESION_RATES, Overlap, box_outcome, center_inside, iobb, iou
 from training.metrics.classification import Interval, aurocs, mean_interval
 from training.metrics.froc import Outcome, froc
@@ -39,6 +39,7 @@ _FIRST_SEED = {"held-out": 70_000, "shifted": 80_000}
 _CONTEXT = 6
 _PADDED_PX = 5
 _LARGE_MM = 6.0
+_WINDOWS = {"lung": LUNG, "bone": BONE}
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,7 +78,8 @@ def evaluate_phantoms(
             pair = _Pair(number, lesion, _best(box, found))
             pairs.append(pair)
             drawn = pair.found.mask if pair.found is not None else None
-            tiles.append((_agreement(pair), tile(volume, lesion.mask, drawn)))
+            window = _WINDOWS.get(lesion.site, SOFT_TISSUE)
+            tiles.append((_agreement(pair), tile(volume, lesion.mask, drawn, window)))
     curve = froc(outcomes, rates=DEEPLESION_RATES)
     if out is not None:
         tiles.sort(key=lambda pair: pair[0])

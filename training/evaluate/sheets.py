@@ -14,17 +14,21 @@ from inference.volume import Volume
 
 TILE = 72
 _ZOOM = 2
-_WINDOW_HU = (-1250.0, 250.0)
+Window = tuple[float, float]
+"""Black and white, HU."""
+LUNG: Window = (-1250.0, 250.0)
+SOFT_TISSUE: Window = (-160.0, 240.0)
+BONE: Window = (-450.0, 1050.0)
 _TRUTH, _FOUND = (80, 220, 120), (255, 170, 60)
 
 Tile = npt.NDArray[np.uint8]
 
 
-def tile(volume: Volume, truth: Mask, found: Mask | None) -> Tile:
+def tile(volume: Volume, truth: Mask, found: Mask | None, window: Window = LUNG) -> Tile:
     """The slice through the middle of ``truth``, its outline in green, that of ``found`` in orange:
     (144, 144, 3)."""
     middle = [o + n // 2 for o, n in zip(truth.origin, truth.voxels.shape, strict=True)]
-    low, high = _WINDOW_HU
+    low, high = window
     grey = np.clip((_cut(volume.voxels[middle[0]], middle, low) - low) / (high - low), 0, 1) * 255
     picture = np.repeat(np.kron(grey, np.ones((_ZOOM, _ZOOM)))[..., None], 3, 2).astype(np.uint8)
     for mask, colour in ((truth, _TRUTH), (found, _FOUND)):
