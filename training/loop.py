@@ -67,7 +67,6 @@ def fit(
     seed: int = 1,
     resume: bool = True,
     device: str = "cpu",
-    progress: Progress | None = None,
     title: str = "training",
     memory_format: torch.memory_format = torch.channels_last_3d,
 ) -> History:
@@ -129,8 +128,7 @@ def fit(
 
     kind = device.split(":")[0]
     brief = kind == "cuda" or (kind == "cpu" and has_bfloat16())
-    own = progress is None
-    bar = progress or Progress(
+    bar = Progress(
         TextColumn("{task.description}"),
         BarColumn(),
         TextColumn("{task.completed}/{task.total}"),
@@ -138,12 +136,10 @@ def fit(
         TimeRemainingColumn(),
         TextColumn("{task.fields[figures]}"),
     )
-    if own:
-        bar.start()
     task = bar.add_task(title, total=schedule.steps, completed=history.step, figures="")
     started = time.monotonic()
     network.train()
-    try:
+    with bar:
         while history.step < schedule.steps and history.stale < schedule.patience:
             if schedule.minutes is not None and time.monotonic() - started > 60 * schedule.minutes:
                 break
@@ -176,9 +172,6 @@ def fit(
                 save()
             elif history.step % schedule.checkpoint_every == 0:
                 save()
-    finally:
-        if own:
-            bar.stop()
     save()
     if not (out / "curves.png").exists() or not history.scores or history.scores[-1]["step"] < history.step:
         draw_curves(history, out / "curves.png")

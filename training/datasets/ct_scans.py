@@ -81,19 +81,28 @@ def read_scans(folder: Path) -> list[CtScan]:
     Raises:
         BrokenDataError: a line or a folder is missing or malformed; or there is no table, and no public scan.
     """
+    scans = scans_in(folder)
+    if not scans:
+        raise BrokenDataError(
+            f"{folder / TABLE} is missing, and {folder} holds none of the public scans known by name"
+        )
+    return scans
+
+
+def scans_in(folder: Path) -> list[CtScan]:
+    """The same of a folder that may hold none.
+
+    Raises:
+        BrokenDataError: a line or a folder is missing or malformed.
+    """
     table = folder / TABLE
     if table.is_file():
         return _tabled(table)
-    found = [
+    return [
         CtScan(s.name, folder / s.folder, s.use, s.license, s.lesions)
         for s in PUBLIC_SCANS
         if (folder / s.folder).is_dir()
     ]
-    if not found:
-        raise BrokenDataError(
-            f"{table} is missing, and {folder} holds none of the public scans known by name"
-        )
-    return found
 
 
 def _tabled(table: Path) -> list[CtScan]:

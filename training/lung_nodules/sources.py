@@ -11,7 +11,7 @@ import numpy as np
 from inference.findings import Point
 from inference.volume import Volume
 from training.datasets.case import Case
-from training.datasets.ct_scans import CtScan, read_scans
+from training.datasets.ct_scans import CtScan, scans_in
 from training.datasets.luna16 import read_luna16
 from training.datasets.splits import kept_splits
 from training.errors import BrokenDataError
@@ -66,8 +66,8 @@ class Sources:
 
 
 def lidc_and_scans(folder: Path) -> Sources:
-    """``folder`` is of the layout ``lidc-slices``, or holds one that is; then its CT scans (layout
-    ``ct-scans``) that may serve as backgrounds are used too.
+    """``folder`` is of the layout ``lidc-slices``, or holds one that is; then those of its CT scans (layout
+    ``ct-scans``) that may serve as backgrounds are used too, if it holds any.
 
     Raises:
         BrokenDataError: there is none, or more than one.
@@ -80,7 +80,7 @@ def lidc_and_scans(folder: Path) -> Sources:
             f"{folder} is not of the layout lidc-slices (it holds no nodules.csv), and of its folders "
             f"{len(found) or 'none'} is; name one that is, or one that holds it"
         )
-    return Sources(found[0], tuple(_background(s) for s in read_scans(folder) if s.use == "background"))
+    return Sources(found[0], tuple(_background(s) for s in scans_in(folder) if s.use == "background"))
 
 
 def luna16(folder: Path, splits: Path) -> Sources:

@@ -44,6 +44,13 @@ def test_a_folder_without_table_or_public_scan_is_refused(tmp_path: Path) -> Non
         read_scans(tmp_path)
 
 
+def test_slices_of_nodules_are_learned_from_without_scans_beside_them(tmp_path: Path) -> None:
+    (tmp_path / "lidc").mkdir()
+    text(tmp_path / "lidc" / "nodules.csv", "nodule")
+    sources = lidc_and_scans(tmp_path)
+    assert (sources.lidc, sources.scans) == (tmp_path / "lidc", ())
+
+
 def test_no_scan_is_both_learned_from_and_tested_on(shared_data: Path) -> None:
     learned = {s.name for s in lidc_and_scans(shared_data).scans}
     tested = {s.name for s in PUBLIC_SCANS if s.use == "test"}
