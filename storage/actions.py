@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from storage.database import now
 from storage.deleted_images import note_whole, still_missing
-from storage.deliveries import forget_unwanted, stood_for
+from storage.deliveries import forget_unwanted, still_wanted, stood_for
 from storage.events import count_of, log_event
 from storage.own_results import is_own_result
 from storage.readings import UNFINISHED
@@ -58,8 +58,8 @@ def send_again(session: Session, study_uid: str, asked_by: str, wanted: Mapping[
     """Put every delivery of the newest results to where the settings still want them back into the outbox,
     due at once; returns how many. What an earlier revision posted of the same objects is among them; what
     could not be sent elsewhere counts no more. A revision that ended without a reading stays as it ended,
-    though its report of that is sent. ``wanted``: the kinds of objects that each destination may get, by its
-    name.
+    though its report of that is sent. ``wanted``: the kinds of objects that are set for each destination, by
+    its name.
 
     Raises:
         LookupError: the study never came in.
@@ -71,7 +71,7 @@ def send_again(session: Session, study_uid: str, asked_by: str, wanted: Mapping[
         raise ActionRefusedError("This study has no result to send. Use “Read again” to make one.")
     forget_unwanted(session, study_uid, sent.number, wanted)
     made = session.scalars(select(Delivery).where(stood_for(sent.id))).all()
-    deliveries = [delivery for delivery in made if delivery.kind in wanted.get(delivery.destination, ())]
+    deliveries = still_wanted(made, wanted)
     if not deliveries:
         raise ActionRefusedError(
             "The newest results of this study were sent to none of the destinations in the settings. Use "

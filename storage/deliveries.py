@@ -14,6 +14,8 @@ from storage.database import has_come, now
 from storage.readings import StoredObject, find_revision, readings_of
 from storage.tables import Commitment, Delivery, ReadingRow, ResultObject, Revision, Study
 
+FALLBACKS: Mapping[str, str] = {"seg": "sc", "sr": "sc", "pr": "sc"}
+"""What kind of object is sent instead, where it was made, to a destination that takes none of a kind."""
 LONGEST_PAUSE = timedelta(hours=1)
 MOST_COMMIT_REQUESTS = 5  # for one object, until it counts as unconfirmed
 
@@ -344,11 +346,12 @@ def forget_unwanted(
 ) -> int:
     """Take back what failed, or still waits, of a revision's objects on the way to where they are not to go
     any more; returns how many. What did arrive there, though it was never confirmed, counts as sent.
-    ``wanted``: the kinds of objects that each destination may get, by its name."""
+    ``wanted``: the kinds of objects that are set for each destination, by its name."""
     revision = find_revision(session, study_uid, number)
-    never_done = Delivery.state.in_(("waiting", "refused", "unconfirmed"))
-    found = session.scalars(select(Delivery).where(stood_for(revision.id), never_done)).all()
-    unwanted = [each for each in found if each.kind not in wanted.get(each.destination, ())]
+    made = session.scalars(select(Delivery).where(stood_for(revision.id))).all()
+    kept = still_wanted(made, wanted)
+    never_done = [each for each in made if each.state in ("waiting", "refused", "unconfirmed")]
+    unwanted = [each for each in never_done if each not in kept]
     for delivery in unwanted:
         _forget_transactions(session, delivery)
         if delivery.sent_at is None:
@@ -357,3 +360,16 @@ def forget_unwanted(
             delivery.state, delivery.commit_due, delivery.last_error = "sent", None, ""
     session.flush()
     return len(unwanted)
+
+
+def still_wanted(made: Sequence[Delivery], wanted: Mapping[str, Collection[str]]) -> list[Delivery]:
+    """Those of a kind that is set for their destination, or that went in the place of such a one there.
+    ``wanted``: the kinds of objects that are set for each destination, by its name."""
+
+    def is_set(each: Delivery) -> bool:
+        return each.kind in wanted.get(each.destination, ())
+
+    instead = {
+        (one.destination, FALLBACKS[one.kind]) for one in made if one.state == "replaced" and is_set(one)
+    }
+    return [one for one in made if is_set(one) or (one.destination, one.kind) in instead]

@@ -17,12 +17,11 @@ from sqlalchemy.orm import Session
 from node.peers import commitment
 from node.peers.sending import AwayError, DeliveryError, Destination, Receipt
 from node.settings import DestinationSettings
-from node.settings.fields import FALLBACKS
 from node.upkeep.periodic import PeriodicTask
 from storage import audit, deliveries
 from storage.contents import name_of
 from storage.database import Database, now
-from storage.deliveries import DueDelivery
+from storage.deliveries import FALLBACKS, DueDelivery
 from storage.events import log_event
 
 SECONDS_TO_END = 10  # for each destination that is being sent to, when the node stops

@@ -21,7 +21,6 @@ from pydantic import (
 
 from node.settings.fields import (
     DATABASE_URL,
-    FALLBACKS,
     MOST_DAYS,
     AeTitle,
     DatabaseUrl,
@@ -237,11 +236,6 @@ class DestinationSettings(Peer):
     retry_seconds: Seconds = 30
     """How long to wait after a failed attempt; doubles with each, up to an hour."""
 
-    @property
-    def may_get(self) -> frozenset[str]:
-        """``objects``, and what is sent in the place of one that it does not take."""
-        return frozenset(self.objects) | {FALLBACKS[kind] for kind in self.objects if kind in FALLBACKS}
-
 
 class ArchiveSettings(Peer):
     """Where priors are found (C-FIND) and fetched (C-MOVE or C-GET); several allowed."""
@@ -316,8 +310,8 @@ class Settings(Section):
 
     @property
     def deliverable(self) -> dict[str, frozenset[str]]:
-        """The kinds of result objects that each destination may get, by its name."""
-        return {destination.name: destination.may_get for destination in self.destinations}
+        """The kinds of result objects that are set for each destination, by its name."""
+        return {destination.name: frozenset(destination.objects) for destination in self.destinations}
 
     @field_validator("database")
     @classmethod

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from difflib import get_close_matches
 from ipaddress import ip_network
 from pathlib import Path
@@ -127,8 +126,6 @@ Certificate = Annotated[
 Keyword = Annotated[str, AfterValidator(_keyword)]
 Pattern = Annotated[str | tuple[str, ...], AfterValidator(_compiles)]
 ObjectKind = Literal["seg", "sr", "pr", "sc", "ko", "reg"]
-FALLBACKS: Mapping[str, ObjectKind] = {"seg": "sc", "sr": "sc", "pr": "sc"}
-"""What is sent instead, where it was made, to a destination that takes no object of a kind."""
 ReaderName = Literal["ct-lesions", "lung-nodules", "chest-xray", "polyps", "pet-ct"]
 
 

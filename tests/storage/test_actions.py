@@ -10,18 +10,19 @@ import pytest
 from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session
 
+from node.settings import DestinationSettings, Settings
 from storage import readings
 from storage.actions import ActionRefusedError, read_again, read_now, send_again
 from storage.closing import OpenStudy, close_quiet
 from storage.database import Database, now
-from storage.deliveries import due, post, record_refused, record_sent, settle
+from storage.deliveries import due, post, record_refused, record_sent, replace, settle
 from storage.priors import compare_again
 from storage.readings import StoredObject
-from storage.tables import Delivery, Event, Instance, Revision, Series
+from storage.tables import Delivery, Event, Instance, ResultObject, Revision, Series
 from tests.node.web import rows
 
 PACS = {"pacs": ("seg", "sr")}
-"""What it may get."""
+"""What is set for it."""
 
 
 def never(_study: OpenStudy) -> bool:
@@ -282,6 +283,41 @@ def test_what_is_not_to_go_somewhere_any_more_keeps_no_study_from_being_delivere
         assert {one.kind for one in due(session, "viewer")} == set(wanted.get("viewer", ()))
         for waiting in (*due(session, "pacs"), *due(session, "viewer")):
             record_sent(session, waiting.id)
+        assert settle(session, study.uid, 1) == "delivered"
+
+
+@pytest.mark.parametrize("takes_masks", [True, False])
+def test_pictures_that_are_not_set_any_more_are_wanted_only_in_the_place_of_what_was_not_taken(
+    takes_masks: bool, database: Database, tmp_path: Path
+) -> None:
+    destinations = (
+        DestinationSettings(name="pacs", ae_title="PACS", host="127.0.0.1", port=4242),
+        DestinationSettings(name="viewer", ae_title="VIEWER", host="127.0.0.1", port=4243, objects=("sc",)),
+    )
+    with database.session() as session:
+        study = rows.add_study(session)
+        revision = rows.close(session, study, state="delivering")
+        reading = rows.add_reading(session, study, revision, tmp_path)
+        pictures = ResultObject(kind="sc", sop_class="1.2.840.10008.5.1.4.1.1.7", uid="1.2.9", path="sc.dcm")
+        reading.objects.append(pictures)
+        session.flush()
+        (made,) = readings.readings_of(session, study.uid, 1)
+        post(session, study.uid, 1, "pacs", made.objects)
+    with database.session() as session:
+        for each in due(session, "pacs"):
+            if each.kind == "sc":
+                record_refused(session, each.id, "class not supported")
+            elif each.kind == "seg" and not takes_masks:
+                assert replace(session, each, "sc")
+            else:
+                record_sent(session, each.id)
+        assert settle(session, study.uid, 1) == "failed"
+    with database.session() as session:
+        send_again(session, study.uid, "Ann", Settings(destinations=destinations).deliverable)
+        again = due(session, "pacs")
+        assert [each.kind for each in again] == ["seg", "sr"] + ([] if takes_masks else ["sc"])
+        for each in again:
+            record_sent(session, each.id)
         assert settle(session, study.uid, 1) == "delivered"
 
 
