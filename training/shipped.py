@@ -111,7 +111,8 @@ def served_weights(model: CataloguedModel, network: nn.Module, serve: Serve) -> 
     """The state of a network like ``network`` that answers as ``model`` does.
 
     The layers of both are paired in the order in which they are computed, and the outcome is held to the
-    model's parity sample.
+    model's parity sample: to all that it records, or to what of it the network in service still tells, where
+    that names its ``outputs``.
 
     Raises:
         BrokenDataError: the model is another network: of other layers, widths or activations.
@@ -131,11 +132,13 @@ def served_weights(model: CataloguedModel, network: nn.Module, serve: Serve) -> 
             own.module.weight.copy_(layer.weight)
             holder = own.norm if own.module.bias is None else own.module
             holder.bias.copy_(layer.bias)
-        found = [answer.numpy() for answer in serve(like).eval()(*inputs)]
+        served = serve(like).eval()
+        found = [answer.numpy() for answer in served(*inputs)]
     allowed = model.card.parity
-    for tensor, values in zip(model.card.outputs, found, strict=True):
-        if not np.allclose(values, answers[tensor.tensor], allowed.relative, allowed.absolute):
-            reason = f"with its weights, {tensor.tensor} is not what {model.card.parity.sample} recorded"
+    told = getattr(served, "outputs", tuple(tensor.tensor for tensor in model.card.outputs))
+    for name, values in zip(told, found, strict=True):
+        if name in answers and not np.allclose(values, answers[name], allowed.relative, allowed.absolute):
+            reason = f"with its weights, {name} is not what {model.card.parity.sample} recorded"
             raise BrokenDataError(_ANOTHER.format(model.weights, reason))
     weights: Weights = like.state_dict()
     return weights

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+import yaml
 from torch import Tensor, nn
 
 from inference.catalogue import SHIPPED_MODELS, Catalogue
@@ -90,6 +93,23 @@ def test_a_network_comes_back_from_service_with_its_answers(name: str, repositor
     kind, serve = NETWORKS[name]
     network = kind()
     network.load_state_dict(served_weights(Catalogue(repository).find(name), network, serve))
+    assert alike(network.eval(), lived_in(name), inputs_of(name, 2))
+
+
+def test_a_network_that_told_less_in_service_can_be_gone_on_from(repository: Path, tmp_path: Path) -> None:
+    """What its file does not tell of is among its layers all the same."""
+    name = ct_cards.CHARACTERISER
+    older = tmp_path / name
+    shutil.copytree(repository / name, older)
+    card = yaml.safe_load((older / "model.yaml").read_text())
+    card["outputs"] = [output for output in card["outputs"] if output["tensor"] != "malignancy"]
+    (older / "model.yaml").write_text(yaml.safe_dump(card))
+    with np.load(older / "parity.npz") as sample:
+        recorded = {key: values for key, values in sample.items() if "malignancy" not in key}
+    np.savez(older / "parity.npz", **recorded)
+    kind, serve = NETWORKS[name]
+    network = kind()
+    network.load_state_dict(served_weights(Catalogue(tmp_path).find(name), network, serve))
     assert alike(network.eval(), lived_in(name), inputs_of(name, 2))
 
 

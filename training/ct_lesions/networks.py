@@ -154,6 +154,8 @@ class LesionNetForService(nn.Module):
     """Probabilities and millimetres instead of logits, of what the reader asks for: malignancy and site are
     for the close look to tell."""
 
+    outputs = ("heatmap", "diameter_mm", "inside")
+
     def __init__(self, network: LesionNet) -> None:
         super().__init__()
         self.network = network
@@ -178,6 +180,8 @@ def _folded(norm: nn.BatchNorm1d, linear: nn.Linear) -> nn.Linear:
 
 class CharacteriserForService(nn.Module):
     """Probabilities instead of logits, of what the reader asks for."""
+
+    outputs = ("mask", "lesion", "malignancy", "site")
 
     def __init__(self, network: Characteriser) -> None:
         super().__init__()
