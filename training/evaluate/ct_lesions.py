@@ -161,16 +161,26 @@ def _of_pairs(pairs: Sequence[_Pair]) -> dict[str, Any]:
         for p, m in zip(found, marks, strict=True)
         if p.lesion.diameter_mm >= _LARGE_MM
     ]
-    malignant = np.array([[lesion.malignant] * 2 for lesion in lesions], float)
-    judged = np.array([[mark.malignancy or 0.0, _sphere(mark)] for mark in marks])
-    of_network, of_diameter = aurocs(malignant, judged, [str(p.scan) for p in found]).classes
     return {
         "found_at_all": len(found),
         **mean_interval([agree for agree, _ in large]).told("dice"),
         **mean_interval([error for _, error in large]).told("diameter_error"),
+        **_of_malignancy(found, marks),
+        "site_accuracy": float(np.mean([a.site == b.kind for a, b in zip(lesions, marks, strict=True)])),
+    }
+
+
+def _of_malignancy(found: Sequence[_Pair], marks: Sequence[Finding]) -> dict[str, Any]:
+    """AUROC of the suspicion and of the diameter alone; nothing by weights that do not tell it."""
+    suspected = [mark.malignancy for mark in marks if mark.malignancy is not None]
+    if len(suspected) < len(marks):
+        return {}
+    malignant = np.array([[pair.lesion.malignant] * 2 for pair in found], float)
+    judged = np.array([suspected, [_sphere(mark) for mark in marks]]).T
+    of_network, of_diameter = aurocs(malignant, judged, [str(pair.scan) for pair in found]).classes
+    return {
         **of_network.told("malignancy_auroc"),
         **of_diameter.told("malignancy_auroc_of_diameter"),
-        "site_accuracy": float(np.mean([a.site == b.kind for a, b in zip(lesions, marks, strict=True)])),
     }
 
 
