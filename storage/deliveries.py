@@ -140,6 +140,11 @@ def next_due(session: Session, destination: str) -> datetime | None:
     return min((moment for moment in (send, confirm) if moment is not None), default=None)
 
 
+def is_kept(session: Session, delivery_id: int) -> bool:
+    """Whether it was not taken back meanwhile; if so, it stays until the session ends."""
+    return session.get(Delivery, delivery_id, with_for_update=True) is not None
+
+
 def record_sent(session: Session, delivery_id: int, *, confirm: bool = False) -> None:
     """The destination has it; with ``confirm``, it is still to be asked to commit it."""
     delivery = session.get_one(Delivery, delivery_id)
@@ -348,7 +353,8 @@ def forget_unwanted(
     any more; returns how many. What did arrive there, though it was never confirmed, counts as sent.
     ``wanted``: the kinds of objects that are set for each destination, by its name."""
     revision = find_revision(session, study_uid, number)
-    made = session.scalars(select(Delivery).where(stood_for(revision.id))).all()
+    of_it = select(Delivery).where(stood_for(revision.id)).order_by(Delivery.id)
+    made = session.scalars(of_it.with_for_update()).all()  # else one just sent would be taken back
     kept = still_wanted(made, wanted)
     never_done = [each for each in made if each.state in ("waiting", "refused", "unconfirmed")]
     unwanted = [each for each in never_done if each not in kept]

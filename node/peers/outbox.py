@@ -99,7 +99,8 @@ class Outbox:
         for receipt in destination.send(list(by_path)):
             delivery = by_path[receipt.path]
             with self._database.session() as session:
-                _record(session, settings, delivery, receipt)
+                if deliveries.is_kept(session, delivery.id):
+                    _record(session, settings, delivery, receipt)
             receipts.append((delivery, receipt))
             if self._stopping.is_set():
                 break

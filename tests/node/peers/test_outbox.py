@@ -94,13 +94,13 @@ def _destination(port: int, retry_seconds: float = 0.1) -> DestinationSettings:
 
 
 @contextmanager
-def _outbox(database: Database, settings: DestinationSettings) -> Iterator[None]:
+def _outbox(database: Database, settings: DestinationSettings) -> Iterator[Outbox]:
     outbox = Outbox(
         database, Path("/"), {settings.name: (settings, DicomDestination(settings, "OVERREAD", timeout=5))}
     )
     outbox.start()
     try:
-        yield
+        yield outbox
     finally:
         outbox.stop()
 
@@ -256,6 +256,29 @@ def test_a_full_destination_is_tried_again_and_a_refusal_is_not(posted):
     assert "1 of 3 objects" in revision.reason
 
 
+def test_what_is_taken_back_while_it_is_sent_holds_nothing_up_and_the_audit_trail_tells_all_that_left(
+    posted, files
+):
+    class TakesBack(Pacs):
+        def store(self, event: evt.Event) -> int:
+            status = super().store(event)
+            if len(self.received) == 2:
+                with posted.session() as session:
+                    taken_back.append(deliveries.forget_unwanted(session, STUDY, 1, {}))
+                    deliveries.settle(session, STUDY, 1)
+            return status
+
+    taken_back: list[int] = []
+    pacs = TakesBack()
+    with pacs.listening() as port, _outbox(posted, _destination(port)) as outbox:
+        _wait_for(lambda: "was sent 3 result objects" in _audited(posted))
+        assert check_tasks(outbox.tasks).ok
+    assert len(pacs.received) == len(set(pacs.received)) == len(files) == 3
+    assert taken_back == [2]
+    assert [row.state for row in _deliveries(posted)] == ["sent"]
+    assert _state(posted) == "delivered"
+
+
 def test_a_long_outage_is_said_once_for_each_object_and_tried_less_and_less(posted, files, free_port):
     with _outbox(posted, _destination(free_port, retry_seconds=0.01)):
         _wait_for(lambda: _attempts(posted) >= 3 * len(files))
@@ -305,6 +328,11 @@ def test_an_echo_tells_what_to_look_at(free_port):
 def _deliveries(database: Database) -> list[Delivery]:
     with database.snapshot() as session:
         return [*session.scalars(select(Delivery).order_by(Delivery.id))]
+
+
+def _audited(database: Database) -> list[str]:
+    with database.snapshot() as session:
+        return [entry.text for entry in newest(session, AuditFilter(kind="delivered"))]
 
 
 def _attempts(database: Database) -> int:
