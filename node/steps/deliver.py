@@ -33,9 +33,9 @@ def deliver(room: ReadingRoom, job: Job, read: Sequence[str], failures: Sequence
             session, job.study_uid, job.revision, room.settings.deliverable
         )
         if wanted_nowhere:
-            undone = count_of(wanted_nowhere, "delivery", "deliveries")
-            text = f"{undone} that had not been made left out: by the settings nothing of the kind goes there"
-            note(session, job, "deliver", text)
+            left_out = f"{count_of(wanted_nowhere, 'delivery', 'deliveries')} left out"
+            why = "by the settings nothing of the kind goes there"
+            note(session, job, "deliver", f"{left_out} that had failed or still waited: {why}")
         for destination in room.settings.destinations:
             wanted = [o for reading in made for o in reading.objects if o.kind in destination.objects]
             posted = deliveries.post(session, job.study_uid, job.revision, destination.name, wanted)

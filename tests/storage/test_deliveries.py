@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session
 from storage import deliveries, priors
 from storage.database import Database, now
 from storage.readings import StoredObject
+from storage.tables import Delivery
 from tests.node.web import rows
 
 PAUSE = timedelta(seconds=30)
@@ -97,6 +98,21 @@ def test_what_is_to_be_confirmed_is_not_due_while_another_object_of_its_revision
         assert first.object_uid == REPORT.uid
         due_at = deliveries.next_due(session, "pacs")
         assert due_at is not None and due_at <= now()
+
+
+def test_what_had_arrived_where_it_is_not_to_go_any_more_counts_as_sent(database: Database) -> None:
+    uid = posted(database)
+    with database.session() as session:
+        deliveries.post(session, uid, 1, "vna", [REPORT])
+        (there,) = deliveries.due(session, "pacs")
+        deliveries.record_sent(session, there.id, confirm=True)
+        assert deliveries.retire(session, ["vna"]) == 1
+        assert deliveries.forget_unwanted(session, uid, 1, {"vna": ("sr",)}) == 1
+    with database.session() as session:
+        assert session.get_one(Delivery, there.id).state == "sent"
+        (waiting,) = deliveries.due(session, "vna")
+        deliveries.record_sent(session, waiting.id)
+        assert deliveries.settle(session, uid, 1) == "delivered"
 
 
 @pytest.mark.parametrize("look", [deliveries.next_due, deliveries.to_be_confirmed])

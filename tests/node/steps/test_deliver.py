@@ -109,6 +109,9 @@ def test_what_a_destination_refused_that_is_not_set_any_more_fails_no_study_that
     deliver(room, Job(study.uid, 2), ["lung-nodules"], [])
     with room.database.snapshot() as session:
         assert readings.find_revision(session, study.uid, 2).state == "delivered"
+        told = list(session.scalars(select(Event.text).where(Event.study_uid == study.uid)))
+    left_out = "2 deliveries left out that had failed or still waited"
+    assert f"{left_out}: by the settings nothing of the kind goes there" in told
 
 
 def test_a_study_whose_results_a_destination_refused_is_not_said_to_be_unread(room: ReadingRoom) -> None:
