@@ -11,7 +11,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Select, select
+from sqlalchemy import select
 from sqlalchemy.exc import DBAPIError
 
 from inference.catalogue import Catalogue
@@ -27,7 +27,7 @@ from storage.closing import close_quiet
 from storage.database import Database, now
 from storage.errors import said
 from storage.intake import Misfit, Received, record
-from storage.tables import Instance, Series, Study
+from storage.tables import Study
 
 STAGES = {
     "select": ("choosing series", 0.05),
@@ -91,8 +91,8 @@ def _read_within(
         database.upgrade()
         progress("looking for the study", 0.0)
         merged = settings.priors.merged
-        named = tuple(dict.fromkeys(_take_in(database, folder, merged) for folder in priors))
-        study_uid = _take_in(database, study, merged)
+        named = tuple(dict.fromkeys(enter_study(database, folder, merged) for folder in priors))
+        study_uid = enter_study(database, study, merged)
         catalogue = Catalogue(settings.engine.models)
         engine = open_engine(settings.engine, catalogue)
         stack.callback(engine.close)
@@ -115,7 +115,7 @@ def _read_within(
         return made
 
 
-def _take_in(database: Database, folder: Path, merged: Sequence[Sequence[str]]) -> str:
+def enter_study(database: Database, folder: Path, merged: Sequence[Sequence[str]] = ()) -> str:
     """Enter the one study in a folder as received and complete; returns its UID. ``merged``: patient IDs that
     are one patient's."""
     found: dict[str, Received] = {}
@@ -134,20 +134,12 @@ def _take_in(database: Database, folder: Path, merged: Sequence[Sequence[str]]) 
             f"{folder} holds {len(studies)} studies, {studies[0]} and others; give the folder of one study"
         )
     with database.session() as session:
-        held = set(session.scalars(_images_of(studies[0])))
-        new = [image for image in found.values() if image.uid not in held]
-        if new:
-            misfits = record(session, new, merged).misfits
-            if misfits:
-                raise UnreadableStudyError(_contradicting(folder, misfits, len(found)))
-            session.scalars(select(Study).where(Study.uid == studies[0])).one().read_now = True
-            close_quiet(session, now(), lambda study: True)
+        misfits = record(session, list(found.values()), merged).misfits
+        if misfits:
+            raise UnreadableStudyError(_contradicting(folder, misfits, len(found)))
+        session.scalars(select(Study).where(Study.uid == studies[0])).one().read_now = True
+        close_quiet(session, now(), lambda study: True)
     return studies[0]
-
-
-def _images_of(study_uid: str) -> Select[str]:
-    """The UIDs of what a folder before has given of a study."""
-    return select(Instance.uid).join(Instance.series).join(Series.study).where(Study.uid == study_uid)
 
 
 def _contradicting(folder: Path, misfits: Sequence[Misfit], images: int) -> str:

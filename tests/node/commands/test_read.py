@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -152,17 +151,6 @@ def test_images_that_contradict_the_others_are_named_and_not_left_out_in_silence
     assert "its Patient ID is not that of the study" in result.stderr
     monkeypatch.setenv("OVERREAD_PRIORS__MERGED", json.dumps([["OLD-12", known]]))
     assert "there is nothing to read: 2 images;" in read(tmp_path / "study", tmp_path / "out").stderr
-
-
-def test_a_prior_that_is_given_twice_counts_once(tmp_path: Path) -> None:
-    written(tmp_path / "study", slices=2)
-    written(tmp_path / "prior", slices=2)
-    shutil.copytree(tmp_path / "prior", tmp_path / "copy")
-    priors = ["--prior", str(tmp_path / "prior"), "--prior", str(tmp_path / "copy")]
-    result = CliRunner().invoke(
-        app, ["read", str(tmp_path / "study"), *priors, "--out", str(tmp_path / "out")]
-    )
-    assert "there is nothing to read: 2 images;" in result.stderr
 
 
 def test_a_prior_with_the_very_images_of_the_study_is_refused_in_a_sentence(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from inference.catalogue import Catalogue
 from inference.engine.embedded import EmbeddedEngine
 from node.demo.pacs import StandInPacs
 from node.intake.files import received_file
-from node.offline import _take_in
+from node.offline import enter_study
 from node.peers.archive import DicomArchive
 from node.priors.find import Search, find_priors
 from node.reading_room import ReadingRoom
@@ -60,10 +60,10 @@ def test_of_two_series_that_were_deleted_the_one_that_is_back_is_compared_with(
     back, gone = (series_in(tmp_path / "prior", "20230101", number) for number in (2, 3))
     images = [received_file(path, now()) for path in back]
     absent = received_file(gone[0], now()).series_uid
-    current = _take_in(room.database, series_in(tmp_path / "current", "20240101")[0].parent)
+    current = enter_study(room.database, series_in(tmp_path / "current", "20240101")[0].parent)
     with room.database.snapshot() as session:
         (series_uid,) = priors.images_of(session, current)
-    prior = _take_in(room.database, tmp_path / "prior")
+    prior = enter_study(room.database, tmp_path / "prior")
     of_series = zip(READ_BY.items(), (images[0].series_uid, absent), strict=True)
     with room.database.session() as session:
         for (reader, identity), uid in of_series:

@@ -16,7 +16,7 @@ from inference.measure import measure
 from inference.readers import READERS, Reader
 from inference.resample import cropped
 from inference.volume import Volume
-from node.offline import _take_in
+from node.offline import enter_study
 from node.reading import read_study
 from node.reading_room import ReadingRoom
 from node.results import codes
@@ -48,7 +48,7 @@ def room_in(
 ) -> ReadingRoom:
     """``priors``: folders of the studies to compare with, as a person would name them."""
     monkeypatch.setitem(READERS, READER, Reader(READER, READERS[READER].models, bright_spots))
-    named = tuple(_take_in(database, prior) for prior in priors)
+    named = tuple(enter_study(database, prior) for prior in priors)
     catalogue = Catalogue()
     archive = Archive(folder, durable=False)
     return ReadingRoom(
@@ -58,7 +58,7 @@ def room_in(
 
 def take_in(room: ReadingRoom, folder: Path) -> str:
     """Enter the study in ``folder`` as received, and complete; returns its UID."""
-    return _take_in(room.database, folder)
+    return enter_study(room.database, folder)
 
 
 def read(room: ReadingRoom, study_uid: str, revision: int) -> StoredReading:
