@@ -134,6 +134,11 @@ def enter_study(database: Database, folder: Path, merged: Sequence[Sequence[str]
             f"{folder} holds {len(studies)} studies, {studies[0]} and others; give the folder of one study"
         )
     with database.session() as session:
+        if session.scalars(select(Study).where(Study.uid == studies[0])).one_or_none() is not None:
+            raise UnreadableStudyError(
+                f"{folder} holds the study {studies[0]}, which lies in another of the folders too; give each "
+                "study, and each prior, once"
+            )
         misfits = record(session, list(found.values()), merged).misfits
         if misfits:
             raise UnreadableStudyError(_contradicting(folder, misfits, len(found)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -151,6 +152,20 @@ def test_images_that_contradict_the_others_are_named_and_not_left_out_in_silence
     assert "its Patient ID is not that of the study" in result.stderr
     monkeypatch.setenv("OVERREAD_PRIORS__MERGED", json.dumps([["OLD-12", known]]))
     assert "there is nothing to read: 2 images;" in read(tmp_path / "study", tmp_path / "out").stderr
+
+
+@pytest.mark.parametrize("priors", [("prior", "copy"), ("study",)])
+def test_a_study_that_is_given_twice_is_refused_in_a_sentence(
+    tmp_path: Path, priors: tuple[str, ...]
+) -> None:
+    two_studies(tmp_path)
+    for name, folder in (("study", "a"), ("prior", "b"), ("copy", "b")):
+        shutil.copytree(tmp_path / folder, tmp_path / name)
+    options = [part for name in priors for part in ("--prior", str(tmp_path / name))]
+    result = CliRunner().invoke(
+        app, ["read", str(tmp_path / "study"), *options, "--out", str(tmp_path / "out")]
+    )
+    assert is_one_sentence(result) and "lies in another of the folders too; give each" in result.stderr
 
 
 def test_a_prior_with_the_very_images_of_the_study_is_refused_in_a_sentence(tmp_path: Path) -> None:
