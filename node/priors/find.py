@@ -20,7 +20,7 @@ from node.priors.search import ChosenSeries, RemoteStudy, choose, search, second
 from node.priors.study_time import StudyTime, valid_date
 from node.reading_room import ReadingRoom
 from node.routing.select import SeriesDescription, describe, select
-from storage import priors
+from storage import fetching, priors
 from storage.database import now
 from storage.deleted_images import is_whole
 from storage.priors import KnownStudy, PatientIdentity
@@ -276,11 +276,13 @@ class _Hunt:
         left = seconds_left(study.archive, self.until)
         until = now() + timedelta(seconds=left) + _STILL_MOVING
         with self.room.database.session() as session:
-            priors.expect(session, study.uid, study.patient, study.date, study.time, study.description, until)
+            fetching.expect(
+                session, study.uid, study.patient, study.date, study.time, study.description, until
+            )
         series = [chosen.series.series_uid, *chosen.results]
         self.room.fetch(study.archive, study.uid, series, left)
         with self.room.database.session() as session:
-            priors.arrived(session, study.uid)
+            fetching.arrived(session, study.uid)
 
     def _known(self, study_uid: str) -> KnownStudy:
         with self.room.database.snapshot() as session:

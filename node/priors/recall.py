@@ -9,10 +9,10 @@ from node.peers.sending import DeliveryError
 from node.settings import PriorsSettings
 from node.upkeep.periodic import PeriodicTask
 from node.upkeep.steady import SteadyClock
-from storage import priors
+from storage import fetching, priors
 from storage.database import Database
 from storage.events import log_event
-from storage.priors import Due
+from storage.fetching import Due
 
 SECONDS_BETWEEN_LOOKS = 1.0
 
@@ -43,7 +43,7 @@ class Recall:
     def look(self) -> None:
         """Ask the archives that are due, and have the studies that wait for those that answer read again."""
         with self._database.snapshot() as session:
-            due = priors.due_again(session)
+            due = fetching.due_again(session)
         answers: dict[str, str] = {}
         for one in due:
             if self._is_over(one):
@@ -59,7 +59,7 @@ class Recall:
 
     def _give_up(self, one: Due) -> None:
         with self._database.session() as session:
-            priors.note_answered(session, one.study_uid, one.archive)
+            fetching.note_answered(session, one.study_uid, one.archive)
             text = f"{one.archive} is not asked for earlier studies any more"
             log_event(session, "priors", text, study_uid=one.study_uid, level="warning")
 
@@ -75,9 +75,9 @@ class Recall:
         pause = timedelta(seconds=self._settings.retry_seconds)
         with self._database.session() as session:
             if not problem and not priors.compare_again(session, one.study_uid):
-                priors.ask_later(session, one.study_uid, one.archive, pause)  # it is being read
+                fetching.ask_later(session, one.study_uid, one.archive, pause)  # it is being read
                 return
-            priors.note_unanswered(session, one.study_uid, one.archive, problem, pause)
+            fetching.note_unanswered(session, one.study_uid, one.archive, problem, pause)
             if not problem:
                 text = f"{one.archive} answers again: this study is compared with what it holds."
                 log_event(session, "priors", text, study_uid=one.study_uid)

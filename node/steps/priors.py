@@ -21,7 +21,7 @@ from node.steps.compare import set_against
 from node.steps.done_without import done_without
 from node.steps.job import Assignment, Job, enter, keep_reading, note, prior_files
 from node.steps.read import made_for
-from storage import priors
+from storage import fetching, priors
 
 
 def find_priors(room: ReadingRoom, job: Job, assignment: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -44,10 +44,10 @@ def _found(room: ReadingRoom, job: Job, task: Assignment) -> list[dict[str, Any]
         for said in outcome.notes:
             note(session, job, "priors", said)
         for name in set(outcome.answered) - outcome.unanswered.keys():
-            priors.note_answered(session, job.study_uid, name)
+            fetching.note_answered(session, job.study_uid, name)
         for name, error in outcome.unanswered.items():
-            longest = priors.LONGEST_PAUSE if _is_away(error) else priors.LONGEST_PAUSE_AFTER_AN_ERROR
-            priors.note_unanswered(session, job.study_uid, name, str(error), pause, longest)
+            longest = fetching.LONGEST_PAUSE if _is_away(error) else fetching.LONGEST_PAUSE_AFTER_AN_ERROR
+            fetching.note_unanswered(session, job.study_uid, name, str(error), pause, longest)
             text = f"earlier studies in {name} are not compared with, and will be when it answers: {error}"
             note(session, job, "priors", text, "warning")
         said_why = outcome.notes or outcome.unanswered or outcome.unreadable

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 from sqlalchemy import select
 
-from storage import deliveries, priors
+from storage import deliveries, fetching, priors
 from storage.columns import clip
 from storage.database import Database, now
 from storage.events import log_event
@@ -41,7 +41,7 @@ def test_a_reason_that_a_peer_gives_keeps_nothing_from_being_written_down(databa
 def test_a_prior_that_an_archive_tells_of_in_odd_words_can_be_expected(database: Database) -> None:
     with database.session() as session:
         patient = PatientIdentity("P" * 300, ODD, ODD)
-        priors.expect(session, "1.2.3", patient, "20230101", ODD, ODD, now())
+        fetching.expect(session, "1.2.3", patient, "20230101", ODD, ODD, now())
     with database.snapshot() as session:
         known, owner = priors.study_and_patient(session, "1.2.3")
     assert (known.birth_date, known.time) == ("AB?" + "x" * 13, "AB?" + "x" * 29)

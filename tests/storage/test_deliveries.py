@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import event, text
 from sqlalchemy.orm import Session
 
-from storage import deliveries, priors
+from storage import deliveries, fetching
 from storage.database import Database, now
 from storage.readings import StoredObject
 from storage.tables import Delivery
@@ -25,7 +25,7 @@ MASKS = StoredObject("seg", "1.2.840.10008.5.1.4.1.1.66.4", "1.2.8", "results/se
 @pytest.fixture
 def a_year_ahead(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     """The clock, until it is put right by undoing."""
-    for module in (deliveries, priors):
+    for module in (deliveries, fetching):
         monkeypatch.setattr(module, "now", lambda: now() + timedelta(days=365))
     return monkeypatch
 
@@ -65,10 +65,10 @@ def test_an_archive_that_was_away_by_a_clock_a_year_ahead_is_asked_once_it_is_pu
 ) -> None:
     uid = posted(database)
     with database.session() as session:
-        priors.note_unanswered(session, uid, "archive", "it is away", PAUSE)
+        fetching.note_unanswered(session, uid, "archive", "it is away", PAUSE)
     a_year_ahead.undo()
     with database.snapshot() as session:
-        assert [each.study_uid for each in priors.due_again(session)] == [uid]
+        assert [each.study_uid for each in fetching.due_again(session)] == [uid]
 
 
 def test_an_attempt_that_failed_waits_out_its_pause_be_it_the_longest(database: Database) -> None:

@@ -8,9 +8,10 @@ from sqlalchemy import select
 from storage.closing import ClosedStudy, close_quiet, open_studies
 from storage.database import Database
 from storage.deliveries import post
+from storage.fetching import expect
 from storage.intake import Received, Recorded, instances_of, record
 from storage.overview import one_study
-from storage.priors import PatientIdentity, expect
+from storage.priors import PatientIdentity
 from storage.readings import StoredObject
 from storage.refusals import Refused, note_refusals
 from storage.tables import Event, Instance, Patient, Refusal, Revision, Series, Study

@@ -9,18 +9,17 @@ import pytest
 from sqlalchemy import select
 
 from inference.findings import Axis, Code, Finding
-from storage import priors, readings
+from storage import fetching, priors, readings
 from storage.closing import close_quiet
 from storage.database import Database, now
 from storage.intake import Received, record
 from storage.overview import list_sources
 from storage.priors import PatientIdentity
 from storage.readings import State
-from storage.tables import Revision, Study, Unanswered
+from storage.tables import Revision, Study
 from tests.storage.test_intake import image
 
 PATIENT = PatientIdentity("P1")
-PAUSE = timedelta(seconds=30)
 
 
 def take_in(database: Database, *images: Received) -> None:
@@ -31,7 +30,7 @@ def take_in(database: Database, *images: Received) -> None:
 def expect(database: Database, uid: str = "1.1", *, for_seconds: float = 60) -> None:
     with database.session() as session:
         until = now() + timedelta(seconds=for_seconds)
-        priors.expect(session, uid, PATIENT, "20230101", "", "CT", until)
+        fetching.expect(session, uid, PATIENT, "20230101", "", "CT", until)
 
 
 def coming(number: int, study: str = "1.1", **facts: object) -> Received:
@@ -66,7 +65,7 @@ def test_a_study_that_was_fetched_and_is_sent_later_is_read(database: Database, 
     expect(database)
     take_in(database, coming(1), coming(2))
     with database.session() as session:
-        priors.arrived(session, "1.1")
+        fetching.arrived(session, "1.1")
     take_in(database, replace(coming(number), received_at=now() + timedelta(seconds=5), fetched=False))
     assert state(database) == (True, False)
     assert closed(database) == ["1.1"]
@@ -180,39 +179,6 @@ def test_a_comparison_waits_for_all_others_unless_nobody_has_results_of_the_stud
     assert closed(database) == ["1.1"]
     with database.snapshot() as session:
         assert readings.find_revision(session, "1.1", 2).compares_again == waits
-
-
-def test_an_archive_without_answer_is_due_again_later_and_later_until_it_answers(database: Database) -> None:
-    take_in(database, coming(1))
-    pauses = []
-    for _ in range(3):
-        with database.session() as session:
-            priors.note_unanswered(session, "1.1", "pacs", "it is away", PAUSE)
-            session.flush()
-            row = session.scalars(select(Unanswered)).one()
-            pauses.append((row.next_at - now()).total_seconds())
-            row.next_at = now()
-            session.flush()
-            assert [(d.study_uid, d.archive) for d in priors.due_again(session)] == [("1.1", "pacs")]
-    assert pauses == pytest.approx([30, 60, 120], abs=5)
-    with database.session() as session:
-        priors.note_answered(session, "1.1", "pacs")
-        assert priors.due_again(session) == []
-
-
-def test_after_errors_an_archive_is_asked_a_day_later_at_most(database: Database) -> None:
-    take_in(database, coming(1))
-    longest = priors.LONGEST_PAUSE_AFTER_AN_ERROR
-    with database.session() as session:
-        for _ in range(20):
-            priors.note_unanswered(session, "1.1", "pacs", "0xC001", PAUSE, longest)
-            session.flush()
-        row = session.scalars(select(Unanswered)).one()
-        assert row.next_at - now() > timedelta(hours=23)
-        attempts = row.attempts
-        priors.ask_later(session, "1.1", "pacs", PAUSE)
-        assert row.next_at - now() <= PAUSE
-        assert row.attempts == attempts
 
 
 def _compare_again(database: Database) -> bool:

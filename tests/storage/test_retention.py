@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import event, func, select
 
-from storage import priors, quarantine
+from storage import fetching, priors, quarantine
 from storage.actions import ActionRefusedError, read_again, read_now
 from storage.archive import Archive
 from storage.closing import ClosedStudy, close_quiet
@@ -49,7 +49,7 @@ def test_what_an_archive_is_still_to_be_asked_for_is_kept(database: Database, tm
     with database.session() as session:
         study = rows.add_study(session)
         rows.read_and_deliver(session, study, tmp_path)
-        priors.note_unanswered(session, study.uid, "pacs", "away", PAUSE)
+        fetching.note_unanswered(session, study.uid, "pacs", "away", PAUSE)
     assert may_go(database) == []
 
 
@@ -177,7 +177,7 @@ def test_a_study_that_came_back_by_a_fetch_opens_no_reading_and_one_sent_again_d
     fetched = [image(study, str(read), number, fetched=True) for number in range(2)]
     with database.session() as session:
         until = now() + timedelta(minutes=1)
-        priors.expect(session, study.uid, priors.PatientIdentity("P"), "", "", "", until)
+        fetching.expect(session, study.uid, priors.PatientIdentity("P"), "", "", "", until)
         session.flush()
         record(session, fetched)
     with database.session() as session:

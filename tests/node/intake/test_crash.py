@@ -20,7 +20,7 @@ from node.intake.belongings import Belongings
 from node.intake.examination import Announcement
 from node.intake.ledger import Ledger
 from node.intake.notes import RefusalNotes
-from storage import priors
+from storage import fetching, priors
 from storage.archive import Archive
 from storage.database import Database, now
 from storage.tables import Instance, Study
@@ -51,7 +51,7 @@ from pydicom.uid import ExplicitVRLittleEndian
 from node.intake.examination import Announcement
 from node.intake.receiver import Receiver
 from node.settings import DicomSettings
-from storage import priors
+from storage import fetching, priors
 from storage.archive import Archive
 from storage.database import Database, now
 from tests.databases import held
@@ -62,7 +62,7 @@ database, images = Database(url), ct_series(5)
 patient = priors.PatientIdentity(images[0].PatientID)
 with database.session() as session:
     until = now() + timedelta(minutes=5)
-    priors.expect(session, images[0].StudyInstanceUID, patient, "20200101", "", "a prior", until)
+    fetching.expect(session, images[0].StudyInstanceUID, patient, "20200101", "", "a prior", until)
 receiver = Receiver(DicomSettings(port=0, minimum_free_mb=0), "OVERREAD", Archive(folder / "data"), database)
 receiver.start()
 with held(url):
@@ -131,7 +131,7 @@ def test_a_prior_that_was_sent_before_a_kill_is_to_be_read(
     fetched = Announcement(image.SOPClassUID, image.SOPInstanceUID, syntax, "OVERREAD", "fetched")
     with database.session() as session:
         patient, until = priors.PatientIdentity(image.PatientID), now() + timedelta(minutes=5)
-        priors.expect(session, image.StudyInstanceUID, patient, "20200101", "", "a prior", until)
+        fetching.expect(session, image.StudyInstanceUID, patient, "20200101", "", "a prior", until)
     before = start_intake("fast")
     assert before.receiver.take(fetched, data) == SUCCESS
     before.receiver.stop()

@@ -20,7 +20,8 @@ from node.intake.stock import StockListener
 from node.settings import DicomSettings
 from storage.archive import Archive
 from storage.database import Database, now
-from storage.priors import PatientIdentity, expect
+from storage.fetching import expect
+from storage.priors import PatientIdentity
 from storage.tables import Base, Patient, Study
 from tests.node.intake.conftest import Intake
 from tests.node.intake.raw_sender import ASSOCIATE_AC, RawSender, store_pdus

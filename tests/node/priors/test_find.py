@@ -24,7 +24,7 @@ from node.peers.archive import DicomArchive
 from node.priors.find import Search, find_priors
 from node.reading_room import ReadingRoom
 from node.settings import ArchiveSettings, PriorsSettings, Settings
-from storage import priors
+from storage import fetching, priors
 from storage.archive import Archive
 from storage.closing import close_quiet
 from storage.database import Database, now
@@ -76,7 +76,7 @@ def test_of_two_series_that_were_deleted_the_one_that_is_back_is_compared_with(
     with room.database.session() as session:
         assert release(session, prior, "old") is not None
     with room.database.session() as session:
-        priors.expect(session, prior, priors.PatientIdentity("P"), "", "", "", now() + timedelta(minutes=1))
+        fetching.expect(session, prior, priors.PatientIdentity("P"), "", "", "", now() + timedelta(minutes=1))
         record(session, [replace(image, received_at=now(), fetched=True) for image in images[:-1]])
     assert find_priors(room, current, "lung-nodules", series_uid).found == []  # a part of it is no series
 

@@ -11,7 +11,7 @@ from node.peers.sending import DeliveryError
 from node.priors.recall import Recall
 from node.settings import PriorsSettings
 from node.upkeep.steady import SteadyClock
-from storage import priors
+from storage import fetching
 from storage.database import Database, now
 from storage.tables import Event, Revision, Study, Unanswered
 from tests.node.web import rows
@@ -24,7 +24,7 @@ def waiting_study(database: Database, folder: Path) -> str:
     with database.session() as session:
         study = rows.add_study(session)
         rows.read_and_deliver(session, study, folder)
-        priors.note_unanswered(session, study.uid, "pacs", "it is away", -PAUSE)
+        fetching.note_unanswered(session, study.uid, "pacs", "it is away", -PAUSE)
         return study.uid
 
 
@@ -89,8 +89,8 @@ def test_an_archive_that_answers_the_echo_and_fails_has_a_study_read_again_ever_
             study = session.scalars(select(Study).where(Study.uid == uid)).one()
             readings += study.read_now
             study.read_now = False  # it is read again, and the archive answers with an error
-            longest = priors.LONGEST_PAUSE_AFTER_AN_ERROR
-            priors.note_unanswered(session, uid, "pacs", "0xC001", PAUSE, longest)
+            longest = fetching.LONGEST_PAUSE_AFTER_AN_ERROR
+            fetching.note_unanswered(session, uid, "pacs", "0xC001", PAUSE, longest)
             row = session.scalars(select(Unanswered)).one()
             at += row.next_at - now()
             row.next_at = now()
