@@ -117,7 +117,7 @@ def test_in_folds_every_picture_is_drawn_by_a_network_that_saw_none_of_its_patie
 
     monkeypatch.setattr(recipe, "train_lungs", trained)
     cases = [two_lungs(k, f"p{k % 12}") for k in range(24)]
-    assert (crossed_lungs(cases, tmp_path, Plan()) > 0.98).all()
+    assert (crossed_lungs(cases, tmp_path, Plan(phantoms=2)) > 0.98).all()
     for case, fold in zip(cases, folds_of(cases), strict=True):
         assert case.patient not in seen[fold]
     assert [len(patients) for patients in seen] == [
@@ -157,7 +157,7 @@ def test_some_of_what_is_shown_is_no_upright_chest_and_has_no_lungs() -> None:
 
 def shown(steps: int) -> Iterator[tuple[Floats, Floats]]:
     """Pictures (size, size) and their masks (2, size, size)."""
-    source = LungSource([lung_case()], 1)
+    source = LungSource([[lung_case()]], 1)
     for step in range(steps):
         for picture, masks in zip(*(part.numpy() for part in source(step)), strict=True):
             yield picture[0], masks
@@ -175,10 +175,18 @@ def test_a_tenth_of_the_patients_choose_the_lungs_and_are_not_learned_from(
     train_lungs([lung_case(f"p{k % 24}") for k in range(48)], tmp_path / "many")
     train_lungs([lung_case()], tmp_path / "one")
     (many, held_out), (one, none) = given
-    assert {case.patient for case in many.cases} == {f"p{k}" for k in range(24)} - {"p1", "p18"}
+    (learned,), (alone,) = many.parts, one.parts
+    assert {case.patient for case in learned} == {f"p{k}" for k in range(24)} - {"p1", "p18"}
     assert held_out is not None
     assert [part.shape for part in held_out] == [(4, 1, 64, 64), (4, 2, 64, 64)]
-    assert len(one.cases) == 1 and none is None
+    assert len(alone) == 1 and none is None
+
+
+def test_half_of_what_the_lungs_are_learned_from_are_phantoms_where_there_are_any() -> None:
+    film, phantom = lung_case("film"), replace(lung_case("phantom"), masks=np.zeros((2, 64, 64), bool))
+    source = LungSource([[film] * 5, [phantom]], 1)
+    drawn = np.array([masks.numpy().any((1, 2, 3)) for _, masks in map(source, range(10))])
+    assert drawn[:, ::2].mean() > 0.8 and not drawn[:, 1::2].any()
 
 
 def test_a_run_on_other_radiographs_does_not_go_on_with_this_one(tmp_path: Path) -> None:

@@ -149,15 +149,18 @@ def lungs_card(
     layout: str,
     architecture: str = "cnn",
     before: Sequence[Mapping[str, Any]] = (),
+    *,
+    phantoms: int = 0,
 ) -> dict[str, Any]:
     """``model.yaml`` of the network that draws the lungs, its figures and its weights' hash still missing.
 
     layout, architecture: of what the findings learn from and by, which one command trains. before: what the
-    weights that these go on from had learned from.
+    weights that these go on from had learned from. phantoms: how many it learned from beside radiographs.
     """
     is_v7 = bool(masks.folders) and set(masks.folders) <= _V7_FOLDERS
-    of = ", mostly of COVID-19," if is_v7 else ","
     what = "phantoms" if masks.layout == "phantom" else "radiographs"
+    of = ", mostly of COVID-19" if is_v7 else ""
+    beside = f", and {phantoms} phantoms" if phantoms else ""
     return {
         "name": LUNGS,
         "version": version,
@@ -182,14 +185,14 @@ def lungs_card(
             }
         ],
         "parity": {"absolute": 2e-3, "relative": 2e-3},
-        "training_data": [_masked(masks), *before],
+        "training_data": [_masked(masks), *([_drawn(phantoms)] if phantoms else []), *before],
         "training_command": _command(layout, architecture),
         "metrics": [],
         "intended_use": "Lung fields of adult frontal chest radiographs, and the place to look for findings",
         "limits": [
             _RESEARCH,
-            f"Learned from {masks.cases} {what}{of} drawn at {LUNGS_SIZE} x {LUNGS_SIZE}: borders are "
-            "coarse.",
+            f"Learned from {masks.cases} {what}{of}{beside}, drawn at {LUNGS_SIZE} x {LUNGS_SIZE}: borders "
+            "are coarse.",
             *([_V7_WORST] if is_v7 else []),
             "On a picture that is upside down, on its side or has black for white no lungs are drawn, and it "
             "is refused.",

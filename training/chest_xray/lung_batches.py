@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import cycle, islice
 
 import numpy as np
 import numpy.typing as npt
@@ -32,15 +33,17 @@ class LungCase:
 
 
 class LungSource:
-    """Batches of cases, each moved, bent, mirrored, veiled, re-exposed and made opaque in places by chance;
-    of some nothing is left that is an upright chest, and they have no lungs to draw."""
+    """Batches drawn as often from each part as from any other, however large it is; each case moved, bent,
+    mirrored, veiled, re-exposed and made opaque in places by chance. Of some nothing is left that is an
+    upright chest, and they have no lungs to draw."""
 
-    def __init__(self, cases: Sequence[LungCase], seed: int) -> None:
-        self.cases, self.seed = cases, seed
+    def __init__(self, parts: Sequence[Sequence[LungCase]], seed: int) -> None:
+        self.parts, self.seed = [part for part in parts if part], seed
 
     def __call__(self, step: int) -> Batch:
         rng = np.random.default_rng((self.seed, step))
-        drawn = [self.cases[int(k)] for k in rng.choice(len(self.cases), BATCH)]
+        parts = islice(cycle(self.parts), BATCH)
+        drawn = [part[int(rng.integers(len(part)))] for part in parts]
         pairs = [_no_chest(case, rng) if rng.random() < NO_CHEST else _chest(case, rng) for case in drawn]
         pictures = torch.from_numpy(np.stack([picture for picture, _ in pairs])[:, None])
         masks = torch.from_numpy(np.stack([mask for _, mask in pairs]).astype(np.float32))

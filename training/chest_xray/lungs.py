@@ -87,12 +87,15 @@ def train_lungs(
     out: Path,
     schedule: Schedule = SCHEDULE,
     *,
+    phantoms: Sequence[LungCase] = (),
     seed: int = 1,
     resume: bool = True,
     device: str = "cpu",
     start: Weights | None = None,
 ) -> Segmenter:
-    """What a tenth of the patients, held out, have drawn best is kept. start: weights to begin with.
+    """What a tenth of the patients of ``cases``, held out, have drawn best is kept.
+
+    phantoms: half of each batch, where there are any. start: weights to begin with.
 
     Raises:
         BrokenDataError: a run on other radiographs, with others held out, or of another seed, has begun in
@@ -101,9 +104,9 @@ def train_lungs(
     learned, held = parted(cases)
     return train_outlines(
         lambda: Segmenter(1, 2),
-        (values for case in cases for values in (case.picture, case.masks)),
+        (values for case in (*cases, *phantoms) for values in (case.picture, case.masks)),
         (case.patient for case in held),
-        LungSource(learned, seed),
+        LungSource([learned, phantoms], seed),
         out,
         schedule,
         title="lungs",

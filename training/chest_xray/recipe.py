@@ -45,6 +45,7 @@ from training.shipped import Weights, earlier_weights, learned_before
 
 VERSION = 6
 HEART_VERSION = 1
+LUNG_PHANTOMS = 600
 SPECIFICITY, SENSITIVITY = 0.9, 0.95
 
 
@@ -52,9 +53,10 @@ SPECIFICITY, SENSITIVITY = 0.9, 0.95
 class Plan:
     """How the networks are trained. ``schedule``: of the one that draws the lungs; ``heart``: of the one that
     draws the heart; ``findings``: of the one that learns its own filters; ``phantoms``: how many are learned
-    from. ``architecture``: ``cnn`` for that one alone, ``scattering`` for fixed filters beside it, whose
-    linear layer is fitted on real radiographs alone. ``start``: the folder of an earlier run, or of models,
-    whose weights are gone on from."""
+    from, of which the lungs take the first ``LUNG_PHANTOMS`` beside radiographs with masks. ``architecture``:
+    ``cnn`` for that one alone, ``scattering`` for fixed filters beside it, whose linear layer is fitted on
+    real radiographs alone. ``start``: the folder of an earlier run, or of models, whose weights are gone on
+    from."""
 
     seed: int = 1
     device: str = "cpu"
@@ -72,7 +74,7 @@ def train(layout: str, labelled: Sequence[Path], masks: Path | None, out: Path, 
     """Train the networks and write them into ``out/models``, a model repository; returns that folder.
 
     labelled: folders of ``layout``, one of those with labels; none of layout ``phantom``. masks: a folder
-    of layout ``lung-masks``, ``montgomery`` or ``jsrt``; the phantoms' lungs are learned from without.
+    of layout ``lung-masks``, ``montgomery`` or ``jsrt``; the phantoms' lungs alone are learned from without.
 
     Raises:
         BrokenDataError: as ``to_learn_from`` and ``cnn.check_parts``, data that is not laid out so, no
@@ -89,10 +91,12 @@ def train(layout: str, labelled: Sequence[Path], masks: Path | None, out: Path, 
     drawn = cnn.parted(phantoms)
     outlines = "phantom" if masks is None else outlined_as(masks) or "lung-masks"
     outlined = phantoms if masks is None else read_cases(outlines, masks)
+    beside = () if masks is None else phantoms[:LUNG_PHANTOMS]
     lungs = train_lungs(
         lung_cases(outlined),
         out / "lungs",
         plan.schedule,
+        phantoms=lung_cases(beside),
         seed=plan.seed,
         resume=plan.resume,
         device=plan.device,
@@ -112,7 +116,7 @@ def train(layout: str, labelled: Sequence[Path], masks: Path | None, out: Path, 
     if real:
         write_splits(out / "splits.json", _splits(real, site, plan))
     before = learned_before(plan.start, LUNGS)
-    card = cards.lungs_card(VERSION, shown, layout, plan.architecture, before)
+    card = cards.lungs_card(VERSION, shown, layout, plan.architecture, before, phantoms=len(beside))
     export_picture_network(SegmenterForService(lungs), card, repository)
     sync(Catalogue(repository))
     return repository
@@ -280,14 +284,16 @@ def _learned_from(layout: str, folders: Sequence[Path], cases: Sequence[Case]) -
 
 def crossed_lungs(cases: Sequence[Case], out: Path, plan: Plan) -> Floats:
     """(cases, 3): ``dices`` of each radiograph as the reader would draw it by a network that saw none of its
-    patient; over five folds."""
+    patient; over five folds, phantoms beside each."""
     fitted, folds = lung_cases(cases), folds_of(cases)
+    phantoms = lung_cases(phantom_cases(min(plan.phantoms, LUNG_PHANTOMS), plan.seed, out))
     found = np.zeros((len(cases), 3), np.float32)
     for fold in range(FOLDS):
         network = train_lungs(
             [case for case, k in zip(fitted, folds, strict=True) if k != fold],
             out / f"lungs-{fold}",
             plan.schedule,
+            phantoms=phantoms,
             seed=plan.seed + fold,
             resume=plan.resume,
             device=plan.device,
