@@ -22,6 +22,7 @@ from pydantic import (
 from node.settings.fields import (
     DATABASE_URL,
     MOST_DAYS,
+    POSTGRESQL_URL,
     AeTitle,
     DatabaseUrl,
     Days,
@@ -319,6 +320,11 @@ class Settings(Section):
         url = database.url
         if not url and database.url_file:
             url = _read_url(database.url_file)
+        if url.startswith("postgresql") and not re.fullmatch(POSTGRESQL_URL, url):
+            raise ValueError(
+                f"{'url' if database.url else 'url_file'} cannot be taken apart into user, password, host, "
+                "port and name; in a password %40 stands for @, %25 for %"
+            )
         if not url and "node" in info.data:
             url = f"sqlite:///{info.data['node'].data_dir / 'overread.db'}"
         if info.context and url.startswith("sqlite:///"):

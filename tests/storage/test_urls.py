@@ -12,6 +12,7 @@ from storage.urls import without_secrets
     "url",
     [
         "postgresql+psycopg://u:hunter2@h/db",
+        "postgresql+psycopg://u:p%40hunter2@h/db",
         "postgresql+psycopg://h/db?user=u&password=hunter2",
         "postgresql+psycopg://h/db?password=hunter2&user=u",
         "postgresql+psycopg://u:hunter2@h/db?sslmode=verify-full&sslpassword=hunter2%26",
@@ -33,3 +34,7 @@ def test_passwords_before_the_host_and_among_the_parameters_are_hidden(url: str)
 )
 def test_a_url_without_a_password_stays_as_it_is(url: str) -> None:
     assert without_secrets(url) == url
+
+
+def test_a_password_with_an_at_sign_that_is_not_escaped_is_hidden_whole() -> None:
+    assert without_secrets("postgresql+psycopg://u:p@hunter2@h/db") == "postgresql+psycopg://u:***@h/db"

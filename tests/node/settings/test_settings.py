@@ -180,6 +180,34 @@ def test_a_file_that_holds_no_url_stands_for_no_database(tmp_path: Path, held: b
     assert "hunter2" not in refused
 
 
+@pytest.mark.parametrize("place", ["node:p@hunter2@db", "node:p@ss:hunter2@db", "node:secret@db:hunter2"])
+def test_a_password_that_is_not_escaped_is_told_of_without_repeating_any_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    url = f"postgresql+psycopg://{place}/overread"
+    (tmp_path / "url").write_text(url)
+    told = [refusal(tmp_path, '[database]\nurl_file = "url"')]
+    monkeypatch.setenv("OVERREAD_DATABASE__URL", url)
+    told.append(refusal(tmp_path, ""))
+    for said, key in zip(told, ("url_file", "url"), strict=True):
+        assert f"database: {key} cannot be taken apart" in said
+        assert "%40 stands for @" in said
+        assert "hunter2" not in said
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql+psycopg://node:p%40ss/w:rd?@db:5432/overread?sslmode=require",
+        "postgresql+psycopg:///overread?host=/run/postgresql&user=node",
+        "postgresql+psycopg://node@[::1]:5432/overread?application_name=a@b",
+    ],
+)
+def test_the_parts_of_a_databases_url_are_told_apart(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    monkeypatch.setenv("OVERREAD_DATABASE__URL", url)
+    assert load_settings().database.url == url
+
+
 @pytest.mark.parametrize("url", WITH_PASSWORD)
 def test_a_password_in_the_settings_file_is_refused_without_repeating_it(tmp_path: Path, url: str) -> None:
     said = refusal(tmp_path, f'[database]\nurl = "{url}"')
