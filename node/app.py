@@ -33,6 +33,7 @@ from node.upkeep.probe import Probe
 from node.upkeep.retention import Retention, check_set_aside
 from node.web.app import create_app
 from node.web.server import WebServer
+from node.wire.listening import page_at
 from node.workflow import DurableQueue, Step
 from storage import accounts, audit, deliveries
 from storage.archive import Archive
@@ -58,8 +59,8 @@ class Node:
 
     @property
     def status_url(self) -> str:
-        scheme = "https" if self.settings.web.tls.certificate else "http"
-        return f"{scheme}://{self.settings.web.host}:{self.web_port}/"
+        web = self.settings.web
+        return page_at(web.host, self.web_port, web.tls.certificate is not None)
 
     def start(self) -> Self:
         """

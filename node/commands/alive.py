@@ -9,6 +9,7 @@ from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from typing import Any
 
 from node.settings import WebSettings
+from node.wire.listening import page_at
 
 SECONDS = 5
 
@@ -27,8 +28,7 @@ def check_alive(settings: WebSettings) -> None:
 
 
 def address(settings: WebSettings) -> str:
-    scheme = "https" if settings.tls.certificate else "http"
-    return f"{scheme}://{settings.host}:{settings.port}/"
+    return page_at(settings.host, settings.port, settings.tls.certificate is not None)
 
 
 def answer(settings: WebSettings, path: str) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from fastapi import FastAPI
 
 from node.security.tls import Identity
 from node.web.deadline import DeadlineServer, Door
-from node.wire.listening import listen, plain_address
+from node.wire.listening import listen, page_at, plain_address
 
 log = logging.getLogger(__name__)
 
@@ -47,8 +47,7 @@ class WebServer:
 
     @property
     def url(self) -> str:
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{'https' if self._identity else 'http'}://{host}:{self.port}/"
+        return page_at(self.host, self.port, self._identity is not None)
 
     def start(self) -> None:
         """Listen, and answer from now on.

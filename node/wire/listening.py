@@ -1,4 +1,5 @@
-"""Listening at an address of this machine, and whose connection it is: in IPv4 and IPv6 alike."""
+"""Listening at an address of this machine, how that is called, and whose connection it is: in IPv4 and IPv6
+alike."""
 
 from __future__ import annotations
 
@@ -25,3 +26,9 @@ def plain_address(address: str) -> str:
     except ValueError:
         return address
     return address if mapped is None else str(mapped)
+
+
+def page_at(host: str, port: int, is_secure: bool) -> str:
+    """The URL that a browser is given; an address of IPv6 stands in brackets there (RFC 3986 3.2.2)."""
+    named = f"[{host}]" if ":" in host else host
+    return f"{'https' if is_secure else 'http'}://{named}:{port}/"
