@@ -23,8 +23,7 @@ def print_audit(settings: Settings, since: str, until: str) -> None:
     Raises:
         AuditError: a day is none.
     """
-    first, last = _day(since), _day(until)
-    wanted = AuditFilter(since=first, before=last + timedelta(days=1) if last else None)
+    wanted = AuditFilter(since=_start(since), before=_start(until, days_later=1))
     database = Database(settings.database.url)
     database.upgrade()
     is_empty = True
@@ -37,10 +36,11 @@ def print_audit(settings: Settings, since: str, until: str) -> None:
         say_on_the_way(f"There is no such line in {database.named}.")
 
 
-def _day(text: str) -> datetime | None:
+def _start(text: str, days_later: int = 0) -> datetime | None:
+    """When that day begins here, or one so much later; a day on which clocks are put back has 25 hours."""
     if not text:
         return None
     try:
-        return datetime.strptime(text, "%Y-%m-%d").astimezone()
-    except ValueError as error:
+        return (datetime.strptime(text, "%Y-%m-%d") + timedelta(days=days_later)).astimezone()
+    except (ValueError, OverflowError) as error:
         raise AuditError(f"{text!r} is no day; write it as 2026-01-31.") from error

@@ -30,18 +30,23 @@ def build_models(settings: Settings, names: Sequence[str], target: Target, preci
     ``tensorrt-rtx``, on any machine: tells only whether the networks can be built.
 
     Raises:
-        PlanError: one could not be built, or answers otherwise than its card allows.
+        CatalogueError: one of them is not installed; told before the first is built.
+        PlanError: there are none, one could not be built, or answers otherwise than its card allows.
     """
     catalogue = Catalogue(settings.engine.models)
+    models = [catalogue.find(name) for name in names or catalogue.names]
+    if not models:
+        raise PlanError(f"there are no models in {catalogue.root}; see engine.models in the settings")
     table = Table("model", "precision", "plan", "largest difference", "seconds", "")
     failed = []
     with progress("models") as bar:
-        task = bar.add_task("building", total=len(names or catalogue.names))
-        for name in names or catalogue.names:
+        task = bar.add_task("building", total=len(models))
+        for model in models:
+            name = model.card.name
             bar.update(task, description=name)
             started = time.monotonic()
             try:
-                size, proof = _built(catalogue.find(name), target, precision)
+                size, proof = _built(model, target, precision)
             except PlanError as error:
                 failed.append(name)
                 table.add_row(name, precision, "", "", "", str(error), style="red")

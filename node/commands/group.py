@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import select
 import sys
 from typing import Any
 
@@ -36,6 +37,8 @@ class CommandGroup(TyperGroup):
         except Exception as error:
             if ctx.params.get("debug") or type(error).__module__.split(".")[0] in {"typer", "click"}:
                 raise
+            if isinstance(error, BrokenPipeError) and _nobody_reads():
+                raise  # Typer ends the command without a word
             print(f"overread: {sentence(error)}", file=sys.stderr)
             raise typer.Exit(1) from error
 
@@ -52,6 +55,16 @@ def sentence(error: Exception) -> str:
     if type(error).__module__.split(".")[0] in OURS:
         return str(error)
     return f"unexpected {type(error).__name__}: {error}. --debug shows where it happened."
+
+
+def _nobody_reads() -> bool:
+    """Whether the program that standard output went to has ended, as `head` does when it has enough."""
+    try:
+        looked_at = select.poll()
+        looked_at.register(sys.stdout, 0)  # errors alone, of which this is one
+    except (OSError, ValueError):
+        return False
+    return bool(looked_at.poll(0))
 
 
 def _is_of_the_database(error: Exception) -> bool:

@@ -98,10 +98,13 @@ def _not_yet(web: WebSettings) -> str:
 
 def _password(file: Path | None) -> str:
     """From a file, from the terminal without showing it, or the first line of what is piped in."""
-    if file is not None:
-        return file.read_text().strip("\r\n")
-    if not sys.stdin.isatty():
-        return sys.stdin.readline().strip("\r\n")
+    try:
+        if file is not None:
+            return file.read_text(encoding="utf-8").strip("\r\n")
+        if not sys.stdin.isatty():
+            return sys.stdin.readline().strip("\r\n")
+    except UnicodeDecodeError:
+        raise UsersError(f"{file or 'what is piped in'} is not text in UTF-8; nothing was changed.") from None
     password = getpass.getpass("Password: ")
     if password != getpass.getpass("The same again: "):
         raise UsersError("the two passwords differ; nothing was changed.")

@@ -169,6 +169,23 @@ def ready(tmp_path: Path, free_port: int, **more: str) -> Path:
     return toml(tmp_path, ports=f"[dicom]\nport = {free_port}\n[web]\nport = 0\n", models=models, **more)
 
 
+def test_a_model_that_is_not_there_is_told_of_before_any_plan_is_built(tmp_path: Path) -> None:
+    make_repository(tmp_path / "models")
+    config = toml(tmp_path, models='[engine]\nmodels = "models"')
+    known = overread("models", "list", "-c", config).stdout.split("│")[1].strip()
+    result = overread("models", "build", known, "absent", "-c", config)
+    assert is_one_sentence(result)
+    assert "there is no model 'absent'" in result.stderr
+    assert "building" not in result.stderr
+
+
+def test_nothing_to_build_is_no_success(tmp_path: Path) -> None:
+    (tmp_path / "models").mkdir()
+    result = overread("models", "build", "-c", toml(tmp_path, models='[engine]\nmodels = "models"'))
+    assert is_one_sentence(result)
+    assert "there are no models" in result.stderr
+
+
 def test_check_passes_when_everything_is_there(tmp_path: Path, free_port: int, pacs: StandInPacs) -> None:
     result = overread("check", "-c", ready(tmp_path, free_port, pacs=peer(pacs.port)))
     assert result.exit_code == 0, result.output

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import pwd
+import time
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,7 @@ from node.cli import app
 from node.security.passwords import is_right
 from storage import accounts, audit
 from storage.database import Database
+from storage.tables import AuditLine
 
 PASSWORD = "correct horse battery"
 
@@ -188,3 +191,33 @@ def test_who_did_what_is_printed_as_json_lines(database: Database) -> None:
     assert (none.stdout, none.exit_code) == ("", 0)
     assert f"no such line in {database.named}" in none.stderr
     assert "no day" in overread("audit", "--since", "yesterday").stderr
+
+
+def test_a_password_that_is_no_text_is_told_in_a_sentence(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_bytes(b"\xff\xfe\x00")
+    failed = overread("users", "add", "anna", "--password-file", "secret")
+    assert failed.exit_code == 1
+    assert failed.stderr == "overread: secret is not text in UTF-8; nothing was changed.\n"
+
+
+def test_the_last_day_of_the_trail_is_whole_where_clocks_are_put_back(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TZ", "Europe/Berlin")
+    time.tzset()
+    try:
+        late = datetime(2026, 10, 25, 22, 30, tzinfo=UTC)  # 23:30 there, in the 25th hour of that day
+        with database.session() as session:
+            session.add(AuditLine(at=late, kind="action", who="anna", text="late"))
+        for until, lines in (("2026-10-24", 0), ("2026-10-25", 1)):
+            assert len(overread("audit", "--until", until).stdout.splitlines()) == lines
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+
+
+@pytest.mark.parametrize("option", ["--since", "--until"])
+@pytest.mark.parametrize("day", ["0001-01-01", "9999-12-31", "2026-02-30"])
+def test_a_day_that_no_calendar_here_has_is_told_in_a_sentence(option: str, day: str) -> None:
+    said = overread("audit", option, day)
+    assert said.exit_code == 0 or said.stderr == f"overread: '{day}' is no day; write it as 2026-01-31.\n"
