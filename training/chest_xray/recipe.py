@@ -43,7 +43,7 @@ from training.loop import Schedule
 from training.segmenter import Segmenter, SegmenterForService, export_picture_network
 from training.shipped import Weights, earlier_weights, learned_before
 
-VERSION = 6
+VERSION = 7
 HEART_VERSION = 1
 LUNG_PHANTOMS = 600
 SPECIFICITY, SENSITIVITY = 0.9, 0.95
