@@ -169,6 +169,13 @@ def ready(tmp_path: Path, free_port: int, **more: str) -> Path:
     return toml(tmp_path, ports=f"[dicom]\nport = {free_port}\n[web]\nport = 0\n", models=models, **more)
 
 
+def test_the_address_where_no_node_answers_can_be_opened_in_a_browser(tmp_path: Path, free_port: int) -> None:
+    config = toml(tmp_path, web=f'[web]\nhost = "::1"\nport = {free_port}')
+    result = overread("check", "--alive", "-c", config)
+    assert is_one_sentence(result)
+    assert f"no node answers at http://[::1]:{free_port}/;" in result.stderr
+
+
 def test_a_model_that_is_not_there_is_told_of_before_any_plan_is_built(tmp_path: Path) -> None:
     make_repository(tmp_path / "models")
     config = toml(tmp_path, models='[engine]\nmodels = "models"')
