@@ -3,12 +3,25 @@
 from __future__ import annotations
 
 import re
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
+from inference.findings import (
+    Axis,
+    Change,
+    Code,
+    Finding,
+    Model,
+    Reading,
+    Response,
+    SolidPart,
+    Uptake,
+)
 from inference.growth import look, partners
+from inference.reading_json import to_json
 from node.cli import app
 from node.settings.file import load_settings
 from node.web.presentation import STATE_MEANINGS
@@ -90,6 +103,18 @@ def test_the_administrators_page_explains_every_state_a_study_can_be_in() -> Non
     page = (ROOT / "docs/operate.md").read_text()
     table = page.split("| state |")[1].split("\n\n")[0]
     assert re.findall(r"^\| (\w+) \|", table, re.MULTILINE) == list(STATE_MEANINGS)
+
+
+def test_the_design_page_names_all_that_a_reading_has() -> None:
+    code, origin = Code("SCT", "1", "lesion"), (0.0, 0.0, 0.0)
+    axis = Axis(origin, origin)
+    finding = Finding("lesion", code, origin, (origin, origin), "1.2", 0.5, axis, axis, 1.0)
+    model = Model("one", "1", "0")
+    body = to_json(Reading("ct-lesions", "1.2", (model,), (finding, replace(finding, in_pixels=True))))
+    parts = [field.name for part in (Change, Response, Uptake, SolidPart) for field in fields(part)]
+    named = (ROOT / "docs/design.md").read_text().split("### `reading.json`")[1].split("\n### ")[0]
+    keys = [*body, *body["findings"][0], *body["findings"][1], *parts]
+    assert [key for key in keys if not re.search(rf"[`\"]{key}[`\"]", named)] == []
 
 
 def test_the_page_on_training_tells_the_limits_of_a_closer_look() -> None:
