@@ -58,3 +58,5 @@ if __name__ == "__main__":
         sys.exit(run(title, command))
     except KeyboardInterrupt:
         sys.exit(f"\n  {title}: stopped")
+    except OSError as error:
+        sys.exit(f"  {title}: {command[0]} cannot be run: {error.strerror}; `make clean` and make again.")

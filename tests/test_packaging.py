@@ -124,6 +124,14 @@ def test_a_step_that_fails_shows_all_it_said_and_its_exit_status() -> None:
     assert "exit status 7" in done.stderr
 
 
+def test_a_step_whose_program_is_not_there_says_so(tmp_path: Path) -> None:
+    """As in a folder that was moved, whose environment names the old one."""
+    done = step(str(tmp_path / "absent"))
+    assert done.returncode == 1
+    assert "absent cannot be run: No such file or directory" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 @pytest.mark.parametrize(("ci", "status"), [("", 0), ("true", 1)])
 def test_programs_that_cannot_be_installed_are_listed_and_in_ci_that_is_an_error(
     ci: str, status: int, tmp_path: Path
