@@ -93,14 +93,14 @@ Port = Annotated[int, Field(ge=0, le=65535), BeforeValidator(not_true)]
 MOST_DAYS = 36_525  # a hundred years; calendars end
 Days = Annotated[int, Field(ge=0, le=MOST_DAYS), BeforeValidator(not_true)]
 Seconds = Annotated[float, Field(gt=0, le=86400), BeforeValidator(not_true)]
-DATABASE_URL = r"(sqlite|postgresql\+psycopg)://"  # how one begins
+DATABASE_URL = r"(sqlite:///|postgresql\+psycopg://)"  # how one begins
 POSTGRESQL_URL = (  # user:password@host:port/name?…, none of it needed
     r"postgresql\+psycopg://([^@]*@)?(\[[^\]/?@]+\]|[^@:/?\[\]]*)(:[0-9]*)?(/[^?]*)?(\?.*)?"
 )
 DatabaseUrl = Annotated[
     str,
     Field(
-        pattern=rf"^$|^{DATABASE_URL}",
+        pattern=r"^$|^sqlite:///[^?]|^postgresql\+psycopg://",  # SQLite without a file keeps nothing
         json_schema_extra=limits('"sqlite:///path/to/overread.db" or "postgresql+psycopg://user@host/name"'),
     ),
 ]

@@ -254,6 +254,8 @@ def test_a_host_has_no_port(tmp_path: Path) -> None:
             ["dicom.allowed_callers[0]: '10.0.0.300' is neither an address nor a network"],
         ),
         ('[database]\nurl = "mysql://db"', ["database.url = 'mysql://db'", "sqlite:///"]),
+        ('[database]\nurl = "sqlite://"', ["database.url = 'sqlite://'", "sqlite:///path/to"]),
+        ('[database]\nurl = "sqlite:///"', ["database.url = 'sqlite:///'", "sqlite:///path/to"]),
         ('[database]\nurl_file = "absent"', ["absent cannot be read"]),
         ('[[destinations]]\nname = "a"', ["line 1: destinations[0].host is missing", "destinations[0].port"]),
         (
