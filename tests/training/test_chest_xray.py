@@ -28,7 +28,7 @@ from training.chest_xray.lungs import (
     lungs_on,
     train_lungs,
 )
-from training.chest_xray.recipe import Plan, calibration, crossed_lungs, train
+from training.chest_xray.recipe import LUNG_PHANTOMS, Plan, calibration, crossed_lungs, train
 from training.chest_xray.sources import found_in, labelled_in, outlined_as
 from training.datasets.case import Case, CaseImage
 from training.datasets.chest_labels import CLASSES
@@ -246,13 +246,13 @@ def test_both_networks_are_trained_into_one_repository_that_says_of_what(tmp_pat
         "Overread radiograph phantoms": 3,
         "lung-masks: ours": 4,
     }
-    assert learned[LUNGS] == {"lung-masks: ours": 4}
+    assert learned[LUNGS] == {"lung-masks: ours": 4, "Overread radiograph phantoms": 3}
 
 
 @needs_weights
 def test_the_installed_cards_say_what_the_recipe_would_say_of_them() -> None:
     masks = LearnedFrom("lung-masks", ("cxr_lungmask",), 83, 48)
-    said, would = Catalogue().find(LUNGS).card, lungs_card(3, masks, "nih")
+    said, would = Catalogue().find(LUNGS).card, lungs_card(7, masks, "nih", phantoms=LUNG_PHANTOMS)
     assert list(said.limits) == would["limits"]
     assert [data.model_dump(exclude_none=True) for data in said.training_data] == would["training_data"]
 
@@ -265,7 +265,7 @@ def test_labels_and_masks_are_found_side_by_side(tmp_path: Path, caplog: pytest.
     assert found_in(tmp_path, "nih") == ([tmp_path / "a"], tmp_path / "m")
     alone, beside = caplog.messages
     assert alone.startswith("lungs are learned from phantoms alone")
-    assert beside == f"lungs are learned from {tmp_path / 'm'}, laid out as lung-masks"
+    assert beside == f"lungs are learned from {tmp_path / 'm'}, laid out as lung-masks, and from phantoms"
     write_masks(tmp_path / "n", 1)
     with pytest.raises(BrokenDataError, match="lung masks in 2 folders"):
         found_in(tmp_path, "nih")

@@ -27,7 +27,9 @@ def found_in(data: Path, layout: str) -> tuple[list[Path], Path | None]:
         )
     masks = masked[0] if masked else None
     if masks:
-        _log.warning("lungs are learned from %s, laid out as %s", masks, outlined_as(masks))
+        _log.warning(
+            "lungs are learned from %s, laid out as %s, and from phantoms", masks, outlined_as(masks)
+        )
     else:
         _log.warning(
             "lungs are learned from phantoms alone: %s holds no folder of layout %s",
