@@ -14,6 +14,7 @@ import onnx
 import torch
 import yaml
 from onnx import numpy_helper
+from onnxruntime import InferenceSession
 from torch import Tensor, nn
 
 from inference.card import ModelCard
@@ -22,6 +23,8 @@ from inference.engine import Tensors
 from inference.parity import write_parity_sample
 
 OPSET = 20
+_ALIKE = 1e-3
+_MULTIPLY = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
 _DROPPED = 13  # of the 23 bits of a float32's fraction
 
 
@@ -33,7 +36,11 @@ def write_onnx(
     path: Path,
 ) -> Tensors:
     """Export ``network`` for service, weights inside the one file and as fine as TensorFloat-32; returns the
-    network's own answers to ``inputs``."""
+    file's answers to ``inputs``.
+
+    Raises:
+        RuntimeError: the file, before its weights are rounded, does not answer as the network does.
+    """
     network.eval().to("cpu", memory_format=torch.contiguous_format)
     path.parent.mkdir(parents=True, exist_ok=True)
     shapes = {name: dict.fromkeys(dynamic.get(name, {}), torch.export.Dim.DYNAMIC) for name in inputs}
@@ -54,16 +61,28 @@ def write_onnx(
         answers = network(**inputs)
     assert program is not None
     program.save(str(path), external_data=False)
+    filed = _answers(path, inputs)
+    for name, answer in zip(outputs, answers, strict=True):
+        if not np.allclose(filed[name], answer.numpy(), _ALIKE, _ALIKE):
+            raise RuntimeError(f"{path} does not say of {name} what the network says that was exported")
     _coarsen(path)
-    return {name: a.numpy() for name, a in zip(outputs, answers, strict=True)}
+    return _answers(path, inputs)
+
+
+def _answers(path: Path, inputs: Mapping[str, Tensor]) -> Tensors:
+    session = InferenceSession(path, providers=["CPUExecutionProvider"])
+    names = [output.name for output in session.get_outputs()]
+    told = session.run(names, {name: values.numpy() for name, values in inputs.items()})
+    return dict(zip(names, told, strict=True))
 
 
 def _coarsen(path: Path) -> None:
-    """Round the weights to the 10 bits of fraction that TensorRT multiplies by default: packed, the file then
-    takes half the room, in an image as in a repository."""
+    """Round what is multiplied with by convolutions and linear layers to the 10 bits of fraction that
+    TensorRT takes of it by default: packed, the file is half as large, in an image as in a repository."""
     model = onnx.load(path)
+    weights = {node.input[1] for node in model.graph.node if node.op_type in _MULTIPLY}
     for values in model.graph.initializer:
-        if values.data_type == onnx.TensorProto.FLOAT and len(values.dims) > 1:
+        if values.name in weights and values.data_type == onnx.TensorProto.FLOAT:
             bits = numpy_helper.to_array(values).view(np.uint32)
             even = (bits >> _DROPPED) & 1
             rounded = (bits + (2 ** (_DROPPED - 1) - 1) + even) >> _DROPPED << _DROPPED
