@@ -27,7 +27,7 @@ from storage.closing import close_quiet
 from storage.database import Database, now
 from storage.errors import said
 from storage.intake import Misfit, Received, record
-from storage.tables import Study
+from storage.tables import Instance, Series, Study
 
 STAGES = {
     "select": ("choosing series", 0.05),
@@ -91,7 +91,8 @@ def _read_within(
         database.upgrade()
         progress("looking for the study", 0.0)
         merged = settings.priors.merged
-        named = tuple(dict.fromkeys(enter_study(database, folder, merged) for folder in priors))
+        folders = dict.fromkeys(folder.resolve() for folder in priors)
+        named = tuple(dict.fromkeys(enter_study(database, folder, merged) for folder in folders))
         study_uid = enter_study(database, study, merged)
         catalogue = Catalogue(settings.engine.models)
         engine = open_engine(settings.engine, catalogue)
@@ -134,10 +135,11 @@ def enter_study(database: Database, folder: Path, merged: Sequence[Sequence[str]
             f"{folder} holds {len(studies)} studies, {studies[0]} and others; give the folder of one study"
         )
     with database.session() as session:
-        if session.scalars(select(Study).where(Study.uid == studies[0])).one_or_none() is not None:
+        of_study = select(Instance.uid).join(Instance.series).join(Series.study)
+        if twice := found.keys() & set(session.scalars(of_study.where(Study.uid == studies[0]))):
             raise UnreadableStudyError(
-                f"{folder} holds the study {studies[0]}, which lies in another of the folders too; give each "
-                "study, and each prior, once"
+                f"{len(twice)} of {len(found)} images in {folder} were given before, in a folder of a prior; "
+                "give each image once, and no study as its own prior"
             )
         misfits = record(session, list(found.values()), merged).misfits
         if misfits:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from pydicom import dcmread
+from sqlalchemy import select
 from sqlalchemy.exc import OperationalError
 from typer.testing import CliRunner, Result
 
@@ -18,8 +19,10 @@ from inference.readers import READERS
 from node.cli import app
 from node.demo.patients import RECIPES, make
 from node.demo.truth import compare
-from node.offline import STAGES, OutputError, _write
+from node.offline import STAGES, OutputError, _write, enter_study
 from node.web.presentation import STAGE_WORDS
+from storage.database import Database
+from storage.tables import Instance
 from tests.programs import absent
 from tests.tiny_models import make_repository
 from training.phantoms.dicom import write_ct_series
@@ -165,7 +168,17 @@ def test_a_study_that_is_given_twice_is_refused_in_a_sentence(
     result = CliRunner().invoke(
         app, ["read", str(tmp_path / "study"), *options, "--out", str(tmp_path / "out")]
     )
-    assert is_one_sentence(result) and "lies in another of the folders too; give each" in result.stderr
+    assert is_one_sentence(result) and "were given before, in a folder of a prior" in result.stderr
+
+
+def test_a_study_in_two_folders_is_one(tmp_path: Path, database: Database) -> None:
+    halves = written(tmp_path / "study", slices=4)
+    (tmp_path / "rest").mkdir()
+    for path in halves[2:]:
+        path.rename(tmp_path / "rest" / path.name)
+    assert enter_study(database, tmp_path / "study") == enter_study(database, tmp_path / "rest")
+    with database.snapshot() as session:
+        assert len(session.scalars(select(Instance)).all()) == 4
 
 
 def test_a_prior_with_the_very_images_of_the_study_is_refused_in_a_sentence(tmp_path: Path) -> None:
