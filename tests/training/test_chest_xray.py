@@ -28,7 +28,7 @@ from training.chest_xray.lungs import (
     lungs_on,
     train_lungs,
 )
-from training.chest_xray.recipe import LUNG_PHANTOMS, Plan, calibration, crossed_lungs, train
+from training.chest_xray.recipe import LUNG_PHANTOMS, VERSION, Plan, calibration, crossed_lungs, train
 from training.chest_xray.sources import found_in, labelled_in, outlined_as
 from training.datasets.case import Case, CaseImage
 from training.datasets.chest_labels import CLASSES
@@ -110,14 +110,19 @@ def test_in_folds_every_picture_is_drawn_by_a_network_that_saw_none_of_its_patie
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[set[str]] = []
+    beside: list[set[str]] = []
 
-    def trained(cases: Sequence[LungCase], *_: Any, **__: Any) -> nn.Module:
+    def trained(
+        cases: Sequence[LungCase], *_: Any, phantoms: Sequence[LungCase] = (), **__: Any
+    ) -> nn.Module:
         seen.append({case.patient for case in cases})
+        beside.append({case.patient for case in phantoms})
         return Dark()
 
     monkeypatch.setattr(recipe, "train_lungs", trained)
     cases = [two_lungs(k, f"p{k % 12}") for k in range(24)]
     assert (crossed_lungs(cases, tmp_path, Plan(phantoms=2)) > 0.98).all()
+    assert beside == [{"phantom-1009", "phantom-1010"}] * 5
     for case, fold in zip(cases, folds_of(cases), strict=True):
         assert case.patient not in seen[fold]
     assert [len(patients) for patients in seen] == [
@@ -230,13 +235,23 @@ def test_a_card_says_what_its_own_network_learned_from() -> None:
 
 
 @pytest.mark.slow
-def test_both_networks_are_trained_into_one_repository_that_says_of_what(tmp_path: Path) -> None:
+def test_both_networks_are_trained_into_one_repository_that_says_of_what(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     write_nih(tmp_path / "ward", 40)
     write_masks(tmp_path / "ours", 4)
     brief = replace(SCHEDULE, steps=1)
     plan = Plan(schedule=brief, heart=brief, findings=replace(cnn.SCHEDULE, steps=1), phantoms=3)
+    beside: list[int] = []
+
+    def trained(*args: Any, phantoms: Sequence[LungCase], **options: Any) -> nn.Module:
+        beside.append(len(phantoms))
+        return train_lungs(*args, phantoms=phantoms, **options)
+
+    monkeypatch.setattr(recipe, "train_lungs", trained)
     catalogue = Catalogue(train("nih", [tmp_path / "ward"], tmp_path / "ours", tmp_path / "out", plan))
     assert set(catalogue.names) == {FINDINGS, HEART, LUNGS}
+    assert beside == [3]
     learned = {
         name: {data.name: data.cases for data in catalogue.find(name).card.training_data}
         for name in catalogue.names
@@ -252,7 +267,9 @@ def test_both_networks_are_trained_into_one_repository_that_says_of_what(tmp_pat
 @needs_weights
 def test_the_installed_cards_say_what_the_recipe_would_say_of_them() -> None:
     masks = LearnedFrom("lung-masks", ("cxr_lungmask",), 83, 48)
-    said, would = Catalogue().find(LUNGS).card, lungs_card(7, masks, "nih", phantoms=LUNG_PHANTOMS)
+    would = lungs_card(VERSION, masks, "nih", "scattering", phantoms=LUNG_PHANTOMS)
+    said = Catalogue().find(LUNGS).card
+    assert (said.version, said.training_command) == (VERSION, would["training_command"])
     assert list(said.limits) == would["limits"]
     assert [data.model_dump(exclude_none=True) for data in said.training_data] == would["training_data"]
 

@@ -161,6 +161,7 @@ def lungs_card(
     what = "phantoms" if masks.layout == "phantom" else "radiographs"
     of = ", mostly of COVID-19" if is_v7 else ""
     beside = f", and {phantoms} phantoms" if phantoms else ""
+    earlier = ", and from what the weights that it went on from had" if before else ""
     return {
         "name": LUNGS,
         "version": version,
@@ -191,8 +192,8 @@ def lungs_card(
         "intended_use": "Lung fields of adult frontal chest radiographs, and the place to look for findings",
         "limits": [
             _RESEARCH,
-            f"Learned from {masks.cases} {what}{of}{beside}, drawn at {LUNGS_SIZE} x {LUNGS_SIZE}: borders "
-            "are coarse.",
+            f"Learned from {masks.cases} {what}{of}{beside}{earlier}, drawn at {LUNGS_SIZE} x {LUNGS_SIZE}: "
+            "borders are coarse.",
             *([_V7_WORST] if is_v7 else []),
             "On a picture that is upside down, on its side or has black for white no lungs are drawn, and it "
             "is refused.",

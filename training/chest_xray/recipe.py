@@ -74,7 +74,7 @@ def train(layout: str, labelled: Sequence[Path], masks: Path | None, out: Path, 
     """Train the networks and write them into ``out/models``, a model repository; returns that folder.
 
     labelled: folders of ``layout``, one of those with labels; none of layout ``phantom``. masks: a folder
-    of layout ``lung-masks``, ``montgomery`` or ``jsrt``; the phantoms' lungs alone are learned from without.
+    of layout ``lung-masks``, ``montgomery`` or ``jsrt``; without, lungs are learned from phantoms alone.
 
     Raises:
         BrokenDataError: as ``to_learn_from`` and ``cnn.check_parts``, data that is not laid out so, no
@@ -174,7 +174,7 @@ def _train_cnn(
     chosen_on = "a tenth of the patients, held out"
     found = calibration(logits, held.labels, chosen_on)
     cnn.rescaled(network, found.slopes, found.offsets)
-    rows = metrics(figures(wanted.held, logits), data.labelled, chosen_on)
+    rows = metrics(figures(wanted.held, logits), data, chosen_on)
     before = learned_before(plan.start, FINDINGS)
     card = cards.findings_card(VERSION, found.points, rows, data, before)
     export_picture_network(EvidenceForService(network), card, out / "models")
@@ -284,7 +284,7 @@ def _learned_from(layout: str, folders: Sequence[Path], cases: Sequence[Case]) -
 
 def crossed_lungs(cases: Sequence[Case], out: Path, plan: Plan) -> Floats:
     """(cases, 3): ``dices`` of each radiograph as the reader would draw it by a network that saw none of its
-    patient; over five folds, phantoms beside each."""
+    patient; over five folds, each learned with the same phantoms beside."""
     fitted, folds = lung_cases(cases), folds_of(cases)
     phantoms = lung_cases(phantom_cases(min(plan.phantoms, LUNG_PHANTOMS), plan.seed, out))
     found = np.zeros((len(cases), 3), np.float32)
@@ -330,7 +330,7 @@ def export_joined(
     chosen_on = f"{FOLDS} folds by patient"
     found = calibration(logits, films.labels, chosen_on)
     network = JoinedForService(fitted.rescaled(found.slopes, found.offsets), learned)
-    rows = metrics(figures(radiographs, logits), data.labelled, chosen_on)
+    rows = metrics(figures(radiographs, logits), data, chosen_on)
     card = cards.findings_card(VERSION, found.points, rows, data, before)
     export_picture_network(network, card, repository)
 
@@ -366,14 +366,13 @@ def calibration(logits: Floats, truth: Floats, chosen_on: str) -> Calibration:
     return Calibration(slopes, offsets, points)
 
 
-def metrics(
-    found: dict[str, dict[str, float]], labelled: cards.LearnedFrom, split: str
-) -> list[dict[str, Any]]:
+def metrics(found: dict[str, dict[str, float]], data: cards.Data, split: str) -> list[dict[str, Any]]:
     """The card's rows of ``training.chest_xray.findings.figures`` of ``split``; none of a class that cannot
     be measured."""
+    with_films = "phantom and real" if data.phantoms else "real"
     base = {
-        "data_set": labelled.name,
-        "trained_on": "phantom" if labelled.layout == "phantom" else "real",
+        "data_set": data.labelled.name,
+        "trained_on": "phantom" if data.labelled.layout == "phantom" else with_films,
     }
     rows: list[dict[str, Any]] = []
     for name, row in found.items():

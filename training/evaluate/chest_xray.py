@@ -161,7 +161,8 @@ def evaluate_lungs(
 ) -> dict[str, Any]:
     """Dice of the lungs at the pictures' own size, with limits by resampling patients, of the model as it is,
     and where hearts are outlined, how the drawn ones and their ratios agree with them; with the split
-    ``folds``, Dice of the lungs by networks trained anew in five folds by patient, which takes minutes."""
+    ``folds``, Dice of the lungs by networks trained anew in five folds by patient, phantoms beside, which
+    takes minutes."""
     if data is None:
         raise TaskError(f"the layout {layout} needs a folder of data: give --data DIR")
     cases = read_cases(layout, data)
