@@ -40,7 +40,7 @@ from training.loop import Schedule
 from training.shipped import Weights, earlier_weights, learned_before
 
 FIRST_TRUNK, FIRST_CROPS = 3000, 4000
-VERSION = 3
+VERSION = 4
 _REAL_ROUNDS = 3
 _TRUNKS_TO_A_SCAN = 25  # real scans are few, and what a body looks like is learned from them
 
