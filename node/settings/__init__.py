@@ -323,7 +323,7 @@ class Settings(Section):
         if url.startswith("postgresql") and not re.fullmatch(POSTGRESQL_URL, url):
             raise ValueError(
                 f"{'url' if database.url else 'url_file'} cannot be taken apart into user, password, host, "
-                "port and name; in a password %40 stands for @, %25 for %"
+                "port and name; %40 stands for @, %25 for %, %20 for a blank"
             )
         if not url and "node" in info.data:
             url = f"sqlite:///{info.data['node'].data_dir / 'overread.db'}"

@@ -94,8 +94,9 @@ MOST_DAYS = 36_525  # a hundred years; calendars end
 Days = Annotated[int, Field(ge=0, le=MOST_DAYS), BeforeValidator(not_true)]
 Seconds = Annotated[float, Field(gt=0, le=86400), BeforeValidator(not_true)]
 DATABASE_URL = r"(sqlite:///|postgresql\+psycopg://)"  # how one begins
-POSTGRESQL_URL = (  # user:password@host:port/name?…, none of it needed
-    r"postgresql\+psycopg://([^@]*@)?(\[[^\]/?@]+\]|[^@:/?\[\]]*)(:[0-9]*)?(/[^?]*)?(\?.*)?"
+POSTGRESQL_URL = (  # user:password@host:port/name?…, none of it needed; one @, or a password's becomes a host
+    r"postgresql\+psycopg://([^@:/?\[\]\s]*(:[^@\s]*)?@)?"
+    r"(\[[^\]/?@\s]+\]|[^@:/?\[\]\s]*)(:[0-9]{1,5})?(/[^?@\s]*)?(\?[^@\s]*)?"
 )
 DatabaseUrl = Annotated[
     str,

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
+from sqlalchemy import make_url
 
 from node.settings import Settings, SettingsError
 from node.settings.file import line_of, load_settings, overridden
@@ -180,8 +181,24 @@ def test_a_file_that_holds_no_url_stands_for_no_database(tmp_path: Path, held: b
     assert "hunter2" not in refused
 
 
-@pytest.mark.parametrize("place", ["node:p@hunter2@db", "node:p@ss:hunter2@db", "node:secret@db:hunter2"])
-def test_a_password_that_is_not_escaped_is_told_of_without_repeating_any_of_it(
+@pytest.mark.parametrize(
+    "place",
+    [
+        "node:p@hunter2@db",
+        "node:p@ss:hunter2@db",
+        "node:secret@db:hunter2",
+        "node:p@hunter2/@db",
+        "node:p@ss/hunter2@db",
+        "node:p@ss?hunter2@db",
+        "node:p hunter2@db",
+        "no/de:hunter2@db",
+        "node:hunter2@db:",
+        "node:hunter2@db:99999999",
+        "db:",
+        "node@[::1]:5432/hunter2?application_name=a@b",
+    ],
+)
+def test_a_url_that_could_be_taken_apart_otherwise_is_told_of_without_repeating_any_of_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str
 ) -> None:
     url = f"postgresql+psycopg://{place}/overread"
@@ -196,16 +213,21 @@ def test_a_password_that_is_not_escaped_is_told_of_without_repeating_any_of_it(
 
 
 @pytest.mark.parametrize(
-    "url",
+    ("url", "user", "host", "port", "name"),
     [
-        "postgresql+psycopg://node:p%40ss/w:rd?@db:5432/overread?sslmode=require",
-        "postgresql+psycopg:///overread?host=/run/postgresql&user=node",
-        "postgresql+psycopg://node@[::1]:5432/overread?application_name=a@b",
+        ("node:p%40ss/w:rd?@db:5432/overread?sslmode=require", "node", "db", 5432, "overread"),
+        ("/overread?host=/run/postgresql&user=node", None, None, None, "overread"),
+        ("node@[::1]:5432/overread?application_name=a%40b", "node", "::1", 5432, "overread"),
+        ("n%40de:hunter2@db/over%20read", "n@de", "db", None, "over read"),
+        ("db:5432/overread", None, "db", 5432, "overread"),
     ],
 )
-def test_the_parts_of_a_databases_url_are_told_apart(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
-    monkeypatch.setenv("OVERREAD_DATABASE__URL", url)
-    assert load_settings().database.url == url
+def test_the_parts_of_a_databases_url_are_told_apart(
+    monkeypatch: pytest.MonkeyPatch, url: str, user: str | None, host: str | None, port: int | None, name: str
+) -> None:
+    monkeypatch.setenv("OVERREAD_DATABASE__URL", f"postgresql+psycopg://{url}")
+    taken = make_url(load_settings().database.url)
+    assert (taken.username, taken.host, taken.port, taken.database) == (user, host, port, name)
 
 
 @pytest.mark.parametrize("url", WITH_PASSWORD)
