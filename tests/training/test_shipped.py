@@ -76,15 +76,17 @@ def alike(one: nn.Module, other: nn.Module, inputs: Sequence[Tensor]) -> bool:
 
 @pytest.fixture(scope="module")
 def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Every network, exported as its recipe does."""
+    """Every network, exported as its recipe does, but not rounded."""
     root = tmp_path_factory.mktemp("models")
     lungs = lived_in(lung_cards.DETECTOR), lived_in(lung_cards.CHARACTERISER)
     data = {name: [{"name": "x", "kind": "phantom", "cases": 1}] for name in NETWORKS}
-    export_lungs(*lungs, root, version=1, data=data, metrics=[], command="")
-    export_polyps(lived_in(POLYPS), root, phantoms=1)
-    export_detector(lived_in(ct_cards.NAME), root, version=1, data=data[ct_cards.NAME], metrics=[])
-    judge = lived_in(ct_cards.CHARACTERISER)
-    export_characteriser(judge, root, version=1, data=data[ct_cards.CHARACTERISER], metrics=[])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("training.export._coarsen", lambda path: None)
+        export_lungs(*lungs, root, version=1, data=data, metrics=[], command="")
+        export_polyps(lived_in(POLYPS), root, phantoms=1)
+        export_detector(lived_in(ct_cards.NAME), root, version=1, data=data[ct_cards.NAME], metrics=[])
+        judge = lived_in(ct_cards.CHARACTERISER)
+        export_characteriser(judge, root, version=1, data=data[ct_cards.CHARACTERISER], metrics=[])
     return root
 
 
