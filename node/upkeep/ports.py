@@ -19,8 +19,10 @@ def check_port(name: str, host: str, port: int) -> Probe:
             listener.bind(address)
     except OSError as error:
         detail = f"cannot listen on {host}:{port}: {error.strerror}"
-        hint = f"set {name}.host to a name or an address of this machine"
-        if error.errno == errno.EADDRINUSE:
+        hint = ""
+        if isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL:
+            hint = f"set {name}.host to a name or an address of this machine"
+        elif error.errno == errno.EADDRINUSE:
             hint = f"end what listens there, or set {name}.host or {name}.port"
         elif error.errno == errno.EACCES:
             hint = f"set a {name}.port of 1024 or above, or grant the node's user CAP_NET_BIND_SERVICE"

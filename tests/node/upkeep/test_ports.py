@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import socket
 
 from node.upkeep.ports import check_port
@@ -22,3 +23,15 @@ def test_a_host_that_is_not_ours_cannot_be_listened_on() -> None:
         assert not probe.ok
         assert host in probe.detail
         assert probe.hint == "set web.host to a name or an address of this machine"
+
+
+def test_another_host_is_no_advice_to_a_process_that_may_open_no_more_files() -> None:
+    check_port("web", "127.0.0.1", 0)  # what a first look imports is read from files
+    most, limit = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, limit))
+    try:
+        probe = check_port("web", "127.0.0.1", 0)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, limit))
+    assert probe.detail == "cannot listen on 127.0.0.1:0: Too many open files"
+    assert probe.hint == ""
