@@ -21,15 +21,19 @@ def run(title: str, command: Sequence[str], environment: Mapping[str, str] | Non
     output: list[str] = []
     if live:
         _renew(title)
-    with subprocess.Popen(
-        command,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        errors="replace",
-        env={**os.environ, **(environment or {})},
-    ) as process:
+    try:
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            env={**os.environ, **(environment or {})},
+        )
+    except OSError as error:
+        sys.exit(f"  {title}: {command[0]} cannot be run: {error.strerror}; `make clean` and make again.")
+    with process:
         assert process.stdout is not None
         for line in process.stdout:
             output.append(line)
@@ -58,5 +62,3 @@ if __name__ == "__main__":
         sys.exit(run(title, command))
     except KeyboardInterrupt:
         sys.exit(f"\n  {title}: stopped")
-    except OSError as error:
-        sys.exit(f"  {title}: {command[0]} cannot be run: {error.strerror}; `make clean` and make again.")

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tomllib
 from pathlib import Path
+from typing import IO
 
 import pytest
 from packaging.requirements import Requirement
@@ -104,9 +105,9 @@ def test_a_python_that_cannot_make_environments_is_named_with_the_package_that_m
     assert re.search(r"apt-get install python3\.\d+-venv", found.stderr)
 
 
-def step(*command: str) -> subprocess.CompletedProcess[str]:
+def step(*command: str, stdout: int | IO[str] = subprocess.PIPE) -> subprocess.CompletedProcess[str]:
     arguments = [sys.executable, str(ROOT / "deploy/step.py"), "a step", "--", *command]
-    return subprocess.run(arguments, capture_output=True, text=True)
+    return subprocess.run(arguments, stdout=stdout, stderr=subprocess.PIPE, text=True)
 
 
 def test_a_step_that_works_is_one_line() -> None:
@@ -130,6 +131,15 @@ def test_a_step_whose_program_is_not_there_says_so(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert "absent cannot be run: No such file or directory" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux alone has a disk that is always full")
+def test_a_step_that_ran_is_not_called_one_that_cannot_be_run() -> None:
+    with Path("/dev/full").open("w") as full:
+        done = step(sys.executable, "-c", "", stdout=full)
+    assert done.returncode != 0
+    assert "No space left on device" in done.stderr
+    assert "cannot be run" not in done.stderr
 
 
 @pytest.mark.parametrize(("ci", "status"), [("", 0), ("true", 1)])
