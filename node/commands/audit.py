@@ -37,10 +37,13 @@ def print_audit(settings: Settings, since: str, until: str) -> None:
 
 
 def _start(text: str, days_later: int = 0) -> datetime | None:
-    """When that day begins here, or one so much later; a day on which clocks are put back has 25 hours."""
+    """When that day begins here, or one so much later; a day on which clocks are put back has 25 hours.
+    None where no day is given, and after the last there is."""
     if not text:
         return None
     try:
         return (datetime.strptime(text, "%Y-%m-%d") + timedelta(days=days_later)).astimezone()
-    except (ValueError, OverflowError) as error:
+    except OverflowError:
+        return None
+    except ValueError as error:
         raise AuditError(f"{text!r} is no day; write it as 2026-01-31.") from error

@@ -102,7 +102,7 @@ def _password(file: Path | None) -> str:
         if file is not None:
             return file.read_text(encoding="utf-8").strip("\r\n")
         if not sys.stdin.isatty():
-            return sys.stdin.readline().strip("\r\n")
+            return sys.stdin.buffer.readline().decode("utf-8").strip("\r\n")
     except UnicodeDecodeError:
         raise UsersError(f"{file or 'what is piped in'} is not text in UTF-8; nothing was changed.") from None
     password = getpass.getpass("Password: ")

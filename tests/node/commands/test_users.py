@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import pwd
+import subprocess
+import sys
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,6 +20,7 @@ from storage import accounts, audit
 from storage.database import Database
 from storage.tables import AuditLine
 
+ROOT = Path(__file__).parents[3]
 PASSWORD = "correct horse battery"
 
 
@@ -200,6 +203,19 @@ def test_a_password_that_is_no_text_is_told_in_a_sentence(tmp_path: Path) -> Non
     assert failed.stderr == "overread: secret is not text in UTF-8; nothing was changed.\n"
 
 
+def test_a_password_that_is_piped_in_and_no_text_is_told_in_a_sentence() -> None:
+    """In a process of its own: as the locale is, Python would take such bytes for text."""
+    for locale in ("C", "C.UTF-8"):
+        failed = subprocess.run(
+            [sys.executable, "-c", "from node.cli import app; app()", "users", "add", "anna"],
+            input=PASSWORD.encode() + b"\xff\n",
+            capture_output=True,
+            env=os.environ | {"PYTHONPATH": str(ROOT), "LC_ALL": locale},
+        )
+        assert failed.returncode == 1
+        assert failed.stderr == b"overread: what is piped in is not text in UTF-8; nothing was changed.\n"
+
+
 def test_the_last_day_of_the_trail_is_whole_where_clocks_are_put_back(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -216,8 +232,31 @@ def test_the_last_day_of_the_trail_is_whole_where_clocks_are_put_back(
         time.tzset()
 
 
-@pytest.mark.parametrize("option", ["--since", "--until"])
-@pytest.mark.parametrize("day", ["0001-01-01", "9999-12-31", "2026-02-30"])
+@pytest.mark.parametrize(
+    ("option", "day", "lines"),
+    [
+        ("--since", "0001-01-02", 1),
+        ("--since", "9999-12-31", 0),
+        ("--until", "9999-12-31", 1),
+        ("--until", "9999-12-30", 1),
+        ("--until", "0001-01-01", 0),
+    ],
+)
+def test_the_trail_has_no_lines_before_the_first_day_or_after_the_last(
+    database: Database, option: str, day: str, lines: int
+) -> None:
+    with database.session() as session:
+        audit.note(session, "viewed", "anna", "looked at the study")
+    read = overread("audit", option, day)
+    assert read.exit_code == 0
+    assert len(read.stdout.splitlines()) == lines
+
+
+@pytest.mark.parametrize(
+    ("option", "day"),
+    [("--since", "0001-01-01"), ("--since", "2026-02-30"), ("--until", "2026-02-30"), ("--until", "9999-13")],
+)
 def test_a_day_that_no_calendar_here_has_is_told_in_a_sentence(option: str, day: str) -> None:
     said = overread("audit", option, day)
-    assert said.exit_code == 0 or said.stderr == f"overread: '{day}' is no day; write it as 2026-01-31.\n"
+    assert said.exit_code == 1
+    assert said.stderr == f"overread: '{day}' is no day; write it as 2026-01-31.\n"
