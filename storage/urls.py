@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-_USER = re.compile(r"(://[^:/@\s]*):\S*@")  # to the last @: a password may hold one that is not escaped
+_USER = re.compile(r"(://[^:/]*):.*@", re.DOTALL)  # to the last @: a password may hold what is not escaped
 _QUERY = re.compile(r"([?&][^=&\s]*(?:password|secret|_key)[^=&\s]*=)[^&]*?(?=&|['\"]?$)", re.IGNORECASE)
 """libpq's are ``password``, ``sslpassword``, ``oauth_client_secret`` and ``scram_client_key``; what is hidden
 ends at the next parameter, or with the text."""

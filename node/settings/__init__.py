@@ -364,7 +364,7 @@ def _read_url(path: Path) -> str:
         raise ValueError(f"url_file {path} is not a text file in UTF-8") from None
     except OSError as error:
         raise ValueError(f"url_file {path} cannot be read: {error.strerror}") from None
-    if not re.fullmatch(f"{DATABASE_URL}.+", url):
+    if not re.fullmatch(DATABASE_URL, url):
         raise ValueError(f"url_file {path} holds no URL such as postgresql+psycopg://user@host/name")
     return url
 

@@ -93,7 +93,7 @@ Port = Annotated[int, Field(ge=0, le=65535), BeforeValidator(not_true)]
 MOST_DAYS = 36_525  # a hundred years; calendars end
 Days = Annotated[int, Field(ge=0, le=MOST_DAYS), BeforeValidator(not_true)]
 Seconds = Annotated[float, Field(gt=0, le=86400), BeforeValidator(not_true)]
-DATABASE_URL = r"(sqlite:///|postgresql\+psycopg://)"  # how one begins
+DATABASE_URL = r"(sqlite:///[^?\s]|postgresql\+psycopg://).*"  # SQLite without a file keeps nothing
 POSTGRESQL_URL = (  # user:password@host:port/name?…, none of it needed; one @, or a password's becomes a host
     r"postgresql\+psycopg://([^@:/?\[\]\s]*(:[^@\s]*)?@)?"
     r"(\[[^\]/?@\s]+\]|[^@:/?\[\]\s]*)(:[0-9]{1,5})?(/[^?@\s]*)?(\?[^@\s]*)?"
@@ -101,7 +101,7 @@ POSTGRESQL_URL = (  # user:password@host:port/name?…, none of it needed; one @
 DatabaseUrl = Annotated[
     str,
     Field(
-        pattern=r"^$|^sqlite:///[^?]|^postgresql\+psycopg://",  # SQLite without a file keeps nothing
+        pattern=rf"^({DATABASE_URL})?$",
         json_schema_extra=limits('"sqlite:///path/to/overread.db" or "postgresql+psycopg://user@host/name"'),
     ),
 ]

@@ -182,6 +182,32 @@ def test_a_file_that_holds_no_url_stands_for_no_database(tmp_path: Path, held: b
 
 
 @pytest.mark.parametrize(
+    ("url", "is_one"),
+    [
+        ("sqlite:///?a=b", False),
+        ("sqlite:///", False),
+        ("sqlite:///one.db\ntwo.db", False),
+        ("sqlite:////srv/over read/one.db", True),
+        ("postgresql+psycopg://", True),
+        ("postgresql+psycopg://db/overread", True),
+    ],
+)
+def test_the_environment_and_a_file_take_the_same_urls(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, url: str, is_one: bool
+) -> None:
+    (tmp_path / "url").write_text(url)
+    if is_one:
+        assert load_settings(written(tmp_path, '[database]\nurl_file = "url"')).database.url == url
+    else:
+        assert "url holds no URL such as" in refusal(tmp_path, '[database]\nurl_file = "url"')
+    monkeypatch.setenv("OVERREAD_DATABASE__URL", url)
+    if is_one:
+        assert load_settings(written(tmp_path, "")).database.url == url
+    else:
+        assert "is not allowed" in refusal(tmp_path, "")
+
+
+@pytest.mark.parametrize(
     "place",
     [
         "node:p@hunter2@db",
@@ -230,12 +256,27 @@ def test_the_parts_of_a_databases_url_are_told_apart(
     assert (taken.username, taken.host, taken.port, taken.database) == (user, host, port, name)
 
 
-@pytest.mark.parametrize("url", WITH_PASSWORD)
+@pytest.mark.parametrize(
+    "url",
+    [
+        *WITH_PASSWORD,
+        "postgresql+psycopg://node:hun hunter2@db/overread",
+        "postgresql+psycopg://the node:hunter2@db/overread",
+        "postgresql+psycopg://n@de:hunter2@db/overread",
+    ],
+)
 def test_a_password_in_the_settings_file_is_refused_without_repeating_it(tmp_path: Path, url: str) -> None:
     said = refusal(tmp_path, f'[database]\nurl = "{url}"')
     assert "line 2" in said
     assert "url_file" in said
     assert "hunter2" not in said
+
+
+def test_a_password_with_blanks_is_hidden_where_a_url_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OVERREAD_DATABASE__URL", "mysql://node:hun hunter2 @db/overread")
+    with pytest.raises(SettingsError) as refused:
+        load_settings()
+    assert "'mysql://node:***@db/overread'" in str(refused.value)
 
 
 def test_one_bracket_where_two_belong_is_told_so(tmp_path: Path) -> None:
