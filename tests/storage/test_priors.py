@@ -2,99 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from datetime import timedelta
-
 import pytest
 from sqlalchemy import select
 
 from inference.findings import Axis, Code, Finding
-from storage import fetching, priors, readings
-from storage.closing import close_quiet
-from storage.database import Database, now
-from storage.intake import Received, record
-from storage.overview import list_sources
-from storage.priors import PatientIdentity
+from storage import priors, readings
+from storage.database import Database
 from storage.readings import State
-from storage.tables import Revision, Study
-from tests.storage.test_intake import image
-
-PATIENT = PatientIdentity("P1")
-
-
-def take_in(database: Database, *images: Received) -> None:
-    with database.session() as session:
-        record(session, images)
-
-
-def expect(database: Database, uid: str = "1.1", *, for_seconds: float = 60) -> None:
-    with database.session() as session:
-        until = now() + timedelta(seconds=for_seconds)
-        fetching.expect(session, uid, PATIENT, "20230101", "", "CT", until)
-
-
-def coming(number: int, study: str = "1.1", **facts: object) -> Received:
-    return replace(image(number, study, f"{study}.1", **facts), received_at=now(), fetched=True)
-
-
-def closed(database: Database) -> list[str]:
-    with database.session() as session:
-        return [one.study_uid for one in close_quiet(session, now(), lambda study: True)]
-
-
-def state(database: Database, uid: str = "1.1") -> tuple[bool, bool]:
-    """Whether the study is open, and whether it was only fetched."""
-    with database.snapshot() as session:
-        study = session.scalars(select(Study).where(Study.uid == uid)).one()
-        return study.is_open, study.fetched_until is not None
-
-
-def test_what_is_fetched_is_not_read_for_results_of_its_own(database: Database) -> None:
-    expect(database)
-    take_in(database, coming(1), coming(2))
-    assert state(database) == (False, True)
-    assert closed(database) == []
-    with database.snapshot() as session:
-        assert priors.images_of(session, "1.1") == {
-            "1.1.1": ["images/1.1/1.1.1.1.dcm", "images/1.1/1.1.1.2.dcm"]
-        }
-
-
-@pytest.mark.parametrize("number", [1, 3], ids=["images known already", "a new image"])
-def test_a_study_that_was_fetched_and_is_sent_later_is_read(database: Database, number: int) -> None:
-    expect(database)
-    take_in(database, coming(1), coming(2))
-    with database.session() as session:
-        fetching.arrived(session, "1.1")
-    take_in(database, replace(coming(number), received_at=now() + timedelta(seconds=5), fetched=False))
-    assert state(database) == (True, False)
-    assert closed(database) == ["1.1"]
-
-
-def test_a_fetched_study_is_of_no_sender_until_somebody_sends_it(database: Database) -> None:
-    expect(database)
-    take_in(database, coming(1))
-    with database.snapshot() as session:
-        assert list_sources(session) == ()
-    take_in(database, replace(coming(2, source="CT1"), fetched=False))
-    with database.snapshot() as session:
-        assert [line.source for line in list_sources(session)] == ["CT1"]
-
-
-@pytest.mark.parametrize("number", [1, 3], ids=["images known already", "a new image"])
-def test_a_study_that_is_sent_while_it_is_fetched_is_read(database: Database, number: int) -> None:
-    expect(database)
-    take_in(database, coming(1), coming(2))
-    take_in(database, replace(coming(number), fetched=False))
-    take_in(database, coming(4))
-    assert state(database) == (True, False)
-    assert closed(database) == ["1.1"]
-
-
-def test_a_study_that_was_sent_stays_so_when_more_of_it_is_fetched(database: Database) -> None:
-    take_in(database, coming(1))
-    expect(database)
-    assert state(database) == (True, False)
+from storage.tables import Revision
+from tests.storage.test_fetching import closed, coming, expect, take_in
 
 
 @pytest.mark.parametrize(
