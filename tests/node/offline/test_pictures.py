@@ -18,6 +18,7 @@ from node.settings import Settings
 from tests.inference.pictures import DX, ENDOSCOPIC, VIDEO_ENDOSCOPIC, VIDEO_LIKE, chest, write_picture
 from tests.validators import dciodvfy
 from training.phantoms.endoscopy import endoscopy_frame
+from training.phantoms.radiograph import radiograph as drawn_radiograph
 
 SHOWN = (70_004, 70_009)
 """Seeds of frames with one polyp that is plain to see."""
@@ -33,9 +34,12 @@ def read(study: Path, out: Path) -> dict[str, Any]:
     return reading
 
 
-def radiograph(folder: Path, *, inverted: bool = False, **elements: Any) -> Path:
+def radiograph(
+    folder: Path, *, inverted: bool = False, shown: np.ndarray | None = None, **elements: Any
+) -> Path:
+    """``shown``: 12 bits, (rows, columns), bone white; ``chest`` where it is None."""
     folder.mkdir()
-    stored = np.rint(chest() * 4095).astype(np.uint16)
+    stored = np.rint(chest() * 4095).astype(np.uint16) if shown is None else shown
     write_picture(
         folder / "1.dcm",
         4095 - stored if inverted else stored,
@@ -139,7 +143,9 @@ NO_UPRIGHT_CHEST: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 def test_no_lungs_are_found_where_a_picture_shows_no_upright_chest(
     change: Callable[[np.ndarray], np.ndarray], tmp_path: Path
 ) -> None:
-    study = turned(radiograph(tmp_path / "study"), ["L", "F"], change)
+    phantom = drawn_radiograph(70_000).picture
+    assert read(radiograph(tmp_path / "as-it-is", shown=phantom), tmp_path / "read")["segments"]
+    study = turned(radiograph(tmp_path / "study", shown=phantom), ["L", "F"], change)
     with pytest.raises(UnreadableStudyError, match="No two lungs"):
         read(study, tmp_path / "out")
 

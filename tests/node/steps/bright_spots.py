@@ -7,6 +7,7 @@ from pathlib import Path
 import cc3d
 import numpy as np
 import pytest
+from sqlalchemy import select
 
 from inference.catalogue import Catalogue
 from inference.engine import Engine
@@ -24,8 +25,10 @@ from node.settings import Settings
 from node.workflow import plain_step
 from storage import readings
 from storage.archive import Archive
-from storage.database import Database
+from storage.closing import close_quiet
+from storage.database import Database, now
 from storage.readings import StoredReading
+from storage.tables import Study
 
 READER = "lung-nodules"
 
@@ -59,6 +62,13 @@ def room_in(
 def take_in(room: ReadingRoom, folder: Path) -> str:
     """Enter the study in ``folder`` as received, and complete; returns its UID."""
     return enter_study(room.database, folder)
+
+
+def once_more(room: ReadingRoom, study_uid: str) -> None:
+    """Have the study read again as it is."""
+    with room.database.session() as session:
+        session.scalars(select(Study).where(Study.uid == study_uid)).one().read_now = True
+        close_quiet(session, now(), lambda study: True)
 
 
 def read(room: ReadingRoom, study_uid: str, revision: int) -> StoredReading:

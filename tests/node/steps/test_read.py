@@ -31,7 +31,7 @@ from storage.priors import images_of
 from storage.readings import readings_of
 from storage.tables import Event
 from tests.node.results.phantoms import phantom
-from tests.node.steps.bright_spots import READER, read, room_in, take_in, tracking_uids
+from tests.node.steps.bright_spots import READER, once_more, read, room_in, take_in, tracking_uids
 from training.phantoms.dicom import Study
 
 SHAPE = (24, 40, 48)
@@ -112,7 +112,7 @@ def test_results_tell_what_the_guidelines_of_the_settings_make_of_nodules_and_ar
     study = take_in(room, given(tmp_path / "first", images))
     by_all = read(room, study, 1)
     incidental = replace(room, settings=Settings(results=ResultsSettings(guidelines=("fleischner",))))
-    assert take_in(room, tmp_path / "first") == study
+    once_more(room, study)
     told = read(incidental, study, 2)
     (finding, _) = told.body["findings"]
     assert [each["guideline"] for each in finding["assessments"]] == ["Fleischner 2017"]

@@ -356,6 +356,7 @@ def test_the_first_admin_logs_in_out_and_in_again_with_the_keyboard_alone(
 
 def _look_at(page: Page, name: str) -> None:
     """Everything on it can be read in light and dark, and it does not scroll sideways on a phone."""
+    page.wait_for_load_state()  # with its style
     for scheme in ("light", "dark"):
         page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
         assert page.evaluate(CONTRAST) == [], (name, scheme)
