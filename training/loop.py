@@ -145,7 +145,7 @@ def fit(
             begun = time.process_time()
             torch.manual_seed(seed * _SEEDS_APART + history.step)
             inputs = tuple(t.to(device) for t in batch(history.step))
-            # torch 2.13's bfloat16 gradients of small 3-D maps, on a processor, hold what lay in memory before
+            # torch 2.13's bfloat16 gradients of small 3-D maps, on a processor, hold what memory held before
             with torch.autocast(kind, dtype=torch.bfloat16, enabled=kind == "cuda"):
                 parts = loss(network, inputs)
             total = torch.stack(list(parts.values())).sum()
